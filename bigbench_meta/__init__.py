@@ -1,0 +1,120 @@
+"""Meta-analysis of emergence claims on BIG-Bench: is the jump in the model or in the metric?"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from bigbench_meta._version import __version__
+
+if TYPE_CHECKING:
+    from bigbench_meta.aggregate import (
+        claims_by_metric,
+        claims_summary,
+        flagged,
+        metrics_of_emergence,
+        select_level,
+        threshold_sweep,
+    )
+    from bigbench_meta.analysis import score_curves
+    from bigbench_meta.catalog import (
+        MetricCatalog,
+        bigbench_tasks,
+        metric_catalog,
+        paper_metrics,
+        preferred_metrics,
+        scaling_annotation,
+    )
+    from bigbench_meta.charts import (
+        Figure,
+        plot_claims_by_metric,
+        plot_curves,
+        plot_emergence_by_metric,
+    )
+    from bigbench_meta.curves import Curves, build_curves
+    from bigbench_meta.emergence import emergence_score, linearity, relative_sharpness, score_ragged
+    from bigbench_meta.errors import BigbenchMetaError
+    from bigbench_meta.readers import load_embedded, read_results
+    from bigbench_meta.store import Store
+    from bigbench_meta.study import Study, run_study
+    from bigbench_meta.tables import Table
+
+__all__ = [
+    "BigbenchMetaError",
+    "Curves",
+    "Figure",
+    "MetricCatalog",
+    "Store",
+    "Study",
+    "Table",
+    "__version__",
+    "bigbench_tasks",
+    "build_curves",
+    "claims_by_metric",
+    "claims_summary",
+    "emergence_score",
+    "flagged",
+    "linearity",
+    "load_embedded",
+    "metric_catalog",
+    "metrics_of_emergence",
+    "paper_metrics",
+    "plot_claims_by_metric",
+    "plot_curves",
+    "plot_emergence_by_metric",
+    "preferred_metrics",
+    "read_results",
+    "relative_sharpness",
+    "run_study",
+    "scaling_annotation",
+    "score_curves",
+    "score_ragged",
+    "select_level",
+    "threshold_sweep",
+]
+
+# Where each name lives; imported on first use, so that `bigbench-meta --help` loads no pandas.
+_HOME = {
+    "BigbenchMetaError": "errors",
+    "Curves": "curves",
+    "Figure": "charts",
+    "MetricCatalog": "catalog",
+    "Store": "store",
+    "Study": "study",
+    "Table": "tables",
+    "bigbench_tasks": "catalog",
+    "build_curves": "curves",
+    "claims_by_metric": "aggregate",
+    "claims_summary": "aggregate",
+    "emergence_score": "emergence",
+    "flagged": "aggregate",
+    "linearity": "emergence",
+    "load_embedded": "readers",
+    "metric_catalog": "catalog",
+    "metrics_of_emergence": "aggregate",
+    "paper_metrics": "catalog",
+    "plot_claims_by_metric": "charts",
+    "plot_curves": "charts",
+    "plot_emergence_by_metric": "charts",
+    "preferred_metrics": "catalog",
+    "read_results": "readers",
+    "relative_sharpness": "emergence",
+    "run_study": "study",
+    "scaling_annotation": "catalog",
+    "score_curves": "analysis",
+    "score_ragged": "emergence",
+    "select_level": "aggregate",
+    "threshold_sweep": "aggregate",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

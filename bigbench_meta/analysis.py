@@ -1,0 +1,93 @@
+"""Curves to curve scores: the array core, labelled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bigbench_meta.curves import whole
+from bigbench_meta.emergence import MIN_SCALES, STATUSES, score_ragged
+from bigbench_meta.schema import CURVE_KEY, CURVE_SCORES
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from bigbench_meta.curves import Curves
+
+    Floats = NDArray[np.float64]
+
+__all__ = ["score_curves"]
+
+
+def score_curves(curves: Curves, *, min_scales: int = MIN_SCALES) -> pd.DataFrame:
+    """Score every curve.
+
+    Args:
+        curves: What :func:`bigbench_meta.build_curves` returns.
+        min_scales: Curves with fewer points get no score and status ``too_few_scales``.
+
+    Returns:
+        One row a curve, in the order of the curves, with the columns of
+        :data:`bigbench_meta.schema.CURVE_SCORES`. Scores are computed on the orientation in which
+        up is better; ``score_first`` to ``score_max`` stay in the unit and sign of the file.
+        ``emergence_score`` is infinite where ``status`` is ``zero_median`` and NaN where it is
+        ``flat`` or ``too_few_scales``. ``resolution`` is the catalog's ``step`` divided by the
+        smallest test set of the curve, NaN where either is not known.
+
+    References:
+        Schaeffer et al. (2023), arXiv 2304.15004, eq. 1 and App. A.1.
+
+    Examples:
+        >>> from bigbench_meta import build_curves, load_embedded
+        >>> scores = score_curves(build_curves(load_embedded()))
+        >>> row = scores[(scores.task == "arithmetic 3D+") & (scores.shots == 50)].iloc[0]
+        >>> round(float(row.emergence_score), 3), row.status
+        (321.0, 'ok')
+    """
+    keys = curves.keys
+    n_examples = _reduce(np.fmin, curves.n_examples, curves.offsets)
+    resolution = keys["step"].to_numpy(dtype=float) / n_examples
+    scores = score_ragged(
+        curves.oriented, curves.offsets, resolution=resolution, min_scales=min_scales
+    )
+    n_scales = scores.n_scales
+    has_points = n_scales > 0
+    first = np.where(has_points, curves.offsets[:-1], 0)
+    last = np.where(has_points, curves.offsets[1:] - 1, 0)
+
+    def at(values: Floats, position: NDArray[np.int64]) -> Floats:
+        padded = values if len(values) else np.array([np.nan])
+        return np.where(has_points, padded[position], np.nan)
+
+    frame = keys[
+        [*CURVE_KEY, "metric_type", "scale", "n_missing", "n_tied", "is_preferred"]
+    ].assign(
+        n_scales=n_scales,
+        scale_min=at(curves.x, first),
+        scale_max=at(curves.x, last),
+        score_first=at(curves.y, first),
+        score_last=at(curves.y, last),
+        score_min=_reduce(np.fmin, curves.y, curves.offsets),
+        score_max=_reduce(np.fmax, curves.y, curves.offsets),
+        orientation=np.where(keys["higher_is_better"], "up", "down"),
+        direction=keys["direction"],
+        emergence_score=scores.emergence_score,
+        linearity=scores.linearity,
+        relative_sharpness=scores.relative_sharpness,
+        resolution=resolution,
+        resolution_limited_score=scores.resolution_limited_score,
+        status=np.array(STATUSES, dtype=object)[scores.status],
+        n_examples_min=whole(n_examples),
+    )
+    return frame[CURVE_SCORES.names]
+
+
+def _reduce(ufunc: np.ufunc, values: Floats, offsets: NDArray[np.int64]) -> Floats:
+    """Reduce each curve's values to one; NaN for a curve without points."""
+    result = np.full(len(offsets) - 1, np.nan)
+    nonempty = np.diff(offsets) > 0
+    if nonempty.any():
+        result[nonempty] = ufunc.reduceat(values, offsets[:-1][nonempty])
+    return result

@@ -1,0 +1,470 @@
+"""The command line: one thin command for each stage. Heavy imports stay inside the commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from bigbench_meta import _console as console
+from bigbench_meta._version import __version__
+from bigbench_meta.errors import BigbenchMetaError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+
+    from bigbench_meta.catalog import MetricCatalog
+
+__all__ = ["main"]
+
+_SCALES = (
+    "flop_matched_non_embedding_params", "non_embedding_params", "total_params", "train_flops",
+    "train_tokens",
+)  # fmt: skip
+_EMBEDDED = "GPT-3's published results (Brown et al. 2020, Table H.1)"
+
+
+class _Group(click.Group):
+    """A group whose commands turn this package's errors into a message and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BigbenchMetaError as error:
+            _fail(error)
+
+
+def _fail(error: BigbenchMetaError) -> NoReturn:
+    click.echo(f"Error: {error}", err=True)
+    raise SystemExit(2) from error
+
+
+def _options(*options: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_results = click.argument("results", nargs=-1, type=click.Path(path_type=Path))
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+_strict = click.option("--strict", is_flag=True, help="Exit with 1 if there was any problem.")
+_threshold = click.option(
+    "--threshold",
+    type=float,
+    default=100.0,
+    show_default=True,
+    help="Flag curves with an emergence score above it. The paper states none.",
+)
+_level = click.option(
+    "--level",
+    type=click.Choice(["task", "subtask", "all"]),
+    default="task",
+    show_default=True,
+    help="Count a task's aggregate row, its subtasks, or both (which counts twice).",
+)
+_selection = _options(
+    click.option("--task", multiple=True, help="Only this task. May be given several times."),
+    click.option("--metric", multiple=True, help="Only this metric. May be given several times."),
+    click.option("--family", multiple=True, help="Only this model family. Likewise."),
+)
+_scoring = _options(
+    click.option(
+        "--scale",
+        type=click.Choice(_SCALES),
+        help="What orders the models. By default the first of the first three that all models of "
+        "a curve have.",
+    ),
+    click.option(
+        "--min-scales",
+        type=click.IntRange(min=2),
+        default=3,
+        show_default=True,
+        help="Do not score curves with fewer points.",
+    ),
+    click.option(
+        "--catalog",
+        "catalog_path",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="CSV of metrics whose entries go before the packaged ones "
+        "(columns metric, metric_type, higher_is_better, ...).",
+    ),
+)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bigbench-meta")
+def main() -> None:
+    """Meta-analysis of emergence claims on BIG-Bench.
+
+    Reads result files, scores how sharply every (task, metric, model family, shots) curve rises
+    with scale, and tabulates which metrics account for the sharp ones.
+
+    \b
+    Start with:
+      bigbench-meta analyze --out study          the whole study on embedded published figures
+      bigbench-meta analyze BIG-bench/bigbench/benchmark_tasks --out study
+
+    Exit codes: 0 done; 1 done, with problems, under --strict; 2 bad usage or unreadable input.
+    """
+
+
+@main.command()
+@_results
+@_options(_selection, _threshold, _level, _scoring)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write tables, figures and report.html into this folder.",
+)
+@_options(_strict, _json)
+def analyze(
+    results: tuple[Path, ...],
+    out: Path | None,
+    threshold: float,
+    level: str,
+    strict: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Run the whole study: scores, tables, figures, report.
+
+    RESULTS are result files, folders of them, or a store. Without any, the study runs on GPT-3's
+    published results, which come with this program.
+
+    \b
+    Examples:
+      bigbench-meta analyze --out study
+      bigbench-meta analyze BIG-bench/bigbench/benchmark_tasks --out study --threshold 50
+      bigbench-meta analyze store --family "BIG-G T=0" --scale total_params --json
+    """
+    from bigbench_meta.study import run_study
+
+    loaded = _load(results, options)
+    study = run_study(
+        loaded.observations,
+        loaded.problems,
+        threshold=threshold,
+        level=level,  # type: ignore[arg-type]
+        scale=options["scale"],
+        min_scales=options["min_scales"],
+        catalog=_catalog(options),
+    )
+    written: list[Path] = []
+    if out:
+        from bigbench_meta.report import write_study
+
+        with console.progress("Writing") as progress:
+            written = write_study(study, out, sources=loaded.sources, progress=progress)
+    by_metric = study.tables["by_metric"]
+    if as_json:
+        console.print_json(
+            {
+                "n_curves": len(study.counted),
+                "n_flagged": study.n_flagged,
+                "n_infinite": study.n_infinite,
+                "threshold": threshold,
+                "level": level,
+                "n_curves_of_other_level": len(study.scores) - len(study.counted),
+                "n_problems": len(loaded.problems),
+                "by_metric": console.records(by_metric.frame),
+                "by_metric_type": console.records(study.tables["by_metric_type"].frame),
+                "outputs": [path.as_posix() for path in written],
+            }
+        )
+    else:
+        click.echo(
+            f"{', '.join(loaded.sources)}: {len(study.counted)} curves, {study.n_flagged} with "
+            f"emergence score above {threshold:g}, {study.n_infinite} infinite."
+        )
+        if left_out := len(study.scores) - len(study.counted):
+            click.echo(f"{left_out} curves of the other level are not counted (--level).")
+        console.print_table(by_metric)
+        console.print_table(study.tables["by_metric_type"])
+        console.print_problems(loaded.problems)
+        click.echo(
+            f"{len(written)} files written; open {(out / 'report.html').as_posix()}"
+            if out
+            else "Nothing was written. Name a folder with --out for tables, figures and a report."
+        )
+    _exit(loaded.problems, strict=strict)
+
+
+@main.command()
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--store",
+    "store_path",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The store's folder; made by the first ingest.",
+)
+@_options(_strict, _json)
+def ingest(results: tuple[Path, ...], store_path: Path, strict: bool, as_json: bool) -> None:
+    """Read result files into a store.
+
+    Files that the store has as they are cost a look; changed files replace their rows.
+
+    \b
+    Examples:
+      bigbench-meta ingest BIG-bench/bigbench/benchmark_tasks --store store
+      bigbench-meta ingest more/scores_GPT_8b.json.gz table.csv --store store --strict
+    """
+    from bigbench_meta.store import Store
+
+    with console.progress("Reading") as progress:
+        summary = Store(store_path).ingest(results, progress=progress)
+    counts = {
+        name: getattr(summary, name)
+        for name in ("files", "loaded", "unchanged", "failed", "observations")
+    }
+    if as_json:
+        console.print_json(counts | {"problems": console.records(summary.problems)})
+    else:
+        click.echo(
+            f"{summary.files} files: {summary.loaded} loaded ({summary.observations} observations),"
+            f" {summary.unchanged} unchanged, {summary.failed} failed."
+        )
+        console.print_problems(summary.problems)
+    if summary.failed and not summary.loaded and not summary.unchanged:
+        _fail(InputError("no file could be read", where=", ".join(map(str, results))))
+    _exit(summary.problems, strict=strict)
+
+
+@main.command()
+@_results
+@_options(_selection, _scoring)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write all columns to this .csv, .parquet or .json file.",
+)
+@_options(_strict, _json)
+def score(
+    results: tuple[Path, ...],
+    output: Path | None,
+    strict: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Score every curve: emergence score, linearity, sharpness, status.
+
+    RESULTS are result files, folders of them, or a store; without any, the embedded GPT-3 results.
+
+    \b
+    Examples:
+      bigbench-meta score store --metric exact_str_match
+      bigbench-meta score results/ -o scores.parquet
+    """
+    from bigbench_meta.analysis import score_curves
+    from bigbench_meta.curves import build_curves
+    from bigbench_meta.tables import Table
+
+    loaded = _load(results, options)
+    curves = build_curves(loaded.observations, scale=options["scale"], catalog=_catalog(options))
+    scores = score_curves(curves, min_scales=options["min_scales"])
+    document = {"n_curves": len(scores), "curves": console.records(scores)}
+    if output:
+        _write_frame(scores, output)
+    if as_json:
+        console.print_json(document)
+    else:
+        ordered = scores.sort_values("emergence_score", ascending=False, kind="stable")
+        console.print_table(
+            Table(
+                name="curve_scores",
+                caption="",
+                frame=ordered,
+                columns=("subtask", "metric", "model_family", "shots", "n_scales",
+                         "emergence_score", "relative_sharpness", "status"),
+                most_rows=20,
+            )
+        )  # fmt: skip
+        more = len(scores) - 20
+        click.echo(
+            f"{len(scores)} curves"
+            + (", the highest 20 shown" if more > 0 else "")
+            + (f"; all of them are in {output}." if output else ". Use -o or --json for all.")
+        )
+        console.print_problems(loaded.problems)
+    _exit(loaded.problems, strict=strict)
+
+
+@main.command()
+@_results
+@_options(_selection, _threshold, _level, _scoring)
+@click.option(
+    "--by",
+    type=click.Choice(["metric", "metric_type"]),
+    default="metric",
+    show_default=True,
+    help="What to tabulate.",
+)
+@click.option("--sweep", is_flag=True, help="One row a threshold instead of one a metric.")
+@_options(_strict, _json)
+def aggregate(
+    results: tuple[Path, ...],
+    threshold: float,
+    level: str,
+    by: str,
+    sweep: bool,
+    strict: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Tabulate which metrics the flagged curves belong to.
+
+    RESULTS are result files, folders of them, or a store; without any, the embedded GPT-3 results.
+
+    \b
+    Examples:
+      bigbench-meta aggregate store --by metric_type --threshold 50
+      bigbench-meta aggregate store --sweep
+    """
+    from bigbench_meta.study import run_study
+
+    loaded = _load(results, options)
+    study = run_study(
+        loaded.observations,
+        loaded.problems,
+        threshold=threshold,
+        level=level,  # type: ignore[arg-type]
+        scale=options["scale"],
+        min_scales=options["min_scales"],
+        catalog=_catalog(options),
+    )
+    name = "threshold_sweep" if sweep else f"by_{by}"
+    if as_json:
+        console.print_json(
+            {
+                "n_curves": len(study.counted),
+                "n_flagged": study.n_flagged,
+                "n_infinite": study.n_infinite,
+                "threshold": threshold,
+                "level": level,
+                name: console.records(study.tables[name].frame),
+            }
+        )
+    else:
+        console.print_table(study.tables[name])
+        console.print_problems(loaded.problems)
+    _exit(loaded.problems, strict=strict)
+
+
+@main.command()
+@click.option(
+    "--scaling-class",
+    multiple=True,
+    help="Class of the annotation that counts as a claim. May be given several times. Default: "
+    "the two emergent ones.",
+)
+@_json
+def claims(scaling_class: tuple[str, ...], as_json: bool) -> None:
+    """Tabulate hand-annotated claims of emergence by preferred metric.
+
+    The claims are those of Wei et al. (2022), Appendix E, on BIG-bench; the preferred metrics those
+    of BIG-bench 1.0.0.
+
+    \b
+    Examples:
+      bigbench-meta claims
+      bigbench-meta claims --scaling-class emergent_palm --json
+    """
+    from bigbench_meta.aggregate import EMERGENT_CLASSES, claims_by_metric, claims_summary
+    from bigbench_meta.study import claims_table
+
+    frame = claims_by_metric(scaling_classes=scaling_class or EMERGENT_CLASSES)
+    if as_json:
+        console.print_json(claims_summary(frame) | {"by_metric": console.records(frame)})
+        return
+    table = claims_table(frame[frame["n_claims"] > 0])
+    console.print_table(table)
+    click.echo(table.caption)
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    observations: pd.DataFrame
+    problems: pd.DataFrame
+    sources: list[str]
+
+
+def _load(results: tuple[Path, ...], options: dict[str, Any]) -> _Loaded:
+    """Read the named results, or the embedded ones, and keep what was asked for."""
+    from bigbench_meta.readers import load_embedded, read_results
+    from bigbench_meta.schema import PROBLEMS, to_frame
+    from bigbench_meta.store import Store
+
+    wanted = {
+        "task": list(options["task"]) or None,
+        "metric": list(options["metric"]) or None,
+        "model_family": list(options["family"]) or None,
+    }
+    problems = to_frame(PROBLEMS.empty())
+    if len(results) == 1 and Store.is_store(results[0]):
+        store = Store(results[0])
+        name = f"store {_name(results[0])}"
+        loaded = _Loaded(store.observations(**wanted), store.problems(), [name])
+    elif results:
+        if stores := [path for path in results if Store.is_store(path)]:
+            raise InputError("a store is analysed by itself", where=str(stores[0]))
+        with console.progress("Reading") as progress:
+            observations, problems = read_results(results, progress=progress)
+        loaded = _Loaded(_keep(observations, wanted), problems, [_name(path) for path in results])
+    else:
+        loaded = _Loaded(_keep(load_embedded(), wanted), problems, [_EMBEDDED])
+    if loaded.observations.empty:
+        console.print_problems(loaded.problems)
+        asked = {name: values for name, values in wanted.items() if values}
+        raise InputError(
+            f"nothing has {asked}" if asked else "no score could be read",
+            where=", ".join(map(str, results)) or "embedded data",
+        )
+    return loaded
+
+
+def _name(path: Path) -> str:
+    return path.resolve().name
+
+
+def _keep(observations: pd.DataFrame, wanted: dict[str, list[str] | None]) -> pd.DataFrame:
+    for column, values in wanted.items():
+        if values:
+            observations = observations[observations[column].isin(values)]
+    return observations
+
+
+def _catalog(options: dict[str, Any]) -> MetricCatalog | None:
+    if not (path := options["catalog_path"]):
+        return None
+    from bigbench_meta.catalog import MetricCatalog, metric_catalog
+
+    return metric_catalog().overridden_by(MetricCatalog.read(path))
+
+
+def _write_frame(frame: pd.DataFrame, path: Path) -> None:
+    writers: dict[str, Callable[[Path], Any]] = {
+        ".csv": lambda target: frame.to_csv(target, index=False),
+        ".parquet": lambda target: frame.to_parquet(target, index=False),
+        ".json": lambda target: frame.to_json(target, orient="records", indent=1),
+    }
+    if path.suffix not in writers:
+        raise InputError(
+            "ending not known", where=str(path), hint=f"one of {', '.join(sorted(writers))}"
+        )
+    try:
+        writers[path.suffix](path)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", where=str(path)) from error
+
+
+def _exit(problems: pd.DataFrame, *, strict: bool) -> None:
+    if strict and len(problems):
+        raise SystemExit(1)

@@ -1,0 +1,237 @@
+"""Reader for BIG-bench score files, ``<task>/results/scores_<family>_<model>.json``.
+
+The format is that of ``bigbench.api.results`` (BIG-bench 1.0.0): ``scores``, a list of entries for
+one (subtask, shots) each with a ``score_dict`` of metrics; ``task``; ``model``. Well-formed files
+are decoded straight into typed structs. A file that does not decode goes through
+:func:`~bigbench_meta.readers._salvage.salvage`, which finds out why and saves what is sound.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from msgspec import UNSET, UnsetType
+
+from bigbench_meta.readers._salvage import salvage
+from bigbench_meta.schema import FILE, OBSERVATIONS, SCALE_AXES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from bigbench_meta.readers._problems import ProblemLog
+
+__all__ = ["BENCHMARK", "ScoreFileReader"]
+
+BENCHMARK: Final = "BIG-bench"
+
+# Strictly positive and within int64; anything else is for the salvager to judge.
+_Size = Annotated[int, msgspec.Meta(gt=0, le=10**18)]
+_Ignored = msgspec.Raw | UnsetType
+
+
+class _Entry(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    score_dict: dict[str, float]
+    preferred_score: str
+    number_of_shots: Annotated[int, msgspec.Meta(ge=-1, le=10**9)]
+    low_score: float
+    high_score: float
+    subtask_description: str = ""
+
+
+class _Task(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    task_name: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class _Model(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    model_family: Annotated[str, msgspec.Meta(min_length=1)]
+    model_name: Annotated[str, msgspec.Meta(min_length=1)]
+    total_params: _Size
+    non_embedding_params: _Size
+    flop_matched_non_embedding_params: _Size
+    training_batch_size: _Ignored = UNSET
+    training_steps: _Ignored = UNSET
+    description: _Ignored = UNSET
+    decoding_params: _Ignored = UNSET
+    additional_details: _Ignored = UNSET
+
+
+class _ScoreFile(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    scores: Annotated[list[_Entry], msgspec.Meta(min_length=1)]
+    task: _Task
+    model: _Model
+    queries: _Ignored = UNSET
+
+
+_decoder = msgspec.json.Decoder(_ScoreFile)
+
+
+class _Codes(dict[Any, int]):
+    """Numbers texts in order of first appearance; the other half of a dictionary encoding."""
+
+    def __missing__(self, value: Any) -> int:
+        code = self[value] = len(self)
+        return code
+
+
+@dataclass
+class ScoreFileReader:
+    """Gathers the rows of many score files in columns.
+
+    What is said once a file or once an entry is stored once and repeated only in :meth:`table`;
+    the metric names of an entry are one interned tuple. So a row costs its score and little else.
+
+    Attributes:
+        log: Where problems are noted.
+    """
+
+    log: ProblemLog
+    n_rows: int = 0
+    _texts: dict[str, _Codes] = field(
+        default_factory=lambda: {
+            name: _Codes()
+            for name in ("task", "subtask", "metric", "model_family", "model_name", "source")
+        }
+    )
+    # One item a file: four text codes, its number, the sizes of SCALE_AXES; the number of entries.
+    _files: list[tuple[int | None, ...]] = field(default_factory=list)
+    _entries_in_file: array[int] = field(default_factory=lambda: array("q"))
+    # One item an entry.
+    _subtask: array[int] = field(default_factory=lambda: array("q"))
+    _shots: array[int] = field(default_factory=lambda: array("q"))
+    _low: array[float] = field(default_factory=lambda: array("d"))
+    _high: array[float] = field(default_factory=lambda: array("d"))
+    _preferred: array[int] = field(default_factory=lambda: array("q"))
+    _metric_sets: _Codes = field(default_factory=_Codes)
+    _metric_set: array[int] = field(default_factory=lambda: array("q"))
+    # One item a row.
+    _score: array[float] = field(default_factory=lambda: array("d"))
+
+    def read(self, data: bytes, source: str, number: int = 0) -> int:
+        """Add the rows of one file.
+
+        Args:
+            data: The file's content.
+            source: Its name in tables and messages.
+            number: Its number in the ``file`` column of :meth:`table`.
+
+        Returns:
+            How many rows were added.
+        """
+        try:
+            file: Any = _decoder.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            file = salvage(data, source, self.log)
+        if file is None:
+            return 0
+        before = self.n_rows
+        self._add(file, source, number)
+        return self.n_rows - before
+
+    def _add(self, file: Any, source: str, number: int) -> None:
+        task, model, texts = file.task.task_name, file.model, self._texts
+        self._files.append(
+            (
+                texts["task"][task],
+                texts["model_family"][model.model_family],
+                texts["model_name"][model.model_name],
+                texts["source"][source],
+                number,
+                model.flop_matched_non_embedding_params,
+                model.non_embedding_params,
+                model.total_params,
+            )
+        )
+        self._entries_in_file.append(len(file.scores))
+        for position, entry in enumerate(file.scores):
+            self._add_entry(entry, task, f"scores[{position}]", source)
+
+    def _add_entry(self, entry: Any, task: str, where: str, source: str) -> None:
+        scores, preferred = entry.score_dict, entry.preferred_score
+        if preferred is not None and preferred not in scores:
+            self.log.warning(
+                source, f"{where}.preferred_score", f"{preferred!r} is not in score_dict"
+            )
+        self._subtask.append(self._texts["subtask"][entry.subtask_description or task])
+        self._shots.append(entry.number_of_shots)
+        self._low.append(entry.low_score)
+        self._high.append(entry.high_score)
+        self._preferred.append(-1 if preferred is None else self._texts["metric"][preferred])
+        self._metric_set.append(self._metric_sets[tuple(scores)])
+        self._score.extend(scores.values())
+        self.n_rows += len(scores)
+
+    def table(self) -> pa.Table:
+        """Return all rows read so far as observations with one more column, ``file``."""
+        metric_code = self._texts["metric"]
+        set_codes = np.array(
+            [metric_code[name] for names in self._metric_sets for name in names], dtype=np.int32
+        )
+        set_sizes = np.array([len(names) for names in self._metric_sets], dtype=np.int64)
+        metric_set = _array(self._metric_set)
+        rows_in_entry = set_sizes[metric_set]
+        entry_of_row = np.repeat(np.arange(len(rows_in_entry)), rows_in_entry)
+        # The place of a row in its entry's metric set, then in the flat list of all sets.
+        within = np.arange(len(entry_of_row)) - _starts(rows_in_entry)[entry_of_row]
+        metric = set_codes[_starts(set_sizes)[metric_set][entry_of_row] + within]
+        entries_in_file = _array(self._entries_in_file)
+        file_of_row = np.repeat(np.arange(len(entries_in_file)), entries_in_file)[entry_of_row]
+        columns = self._file_columns(file_of_row) | self._entry_columns(entry_of_row, metric)
+        n_rows = len(metric)
+        columns["benchmark"] = _dictionary(np.zeros(n_rows, np.int32), [BENCHMARK])
+        columns["score"] = pa.array(_array(self._score))
+        file_number = columns.pop(FILE)
+        table = pa.table(
+            [columns.get(c.name, pa.nulls(n_rows, c.type)) for c in OBSERVATIONS.columns],
+            schema=OBSERVATIONS.arrow,
+        )
+        return table.append_column(FILE, file_number)
+
+    def _file_columns(self, file_of_row: NDArray[np.int64]) -> dict[str, pa.Array]:
+        names = ("task", "model_family", "model_name", "source")
+        by_column = list(zip(*self._files, strict=True)) or [()] * (len(names) + 4)
+        columns: dict[str, pa.Array] = {}
+        for name, values in zip(names, by_column, strict=False):
+            codes = np.array(values, dtype=np.int32)[file_of_row]
+            columns[name] = _dictionary(codes, self._texts[name])
+        columns[FILE] = pa.array(np.array(by_column[len(names)], dtype=np.int32)[file_of_row])
+        for name, values in zip(SCALE_AXES, by_column[len(names) + 1 :], strict=False):
+            columns[name] = pa.array(values, pa.int64()).take(pa.array(file_of_row))
+        return columns
+
+    def _entry_columns(
+        self, entry_of_row: NDArray[np.int64], metric: NDArray[np.int32]
+    ) -> dict[str, pa.Array]:
+        shots = _array(self._shots)[entry_of_row]
+        preferred = _array(self._preferred)[entry_of_row]
+        is_preferred = preferred == metric
+        # low_score and high_score describe the preferred metric alone.
+        low, high = (_array(side)[entry_of_row] for side in (self._low, self._high))
+        return {
+            "subtask": _dictionary(
+                _array(self._subtask)[entry_of_row].astype(np.int32), self._texts["subtask"]
+            ),
+            "metric": _dictionary(metric, self._texts["metric"]),
+            "shots": pa.array(shots, mask=shots < 0),
+            "is_preferred": pa.array(is_preferred, mask=preferred < 0),
+            "low_score": pa.array(low, mask=~is_preferred | np.isnan(low)),
+            "high_score": pa.array(high, mask=~is_preferred | np.isnan(high)),
+        }
+
+
+def _starts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.cumsum(sizes) - sizes
+
+
+def _array(values: array[Any]) -> NDArray[Any]:
+    return np.array(values) if values else np.empty(0, values.typecode)
+
+
+def _dictionary(codes: NDArray[np.int32], texts: Iterable[str]) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(list(texts), pa.string()))

@@ -1,0 +1,70 @@
+"""One place where every reader writes down what it could not read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pyarrow as pa
+
+from bigbench_meta.errors import InputError
+from bigbench_meta.schema import PROBLEMS
+
+Severity = Literal["error", "warning"]
+
+# A hostile file can hold a million broken entries; the first ones tell the story.
+_MOST_PER_FILE = 100
+
+
+@dataclass
+class ProblemLog:
+    """Collects problems, or raises the first one when strict.
+
+    Attributes:
+        strict: Raise instead of collecting.
+    """
+
+    strict: bool = False
+    rows: list[tuple[str, str, str, Severity]] = field(default_factory=list)
+    _counts: dict[str, int] = field(default_factory=dict)
+
+    def error(self, source: str, where: str, reason: str) -> None:
+        """Note that something was not loaded.
+
+        Raises:
+            InputError: If the log is strict.
+        """
+        self._add(source, where, reason, "error")
+
+    def warning(self, source: str, where: str, reason: str) -> None:
+        """Note that something was loaded but looks odd.
+
+        Raises:
+            InputError: If the log is strict.
+        """
+        self._add(source, where, reason, "warning")
+
+    def _add(self, source: str, where: str, reason: str, severity: Severity) -> None:
+        if self.strict:
+            raise InputError(reason, where=f"{source}: {where}" if where else source)
+        count = self._counts[source] = self._counts.get(source, 0) + 1
+        if count <= _MOST_PER_FILE:
+            self.rows.append((source, where, reason, severity))
+
+    @property
+    def n_errors(self) -> int:
+        """Number of errors noted so far."""
+        return sum(row[3] == "error" for row in self.rows)
+
+    def table(self) -> pa.Table:
+        """Return the problems table, with one row that counts what was cut."""
+        rows: list[tuple[str, str, str, str]] = list(self.rows)
+        rows += [
+            (source, "", f"{count - _MOST_PER_FILE} more problems in this file", "warning")
+            for source, count in self._counts.items()
+            if count > _MOST_PER_FILE
+        ]
+        columns = zip(*rows, strict=True) if rows else ([] for _ in PROBLEMS.columns)
+        return pa.table(
+            [pa.array(list(column), pa.string()) for column in columns], schema=PROBLEMS.arrow
+        )

@@ -1,0 +1,107 @@
+"""The package as a whole: imports go one way, names resolve, nothing heavy at start-up."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bigbench_meta
+
+PACKAGE = Path(bigbench_meta.__file__).parent
+
+# Each layer imports only from those above it; modules of one line may import each other's siblings.
+LAYERS = [
+    ["errors", "_version"],
+    ["schema"],
+    ["_keys", "emergence"],
+    ["catalog"],
+    ["readers._problems"],
+    ["readers._salvage", "readers._tables", "readers._conflicts"],
+    ["readers._sources", "readers._bigbench"],
+    ["readers"],
+    ["store"],
+    ["curves"],
+    ["analysis"],
+    ["aggregate"],
+    ["charts", "tables"],
+    ["study"],
+    ["report"],
+    ["_console"],
+    ["cli"],
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bigbench_meta"):
+            inside = node.module.removeprefix("bigbench_meta").lstrip(".")
+            for alias in node.names:
+                full = f"{inside}.{alias.name}".lstrip(".")
+                found.add(full if full in LEVEL else inside)
+        elif isinstance(node, ast.Import):
+            found |= {a.name for a in node.names if a.name.startswith("bigbench_meta")}
+    return found
+
+
+MODULES = [p for p in sorted(PACKAGE.rglob("*.py")) if module_name(p) not in {"", "__main__"}]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_imports_go_one_way(path):
+    name = module_name(path)
+    assert name in LEVEL, "place the new module in LAYERS"
+    wrong = [other for other in imports_of(path) if LEVEL[other] >= LEVEL[name]]
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", bigbench_meta.__all__)
+def test_public_name_resolves_and_is_documented(name):
+    value = getattr(bigbench_meta, name)
+    if callable(value):
+        assert value.__doc__
+    assert name in dir(bigbench_meta)
+
+
+def test_all_is_sorted_and_homes_are_complete():
+    assert sorted(bigbench_meta.__all__) == list(bigbench_meta.__all__)
+    assert set(bigbench_meta._HOME) | {"__version__"} == set(bigbench_meta.__all__)
+
+
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = bigbench_meta.nonsense
+
+
+def test_import_loads_nothing_heavy():
+    code = "import sys, bigbench_meta; print({'numpy', 'pandas', 'pyarrow'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_only_readers_store_report_and_cli_touch_files():
+    allowed = {
+        "readers",
+        "readers._sources",
+        "readers._tables",
+        "store",
+        "report",
+        "cli",
+        "catalog",
+    }
+    opening = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "unlink", "mkdir"}
+    for path in MODULES:
+        calls = {
+            node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Call)
+        }
+        assert module_name(path) in allowed or not calls & opening
