@@ -24,6 +24,7 @@ __all__ = [
     "FILE",
     "OBSERVATIONS",
     "PROBLEMS",
+    "SAMPLES",
     "SCALE_AXES",
     "Column",
     "TableSchema",
@@ -161,6 +162,59 @@ PROBLEMS = TableSchema(
     ),
 )
 """What could not be read, or was read with a doubt."""
+
+SAMPLES = TableSchema(
+    "samples",
+    (
+        *(
+            column
+            for column in OBSERVATIONS.columns
+            if column.name
+            in {
+                "benchmark",
+                "task",
+                "subtask",
+                "model_family",
+                "model_name",
+                "shots",
+                "variant",
+                "replicate",
+            }
+        ),
+        Column(
+            name="example_id",
+            type=pa.string(),
+            meaning="number or name of the example, unique within file, subtask and shots",
+            required=True,
+        ),
+        Column(
+            name="input_hash",
+            type=pa.string(),
+            meaning="BLAKE2b (16 bytes, hexadecimal) of the prompt in UTF-8",
+        ),
+        Column(name="targets", type=pa.list_(pa.string()), meaning="right answers, or the choices"),
+        Column(
+            name="target_values",
+            type=pa.list_(pa.float64()),
+            meaning="worth of each target where they are choices",
+        ),
+        Column(
+            name="target_logprobs",
+            type=pa.list_(pa.float64()),
+            meaning="log-probability of each target where the model scored them",
+            unit="nats",
+        ),
+        Column(name="output", type=pa.string(), meaning="what the model wrote"),
+        _real("correct", "score of the example, 1 where it is right and 0 where wrong", "0..1"),
+        Column(
+            name="metrics",
+            type=pa.map_(pa.string(), pa.float64()),
+            meaning="further metrics of the example",
+        ),
+        _text("source", "file within the source"),
+    ),
+)
+"""One row is one example answered by one model; only read when asked for."""
 
 CURVE_SCORES = TableSchema(
     "curve_scores",

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# No deadline: the first call of a test imports pandas. Under CI a failure must be repeatable.
+settings.register_profile("bigbench-meta", deadline=None)
+settings.register_profile("bigbench-meta-ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("bigbench-meta-ci" if os.environ.get("CI") else "bigbench-meta")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of other people's data beside the checkout, which is never committed."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("needs the folder `shared` beside the checkout")
+    return folder

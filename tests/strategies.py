@@ -1,0 +1,169 @@
+"""Hypothesis strategies: curves, ragged batches, observations and curve scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from hypothesis import strategies as st
+
+# Few values: many ties, many steps of exactly zero. Many values: hardly any.
+FEW = st.integers(-3, 3)
+MANY = st.integers(-(10**6), 10**6)
+
+
+def integer_curves(*, min_size=0, max_size=12):
+    """Curves of whole numbers, on which sums and differences are exact."""
+    sizes = {"min_size": min_size, "max_size": max_size}
+    return st.one_of(st.lists(FEW, **sizes), st.lists(MANY, **sizes)).map(
+        lambda y: [float(value) for value in y]
+    )
+
+
+def curves(*, min_size=0, max_size=12):
+    """Curves of any floats whose differences and ratios stay within the range of a float."""
+    # width=32 reaches down to 1e-45, so steps differ by up to 1e51.
+    floats = st.floats(-1e6, 1e6, width=32)
+    return st.one_of(
+        integer_curves(min_size=min_size, max_size=max_size),
+        st.lists(floats, min_size=min_size, max_size=max_size),
+    )
+
+
+def batches(*, max_size=8):
+    return st.lists(curves(), max_size=max_size)
+
+
+def to_ragged(batch):
+    """Return the flat values and the offsets of a list of curves."""
+    values = np.array([value for curve in batch for value in curve], dtype=np.float64)
+    return values, np.cumsum([0, *map(len, batch)], dtype=np.int64)
+
+
+# --- Observations: lists of rows, None for what is not known ---
+
+AXES = ("flop_matched_non_embedding_params", "non_embedding_params", "total_params")
+METRICS = ("acc", "brier_score", "made_up", "made_down")
+WHOLE = {"shots", "n_examples", *AXES}
+TEXT = {
+    "benchmark", "task", "subtask", "metric", "model_family", "model_name", "variant", "replicate",
+}  # fmt: skip
+
+
+@st.composite
+def observation_rows(draw, *, replicated, max_size=30):
+    """Rows of an observations table.
+
+    A model keeps its sizes and a metric its low and high score on all rows. Scores are eighths and
+    standard errors powers of two, so that no sum is rounded, whatever its order.
+
+    Args:
+        draw: From Hypothesis.
+        replicated: Whether a model may have several rows on one curve.
+        max_size: Most rows.
+    """
+    sizes = st.one_of(st.none(), st.integers(-1, 4))
+    models = [
+        {"model_name": f"m{number}"} | {axis: draw(sizes) for axis in AXES}
+        for number in range(draw(st.integers(1, 5)))
+    ]
+    bounds = st.one_of(st.none(), st.sampled_from([0.0, 0.5, 1.0]))
+    ranges = {metric: (draw(bounds), draw(bounds)) for metric in METRICS}
+    key = st.fixed_dictionaries(
+        {
+            "benchmark": st.sampled_from(["b", "c"]),
+            "task": st.sampled_from(["t", "u"]),
+            "subtask": st.sampled_from([None, "t", "t:1"]),
+            "metric": st.sampled_from(METRICS),
+            "model_family": st.sampled_from(["f", "g"]),
+            "shots": st.sampled_from([None, 0, 3]),
+            "variant": st.sampled_from([None, "cot"]),
+        }
+    )
+    few_keys = st.sampled_from(draw(st.lists(key, min_size=1, max_size=4)))
+    eighths = st.integers(-80, 80).map(lambda number: number / 8)
+    unusable = st.sampled_from([None, float("nan"), float("inf"), -float("inf")])
+    row = st.fixed_dictionaries(
+        {
+            "score": st.one_of(eighths, eighths, eighths, unusable),
+            "stderr": st.sampled_from([None, 0.25, 0.5]),
+            "n_examples": st.sampled_from([None, 10, 200]),
+            "is_preferred": st.sampled_from([None, False, True]),
+        }
+    )
+    cells = draw(
+        st.lists(
+            st.tuples(few_keys, st.sampled_from(models), row),
+            max_size=max_size,
+            unique_by=None if replicated else _curve_and_model,
+        )
+    )
+    return [
+        key | model | own | dict(zip(("low_score", "high_score"), ranges[key["metric"]]))
+        for key, model, own in cells
+    ]
+
+
+def _curve_and_model(cell):
+    key, model, _ = cell
+    return (*(key | {"subtask": key["subtask"] or key["task"]}).values(), model["model_name"])
+
+
+def to_frame(rows):
+    """Return rows as an observations frame, whole numbers as nullable integers."""
+    columns = [*TEXT, *WHOLE, "score", "stderr", "low_score", "high_score", "is_preferred"]
+    frame = pd.DataFrame({name: [row.get(name) for row in rows] for name in columns})
+    floats = dict.fromkeys(("score", "stderr", "low_score", "high_score"), "float64")
+    return frame.astype(
+        dict.fromkeys(TEXT, "str") | dict.fromkeys(WHOLE, "Int64") | floats
+        | {"is_preferred": "boolean"}
+    )  # fmt: skip
+
+
+# --- Curve scores: lists of rows ---
+
+THRESHOLD = 100.0
+
+
+@st.composite
+def score_rows(draw, *, max_size=25):
+    """Rows of a curve scores table; many scores lie at the threshold or have no end."""
+    scored = st.one_of(
+        st.sampled_from([THRESHOLD, -THRESHOLD, 100.5, -100.5, float("inf"), -float("inf")]),
+        st.floats(-300, 300),
+    )
+    unscored = st.sampled_from(["flat", "too_few_scales"])
+    row = st.fixed_dictionaries(
+        {
+            "benchmark": st.sampled_from(["b", "c"]),
+            "task": st.sampled_from(["t", "u"]),
+            "subtask": st.sampled_from(["t", "u", "t:1", "t:2"]),
+            "metric": st.sampled_from(["acc", "em", "bleu"]),
+            "metric_type": st.sampled_from(["discontinuous", "nonlinear"]),
+            "model_family": st.sampled_from(["f", "g"]),
+            "shots": st.sampled_from([None, 0, 3]),
+            "variant": st.sampled_from([None, "cot"]),
+            "outcome": st.one_of(scored, scored, unscored),
+        }
+    )
+    rows = draw(st.lists(row, max_size=max_size))
+    for one in rows:
+        outcome = one.pop("outcome")
+        if isinstance(outcome, str):
+            one |= {"emergence_score": float("nan"), "status": outcome}
+        else:
+            infinite = abs(outcome) == float("inf")
+            one |= {"emergence_score": outcome, "status": "zero_median" if infinite else "ok"}
+    return rows
+
+
+def to_scores(rows):
+    """Return rows as a curve scores frame."""
+    columns = [
+        "benchmark", "task", "subtask", "metric", "metric_type", "model_family", "shots",
+        "variant", "emergence_score", "status",
+    ]  # fmt: skip
+    frame = pd.DataFrame({name: [row[name] for row in rows] for name in columns})
+    return frame.astype(
+        dict.fromkeys(set(columns) - {"shots", "emergence_score"}, "str")
+        | {"shots": "Int64", "emergence_score": "float64"}
+    )
