@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bigbench_meta.tables import Table
 
-__all__ = ["note", "print_json", "print_problems", "print_table", "progress", "records"]
+__all__ = ["note", "print_json", "print_problems", "print_table", "problem_line", "progress", "records"]
 
 _MOST_PROBLEMS = 10
 
@@ -86,11 +86,16 @@ def print_table(table: Table) -> None:
     console.print(shown)
 
 
+def problem_line(row: dict[str, Any]) -> str:
+    """Return one problem as a line."""
+    place = f"{row['source']}: {row['field']}" if row["field"] else row["source"]
+    return f"{row['severity']}: {place}: {row['reason']}"
+
+
 def print_problems(problems: pd.DataFrame) -> None:
     """Print the first problems on standard error, and how many there are."""
     for row in records(problems.head(_MOST_PROBLEMS)):
-        place = f"{row['source']}: {row['field']}" if row["field"] else row["source"]
-        note(f"{row['severity']}: {place}: {row['reason']}")
+        note(problem_line(row))
     if (more := len(problems) - _MOST_PROBLEMS) > 0:
         note(f"... and {more} more problems")
 

@@ -69,6 +69,25 @@ _level = click.option(
     show_default=True,
     help="Count a task's aggregate row, its subtasks, or both (which counts twice).",
 )
+_reading = _options(
+    click.option(
+        "--mapping",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="TOML file that maps the columns of wide tables to ours (docs/wide_tables.md).",
+    ),
+    click.option(
+        "--names",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="CSV of rules from model names to families and sizes, before the packaged ones.",
+    ),
+    click.option(
+        "--max-bytes",
+        type=click.IntRange(min=1),
+        default=1 << 30,
+        show_default=True,
+        help="Refuse a file that holds, or expands to, more.",
+    ),
+)
 _selection = _options(
     click.option("--task", multiple=True, help="Only this task. May be given several times."),
     click.option("--metric", multiple=True, help="Only this metric. May be given several times."),
@@ -197,7 +216,7 @@ def analyze(
 
 
 @main.command()
-@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=str))
 @click.option(
     "--store",
     "store_path",
@@ -205,24 +224,57 @@ def analyze(
     type=click.Path(path_type=Path, file_okay=False),
     help="The store's folder; made by the first ingest.",
 )
+@_options(_reading)
+@click.option("--samples", is_flag=True, help="Also read single examples, from full logs.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Processes to read with, where there is enough to read. Default: one for each core.",
+)
 @_options(_strict, _json)
-def ingest(results: tuple[Path, ...], store_path: Path, strict: bool, as_json: bool) -> None:
+def ingest(
+    results: tuple[str, ...],
+    store_path: Path,
+    samples: bool,
+    jobs: int | None,
+    strict: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Read result files into a store.
 
-    Files that the store has as they are cost a look; changed files replace their rows.
+    RESULTS are files, folders, quoted patterns, .zip or .tar.gz archives, http(s):// or s3:// URLs,
+    or - for a list of such on standard input, one on a line.
+
+    Files that the store has as they are cost a look; changed files replace their rows. It can be
+    stopped at any moment and goes on where it was.
 
     \b
     Examples:
       bigbench-meta ingest BIG-bench/bigbench/benchmark_tasks --store store
-      bigbench-meta ingest more/scores_GPT_8b.json.gz table.csv --store store --strict
+      bigbench-meta ingest lm_eval_output/ results.tar.gz --store store --strict
+      bigbench-meta ingest wide.csv --mapping wide.toml --store store
+      find . -name 'scores_*.json' | bigbench-meta ingest - --store store
     """
+    import os
+
+    from bigbench_meta.readers import ReadOptions
     from bigbench_meta.store import Store
 
+    read = ReadOptions(
+        samples=samples,
+        max_bytes=options["max_bytes"],
+        mapping=options["mapping"],
+        names=options["names"],
+    )
     with console.progress("Reading") as progress:
-        summary = Store(store_path).ingest(results, progress=progress)
+        summary = Store(store_path).ingest(
+            _named(results), options=read, jobs=jobs or os.cpu_count() or 1, progress=progress
+        )
     counts = {
         name: getattr(summary, name)
-        for name in ("files", "loaded", "unchanged", "failed", "observations")
+        for name in ("files", "loaded", "unchanged", "failed", "observations", "samples")
     }
     if as_json:
         console.print_json(counts | {"problems": console.records(summary.problems)})
@@ -233,8 +285,20 @@ def ingest(results: tuple[Path, ...], store_path: Path, strict: bool, as_json: b
         )
         console.print_problems(summary.problems)
     if summary.failed and not summary.loaded and not summary.unchanged:
-        _fail(InputError("no file could be read", where=", ".join(map(str, results))))
+        _fail(InputError("no file could be read", where=", ".join(results)))
     _exit(summary.problems, strict=strict)
+
+
+def _named(results: tuple[str, ...]) -> list[str]:
+    """Return the paths, those on standard input in place of a dash."""
+    named: list[str] = []
+    for path in results:
+        if path == "-":
+            lines = click.get_text_stream("stdin").read().splitlines()
+            named.extend(line for line in lines if line.strip())
+        else:
+            named.append(path)
+    return named
 
 
 @main.command()
@@ -356,6 +420,102 @@ def aggregate(
         console.print_table(study.tables[name])
         console.print_problems(loaded.problems)
     _exit(loaded.problems, strict=strict)
+
+
+@main.group()
+def store() -> None:
+    """Look after a store: what is in it, what went wrong, smaller files."""
+
+
+_store = click.argument("store_path", metavar="STORE", type=click.Path(path_type=Path))
+
+
+@store.command()
+@_options(_store, _json)
+def info(store_path: Path, as_json: bool) -> None:
+    """Say for each source what came in.
+
+    \b
+    Example:
+      bigbench-meta store info store
+    """
+    from bigbench_meta.store import Store
+    from bigbench_meta.tables import Table
+
+    frame = Store(store_path).info()
+    if as_json:
+        console.print_json({"sources": console.records(frame)})
+    else:
+        console.print_table(Table(name="info", caption="", frame=frame, most_rows=len(frame)))
+
+
+@store.command()
+@_options(_store)
+@click.option("--conflicts", is_flag=True, help="Also compare what files say of the same thing.")
+@_options(_strict, _json)
+def problems(store_path: Path, conflicts: bool, strict: bool, as_json: bool) -> None:
+    """List what could not be read, or was read with a doubt.
+
+    \b
+    Example:
+      bigbench-meta store problems store --conflicts
+    """
+    import pandas as pd
+
+    from bigbench_meta.store import Store
+
+    opened = Store(store_path)
+    frame = opened.problems()
+    if conflicts:
+        frame = pd.concat([frame, opened.conflicts()], ignore_index=True).drop_duplicates()
+    if as_json:
+        console.print_json({"problems": console.records(frame)})
+    else:
+        for row in console.records(frame):
+            click.echo(console.problem_line(row))
+        console.note(f"{len(frame)} problems")
+    _exit(frame, strict=strict)
+
+
+@store.command()
+@_options(_store, _json)
+def compact(store_path: Path, as_json: bool) -> None:
+    """Join small parts and leave out rows that are no longer in force.
+
+    \b
+    Example:
+      bigbench-meta store compact store
+    """
+    from bigbench_meta.store import Store
+
+    parts = Store(store_path).compact()
+    if as_json:
+        console.print_json({"parts": parts})
+    else:
+        click.echo(f"{parts} parts")
+
+
+@store.command()
+@_options(_store)
+@click.argument("pattern")
+@_options(_json)
+def remove(store_path: Path, pattern: str, as_json: bool) -> None:
+    """Put files out of force.
+
+    PATTERN is a shell-style pattern over the names of files, quoted. Their space is given back by
+    the next compact.
+
+    \b
+    Example:
+      bigbench-meta store remove store 'results/physics/*'
+    """
+    from bigbench_meta.store import Store
+
+    removed = Store(store_path).remove(pattern)
+    if as_json:
+        console.print_json({"removed": removed})
+    else:
+        click.echo(f"{removed} files removed")
 
 
 @main.command()

@@ -1,51 +1,49 @@
 """The store: observations of many result files in one Parquet dataset, queryable without loading.
 
-A store is a folder. ``manifest.json`` names its parts; a part is what one ingest added, three
-Parquet files that are never changed. An ingest writes a new part beside the old ones and then
-replaces the manifest in one step, so that a reader, and whoever looks after a crash, sees the old
-state or the new one.
+A store is a folder. ``manifest.json`` names its parts; a part is what one batch of files gave:
+``observations``, ``files``, ``problems`` and, if asked for, ``samples``, each a Parquet file that
+is never changed. A commit writes new files beside the old ones and then replaces the manifest in
+one step. So a reader, and whoever looks after a crash, sees the state before or after, and an
+ingest that was killed goes on where the last commit ended.
 
-Rows are stored as the files have them. What two files say of the same thing is settled on reading
-(:func:`bigbench_meta.readers.resolve_conflicts`), so it does not depend on the order of ingests.
+A row is in force while its file is: replacing or removing a file rewrites the part's short list of
+files, not its rows. :meth:`Store.compact` leaves out what is no longer in force.
+
+Rows are stored as the files have them. What two files say of the same thing is settled on reading,
+so it does not depend on the order of ingests.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+import filelock
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
-from bigbench_meta.errors import StoreError
-from bigbench_meta.readers import ProblemLog, read_tables, resolve_conflicts
-from bigbench_meta.schema import FILE, OBSERVATIONS, PROBLEMS, to_frame
+from bigbench_meta import _ingest
+from bigbench_meta._commit import Known, commit
+from bigbench_meta._manifest import STORED, Manifest, Part, PartWriter
+from bigbench_meta.errors import InputError, StoreError
+from bigbench_meta.readers import ReadOptions, batches, discover, named_paths, require_found
+from bigbench_meta.readers._problems import ProblemLog
+from bigbench_meta.schema import FILE, PROBLEMS, to_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     import pandas as pd
 
-    from bigbench_meta.readers import FileRecord, ReadResult
+    from bigbench_meta.readers import SourceFile
 
 __all__ = ["IngestSummary", "Store"]
 
-_FORMAT: Final = "bigbench-meta store"
-_VERSION: Final = 1
-_MANIFEST: Final = "manifest.json"
-_FILES: Final = pa.schema(
-    [("path", pa.string()), ("label", pa.string()), ("digest", pa.string()), ("n_rows", pa.int64())]
-)
-_STORED: Final = OBSERVATIONS.arrow.append(pa.field(FILE, pa.int32()))
-# Rows arrive clustered by task, so a group of this size holds few tasks and is skipped by the rest.
-_ROW_GROUP: Final = 1 << 17
+_COMPACT_ROWS: Final = 1 << 20
 
 Filter = str | int | list[str] | list[int] | None
 
@@ -60,6 +58,7 @@ class IngestSummary:
         unchanged: Files passed over because the store has them as they are.
         failed: Files that gave no rows.
         observations: Rows added.
+        samples: Samples added.
         problems: Problems table of this ingest.
     """
 
@@ -68,6 +67,7 @@ class IngestSummary:
     unchanged: int
     failed: int
     observations: int
+    samples: int
     problems: pd.DataFrame
 
 
@@ -76,6 +76,7 @@ class Store:
 
     Args:
         path: The folder; it need not exist before the first ingest.
+        wait: Seconds to wait for another process that is writing to the store.
 
     Raises:
         StoreError: The folder holds something else, or a store of another version.
@@ -91,16 +92,17 @@ class Store:
         (1512, 24)
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, wait: float = 30.0) -> None:
         self.path = Path(path)
+        self.wait = wait
         if self.path.exists() and not self.path.is_dir():
             raise StoreError("is a file, not a store", where=str(path))
-        self._parts()
+        Manifest.read(self.path)
 
     @staticmethod
     def is_store(path: str | Path) -> bool:
         """Return whether a path is a folder with a store's manifest."""
-        return (Path(path) / _MANIFEST).is_file()
+        return (Path(path) / "manifest.json").is_file()
 
     def __repr__(self) -> str:
         """Return the constructor call."""
@@ -110,38 +112,60 @@ class Store:
         self,
         paths: str | Path | Iterable[str | Path],
         *,
+        options: ReadOptions | None = None,
+        jobs: int = 1,
         progress: Callable[[int, int], None] | None = None,
     ) -> IngestSummary:
         """Read result files into the store.
 
-        A file that the store has, byte for byte, is passed over; a file that has changed replaces
-        its rows. A changed file that cannot be read any more keeps its old rows and is reported.
+        A file that the store has is passed over: at a look if its size and time of change are the
+        same, else if its content is. A file that has changed replaces its rows. A changed file
+        that cannot be read any more keeps its old rows and is reported. Each batch of files is
+        committed when it is read, so an ingest that is killed loses at most some megabytes of
+        reading.
 
         Args:
             paths: Files and folders, as for :func:`bigbench_meta.read_results`.
-            progress: Called with (files done, files found).
+            options: How to read, see :class:`bigbench_meta.readers.ReadOptions`.
+            jobs: Processes to read with. With more than one, a script must guard its main part
+                with ``if __name__ == "__main__"``, as always with Python's processes.
+            progress: Called with (files done, files found so far).
 
         Returns:
             What was done.
 
         Raises:
             InputError: A path does not exist, or nothing that looks like results is found.
-            StoreError: The store is damaged.
+            StoreError: The store is damaged, or another process is writing to it.
         """
-        result = read_tables(paths, progress=progress, known=self._known())
-        resolve_conflicts(result.observations.drop_columns(FILE), result.log)
-        loaded = [record for record in result.files if record.n_rows]
-        if loaded or result.log.rows:
-            self._commit(result)
-        unchanged = sum(record.unchanged for record in result.files)
-        return IngestSummary(
-            files=len(result.files),
-            loaded=len(loaded),
-            unchanged=unchanged,
-            failed=len(result.files) - len(loaded) - unchanged,
-            observations=result.observations.num_rows,
-            problems=to_frame(result.log.table()),
-        )
+        named = named_paths(paths)
+        options = options or ReadOptions()
+        log = ProblemLog()
+        with self._locked():
+            manifest = Manifest.read(self.path)
+            manifest.sweep()
+            known = Known.of(manifest, options)
+            tally = _Tally(progress)
+            work = _changed(batches(discover(named, log)), known, tally)
+            for written in _ingest.run(self.path, work, options, jobs=jobs):
+                manifest = commit(manifest, known, written, options)
+                tally.add(written)
+            require_found(named, tally.found, log)
+            self._keep_problems(manifest, log)
+        return tally.summary(log)
+
+    def _keep_problems(self, manifest: Manifest, log: ProblemLog) -> None:
+        """Store what was noted of folders, unless it is known."""
+        table = log.table()
+        old = set(map(tuple, self.problems().itertuples(index=False))) if manifest.parts else set()
+        new = [row for row in zip(*table.to_pydict().values(), strict=True) if row not in old]
+        if new:
+            columns = [list(column) for column in zip(*new, strict=True)]
+            with PartWriter(self.path, "problems") as problems:
+                problems.write(pa.table(columns, schema=PROBLEMS.arrow))
+            with PartWriter(self.path, "files") as files:
+                files.write(STORED["files"].empty_table())
+            manifest.write((*manifest.parts, Part(files=files.name, problems=problems.name)))
 
     def observations(
         self,
@@ -175,139 +199,253 @@ class Store:
             "benchmark": benchmark, "task": task, "subtask": subtask, "metric": metric,
             "model_family": model_family, "shots": shots,
         }  # fmt: skip
-        table = self._read("observations", _STORED, _expression(wanted))
-        return to_frame(resolve_conflicts(table.drop_columns(FILE), ProblemLog()))
+        from bigbench_meta.readers._conflicts import resolve_conflicts
 
-    def problems(self) -> pd.DataFrame:
-        """Return the problems of the ingests whose files are still in force.
+        table = self._rows("observations", _expression(wanted))
+        return to_frame(resolve_conflicts(table, ProblemLog()))
+
+    def samples(
+        self, *, task: Filter = None, model_family: Filter = None, shots: Filter = None
+    ) -> pd.DataFrame:
+        """Return the stored samples, or those with the given values.
+
+        Args:
+            task: A task or a list of tasks to keep; None keeps all. So for the others.
+            model_family: Model families.
+            shots: Numbers of shots.
+
+        Returns:
+            Frame with the columns of :data:`bigbench_meta.schema.SAMPLES`; empty unless an ingest
+            asked for samples.
 
         Raises:
             StoreError: There is no store, or a part is damaged.
         """
-        return to_frame(self._read("problems", PROBLEMS.arrow, None))
+        wanted = {"task": task, "model_family": model_family, "shots": shots}
+        return to_frame(self._rows("samples", _expression(wanted)))
 
-    def _known(self) -> dict[str, str]:
-        if not self._parts():
-            return {}
-        files = self._read("files", _FILES, pc.field("n_rows") > 0)
-        return dict(zip(files["path"].to_pylist(), files["digest"].to_pylist(), strict=True))
+    def problems(self) -> pd.DataFrame:
+        """Return the problems of reading the files in force.
 
-    def _parts(self) -> list[str]:
-        manifest = self.path / _MANIFEST
-        if not manifest.exists():
-            if self.path.is_dir() and any(self.path.glob("[!.]*")):
-                raise StoreError(
-                    "the folder is not empty and holds no store",
-                    where=str(self.path),
-                    hint="name a new folder",
-                )
-            return []
-        try:
-            content: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
-            found, version, parts = content["format"], content["version"], content["parts"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"damaged: {error}", where=str(manifest)) from error
-        if (found, version) != (_FORMAT, _VERSION):
-            raise StoreError(
-                f"{found!r} version {version}, but this program reads version {_VERSION}",
-                where=str(manifest),
-                hint="ingest the result files into a new store",
-            )
-        return list(parts)
-
-    def _read(self, kind: str, schema: pa.Schema, where: pc.Expression | None) -> pa.Table:
-        if not (parts := self._parts()):
-            raise StoreError("no store here", where=str(self.path), hint="ingest something first")
-        files = [str(self._file(kind, part)) for part in parts]
-        plain = pa.schema([(field.name, _plain_type(field.type)) for field in schema])
-        try:
-            table = ds.dataset(files, schema=plain).to_table(filter=where)
-        except (OSError, pa.ArrowException) as error:
-            raise StoreError(f"damaged: {error}", where=str(self.path)) from error
-        return table.cast(schema)
-
-    def _commit(self, result: ReadResult) -> None:
-        """Write the new part, rewrite older ones without what it replaces, switch the manifest."""
-        new = {
-            "observations": result.observations,
-            "problems": result.log.table(),
-            "files": _files_table(result.files),
-        }
-        old = self._parts()
-        kept = [left for part in old if (left := self._without(part, result.files))]
-        content = {"format": _FORMAT, "version": _VERSION, "parts": [*kept, self._write(new)]}
-        with _atomic(self.path / _MANIFEST) as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        for name in set(old) - set(kept):
-            for kind in new:
-                self._file(kind, name).unlink(missing_ok=True)
-
-    def _without(self, part: str, records: list[FileRecord]) -> str | None:
-        """Return the name of a part without the files just read, None if nothing is left of it.
-
-        Rows go only where there are new ones; problems go with every file that was read again.
+        Raises:
+            StoreError: There is no store, or a part is damaged.
         """
-        files = pq.read_table(self._file("files", part))
-        read_again = {r.path: r for r in records if not r.unchanged}
-        again = [read_again.get(path) for path in files["path"].to_pylist()]
-        if not any(again):
-            return part
-        replaced = pa.array([bool(record and record.n_rows) for record in again])
-        gone = pa.array(range(len(again)), pa.int32()).filter(replaced)
-        labels = pa.array([record.label for record in read_again.values()])
-        rows = pq.read_table(self._file("observations", part))
-        problems = pq.read_table(self._file("problems", part))
-        # File numbers stay valid: a replaced file keeps its place, with no rows and no digest.
-        left = {
-            "observations": rows.filter(pc.invert(pc.is_in(rows[FILE], gone))),
-            "problems": problems.filter(pc.invert(pc.is_in(problems["source"], labels))),
-            "files": files.set_column(
-                files.schema.get_field_index("n_rows"),
-                "n_rows",
-                pc.if_else(replaced, 0, files["n_rows"]),
-            ),
-        }
-        nothing = not left["observations"].num_rows and not left["problems"].num_rows
-        return None if nothing else self._write(left)
+        manifest = self._manifest()
+        tables = [PROBLEMS.empty()]
+        for part in manifest.parts:
+            if part.problems:
+                table = manifest.table("problems", part.problems)
+                files = manifest.table("files", part.files)
+                gone = files.filter(pc.invert(files["in_force"]))["label"]
+                tables.append(table.filter(pc.invert(pc.is_in(table["source"], gone))))
+        return to_frame(pa.concat_tables(tables)).drop_duplicates(ignore_index=True)
 
-    def _write(self, tables: dict[str, pa.Table]) -> str:
-        part = uuid.uuid4().hex
-        for kind, table in tables.items():
-            path = self._file(kind, part)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with _atomic(path) as temporary:
-                pq.write_table(
-                    table,
-                    temporary,
-                    compression="zstd",
-                    row_group_size=_ROW_GROUP,
-                    # A stored dictionary schema keeps readers from skipping row groups.
-                    store_schema=False,
-                )
-        return part
+    def conflicts(self) -> pd.DataFrame:
+        """Return what files in force say differently, or twice, of the same thing.
 
-    def _file(self, kind: str, part: str) -> Path:
-        return self.path / kind / f"{part}.parquet"
+        Returns:
+            A problems table. Repetitions are dropped and conflicting scores kept as replicates
+            whenever observations are read.
+
+        Raises:
+            StoreError: There is no store, or a part is damaged.
+        """
+        from bigbench_meta.readers._conflicts import resolve_conflicts
+
+        log = ProblemLog()
+        resolve_conflicts(self._rows("observations", None), log)
+        return to_frame(log.table())
+
+    def files(self) -> pd.DataFrame:
+        """Return the files in force, one row a file.
+
+        Returns:
+            Columns ``label, identity, format, size, n_rows, n_samples, reader, ingested``.
+
+        Raises:
+            StoreError: There is no store, or a part is damaged.
+        """
+        manifest = self._manifest()
+        tables = [manifest.table("files", part.files) for part in manifest.parts]
+        table = pa.concat_tables(tables)
+        columns = ["label", "identity", "format", "size", "n_rows", "n_samples", "reader", "ingested"]
+        return to_frame(table.filter(table["in_force"]).select(columns))
+
+    def info(self) -> pd.DataFrame:
+        """Return what came in from each source: the folder, archive or file that was named.
+
+        Returns:
+            One row a source and format: ``source, format, files, failed, observations, samples,
+            bytes, last_ingest``.
+
+        Raises:
+            StoreError: There is no store, or a part is damaged.
+        """
+        files = self.files()
+        files = files.assign(
+            source=files["label"].str.replace(r"/.*", "", regex=True), failed=files["n_rows"] == 0
+        )
+        return (
+            files.groupby(["source", "format"], sort=True)
+            .agg(
+                files=("label", "size"),
+                failed=("failed", "sum"),
+                observations=("n_rows", "sum"),
+                samples=("n_samples", "sum"),
+                bytes=("size", "sum"),
+                last_ingest=("ingested", "max"),
+            )
+            .reset_index()
+        )
+
+    def remove(self, pattern: str) -> int:
+        """Put files out of force.
+
+        Args:
+            pattern: Shell-style pattern over the labels of files, as ``files()`` lists them.
+
+        Returns:
+            How many files it was.
+
+        Raises:
+            InputError: No file fits.
+            StoreError: There is no store, it is damaged, or another process is writing to it.
+        """
+        with self._locked():
+            manifest = self._manifest()
+            known = Known.of(manifest, ReadOptions())
+            rows = [row for row, label in known.labels() if fnmatchcase(label, pattern)]
+            if not rows:
+                raise InputError("fits no file", where=pattern, hint="bigbench-meta store info")
+            known.drop(manifest, rows)
+        return len(rows)
+
+    def compact(self) -> int:
+        """Join small parts and leave out what is no longer in force.
+
+        Returns:
+            How many parts the store has now.
+
+        Raises:
+            StoreError: There is no store, it is damaged, or another process is writing to it.
+        """
+        from bigbench_meta._commit import compacted
+
+        with self._locked():
+            manifest = self._manifest()
+            manifest = manifest.write(compacted(manifest, rows=_COMPACT_ROWS))
+            manifest.sweep()
+        return len(manifest.parts)
+
+    def _manifest(self) -> Manifest:
+        manifest = Manifest.read(self.path)
+        if not manifest.parts:
+            raise StoreError("no store here", where=str(self.path), hint="ingest something first")
+        return manifest
+
+    def _rows(self, kind: str, where: pc.Expression | None) -> pa.Table:
+        """Return the rows in force, without their file number."""
+        manifest = self._manifest()
+        whole: list[str] = []
+        tables = []
+        for part in manifest.parts:
+            if not (name := getattr(part, kind)):
+                continue
+            path = str(manifest.path(kind, name))
+            if part.n_gone:
+                gone = pc.field(FILE).isin(_gone(manifest, part))
+                clause = ~gone if where is None else where & ~gone
+                tables.append(_scan([path], kind, clause))
+            else:
+                whole.append(path)
+        if whole:
+            tables.append(_scan(whole, kind, where))
+        rows = pa.concat_tables([STORED[kind].empty_table(), *tables])
+        return rows.drop_columns(FILE).unify_dictionaries()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other processes from writing meanwhile; the lock of a killed one is void."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.path / ".lock", timeout=self.wait)
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise StoreError(
+                f"another process is writing to it, since {self.wait:g} seconds at least",
+                where=str(self.path),
+                hint="wait until it is done, then run this again: nothing is lost",
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
 
-@contextmanager
-def _atomic(path: Path) -> Iterator[Path]:
-    """Give a temporary path and put it in place, complete and on disk, if nothing was raised."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+class _Tally:
+    """Counts what becomes of the files of an ingest."""
+
+    def __init__(self, progress: Callable[[int, int], None] | None) -> None:
+        self.found = self.unchanged = self.loaded = self.failed = 0
+        self.observations = self.samples = 0
+        self._problems = [PROBLEMS.empty()]
+        self._progress = progress
+
+    def passed_over(self, n_unchanged: int) -> None:
+        self.unchanged += n_unchanged
+        self._show()
+
+    def add(self, written: _ingest.Written) -> None:
+        for record in written.records:
+            self.unchanged += record.unchanged
+            self.loaded += record.n_rows > 0
+            self.failed += not record.n_rows and not record.n_samples and not record.unchanged
+            self.observations += record.n_rows
+            self.samples += record.n_samples
+        self._problems.append(written.problems)
+        self._show()
+
+    def _show(self) -> None:
+        if self._progress:
+            self._progress(self.loaded + self.failed + self.unchanged, self.found)
+
+    def summary(self, log: ProblemLog) -> IngestSummary:
+        return IngestSummary(
+            files=self.loaded + self.failed + self.unchanged,
+            loaded=self.loaded,
+            unchanged=self.unchanged,
+            failed=self.failed,
+            observations=self.observations,
+            samples=self.samples,
+            problems=to_frame(pa.concat_tables([*self._problems, log.table()])),
+        )
+
+
+def _changed(
+    found: Iterable[list[SourceFile]], known: Known, tally: _Tally
+) -> Iterator[_ingest.Work]:
+    """Leave out the files that the store has, by a look at size and time of change."""
+    for batch in found:
+        tally.found += len(batch)
+        changed = [file for file in batch if not known.has(file)]
+        n_unchanged = sum(known.count(file) for file in batch) - sum(map(known.count, changed))
+        tally.passed_over(n_unchanged)
+        if changed:
+            yield _ingest.Work(changed, known.digests(changed))
+
+
+def _gone(manifest: Manifest, part: Part) -> pa.Array:
+    in_force = manifest.table("files", part.files)["in_force"].combine_chunks()
+    return pc.indices_nonzero(pc.invert(in_force)).cast(pa.int32())
+
+
+def _scan(paths: list[str], kind: str, where: pc.Expression | None) -> pa.Table:
+    schema = STORED[kind]
+    plain = pa.schema([(field.name, _plain_type(field.type)) for field in schema])
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _files_table(records: list[FileRecord]) -> pa.Table:
-    return pa.table(
-        {name: [getattr(record, name) for record in records] for name in _FILES.names},
-        schema=_FILES,
-    )
+        return ds.dataset(paths, schema=plain).to_table(filter=where).cast(schema)
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"damaged: {error}", where=str(Path(paths[0]).parent)) from error
 
 
 def _plain_type(type_: pa.DataType) -> pa.DataType:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass, field
+from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
@@ -68,6 +70,14 @@ class _ScoreFile(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     model: _Model
     queries: _Ignored = UNSET
 
+
+_SCORE_DICT, _SUBTASK, _SHOTS, _LOW, _HIGH, _PREFERRED = map(
+    attrgetter,
+    (
+        "score_dict", "subtask_description", "number_of_shots", "low_score", "high_score",
+        "preferred_score",
+    ),
+)  # fmt: skip
 
 _decoder = msgspec.json.Decoder(_ScoreFile)
 
@@ -148,24 +158,33 @@ class ScoreFileReader:
                 model.total_params,
             )
         )
-        self._entries_in_file.append(len(file.scores))
-        for position, entry in enumerate(file.scores):
-            self._add_entry(entry, task, f"scores[{position}]", source)
+        self._add_entries(file.scores, task)
+        named = map(dict.__contains__, map(_SCORE_DICT, file.scores), map(_PREFERRED, file.scores))
+        if not all(named):
+            self._note_unnamed(file.scores, source)
 
-    def _add_entry(self, entry: Any, task: str, where: str, source: str) -> None:
-        scores, preferred = entry.score_dict, entry.preferred_score
-        if preferred is not None and preferred not in scores:
-            self.log.warning(
-                source, f"{where}.preferred_score", f"{preferred!r} is not in score_dict"
-            )
-        self._subtask.append(self._texts["subtask"][entry.subtask_description or task])
-        self._shots.append(entry.number_of_shots)
-        self._low.append(entry.low_score)
-        self._high.append(entry.high_score)
-        self._preferred.append(-1 if preferred is None else self._texts["metric"][preferred])
-        self._metric_set.append(self._metric_sets[tuple(scores)])
-        self._score.extend(scores.values())
-        self.n_rows += len(scores)
+    def _note_unnamed(self, entries: list[Any], source: str) -> None:
+        for position, entry in enumerate(entries):
+            preferred = entry.preferred_score
+            if preferred not in entry.score_dict and preferred is not None:
+                where = f"scores[{position}].preferred_score"
+                self.log.warning(source, where, f"{preferred!r} is not in score_dict")
+
+    def _add_entries(self, entries: list[Any], task: str) -> None:
+        # Iterators that run in C, a column at a time: a third of the time of a loop over entries.
+        texts = self._texts
+        score_dicts = list(map(_SCORE_DICT, entries))
+        self._entries_in_file.append(len(entries))
+        self._subtask.extend(
+            map(texts["subtask"].__getitem__, [s or task for s in map(_SUBTASK, entries)])
+        )
+        self._shots.extend(map(_SHOTS, entries))
+        self._low.extend(map(_LOW, entries))
+        self._high.extend(map(_HIGH, entries))
+        self._preferred.extend(map(texts["metric"].__getitem__, map(_PREFERRED, entries)))
+        self._metric_set.extend(map(self._metric_sets.__getitem__, map(tuple, score_dicts)))
+        self._score.extend(chain.from_iterable(map(dict.values, score_dicts)))
+        self.n_rows += sum(map(len, score_dicts))
 
     def table(self) -> pa.Table:
         """Return all rows read so far as observations with one more column, ``file``."""
@@ -210,16 +229,17 @@ class ScoreFileReader:
     ) -> dict[str, pa.Array]:
         shots = _array(self._shots)[entry_of_row]
         preferred = _array(self._preferred)[entry_of_row]
-        is_preferred = preferred == metric
+        unnamed = preferred == self._texts["metric"].get(None, -1)
+        is_preferred = (preferred == metric) & ~unnamed
         # low_score and high_score describe the preferred metric alone.
         low, high = (_array(side)[entry_of_row] for side in (self._low, self._high))
         return {
             "subtask": _dictionary(
                 _array(self._subtask)[entry_of_row].astype(np.int32), self._texts["subtask"]
             ),
-            "metric": _dictionary(metric, self._texts["metric"]),
+            "metric": _dictionary(metric, map(str, self._texts["metric"])),
             "shots": pa.array(shots, mask=shots < 0),
-            "is_preferred": pa.array(is_preferred, mask=preferred < 0),
+            "is_preferred": pa.array(is_preferred, mask=unnamed),
             "low_score": pa.array(low, mask=~is_preferred | np.isnan(low)),
             "high_score": pa.array(high, mask=~is_preferred | np.isnan(high)),
         }

@@ -51,6 +51,12 @@ class ProblemLog:
         if count <= _MOST_PER_FILE:
             self.rows.append((source, where, reason, severity))
 
+    def extend(self, other: ProblemLog) -> None:
+        """Take over the problems of another log."""
+        self.rows.extend(other.rows)
+        for source, count in other._counts.items():
+            self._counts[source] = self._counts.get(source, 0) + count
+
     @property
     def n_errors(self) -> int:
         """Number of errors noted so far."""

@@ -1,158 +1,259 @@
-"""Finds result files below the paths a user names, and reads their bytes within a limit."""
+"""Finds result files where a user names them: files, folders, patterns, archives, URLs.
+
+A folder with a hundred thousand files is walked in a second, so this module works on plain strings
+and asks the file system for as little as it can.
+"""
 
 from __future__ import annotations
 
+import glob
 import gzip
 import os
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import IO, TYPE_CHECKING, Final, NamedTuple, cast
 
 from bigbench_meta.errors import InputError
+from bigbench_meta.readers._formats import JSON_ENDINGS, TABLE_ENDINGS, Format, by_content, by_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from bigbench_meta.readers._problems import ProblemLog
 
-Format = Literal["bigbench", "table"]
+__all__ = ["MAX_BYTES", "PEEK", "SourceFile", "copy_within", "discover", "open_raw", "decompressed", "read_bytes"]
 
 MAX_BYTES: Final = 1 << 30
-"""A score file has kilobytes; what expands beyond this is refused."""
+"""A score file has kilobytes; what holds or expands to more than this is refused."""
 
-_JSON: Final = (".json", ".json.gz")
-_TABLE: Final = (".csv", ".csv.gz", ".parquet")
 # Enough to see the first keys of a results file; a task.json of gigabytes is not read for it.
-_PEEK: Final = 4096
+PEEK: Final = 4096
 
 
-@dataclass(frozen=True)
-class SourceFile:
+class SourceFile(NamedTuple):
     """A file to read.
 
     Attributes:
-        path: Where it is.
+        path: Absolute path or URL; of the archive, for a member of one.
         label: How tables and messages name it: the path below the folder that the user named, with
             that folder's own name in front, so that no machine's layout gets into a table.
         format: Which reader takes it.
+        size: Bytes, -1 where not known.
+        stamp: Time of the last change in nanoseconds, 0 where not known.
+        member: Name inside an archive.
     """
 
-    path: Path
+    path: str
     label: str
     format: Format
+    size: int = -1
+    stamp: int = 0
+    member: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What tells this file from every other one, today and at the next ingest."""
+        return f"{self.path}!{self.member}" if self.member else self.path
 
 
-def discover(paths: Iterable[str | Path], log: ProblemLog) -> list[SourceFile]:
-    """Return the result files at or below the paths, each once, in a fixed order.
+def discover(paths: Iterable[str | Path], log: ProblemLog) -> Iterator[SourceFile]:
+    """Yield the result files at or below the paths, each once, in a fixed order.
 
     A file named outright is read whatever its name. Below a folder, a JSON file is taken if it is
-    called ``scores_*``, lies in a ``results`` folder or begins like a score file, and a table if
-    its header has the columns of an observations table.
+    called ``scores_*`` or ``full-log_*``, lies in a ``results`` folder or begins like a format that
+    is known, and a table if its header has the columns of an observations table.
 
     Args:
-        paths: Files and folders.
+        paths: Files, folders, patterns with ``*`` or ``**``, archives, URLs.
         log: Where oddities below folders are noted.
 
-    Returns:
+    Yields:
         The files.
 
     Raises:
-        InputError: A path does not exist, or is neither file nor folder.
+        InputError: A path does not exist, or a pattern fits nothing.
     """
-    found: dict[Path, SourceFile] = {}
-    for path in map(Path, paths):
-        if path.is_dir():
-            files: Iterable[SourceFile] = _walk(path, log)
-        elif path.is_file():
-            files = [SourceFile(path, path.as_posix(), _format_of_named(path))]
+    for path, given in _distinct(_expand(paths)):
+        if "://" in path:
+            from bigbench_meta.readers._remote import remote_files
+
+            yield from remote_files(path)
+        elif os.path.isdir(path):
+            yield from _walk(path, os.path.basename(os.path.realpath(path)), log)
         else:
-            raise InputError(
-                "no such file or folder" if not path.exists() else "neither file nor folder",
-                where=str(path),
-                hint="name result files, or a folder such as bigbench/benchmark_tasks",
-            )
-        for file in files:
-            found.setdefault(file.path.resolve(), file)
-    return list(found.values())
+            yield _named(path, given)
 
 
-def _format_of_named(path: Path) -> Format:
-    if path.name.lower().endswith(_JSON):
-        return "bigbench"
-    if path.name.lower().endswith(_TABLE):
-        return "table"
-    raise InputError(
-        "format not recognised from the name",
-        where=str(path),
-        hint=f"known endings are {', '.join(_JSON + _TABLE)}",
-    )
+def _expand(paths: Iterable[str | Path]) -> Iterator[str]:
+    for path in map(os.fspath, paths):
+        if "://" in path or os.path.exists(path) or not glob.has_magic(path):
+            yield path
+        elif found := sorted(glob.glob(path, recursive=True)):
+            yield from found
+        else:
+            raise InputError("no file fits the pattern", where=path)
 
 
-def _walk(root: Path, log: ProblemLog) -> Iterator[SourceFile]:
-    name = root.resolve().name
-    for folder, folders, files in os.walk(root):
-        folders.sort()
-        here = Path(folder)
-        prefix = Path(name, here.relative_to(root))
-        for odd in (f for f in folders if f.lower().endswith(_JSON)):
-            log.error((prefix / odd).as_posix(), "", "a folder with the name of a JSON file")
-        is_task_folder = "task.json" in files or "task.py" in files
-        for file in sorted(files):
-            label = (prefix / file).as_posix()
-            detected = _detect(here / file, label, log, quiet=is_task_folder)
-            if detected:
-                yield SourceFile(here / file, label, detected)
+def _distinct(paths: Iterable[str]) -> list[tuple[str, str]]:
+    """Return (absolute, as given) without repetitions and without what lies below another."""
+    absolute = {path if "://" in path else os.path.abspath(path): path for path in paths}
+    folders = {path for path in absolute if "://" not in path and os.path.isdir(path)}
+    return [
+        (path, given)
+        for path, given in absolute.items()
+        if "://" in path or folders.isdisjoint(map(str, Path(path).parents))
+    ]
 
 
-def _detect(path: Path, label: str, log: ProblemLog, *, quiet: bool) -> Format | None:
-    """Return the format of a file found below a folder, None for a file that is none of ours."""
-    lower = path.name.lower()
-    if lower.endswith(_JSON):
-        expected = lower.startswith("scores_") or (
-            path.parent.name == "results" and not lower.startswith("full-log_")
+def _named(path: str, given: str) -> SourceFile:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise InputError(
+            error.strerror.lower(),
+            where=given,
+            hint="name result files, or a folder such as bigbench/benchmark_tasks",
+        ) from error
+    if not os.path.isfile(path):
+        raise InputError("neither file nor folder", where=given)
+    detected = by_name(os.path.basename(path))
+    if detected is None and path.lower().endswith(JSON_ENDINGS):
+        detected = by_content(_head(path)) or "bigbench"
+    if detected is None:
+        raise InputError(
+            "format not recognised from the name",
+            where=given,
+            hint=f"known endings: {', '.join((*JSON_ENDINGS, *TABLE_ENDINGS))}, .jsonl, archives",
         )
-        if expected or _begins_like_scores(path):
-            return "bigbench"
-        if not quiet and not lower.startswith("full-log_"):
-            log.warning(label, "", "ignored: does not look like a BIG-bench score file")
-    elif lower.endswith(_TABLE):
+    label = Path(given).as_posix()
+    return SourceFile(path, label, detected, status.st_size, status.st_mtime_ns)
+
+
+def _walk(root: str, name: str, log: ProblemLog) -> Iterator[SourceFile]:
+    pending = [(root, name)]
+    while pending:
+        folder, prefix = pending.pop()
+        try:
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError as error:
+            log.error(prefix, "", f"folder cannot be listed: {error.strerror}")
+            continue
+        names = {entry.name for entry in entries}
+        is_task_folder = not names.isdisjoint({"task.json", "task.py"})
+        below: list[tuple[str, str]] = []
+        for entry in entries:
+            label = f"{prefix}/{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name.lower().endswith(JSON_ENDINGS):
+                    log.error(label, "", "a folder with the name of a JSON file")
+                below.append((entry.path, label))
+            elif file := _found(entry, label, log, quiet=is_task_folder):
+                yield file
+        pending.extend(reversed(below))
+
+
+def _found(
+    entry: os.DirEntry[str], label: str, log: ProblemLog, *, quiet: bool
+) -> SourceFile | None:
+    """Return a file found below a folder, None if it is none of ours."""
+    detected = by_name(entry.name)
+    lower = entry.name.lower()
+    if detected is None and not lower.endswith(JSON_ENDINGS) or detected == "archive":
+        return None
+    try:
+        status = entry.stat()
+    except OSError as error:
+        log.error(label, "", f"cannot be read: {error.strerror}")
+        return None
+    if not entry.is_file():  # a link to a folder, a socket
+        return None
+    if detected == "table":
         from bigbench_meta.readers._tables import has_observation_columns
 
-        return "table" if has_observation_columns(path) else None
-    return None
+        detected = "table" if has_observation_columns(entry.path) else None
+    elif detected is None:
+        detected = by_content(_head(entry.path))
+        if detected is None and os.path.basename(os.path.dirname(entry.path)) == "results":
+            detected = "bigbench"
+        if detected is None and not quiet:
+            if status.st_size == 0:
+                log.error(label, "", "the file is empty")
+            else:
+                log.warning(label, "", "ignored: looks like no results file")
+    if detected is None:
+        return None
+    return SourceFile(entry.path, label, detected, status.st_size, status.st_mtime_ns)
 
 
-def _begins_like_scores(path: Path) -> bool:
+def _head(path: str) -> bytes:
     try:
-        # Any opener: a .json.gz that is no gzip file is judged by the reader, which reports it.
-        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
-            head = file.read(_PEEK)
+        opener = gzip.open if path.lower().endswith(".gz") else open
+        with opener(path, "rb") as file:
+            return bytes(file.read(PEEK))
     except (OSError, EOFError, zlib.error):
-        return True
-    return not head.strip() or b'"scores"' in head or b'"score_dict"' in head
+        # What cannot even be opened is for the reader to report.
+        return b'"scores"'
 
 
-def read_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
+def read_bytes(file: SourceFile, *, max_bytes: int = MAX_BYTES) -> bytes:
     """Return a file's content, decompressed if its name ends in ``.gz``.
 
     Raises:
         InputError: The file cannot be read, is no gzip file, or holds more than ``max_bytes``.
     """
+    small = 0 <= file.size <= max_bytes and "://" not in file.path
+    if small and not file.path.lower().endswith(".gz"):
+        return _slurp(file)
     try:
-        if not path.name.lower().endswith(".gz"):
-            size = path.stat().st_size
-            data = path.read_bytes() if size <= max_bytes else b""
-        else:
-            with gzip.open(path) as file:
-                # By the piece: a single read would reserve max_bytes before it sees the content.
-                pieces, size = [], 0
-                while size <= max_bytes and (piece := file.read(1 << 20)):
-                    pieces.append(piece)
-                    size += len(piece)
-            data = b"".join(pieces)
+        with open_raw(file) as raw:
+            return copy_within(decompressed(file.path, raw), max_bytes)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"cannot be read: {error}") from error
-    if size > max_bytes:
-        raise InputError(f"holds more than {max_bytes} bytes")
+
+
+def open_raw(file: SourceFile) -> IO[bytes]:
+    """Open a file or URL for reading, as it is."""
+    if "://" in file.path:
+        from bigbench_meta.readers._remote import open_remote
+
+        return open_remote(file.path)
+    return open(file.path, "rb")  # noqa: SIM115 - the caller closes it
+
+
+def decompressed(name: str, stream: IO[bytes]) -> IO[bytes]:
+    """Return the stream, or what it decompresses to if the name ends in ``.gz``."""
+    if not name.lower().endswith(".gz"):
+        return stream
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=stream))
+
+
+def copy_within(stream: IO[bytes], max_bytes: int) -> bytes:
+    """Return all of a stream.
+
+    Raises:
+        InputError: It holds more than ``max_bytes``.
+    """
+    pieces, size = [], 0
+    # By the piece: a single read would reserve max_bytes before it sees the content.
+    while piece := stream.read(1 << 20):
+        pieces.append(piece)
+        size += len(piece)
+        if size > max_bytes:
+            raise InputError(f"holds more than {max_bytes} bytes (--max-bytes)")
+    return b"".join(pieces)
+
+
+def _slurp(file: SourceFile) -> bytes:
+    # A hundred thousand small files: three calls each, where open() makes seven.
+    try:
+        handle = os.open(file.path, os.O_RDONLY)
+        try:
+            data = os.read(handle, file.size + 1)
+            while len(data) != file.size and (more := os.read(handle, 1 << 20)):
+                data += more  # it has grown since it was found
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error}") from error
     return data

@@ -1,0 +1,205 @@
+"""Ingest against its floor and its peers, on a corpus of BIG-bench's size and on ten of them.
+
+    python benchmarks/ingest.py [--copies 1 10] [--repeats 3] [--corpus FOLDER] [--official PATH]
+
+The floor reads every file and calls ``orjson.loads`` on it, nothing else. Every measurement runs in
+a process of its own, floor and ours in turn, and the best of the repeats counts; times are without
+the start of the interpreter and imports, but with the start of worker processes. ``--official``
+takes the ``bigbench`` 1.0.0 source distribution and adds its loader plus flattening into rows.
+orjson is needed here, though not by the package: ``python -m pip install orjson``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "tests")]
+
+
+def files_below(root: str) -> list[str]:
+    return [os.path.join(d, name) for d, _, names in os.walk(root) for name in names]
+
+
+def run_floor(root: str, _: str) -> int:
+    import orjson
+
+    count = 0
+    for path in files_below(root):
+        with open(path, "rb") as file:
+            data = file.read()
+        try:
+            orjson.loads(data)
+        except orjson.JSONDecodeError:
+            json.loads(data)  # NaN is not JSON; the floor must read it all the same
+        count += 1
+    return count
+
+
+def run_read(root: str, _: str) -> int:
+    count = 0
+    for path in files_below(root):
+        with open(path, "rb") as file:
+            file.read()
+        count += 1
+    return count
+
+
+def _ingest(root: str, store: str, jobs: int) -> int:
+    from bigbench_meta.store import Store
+
+    return Store(store).ingest(root, jobs=jobs).observations
+
+
+def run_one_job(root: str, store: str) -> int:
+    return _ingest(root, store, 1)
+
+
+def run_two_jobs(root: str, store: str) -> int:
+    return _ingest(root, store, 2)
+
+
+def run_again(root: str, store: str) -> int:
+    from bigbench_meta.store import Store
+
+    summary = Store(store).ingest(root)
+    if summary.unchanged != summary.files:
+        raise SystemExit(f"{summary} should be unchanged")
+    return summary.unchanged
+
+
+def run_official(root: str, _: str) -> int:
+    import pandas as pd
+    from official import load_official
+
+    results = load_official()
+    rows = [
+        (file.task.task_name, file.model.model_family, file.model.model_name, entry.number_of_shots,
+         entry.subtask_description, metric, score)
+        for file in results.load_results_files(root)
+        for entry in file.scores
+        for metric, score in entry.score_dict.items()
+    ]  # fmt: skip
+    return len(pd.DataFrame(rows))
+
+
+def run_df_loc(root: str, _: str) -> int:
+    """Append 2,000 rows one at a time, as a first script does."""
+    import pandas as pd
+
+    frame = pd.DataFrame(columns=["task", "model", "metric", "score"])
+    for path in files_below(root):
+        content = json.loads(Path(path).read_bytes())
+        for entry in content["scores"]:
+            for metric, score in entry["score_dict"].items():
+                row = [content["task"]["task_name"], content["model"]["model_name"], metric, score]
+                frame.loc[len(frame)] = row
+                if len(frame) == 2000:
+                    return 2000
+    return len(frame)
+
+
+RUNS = {
+    "floor": run_floor, "read": run_read, "one_job": run_one_job, "two_jobs": run_two_jobs,
+    "again": run_again, "official": run_official, "df_loc": run_df_loc,
+}  # fmt: skip
+
+
+def child(name: str, root: str, store: str) -> None:
+    """Run one measurement and print it; what a process of its own does."""
+    if name in {"one_job", "two_jobs", "again"}:
+        import bigbench_meta.store  # noqa: F401
+    elif name in {"official", "df_loc"}:
+        import pandas  # noqa: ICN001, F401
+    start = time.perf_counter()
+    count = RUNS[name](root, store)
+    seconds = time.perf_counter() - start
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    peak = max(resource.getrusage(kind).ru_maxrss for kind in kinds) / 1024
+    print(json.dumps({"seconds": seconds, "count": count, "peak_mb": peak}))
+
+
+def measure(name: str, root: Path, store: Path, *, keep: bool = False) -> dict[str, float]:
+    if not keep:
+        shutil.rmtree(store, ignore_errors=True)
+    command = [sys.executable, __file__, "--child", name, str(root), str(store)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    result: dict[str, float] = json.loads(done.stdout)
+    return result
+
+
+def best(runs: list[dict[str, float]]) -> dict[str, float]:
+    return min(runs, key=lambda run: run["seconds"])
+
+
+def study(root: Path, work: Path, repeats: int, official: str | None) -> dict[str, dict[str, float]]:
+    names = ["floor", "one_job", "two_jobs", "read"]
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in [*names, "again"]}
+    for _ in range(repeats):
+        for name in names:
+            runs[name].append(measure(name, root, work / "store"))
+            if name == "one_job":
+                runs["again"].append(measure("again", root, work / "store", keep=True))
+    result = {name: best(found) for name, found in runs.items()}
+    if official:
+        os.environ["BIGBENCH_SDIST"] = official
+        result["official"] = measure("official", root, work / "store")
+    return result
+
+
+def report(title: str, result: dict[str, dict[str, float]]) -> None:
+    floor = result["floor"]["seconds"]
+    print(f"\n{title}: {result['floor']['count']:,.0f} files, {result['one_job']['count']:,.0f} rows, floor {floor:.2f} s")  # fmt: skip
+    for name, run in result.items():
+        print(f"  {name:10} {run['seconds']:8.2f} s  {run['seconds'] / floor:6.2f} x floor  {run['peak_mb']:7.0f} MB")  # fmt: skip
+    again = result["again"]["seconds"] / result["read"]["seconds"]
+    print(f"  again, unchanged: {again:.2f} x reading the bytes")
+    if "official" in result:
+        ratio = result["official"]["seconds"] / result["one_job"]["seconds"]
+        print(f"  official loader plus flattening: {ratio:.1f} x one job")
+
+
+def main() -> None:
+    import corpus
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--copies", type=int, nargs="*", default=[1, 10])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--corpus", type=Path, help="keep the corpora here and use them again")
+    parser.add_argument("--official", help="bigbench 1.0.0 source distribution")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        base = options.corpus or work
+        for copies in options.copies:
+            root = base / f"x{copies}"
+            if not root.exists():
+                corpus.write(root, copies=copies)
+            result = study(root, work, options.repeats, options.official)
+            report(f"{copies}x", result)
+        damaged = base / "x1_nan"
+        if not damaged.exists():
+            corpus.write(damaged, nan_share=0.01)
+        pairs = [(measure("one_job", base / "x1", work / "s"), measure("one_job", damaged, work / "s"))
+                 for _ in range(options.repeats)]  # fmt: skip
+        clean, with_nan = (best(list(runs)) for runs in zip(*pairs, strict=True))
+        print(f"\n1% of files with NaN: {with_nan['seconds'] / clean['seconds']:.2f} x without")
+        rows = measure("df_loc", base / "x1", work / "s")
+        ours = clean["seconds"] / clean["count"]
+        print(f"one df.loc row at a time: {rows['seconds'] / rows['count'] / ours:,.0f} x one job, a row")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        child(*sys.argv[2:])
+    else:
+        main()

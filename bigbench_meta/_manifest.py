@@ -1,0 +1,213 @@
+"""The files of a store: what is in force, written so that a crash leaves the old or the new state."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bigbench_meta.errors import StoreError
+from bigbench_meta.schema import FILE, OBSERVATIONS, PROBLEMS, SAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+__all__ = ["FILES", "Manifest", "Part", "PartWriter", "STORED"]
+
+FORMAT: Final = "bigbench-meta store"
+VERSION: Final = 2
+_NAME: Final = "manifest.json"
+# Rows arrive clustered by task, so a group of this size holds few tasks and the rest is skipped.
+_ROW_GROUP: Final = 1 << 17
+
+FILES: Final = pa.schema(
+    [
+        ("identity", pa.string()),  # absolute path or URL, with "!member" inside an archive
+        ("label", pa.string()),
+        ("format", pa.string()),
+        ("size", pa.int64()),
+        ("stamp", pa.int64()),
+        ("digest", pa.binary()),
+        ("n_rows", pa.int64()),
+        ("n_samples", pa.int64()),
+        ("reader", pa.string()),  # version and options of the reader
+        ("ingested", pa.string()),
+        ("in_force", pa.bool_()),
+    ]
+)
+
+
+def _numbered(schema: pa.Schema) -> pa.Schema:
+    return schema.append(pa.field(FILE, pa.int32()))
+
+
+STORED: Final[dict[str, pa.Schema]] = {
+    "observations": _numbered(OBSERVATIONS.arrow),
+    "samples": _numbered(SAMPLES.arrow),
+    "problems": PROBLEMS.arrow,
+    "files": FILES,
+}
+"""Schema of each kind of file; in observations and samples ``file`` is a row number in files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one batch gave: the names of its Parquet files, None where there is nothing.
+
+    Attributes:
+        id: Stays when the list of files is rewritten.
+        files: List of files.
+        observations: Rows.
+        samples: Samples.
+        problems: Problems.
+        n_gone: How many of its files are no longer in force.
+    """
+
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    files: str
+    observations: str | None = None
+    samples: str | None = None
+    problems: str | None = None
+    n_gone: int = 0
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The parts of a store.
+
+    Attributes:
+        folder: The store.
+        parts: Its parts, oldest first.
+    """
+
+    folder: Path
+    parts: tuple[Part, ...] = ()
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the manifest of a folder; a folder that is empty or absent is an empty store.
+
+        Raises:
+            StoreError: The folder holds something else, a damaged manifest or another version.
+        """
+        path = folder / _NAME
+        if not path.exists():
+            if folder.is_dir() and any(folder.glob("[!.]*.*")):
+                raise StoreError(
+                    "the folder is not empty and holds no store",
+                    where=str(folder),
+                    hint="name a new folder",
+                )
+            return cls(folder)
+        try:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            found = (content["format"], content["version"])
+            parts = tuple(Part(**part) for part in content["parts"]) if found == (FORMAT, VERSION) else ()  # fmt: skip
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"damaged: {error}", where=str(path)) from error
+        if found != (FORMAT, VERSION):
+            raise StoreError(
+                f"{found[0]!r} of version {found[1]}, but this program reads version {VERSION}",
+                where=str(path),
+                hint="bigbench-meta ingest RESULTS... --store NEW_FOLDER builds it anew",
+            )
+        return cls(folder, parts)
+
+    def write(self, parts: tuple[Part, ...]) -> Manifest:
+        """Put other parts in force, in one step, and return the new manifest."""
+        content = {"format": FORMAT, "version": VERSION, "parts": [asdict(part) for part in parts]}
+        with atomic(self.folder / _NAME) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        return replace(self, parts=parts)
+
+    def path(self, kind: str, name: str) -> Path:
+        """Return the path of one Parquet file."""
+        return self.folder / kind / f"{name}.parquet"
+
+    def table(self, kind: str, name: str) -> pa.Table:
+        """Read one Parquet file.
+
+        Raises:
+            StoreError: It is missing or damaged.
+        """
+        path = self.path(kind, name)
+        try:
+            return pq.read_table(path).cast(STORED[kind])
+        except (OSError, pa.ArrowException) as error:
+            raise StoreError(f"damaged: {error}", where=str(path)) from error
+
+    def sweep(self) -> None:
+        """Delete what no part names: the traces of killed ingests and replaced files."""
+        named = {
+            self.path(kind, name)
+            for part in self.parts
+            for kind in STORED
+            if (name := getattr(part, kind))
+        }
+        for kind in STORED:
+            for path in (self.folder / kind).glob("*"):
+                if path not in named:
+                    path.unlink(missing_ok=True)
+
+
+class PartWriter:
+    """Writes one new Parquet file, table after table; it counts only once a manifest names it."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        self.name = uuid.uuid4().hex
+        self.n_rows = 0
+        path = folder / kind / f"{self.name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._writer = pq.ParquetWriter(
+            path,
+            STORED[kind],
+            compression="zstd",
+            # A stored dictionary schema keeps readers from skipping row groups.
+            store_schema=False,
+        )
+
+    def __enter__(self) -> Self:
+        """Return the writer."""
+        return self
+
+    def write(self, table: pa.Table) -> None:
+        """Append a table."""
+        self._writer.write_table(table, row_group_size=_ROW_GROUP)
+        self.n_rows += table.num_rows
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file; delete it if anything was raised."""
+        self._writer.close()
+        if kind:
+            self._path.unlink(missing_ok=True)
+        else:
+            with self._path.open("rb") as written:
+                os.fsync(written.fileno())
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary path and put it in place, complete and on disk, if nothing was raised."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
