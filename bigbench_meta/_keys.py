@@ -22,6 +22,9 @@ def column_codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], int]:
     """Return a number for each value of a column and how many numbers there are; null is 0."""
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
+    if any(chunk.dictionary.null_count for chunk in column.chunks):
+        # Arrow lets a null be an index that is null or an index of a null; take both as the first.
+        column = column.cast(column.type.value_type).dictionary_encode()
     combined = pa.chunked_array(column, type=column.type).unify_dictionaries().combine_chunks()
     if isinstance(combined, pa.ChunkedArray):  # an empty column has no chunk to combine
         return np.zeros(0, np.int64), 1

@@ -228,11 +228,13 @@ def threshold_sweep(
     References:
         Schaeffer et al. (2023), arXiv 2304.15004, Fig. 5A and 5C.
     """
+    if not (ordered := sorted(thresholds)):
+        raise InputError("none given", where="thresholds")
     counted = select_level(scores, level)
     scored = counted[counted["emergence_score"].notna()]
     metric = scored["metric"].astype(str)
     rows: list[dict[str, Any]] = []
-    for threshold in sorted(thresholds):
+    for threshold in ordered:
         counts = metric[flagged(scored, threshold)].value_counts().sort_index()
         counts = counts.sort_values(ascending=False, kind="stable")
         rows.append(

@@ -48,7 +48,7 @@ def score_curves(curves: Curves, *, min_scales: int = MIN_SCALES) -> pd.DataFram
     """
     keys = curves.keys
     n_examples = _reduce(np.fmin, curves.n_examples, curves.offsets)
-    resolution = keys["step"].to_numpy(dtype=float) / n_examples
+    resolution = keys["step"].to_numpy(dtype=float) / np.where(n_examples > 0, n_examples, np.nan)
     scores = score_ragged(
         curves.oriented, curves.offsets, resolution=resolution, min_scales=min_scales
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
-from bigbench_meta._keys import column_codes, group_rows
+from bigbench_meta._keys import group_rows
 from bigbench_meta.catalog import metric_catalog
 from bigbench_meta.errors import InputError
 from bigbench_meta.schema import CURVE_KEY, SCALE_AXES, conform, to_frame
@@ -151,12 +151,14 @@ def build_curves(
         )
     table = conform(observations)
     group, first = group_rows(table, CURVE_KEY)
-    x, axis = _scale_of_rows(table, group, len(first), (scale,) if scale else _DEFAULT_AXES)
+    model = _model_ranks(table)
+    axes = (scale,) if scale else _DEFAULT_AXES
+    x, axis = _scale_of_rows(table, group, model, len(first), axes)
     score = _floats(table, "score")
     usable = np.isfinite(x) & np.isfinite(score)
     rows = np.flatnonzero(usable)
-    # The score as last key makes the order of ties, and so their mean, that of no input order.
-    rows = rows[np.lexsort((score[rows], x[rows], group[rows]))]
+    # Score and model as last keys: what ties give does not depend on the order of the input.
+    rows = rows[np.lexsort((model[rows], score[rows], x[rows], group[rows]))]
     starts = np.flatnonzero(
         np.diff(group[rows], prepend=-1) | (np.diff(x[rows], prepend=np.nan) != 0)
     )
@@ -166,7 +168,7 @@ def build_curves(
     return Curves(
         keys=keys.assign(
             scale=axis,
-            n_missing=_missing_models(table, group, usable, len(first)),
+            n_missing=_missing_models(group, model, usable, len(first)),
             n_tied=np.bincount(group[rows], minlength=len(first)) - n_points,
         ),
         offsets=np.concatenate([[0], np.cumsum(n_points)]).astype(np.int64),
@@ -184,12 +186,12 @@ def _floats(table: pa.Table, name: str) -> Floats:
 
 
 def _scale_of_rows(
-    table: pa.Table, group: Ints, n_groups: int, axes: tuple[str, ...]
+    table: pa.Table, group: Ints, model: Ints, n_groups: int, axes: tuple[str, ...]
 ) -> tuple[Floats, NDArray[np.object_]]:
     """Return x of each row, NaN where it has none, and the axis of each group."""
     candidates = np.array([_floats(table, axis) for axis in axes])
     candidates[~(np.isfinite(candidates) & (candidates > 0))] = np.nan
-    covered = [np.bincount(group[~np.isnan(values)], minlength=n_groups) for values in candidates]
+    covered = [_n_models(group, model, ~np.isnan(values), n_groups) for values in candidates]
     best = np.argmax(covered, axis=0)  # the first one on ties
     return candidates[best[group], np.arange(len(group))], np.array(axes, dtype=object)[best]
 
@@ -217,11 +219,24 @@ def _points(
     }
 
 
-def _missing_models(table: pa.Table, group: Ints, usable: NDArray[np.bool_], n_groups: int) -> Ints:
-    model, n_models = column_codes(table.column("model_name"))
-    pair = group * n_models + model
-    missing = np.setdiff1d(pair[~usable], pair[usable])
-    return np.bincount(missing // n_models, minlength=n_groups)
+def _model_ranks(table: pa.Table) -> Ints:
+    """Return the place of each row's model in the alphabetical list of models."""
+    names = table.column("model_name").cast("string")
+    ordered = names.unique().sort()
+    return np.asarray(pc.index_in(names, value_set=ordered).to_numpy(), dtype=np.int64)
+
+
+def _n_models(group: Ints, model: Ints, chosen: NDArray[np.bool_], n_groups: int) -> Ints:
+    """Count the models of each group that have a chosen row."""
+    n_models = int(model.max(initial=0)) + 1
+    return np.bincount(
+        np.unique(group[chosen] * n_models + model[chosen]) // n_models, minlength=n_groups
+    )
+
+
+def _missing_models(group: Ints, model: Ints, usable: NDArray[np.bool_], n_groups: int) -> Ints:
+    everything = np.ones(len(group), dtype=bool)
+    return _n_models(group, model, everything, n_groups) - _n_models(group, model, usable, n_groups)
 
 
 def _keys(table: pa.Table, group: Ints, first: Ints, catalog: MetricCatalog) -> pd.DataFrame:

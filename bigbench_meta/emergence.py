@@ -208,6 +208,7 @@ def score_ragged(
         >>> [STATUSES[code] for code in scores.status]
         ['ok', 'zero_median']
     """
+    values = np.asarray(values, dtype=np.float64)
     _check_ragged(values, offsets)
     lengths = np.diff(offsets)
     signed_range, median_step, rms_step = (np.full(len(lengths), np.nan) for _ in range(3))
@@ -219,7 +220,8 @@ def score_ragged(
         np.full(len(lengths), np.nan) if resolution is None else np.maximum(median_step, resolution)
     )
     scored = status <= ZERO_MEDIAN
-    with np.errstate(divide="ignore", invalid="ignore"):
+    # A ratio beyond the largest float is infinite, as is one over a median step of zero.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         score = np.where(scored, signed_range / median_step, np.nan)
         return RaggedScores(
             n_scales=lengths,

@@ -270,23 +270,48 @@ def conform(data: pd.DataFrame | pa.Table, schema: TableSchema = OBSERVATIONS) -
         ...
         bigbench_meta.errors.SchemaError: observations: missing column benchmark, metric, ...
     """
-    table = data if isinstance(data, pa.Table) else pa.Table.from_pandas(data, preserve_index=False)
-    if repeated := sorted(
-        {name for name in table.column_names if table.column_names.count(name) > 1}
-    ):
+    names = data.column_names if isinstance(data, pa.Table) else list(map(str, data.columns))
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise SchemaError(f"column given twice: {', '.join(repeated)}", where=schema.name)
-    if missing := [name for name in schema.required if name not in table.column_names]:
+    if missing := [name for name in schema.required if name not in names]:
         raise SchemaError(
             f"missing column {', '.join(missing)}",
             where=schema.name,
-            hint=f"needed: {', '.join(schema.required)}; found: {', '.join(table.column_names)}",
+            hint=f"needed: {', '.join(schema.required)}; found: {', '.join(names)}",
         )
+    table = data if isinstance(data, pa.Table) else _from_pandas(data, schema)
     columns = {
         column.name: _conform_column(table, column, schema.name) for column in schema.columns
     }
     if schema is OBSERVATIONS:
         columns["subtask"] = _fill_subtask(columns["subtask"], columns["task"])
     return pa.table(columns, schema=schema.arrow)
+
+
+def _from_pandas(frame: pd.DataFrame, schema: TableSchema) -> pa.Table:
+    columns: dict[str, pa.Array] = {}
+    for column in schema.columns:
+        if column.name not in frame:
+            continue
+        try:
+            columns[column.name] = pa.array(frame[column.name], from_pandas=True)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            # Values of several types: those that are no numbers are to blame, where it should be.
+            raise SchemaError(
+                f"{_first_other(frame[column.name], column.type)} does not fit {column.type}",
+                where=f"{schema.name}.{column.name}",
+                hint=f"{column.name} is: {column.meaning}",
+            ) from error
+    return pa.table(columns)
+
+
+def _first_other(values: pd.Series[Any], target: pa.DataType) -> str:
+    for row, value in enumerate(values):
+        try:
+            pa.array([value], from_pandas=True).cast(target)
+        except pa.ArrowException:
+            return f"value {value!r} in row {row}"
+    return "a mixture of types"
 
 
 def _conform_column(table: pa.Table, column: Column, where: str) -> pa.ChunkedArray:
