@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from pathlib import Path
+from pathlib import Path  # noqa: TC003
 
 from bigbench_meta.catalog import bigbench_tasks
 

@@ -22,6 +22,8 @@ import tempfile
 import time
 from pathlib import Path
 
+Result = dict[str, dict[str, float]]
+
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "tests")]
 
@@ -141,7 +143,7 @@ def best(runs: list[dict[str, float]]) -> dict[str, float]:
     return min(runs, key=lambda run: run["seconds"])
 
 
-def study(root: Path, work: Path, repeats: int, official: str | None) -> dict[str, dict[str, float]]:
+def study(root: Path, work: Path, repeats: int, official: str | None) -> Result:
     names = ["floor", "one_job", "two_jobs", "read"]
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in [*names, "again"]}
     for _ in range(repeats):
@@ -158,9 +160,11 @@ def study(root: Path, work: Path, repeats: int, official: str | None) -> dict[st
 
 def report(title: str, result: dict[str, dict[str, float]]) -> None:
     floor = result["floor"]["seconds"]
-    print(f"\n{title}: {result['floor']['count']:,.0f} files, {result['one_job']['count']:,.0f} rows, floor {floor:.2f} s")  # fmt: skip
+    files, rows = result["floor"]["count"], result["one_job"]["count"]
+    print(f"\n{title}: {files:,.0f} files, {rows:,.0f} rows, floor {floor:.2f} s")
     for name, run in result.items():
-        print(f"  {name:10} {run['seconds']:8.2f} s  {run['seconds'] / floor:6.2f} x floor  {run['peak_mb']:7.0f} MB")  # fmt: skip
+        ratio = run["seconds"] / floor
+        print(f"  {name:10} {run['seconds']:8.2f} s {ratio:7.2f} x floor {run['peak_mb']:7.0f} MB")
     again = result["again"]["seconds"] / result["read"]["seconds"]
     print(f"  again, unchanged: {again:.2f} x reading the bytes")
     if "official" in result:
@@ -189,13 +193,16 @@ def main() -> None:
         damaged = base / "x1_nan"
         if not damaged.exists():
             corpus.write(damaged, nan_share=0.01)
-        pairs = [(measure("one_job", base / "x1", work / "s"), measure("one_job", damaged, work / "s"))
-                 for _ in range(options.repeats)]  # fmt: skip
+        pairs = [
+            [measure("one_job", root, work / "s") for root in (base / "x1", damaged)]
+            for _ in range(options.repeats)
+        ]
         clean, with_nan = (best(list(runs)) for runs in zip(*pairs, strict=True))
         print(f"\n1% of files with NaN: {with_nan['seconds'] / clean['seconds']:.2f} x without")
         rows = measure("df_loc", base / "x1", work / "s")
         ours = clean["seconds"] / clean["count"]
-        print(f"one df.loc row at a time: {rows['seconds'] / rows['count'] / ours:,.0f} x one job, a row")
+        ratio = rows["seconds"] / rows["count"] / ours
+        print(f"one df.loc row at a time: {ratio:,.0f} x one job, a row")
 
 
 if __name__ == "__main__":

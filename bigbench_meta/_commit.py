@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
@@ -116,18 +115,11 @@ class _Change:
 
 def reader_name(options: ReadOptions) -> str:
     """Return what tells whether a file would be read today as it was."""
-    parts = [f"v{READER_VERSION}"]
-    if options.samples:
-        parts.append("samples")
-    for path in (options.mapping, options.names):
-        if path:
-            parts.append(sha256(path.read_bytes()).hexdigest()[:12])
-    return "+".join(parts)
+    # An option that changes what a file gives must be told here.
+    return f"v{READER_VERSION}+{options.max_bytes}"
 
 
-def commit(
-    manifest: Manifest, known: Known, written: Written, options: ReadOptions
-) -> Manifest:
+def commit(manifest: Manifest, known: Known, written: Written, options: ReadOptions) -> Manifest:
     """Put what a batch gave in force, and what it replaces out of force, in one step.
 
     Args:
@@ -147,8 +139,8 @@ def commit(
         if record.unchanged:
             changes[place] = _Change(size=record.file.size, stamp=record.file.stamp)
         elif record.n_rows or record.n_samples:
-            for old in (place, *known.older.get(record.file.identity, [])):
-                changes[old] = _Change(gone=True)
+            older = known.older.get(record.file.identity, [])
+            changes.update(dict.fromkeys((place, *older), _Change(gone=True)))
         elif _n_rows(manifest, place) == 0:
             changes[place] = _Change(gone=True)
     parts = _rewritten(manifest, changes)
@@ -162,14 +154,12 @@ def _n_rows(manifest: Manifest, place: tuple[str, int]) -> int:
     return int(manifest.table("files", part.files)["n_rows"][place[1]].as_py())
 
 
-def _rewritten(
-    manifest: Manifest, changes: dict[tuple[str, int], _Change]
-) -> tuple[Part, ...]:
+def _rewritten(manifest: Manifest, changes: dict[tuple[str, int], _Change]) -> tuple[Part, ...]:
     """Return the parts with changed lists of files; a part without a file in force is left out."""
     by_part: dict[str, dict[int, _Change]] = {}
-    for (part, row), change in changes.items():
-        by_part.setdefault(part, {})[row] = change
-    parts = []
+    for (number, row), change in changes.items():
+        by_part.setdefault(number, {})[row] = change
+    parts: list[Part] = []
     for part in manifest.parts:
         if part.id not in by_part:
             parts.append(part)
@@ -195,7 +185,7 @@ def _changed(table: pa.Table, changes: dict[int, _Change]) -> pa.Table:
 
 
 def _new_part(manifest: Manifest, written: Written, options: ReadOptions) -> Part:
-    # A record that is unchanged keeps its row, so that file numbers stay, but is in force elsewhere.
+    # An unchanged record keeps its row, so that file numbers stay, but is in force elsewhere.
     now = datetime.now(UTC).isoformat(timespec="seconds")
     files = _files_table(written.records, reader_name(options), now)
     problems = written.problems
@@ -276,7 +266,10 @@ def _groups(manifest: Manifest, rows: int) -> Iterator[list[Part]]:
 
 
 def _renumbered(
-    table: pa.Table, files: pa.Table, shift: int, renumber: np.ndarray[tuple[int], np.dtype[np.int64]]
+    table: pa.Table,
+    files: pa.Table,
+    shift: int,
+    renumber: np.ndarray[tuple[int], np.dtype[np.int64]],
 ) -> pa.Table:
     number = table[FILE].to_numpy() + shift
     keep = files["in_force"].to_numpy()[number]
@@ -293,6 +286,8 @@ def _problems(manifest: Manifest, group: list[Part], labels: pa.ChunkedArray) ->
             table = manifest.table("problems", part.problems)
             files = manifest.table("files", part.files)
             gone = files.filter(pc.invert(files["in_force"]))["label"]
-            stays = pc.or_(pc.invert(pc.is_in(table["source"], gone)), pc.is_in(table["source"], labels))
+            stays = pc.or_(
+                pc.invert(pc.is_in(table["source"], gone)), pc.is_in(table["source"], labels)
+            )
             tables.append(table.filter(stays))
     return pa.concat_tables(tables)

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
     from bigbench_meta.tables import Table
 
-__all__ = ["note", "print_json", "print_problems", "print_table", "problem_line", "progress", "records"]
+__all__ = [
+    "note",
+    "print_json",
+    "print_problems",
+    "print_table",
+    "problem_line",
+    "progress",
+    "records",
+]
 
 _MOST_PROBLEMS = 10
 

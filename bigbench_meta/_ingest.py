@@ -1,4 +1,4 @@
-"""Runs batches of files through the readers into new Parquet files, in this process or in several."""
+"""Runs batches of files through the readers into new Parquet files, in one process or several."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain, islice
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from bigbench_meta._manifest import PartWriter
 from bigbench_meta.readers._batch import read_batch
@@ -104,13 +104,9 @@ def _in_processes(
 
 def read_and_write(folder: Path, batch: Work, options: ReadOptions) -> list[Written]:
     """Read one batch and write what it gives; what a worker process runs."""
-    written = []
     with _SampleSink(folder) as sink:
-        for result in read_batch(
-            batch.files, options, expected=batch.expected, on_samples=sink.write
-        ):
-            written.append(_write(folder, result, sink.finish()))
-    return written
+        results = read_batch(batch.files, options, expected=batch.expected, on_samples=sink.write)
+        return [_write(folder, result, sink.finish()) for result in results]
 
 
 def _write(folder: Path, result: BatchResult, samples: str | None) -> Written:
@@ -130,7 +126,7 @@ class _SampleSink:
         self._stack = ExitStack()
         self._writer: PartWriter | None = None
 
-    def __enter__(self) -> _SampleSink:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

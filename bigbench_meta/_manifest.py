@@ -1,4 +1,4 @@
-"""The files of a store: what is in force, written so that a crash leaves the old or the new state."""
+"""The files of a store, written so that a crash leaves the old state or the new one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import uuid
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import pyarrow as pa
@@ -18,9 +17,10 @@ from bigbench_meta.schema import FILE, OBSERVATIONS, PROBLEMS, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from types import TracebackType
 
-__all__ = ["FILES", "Manifest", "Part", "PartWriter", "STORED"]
+__all__ = ["FILES", "STORED", "Manifest", "Part", "PartWriter"]
 
 FORMAT: Final = "bigbench-meta store"
 VERSION: Final = 2
@@ -110,7 +110,8 @@ class Manifest:
         try:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             found = (content["format"], content["version"])
-            parts = tuple(Part(**part) for part in content["parts"]) if found == (FORMAT, VERSION) else ()  # fmt: skip
+            listed = content["parts"] if found == (FORMAT, VERSION) else []
+            parts = tuple(Part(**part) for part in listed)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"damaged: {error}", where=str(path)) from error
         if found != (FORMAT, VERSION):

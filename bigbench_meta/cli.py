@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -70,16 +71,6 @@ _level = click.option(
     help="Count a task's aggregate row, its subtasks, or both (which counts twice).",
 )
 _reading = _options(
-    click.option(
-        "--mapping",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="TOML file that maps the columns of wide tables to ours (docs/wide_tables.md).",
-    ),
-    click.option(
-        "--names",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="CSV of rules from model names to families and sizes, before the packaged ones.",
-    ),
     click.option(
         "--max-bytes",
         type=click.IntRange(min=1),
@@ -216,7 +207,7 @@ def analyze(
 
 
 @main.command()
-@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=str))
+@click.argument("results", nargs=-1, required=True, type=str)
 @click.option(
     "--store",
     "store_path",
@@ -225,7 +216,6 @@ def analyze(
     help="The store's folder; made by the first ingest.",
 )
 @_options(_reading)
-@click.option("--samples", is_flag=True, help="Also read single examples, from full logs.")
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -236,7 +226,6 @@ def analyze(
 def ingest(
     results: tuple[str, ...],
     store_path: Path,
-    samples: bool,
     jobs: int | None,
     strict: bool,
     as_json: bool,
@@ -253,8 +242,7 @@ def ingest(
     \b
     Examples:
       bigbench-meta ingest BIG-bench/bigbench/benchmark_tasks --store store
-      bigbench-meta ingest lm_eval_output/ results.tar.gz --store store --strict
-      bigbench-meta ingest wide.csv --mapping wide.toml --store store
+      bigbench-meta ingest more/scores_GPT_8b.json.gz results.tar.gz --store store --strict
       find . -name 'scores_*.json' | bigbench-meta ingest - --store store
     """
     import os
@@ -262,12 +250,7 @@ def ingest(
     from bigbench_meta.readers import ReadOptions
     from bigbench_meta.store import Store
 
-    read = ReadOptions(
-        samples=samples,
-        max_bytes=options["max_bytes"],
-        mapping=options["mapping"],
-        names=options["names"],
-    )
+    read = ReadOptions(max_bytes=options["max_bytes"])
     with console.progress("Reading") as progress:
         summary = Store(store_path).ingest(
             _named(results), options=read, jobs=jobs or os.cpu_count() or 1, progress=progress
@@ -294,14 +277,14 @@ def _named(results: tuple[str, ...]) -> list[str]:
     named: list[str] = []
     for path in results:
         if path == "-":
-            lines = click.get_text_stream("stdin").read().splitlines()
+            lines = sys.stdin.read().splitlines()
             named.extend(line for line in lines if line.strip())
         else:
             named.append(path)
     return named
 
 
-@main.command()
+@main.command("score")
 @_results
 @_options(_selection, _scoring)
 @click.option(

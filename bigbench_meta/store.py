@@ -268,7 +268,16 @@ class Store:
         manifest = self._manifest()
         tables = [manifest.table("files", part.files) for part in manifest.parts]
         table = pa.concat_tables(tables)
-        columns = ["label", "identity", "format", "size", "n_rows", "n_samples", "reader", "ingested"]
+        columns = [
+            "label",
+            "identity",
+            "format",
+            "size",
+            "n_rows",
+            "n_samples",
+            "reader",
+            "ingested",
+        ]
         return to_frame(table.filter(table["in_force"]).select(columns))
 
     def info(self) -> pd.DataFrame:

@@ -36,7 +36,6 @@ __all__ = [
     "read_batch",
     "read_results",
     "require_found",
-    "resolve_conflicts",
 ]
 
 EMBEDDED = ("gpt3_table_h1", "wei2022_chain_of_thought")
@@ -47,19 +46,14 @@ def read_results(
     paths: str | Path | Iterable[str | Path],
     *,
     strict: bool = False,
-    mapping: str | Path | None = None,
-    names: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read result files into one tidy table.
 
     Args:
         paths: Files, folders, patterns, archives (``.zip``, ``.tar.gz``) and URLs of BIG-bench
-            score files and full logs, lm-evaluation-harness results, tidy tables (``.csv``,
-            ``.parquet``), or wide tables with a mapping.
+            score files (``.json``, ``.json.gz``) and tidy tables (``.csv``, ``.parquet``).
         strict: Raise at the first problem instead of collecting it.
-        mapping: TOML file that maps the columns of wide tables, see ``docs/wide_tables.md``.
-        names: CSV of rules from model names to families and sizes, put before the packaged ones.
         progress: Called with (files done, files found) after each batch.
 
     Returns:
@@ -84,9 +78,7 @@ def read_results(
     log = ProblemLog(strict=strict)
     found = list(discover(named, log))
     require_found(named, len(found), log)
-    options = ReadOptions(
-        mapping=Path(mapping) if mapping else None, names=Path(names) if names else None
-    )
+    options = ReadOptions()
     tables, done = [], 0
     for batch in batches(found):
         for result in read_batch(batch, options, strict=strict):

@@ -56,7 +56,9 @@ def members(
             detected, data = content
             left -= len(data)
             if left < 0:
-                log.error(archive.label, "", f"expands to more than {max_bytes} bytes (--max-bytes)")
+                log.error(
+                    archive.label, "", f"expands to more than {max_bytes} bytes (--max-bytes)"
+                )
                 return
             yield (
                 SourceFile(archive.path, label, detected, archive.size, archive.stamp, name),

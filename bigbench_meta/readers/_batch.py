@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import gc
-import io
 import os
-import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import IO, TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -18,12 +16,11 @@ from bigbench_meta.errors import InputError
 from bigbench_meta.readers._archives import members
 from bigbench_meta.readers._bigbench import ScoreFileReader
 from bigbench_meta.readers._problems import ProblemLog
-from bigbench_meta.readers._sources import MAX_BYTES, decompressed, open_raw, read_bytes
+from bigbench_meta.readers._sources import MAX_BYTES, read_bytes
 from bigbench_meta.schema import FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
     from bigbench_meta.readers._sources import SourceFile
 
@@ -39,16 +36,10 @@ class ReadOptions:
     """How to read, the same for all files of an ingest.
 
     Attributes:
-        samples: Also read single examples, where a format has them.
         max_bytes: Refuse files that hold or expand to more.
-        mapping: TOML file that maps the columns of wide tables.
-        names: CSV of model-name rules that go before the packaged ones.
     """
 
-    samples: bool = False
     max_bytes: int = MAX_BYTES
-    mapping: Path | None = None
-    names: Path | None = None
 
 
 @dataclass(slots=True)
@@ -169,9 +160,6 @@ class _BatchReader:
     def file(self, file: SourceFile) -> None:
         """Read one file of its own."""
         record = self._record(file)
-        if file.format == "full_log":
-            self._full_log(file, record)
-            return
         try:
             data = read_bytes(file, max_bytes=self.options.max_bytes)
         except InputError as error:
@@ -201,89 +189,17 @@ class _BatchReader:
         if file.format == "bigbench":
             record.n_rows = self.scores.read(data, file.label, number)
             return
-        table = _parse(file, data, self.log, self.options)
+        table = _parse(file, data, self.log)
         if table is not None:
             record.n_rows = table.num_rows
             self.tables.append(_numbered(table, number))
 
-    def _full_log(self, file: SourceFile, record: FileRecord) -> None:
-        from bigbench_meta.readers._full_log import read_full_log
 
-        number = len(self.records) - 1
-        known = self.expected.get(file.identity)
-        try:
-            # Gigabytes: hashed beforehand only if that can save the reading.
-            if known and known == _digest(file):
-                record.digest, record.unchanged = known, True
-                return
-            with open_raw(file) as raw:
-                hashing = _Hashing(raw)
-                record.n_rows = read_full_log(
-                    decompressed(file.path, cast("IO[bytes]", hashing)),
-                    file.label,
-                    self.log,
-                    samples=self.options.samples,
-                    reader=self.scores,
-                    number=number,
-                    on_samples=self._sample_sink(record, number),
-                )
-                record.digest = hashing.digest()
-        except (OSError, EOFError, zlib.error) as error:
-            self.log.error(file.label, "", f"cannot be read to its end: {error}")
-
-    def _sample_sink(self, record: FileRecord, number: int) -> Callable[[pa.Table], None]:
-        def keep(table: pa.Table) -> None:
-            record.n_samples += table.num_rows
-            if self.on_samples:
-                self.on_samples(_numbered(table, number))
-
-        return keep
-
-
-class _Hashing(io.RawIOBase):
-    """A stream that hashes what passes through it."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self._hash = sha256()
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._stream.read(size)
-        self._hash.update(data)
-        return data
-
-    def digest(self) -> bytes:
-        """Return the hash of the whole file, reading what nobody asked for."""
-        while self.read(1 << 20):
-            pass
-        return self._hash.digest()
-
-
-def _digest(file: SourceFile) -> bytes:
-    with open_raw(file) as stream:
-        hashing = _Hashing(stream)
-        return hashing.digest()
-
-
-def _parse(file: SourceFile, data: bytes, log: ProblemLog, options: ReadOptions) -> pa.Table | None:
+def _parse(file: SourceFile, data: bytes, log: ProblemLog) -> pa.Table | None:
     """Read a file of any format but BIG-bench's own."""
-    if file.format == "lm_eval":
-        from bigbench_meta.readers._lm_eval import parse
-
-        return parse(data, file.label, log, names=_names(options))
-    name = os.path.basename(file.member or file.path)
-    if options.mapping:
-        from bigbench_meta.readers._wide import Mapping, parse_wide
-
-        return parse_wide(
-            data, name, file.label, log, Mapping.read(options.mapping), names=_names(options)
-        )
     from bigbench_meta.readers._tables import read_table
 
-    return read_table(data, name, file.label, log)
+    return read_table(data, os.path.basename(file.member or file.path), file.label, log)
 
 
 def _numbered(table: pa.Table, number: int) -> pa.Table:

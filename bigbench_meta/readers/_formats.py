@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 __all__ = ["ARCHIVE_ENDINGS", "JSON_ENDINGS", "TABLE_ENDINGS", "Format", "by_content", "by_name"]
 
-Format = Literal["bigbench", "full_log", "lm_eval", "lm_eval_samples", "table", "archive"]
+Format = Literal["bigbench", "table", "archive"]
 
 JSON_ENDINGS: Final = (".json", ".json.gz")
 TABLE_ENDINGS: Final = (".csv", ".csv.gz", ".parquet")
@@ -22,11 +22,7 @@ def by_name(name: str) -> Format | None:
     """
     lower = name.lower()
     if lower.endswith(JSON_ENDINGS):
-        if lower.startswith("scores_"):
-            return "bigbench"
-        return "full_log" if lower.startswith("full-log_") else None
-    if lower.startswith("samples_") and lower.endswith(".jsonl"):
-        return "lm_eval_samples"
+        return "bigbench" if lower.startswith("scores_") else None
     if lower.endswith(TABLE_ENDINGS):
         return "table"
     return "archive" if lower.endswith(ARCHIVE_ENDINGS) else None
@@ -42,9 +38,4 @@ def by_content(head: bytes) -> Format | None:
         >>> by_content(b'{"scores": [{"score_dict": {')
         'bigbench'
     """
-    from bigbench_meta.readers._lm_eval import recognise
-
-    # Score files and full logs begin alike; their reader tells them apart by their queries.
-    if b'"score_dict"' in head or b'"scores"' in head:
-        return "bigbench"
-    return "lm_eval" if recognise(head) else None
+    return "bigbench" if b'"score_dict"' in head or b'"scores"' in head else None

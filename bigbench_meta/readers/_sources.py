@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     from bigbench_meta.readers._problems import ProblemLog
 
-__all__ = ["MAX_BYTES", "PEEK", "SourceFile", "copy_within", "discover", "open_raw", "decompressed", "read_bytes"]
+__all__ = [
+    "MAX_BYTES",
+    "PEEK",
+    "SourceFile",
+    "copy_within",
+    "decompressed",
+    "discover",
+    "open_raw",
+    "read_bytes",
+]
 
 MAX_BYTES: Final = 1 << 30
 """A score file has kilobytes; what holds or expands to more than this is refused."""
@@ -85,7 +94,7 @@ def discover(paths: Iterable[str | Path], log: ProblemLog) -> Iterator[SourceFil
 
 
 def _expand(paths: Iterable[str | Path]) -> Iterator[str]:
-    for path in map(os.fspath, paths):
+    for path in map(str, paths):
         if "://" in path or os.path.exists(path) or not glob.has_magic(path):
             yield path
         elif found := sorted(glob.glob(path, recursive=True)):
@@ -110,7 +119,7 @@ def _named(path: str, given: str) -> SourceFile:
         status = os.stat(path)
     except OSError as error:
         raise InputError(
-            error.strerror.lower(),
+            (error.strerror or "cannot be read").lower(),
             where=given,
             hint="name result files, or a folder such as bigbench/benchmark_tasks",
         ) from error
@@ -159,7 +168,7 @@ def _found(
     """Return a file found below a folder, None if it is none of ours."""
     detected = by_name(entry.name)
     lower = entry.name.lower()
-    if detected is None and not lower.endswith(JSON_ENDINGS) or detected == "archive":
+    if detected == "archive" or (detected is None and not lower.endswith(JSON_ENDINGS)):
         return None
     try:
         status = entry.stat()
@@ -171,7 +180,7 @@ def _found(
     if detected == "table":
         from bigbench_meta.readers._tables import has_observation_columns
 
-        detected = "table" if has_observation_columns(entry.path) else None
+        detected = "table" if has_observation_columns(Path(entry.path)) else None
     elif detected is None:
         detected = by_content(_head(entry.path))
         if detected is None and os.path.basename(os.path.dirname(entry.path)) == "results":
@@ -218,7 +227,7 @@ def open_raw(file: SourceFile) -> IO[bytes]:
         from bigbench_meta.readers._remote import open_remote
 
         return open_remote(file.path)
-    return open(file.path, "rb")  # noqa: SIM115 - the caller closes it
+    return open(file.path, "rb")
 
 
 def decompressed(name: str, stream: IO[bytes]) -> IO[bytes]:
