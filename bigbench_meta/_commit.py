@@ -35,12 +35,14 @@ class Known:
         older: Places of older entries still in force: a file whose newest content is unreadable
             keeps the rows of its last good one.
         members: Number of members, size and stamp of each archive.
+        failed: Identities whose newest content gave nothing.
     """
 
     reader: str
     places: dict[str, tuple[str, int]] = field(default_factory=dict)
     older: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     members: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
     _looks: dict[str, tuple[int, int]] = field(default_factory=dict)
     _digests: dict[str, bytes] = field(default_factory=dict)
     _labels: list[tuple[tuple[str, int], str]] = field(default_factory=list)
@@ -54,11 +56,13 @@ class Known:
         return known
 
     def _add(self, part: str, table: pa.Table) -> None:
+        given = pc.add(table["n_rows"], table["n_samples"]).to_pylist()
         columns = ("identity", "label", "size", "stamp", "digest", "reader", "in_force")
-        rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
-        for row, (identity, label, size, stamp, digest, reader, in_force) in enumerate(rows):
+        rows = zip(*(table[name].to_pylist() for name in columns), given, strict=True)
+        for row, (identity, label, size, stamp, digest, reader, in_force, n) in enumerate(rows):
             if not in_force:
                 continue
+            (self.failed.discard if n else self.failed.add)(identity)
             if identity in self.places:
                 self.older.setdefault(identity, []).append(self.places[identity])
             self.places[identity] = (part, row)

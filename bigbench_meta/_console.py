@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bigbench_meta._text import shown
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from bigbench_meta.tables import Table
 
 __all__ = [
+    "json_text",
     "note",
     "print_json",
     "print_problems",
@@ -33,7 +36,12 @@ _MOST_PROBLEMS = 10
 
 def print_json(document: dict[str, Any]) -> None:
     """Print one JSON document on standard output; a number that is not finite becomes a text."""
-    click.echo(json.dumps(_plain(document), ensure_ascii=False, allow_nan=False, indent=1))
+    click.echo(json_text(document))
+
+
+def json_text(document: Any) -> str:
+    """Return a document as JSON in ASCII, which a pipe of any encoding takes."""
+    return json.dumps(_plain(document), allow_nan=False, indent=1)
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -80,24 +88,24 @@ def print_table(table: Table) -> None:
     from rich.text import Text
 
     header, rows, alignment = replace(table, columns=table.brief or table.columns).text()
-    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for title, align in zip(header, alignment, strict=True):
         if align == "right":
-            shown.add_column(title, justify="right")
+            grid.add_column(title, justify="right")
         else:
-            shown.add_column(title, overflow="fold")
+            grid.add_column(title, overflow="fold")
     for row in rows:
         # Text, not markup: a task may be called [bold].
-        shown.add_row(*(Text(cell) for cell in row))
+        grid.add_row(*(Text(shown(cell)) for cell in row))
     # In a pipe there is no width to fit, and a wrapped name cannot be searched for.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-    console.print(shown)
+    console.print(grid)
 
 
 def problem_line(row: dict[str, Any]) -> str:
     """Return one problem as a line."""
     place = f"{row['source']}: {row['field']}" if row["field"] else row["source"]
-    return f"{row['severity']}: {place}: {row['reason']}"
+    return shown(f"{row['severity']}: {place}: {row['reason']}")
 
 
 def print_problems(problems: pd.DataFrame) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["FILES", "STORED", "Manifest", "Part", "PartWriter"]
 
 FORMAT: Final = "bigbench-meta store"
-VERSION: Final = 2
+VERSION: Final = 1
 _NAME: Final = "manifest.json"
 # Rows arrive clustered by task, so a group of this size holds few tasks and the rest is skipped.
 _ROW_GROUP: Final = 1 << 17
@@ -100,7 +100,9 @@ class Manifest:
         """
         path = folder / _NAME
         if not path.exists():
-            if folder.is_dir() and any(folder.glob("[!.]*.*")):
+            # Folders of Parquet files are what a killed first ingest leaves.
+            names = {path.name for path in folder.glob("[!.]*")} - STORED.keys()
+            if names:
                 raise StoreError(
                     "the folder is not empty and holds no store",
                     where=str(folder),
@@ -112,14 +114,17 @@ class Manifest:
             found = (content["format"], content["version"])
             listed = content["parts"] if found == (FORMAT, VERSION) else []
             parts = tuple(Part(**part) for part in listed)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            missing = [path for path in _files_of(folder, parts) if not path.exists()]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise StoreError(f"damaged: {error}", where=str(path)) from error
         if found != (FORMAT, VERSION):
             raise StoreError(
-                f"{found[0]!r} of version {found[1]}, but this program reads version {VERSION}",
+                f"{found[0]!r} version {found[1]}, but this program reads version {VERSION}",
                 where=str(path),
                 hint="bigbench-meta ingest RESULTS... --store NEW_FOLDER builds it anew",
             )
+        if missing:
+            raise StoreError(f"damaged: {missing[0].name} is missing", where=str(path))
         return cls(folder, parts)
 
     def write(self, parts: tuple[Part, ...]) -> Manifest:
@@ -147,16 +152,21 @@ class Manifest:
 
     def sweep(self) -> None:
         """Delete what no part names: the traces of killed ingests and replaced files."""
-        named = {
-            self.path(kind, name)
-            for part in self.parts
-            for kind in STORED
-            if (name := getattr(part, kind))
-        }
+        named = set(_files_of(self.folder, self.parts))
         for kind in STORED:
             for path in (self.folder / kind).glob("*"):
                 if path not in named:
                     path.unlink(missing_ok=True)
+
+
+def _files_of(folder: Path, parts: tuple[Part, ...]) -> list[Path]:
+    """Return the paths of all files that parts name."""
+    return [
+        folder / kind / f"{name}.parquet"
+        for part in parts
+        for kind in STORED
+        if (name := getattr(part, kind))
+    ]
 
 
 class PartWriter:

@@ -9,6 +9,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from bigbench_meta._text import drawable
 from bigbench_meta.aggregate import DEFAULT_THRESHOLD, flagged
 from bigbench_meta.catalog import METRIC_TYPES
 
@@ -299,9 +300,9 @@ def _curve_titles(chosen: pd.DataFrame) -> dict[Any, str]:
 
 
 def _curve_title(row: pd.Series[Any], *, family: bool) -> str:
-    name = str(row["subtask"])
+    name = " ".join(drawable(str(row["subtask"])).split())
     shots = "" if pd.isna(row["shots"]) else f"{row['shots']} shot{'s' * (row['shots'] != 1)}"
-    variant = "" if pd.isna(row["variant"]) else str(row["variant"])
+    variant = "" if pd.isna(row["variant"]) else drawable(str(row["variant"]))
     score = "∞" if np.isinf(row["emergence_score"]) else f"{row['emergence_score']:.0f}"
     parts = [
         str(row["model_family"]) if family else "",
@@ -316,7 +317,9 @@ def _curve_title(row: pd.Series[Any], *, family: bool) -> str:
 
 def _with_texts(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame with plain text in place of categories, which altair would sort."""
-    return frame.astype(dict.fromkeys((n for n in _TEXTS if n in frame), str))
+    names = [name for name in _TEXTS if name in frame]
+    frame = frame.astype(dict.fromkeys(names, str))
+    return frame.assign(**{name: frame[name].map(drawable) for name in names})
 
 
 def _type_colour(present: pd.Series[str]) -> alt.Color:

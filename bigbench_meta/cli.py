@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,10 @@ class _Group(click.Group):
     """A group whose commands turn this package's errors into a message and exit code 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # A name that the terminal's encoding lacks is written out, not refused.
+                stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except BigbenchMetaError as error:
@@ -407,7 +412,13 @@ def aggregate(
 
 @main.group()
 def store() -> None:
-    """Look after a store: what is in it, what went wrong, smaller files."""
+    """Look after a store: what is in it, what went wrong, smaller files.
+
+    \b
+    Examples:
+      bigbench-meta store info store
+      bigbench-meta store problems store --conflicts
+    """
 
 
 _store = click.argument("store_path", metavar="STORE", type=click.Path(path_type=Path))
@@ -596,7 +607,9 @@ def _write_frame(frame: pd.DataFrame, path: Path) -> None:
     writers: dict[str, Callable[[Path], Any]] = {
         ".csv": lambda target: frame.to_csv(target, index=False),
         ".parquet": lambda target: frame.to_parquet(target, index=False),
-        ".json": lambda target: frame.to_json(target, orient="records", indent=1),
+        ".json": lambda target: target.write_text(
+            console.json_text(console.records(frame)) + "\n", encoding="utf-8"
+        ),
     }
     if path.suffix not in writers:
         raise InputError(
@@ -605,7 +618,9 @@ def _write_frame(frame: pd.DataFrame, path: Path) -> None:
     try:
         writers[path.suffix](path)
     except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", where=str(path)) from error
+        raise InputError(
+            f"cannot be written: {error.strerror or error}", where=str(path)
+        ) from error
 
 
 def _exit(problems: pd.DataFrame, *, strict: bool) -> None:

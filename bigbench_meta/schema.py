@@ -295,7 +295,7 @@ def _from_pandas(frame: pd.DataFrame, schema: TableSchema) -> pa.Table:
             continue
         try:
             columns[column.name] = pa.array(frame[column.name], from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             # Values of several types: those that are no numbers are to blame, where it should be.
             raise SchemaError(
                 f"{_first_other(frame[column.name], column.type)} does not fit {column.type}",
@@ -309,7 +309,7 @@ def _first_other(values: pd.Series[Any], target: pa.DataType) -> str:
     for row, value in enumerate(values):
         try:
             pa.array([value], from_pandas=True).cast(target)
-        except pa.ArrowException:
+        except (pa.ArrowException, OverflowError):
             return f"value {value!r} in row {row}"
     return "a mixture of types"
 
@@ -321,10 +321,21 @@ def _conform_column(table: pa.Table, column: Column, where: str) -> pa.ChunkedAr
     if values.type != column.type:
         values = _cast(values, column, where)
     # NaN in a required score is a statement (the evaluator wrote it); a null is a hole.
-    if column.required and values.null_count and column.name != "score":
-        row = pc.index(pc.is_null(values), value=True).as_py()
+    if column.required and column.name != "score" and (nulls := _null_rows(values)):
+        row = nulls[0]
         raise SchemaError(f"no value in row {row}", where=f"{where}.{column.name}")
     return values
+
+
+def _null_rows(values: pa.ChunkedArray) -> list[int]:
+    """Return the rows that are null, also where a dictionary holds the null."""
+    inner = pa.types.is_dictionary(values.type) and any(
+        chunk.dictionary.null_count for chunk in values.chunks
+    )
+    if not inner and not values.null_count:
+        return []
+    plain = values.cast(values.type.value_type) if inner else values
+    return list(pc.indices_nonzero(pc.is_null(plain)).to_pylist())
 
 
 def _cast(values: pa.ChunkedArray, column: Column, where: str) -> pa.ChunkedArray:

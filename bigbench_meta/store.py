@@ -30,7 +30,14 @@ from bigbench_meta import _ingest
 from bigbench_meta._commit import Known, commit
 from bigbench_meta._manifest import STORED, Manifest, Part, PartWriter
 from bigbench_meta.errors import InputError, StoreError
-from bigbench_meta.readers import ReadOptions, batches, discover, named_paths, require_found
+from bigbench_meta.readers import (
+    ReadOptions,
+    batches,
+    discover,
+    located,
+    named_paths,
+    require_found,
+)
 from bigbench_meta.readers._problems import ProblemLog
 from bigbench_meta.schema import FILE, PROBLEMS, to_frame
 
@@ -44,6 +51,8 @@ if TYPE_CHECKING:
 __all__ = ["IngestSummary", "Store"]
 
 _COMPACT_ROWS: Final = 1 << 20
+# Up to so many rows an ingest ends with a look for conflicts; beyond, `conflicts` is for that.
+_LOOK_ROWS: Final = 1 << 18
 
 Filter = str | int | list[str] | list[int] | None
 
@@ -139,6 +148,7 @@ class Store:
             StoreError: The store is damaged, or another process is writing to it.
         """
         named = named_paths(paths)
+        located(named)  # before a folder is made for what cannot be read
         options = options or ReadOptions()
         log = ProblemLog()
         with self._locked():
@@ -152,7 +162,21 @@ class Store:
                 tally.add(written)
             require_found(named, tally.found, log)
             self._keep_problems(manifest, log)
-        return tally.summary(log)
+            Manifest.read(self.path).sweep()
+        return tally.summary(log, self._told_before(tally), self._small_conflicts(tally))
+
+    def _told_before(self, tally: _Tally) -> pd.DataFrame:
+        """Return the problems of files that failed before and have not changed."""
+        if not tally.failed_before:
+            return to_frame(PROBLEMS.empty())
+        problems = self.problems()
+        return problems[problems["source"].isin(tally.failed_before)]
+
+    def _small_conflicts(self, tally: _Tally) -> pd.DataFrame:
+        """Return conflicts after an ingest that changed something, unless it takes long to look."""
+        if not tally.loaded or self.files()["n_rows"].sum() > _LOOK_ROWS:
+            return to_frame(PROBLEMS.empty())
+        return self.conflicts()
 
     def _keep_problems(self, manifest: Manifest, log: ProblemLog) -> None:
         """Store what was noted of folders, unless it is known."""
@@ -375,7 +399,12 @@ class Store:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Keep other processes from writing meanwhile; the lock of a killed one is void."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"cannot be written: {error.strerror}", where=str(self.path)
+            ) from error
         lock = filelock.FileLock(self.path / ".lock", timeout=self.wait)
         try:
             lock.acquire()
@@ -397,11 +426,14 @@ class _Tally:
     def __init__(self, progress: Callable[[int, int], None] | None) -> None:
         self.found = self.unchanged = self.loaded = self.failed = 0
         self.observations = self.samples = 0
+        self.failed_before: set[str] = set()
         self._problems = [PROBLEMS.empty()]
         self._progress = progress
 
-    def passed_over(self, n_unchanged: int) -> None:
+    def passed_over(self, n_unchanged: int, failed: list[str]) -> None:
         self.unchanged += n_unchanged
+        self.failed += len(failed)
+        self.failed_before.update(failed)
         self._show()
 
     def add(self, written: _ingest.Written) -> None:
@@ -418,7 +450,10 @@ class _Tally:
         if self._progress:
             self._progress(self.loaded + self.failed + self.unchanged, self.found)
 
-    def summary(self, log: ProblemLog) -> IngestSummary:
+    def summary(self, log: ProblemLog, *more: pd.DataFrame) -> IngestSummary:
+        import pandas as pd
+
+        problems = to_frame(pa.concat_tables([*self._problems, log.table()]))
         return IngestSummary(
             files=self.loaded + self.failed + self.unchanged,
             loaded=self.loaded,
@@ -426,7 +461,9 @@ class _Tally:
             failed=self.failed,
             observations=self.observations,
             samples=self.samples,
-            problems=to_frame(pa.concat_tables([*self._problems, log.table()])),
+            problems=pd.concat([problems, *more], ignore_index=True).drop_duplicates(
+                ignore_index=True
+            ),
         )
 
 
@@ -437,8 +474,9 @@ def _changed(
     for batch in found:
         tally.found += len(batch)
         changed = [file for file in batch if not known.has(file)]
-        n_unchanged = sum(known.count(file) for file in batch) - sum(map(known.count, changed))
-        tally.passed_over(n_unchanged)
+        failed = [file.label for file in batch if file.path in known.failed and known.has(file)]
+        n_known = sum(map(known.count, batch)) - sum(map(known.count, changed))
+        tally.passed_over(n_known - len(failed), failed)
         if changed:
             yield _ingest.Work(changed, known.digests(changed))
 
@@ -467,6 +505,7 @@ def _expression(wanted: dict[str, Filter]) -> pc.Expression | None:
         if value is None:
             continue
         values = value if isinstance(value, list) else [value]
-        clause = pc.field(column).isin(values)
+        type_ = _plain_type(STORED["observations"].field(column).type)
+        clause = pc.field(column).isin(pa.array(values, type_))
         expression = clause if expression is None else expression & clause
     return expression

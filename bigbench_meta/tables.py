@@ -11,6 +11,7 @@ import pandas as pd
 from pylatexenc.latexencode import UnicodeToLatexEncoder
 from tabulate import tabulate
 
+from bigbench_meta._text import drawable
 from bigbench_meta.errors import InputError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Table:
     def to_markdown(self) -> str:
         """Return a GitHub-flavoured Markdown table with the caption below."""
         header, rows, alignment = self.text()
-        rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+        rows = [[" ".join(cell.replace("|", "\\|").split()) for cell in row] for row in rows]
         if rows:
             body = tabulate(rows, header, "github", disable_numparse=True, colalign=alignment)
         else:  # tabulate takes no alignment for a table without rows
@@ -103,7 +104,7 @@ class Table:
 
         def cells(tag: str, values: list[str]) -> str:
             pairs = zip(classes, values, strict=True)
-            return "".join(f"<{tag}{c}>{escape(value)}</{tag}>" for c, value in pairs)
+            return "".join(f"<{tag}{c}>{escape(drawable(value))}</{tag}>" for c, value in pairs)
 
         body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
         return (
@@ -149,6 +150,7 @@ def format_scale(value: float) -> str:
         >>> format_scale(1.32e9), format_scale(125e6), format_scale(3.14e23)
         ('1.32B', '125M', '3.14e+23')
     """
+    value = float(f"{value:.3g}")  # so that 999.9 is 1K and not 1e+03
     for limit, divisor, unit in ((1e3, 1, ""), (1e6, 1e3, "K"), (1e9, 1e6, "M"), (1e12, 1e9, "B")):
         if value < limit:
             return f"{value / divisor:.3g}{unit}"
@@ -194,4 +196,7 @@ def format_value(column: str, value: Any) -> str:
 
 
 def _tex(text: str) -> str:
-    return str(_latex.unicode_to_latex(text)).replace("∞", r"$\infty$")
+    encoded = str(_latex.unicode_to_latex(" ".join(text.split())))
+    encoded = encoded.replace("∞", r"$\infty$").replace("|", r"\textbar{}")
+    # At the beginning of a row these would be arguments of the line break before.
+    return f"{{}}{encoded}" if encoded.startswith(("[", "*")) else encoded

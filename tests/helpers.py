@@ -115,16 +115,12 @@ def write_tree(
     folder: Path, documents: Iterable[dict[str, Any]] | None = None, *, ending: str = ".json"
 ) -> list[Path]:
     """Write score files in the layout of BIG-bench's repository: ``<task>/results/scores_*``."""
-    return [
-        write_json(
-            folder
-            / document["task"]["task_name"]
-            / "results"
-            / f"scores_{document['model']['model_family']}_{document['model']['model_name']}{ending}",
-            document,
-        )
-        for document in (tree_files() if documents is None else documents)
-    ]
+    paths = []
+    for document in tree_files() if documents is None else documents:
+        task, model = document["task"]["task_name"], document["model"]
+        name = f"scores_{model['model_family']}_{model['model_name']}{ending}"
+        paths.append(write_json(folder / task / "results" / name, document))
+    return paths
 
 
 def plain(frame: pd.DataFrame) -> list[dict[str, Any]]:

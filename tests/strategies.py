@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from hypothesis import settings
 from hypothesis import strategies as st
+
+# For tests that build frames, where one example costs as much as hundreds of array examples.
+FEWER = settings(max_examples=15)
 
 # Few values: many ties, many steps of exactly zero. Many values: hardly any.
 FEW = st.integers(-3, 3)
@@ -50,15 +54,15 @@ TEXT = {
 
 
 @st.composite
-def observation_rows(draw, *, replicated, max_size=30):
+def observation_rows(draw, *, max_size=30):
     """Rows of an observations table.
 
-    A model keeps its sizes and a metric its low and high score on all rows. Scores are eighths and
-    standard errors powers of two, so that no sum is rounded, whatever its order.
+    A model may have several rows on a curve; its sizes are the same on all of them, as are the low
+    and high score of a metric. Scores are eighths and standard errors powers of two, so that no sum
+    is rounded, whatever its order.
 
     Args:
         draw: From Hypothesis.
-        replicated: Whether a model may have several rows on one curve.
         max_size: Most rows.
     """
     sizes = st.one_of(st.none(), st.integers(-1, 4))
@@ -67,7 +71,7 @@ def observation_rows(draw, *, replicated, max_size=30):
         for number in range(draw(st.integers(1, 5)))
     ]
     bounds = st.one_of(st.none(), st.sampled_from([0.0, 0.5, 1.0]))
-    ranges = {metric: (draw(bounds), draw(bounds)) for metric in METRICS}
+    ranges = {metric: {"low_score": draw(bounds), "high_score": draw(bounds)} for metric in METRICS}
     key = st.fixed_dictionaries(
         {
             "benchmark": st.sampled_from(["b", "c"]),
@@ -90,22 +94,8 @@ def observation_rows(draw, *, replicated, max_size=30):
             "is_preferred": st.sampled_from([None, False, True]),
         }
     )
-    cells = draw(
-        st.lists(
-            st.tuples(few_keys, st.sampled_from(models), row),
-            max_size=max_size,
-            unique_by=None if replicated else _curve_and_model,
-        )
-    )
-    return [
-        key | model | own | dict(zip(("low_score", "high_score"), ranges[key["metric"]]))
-        for key, model, own in cells
-    ]
-
-
-def _curve_and_model(cell):
-    key, model, _ = cell
-    return (*(key | {"subtask": key["subtask"] or key["task"]}).values(), model["model_name"])
+    cells = draw(st.lists(st.tuples(few_keys, st.sampled_from(models), row), max_size=max_size))
+    return [key | model | own | ranges[key["metric"]] for key, model, own in cells]
 
 
 def to_frame(rows):
@@ -132,20 +122,28 @@ def score_rows(draw, *, max_size=25):
         st.floats(-300, 300),
     )
     unscored = st.sampled_from(["flat", "too_few_scales"])
-    row = st.fixed_dictionaries(
+    family = st.fixed_dictionaries(
         {
             "benchmark": st.sampled_from(["b", "c"]),
             "task": st.sampled_from(["t", "u"]),
-            "subtask": st.sampled_from(["t", "u", "t:1", "t:2"]),
             "metric": st.sampled_from(["acc", "em", "bleu"]),
-            "metric_type": st.sampled_from(["discontinuous", "nonlinear"]),
             "model_family": st.sampled_from(["f", "g"]),
             "shots": st.sampled_from([None, 0, 3]),
             "variant": st.sampled_from([None, "cot"]),
+        }
+    )
+    own = st.fixed_dictionaries(
+        {
+            "subtask": st.sampled_from(["t", "u", "t:1", "t:2"]),
+            "metric_type": st.sampled_from(["discontinuous", "nonlinear"]),
             "outcome": st.one_of(scored, scored, unscored),
         }
     )
-    rows = draw(st.lists(row, max_size=max_size))
+    # Few families, so that a task and its subtasks meet.
+    families = st.sampled_from(draw(st.lists(family, min_size=1, max_size=5)))
+    rows = [
+        one | other for one, other in draw(st.lists(st.tuples(families, own), max_size=max_size))
+    ]
     for one in rows:
         outcome = one.pop("outcome")
         if isinstance(outcome, str):

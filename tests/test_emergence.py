@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import oracles
@@ -81,7 +82,7 @@ def test_emergence_score(y, expected):
         ([1, 0, 1, 0], -1),  # first maximum at 0, first minimum at 1
         ([0, 1, 0], 1),  # its own reverse, so a reversal need not turn the sign
         ([1, 0, 1], -1),
-        ([0.5, 1, 0, 1, 0], -1 / math.sqrt(1)),  # steps .5, 1, 1, 1; maximum at 1, minimum at 2
+        ([0.5, 1, 0, 1, 0], -1),  # steps .5, 1, 1, 1; maximum at 1, minimum at 2
         ([0.0, -0.0, 1, 2], 2),  # -0 is no minimum below 0: steps 0, 1, 1
     ],
 )
@@ -196,8 +197,7 @@ def test_matrix_equals_oracle_and_rows(rows):
         np.testing.assert_array_equal(function(rows), [function(y) for y in rows])
 
 
-@pytest.mark.parametrize("unit", [1e-300, 5e-324, 1e-160, 1e160, 1e300])
-@given(y=integer_curves())
+@given(integer_curves(), st.sampled_from([1e-305, 1e-300, 1e-160, 1e160, 1e300]))
 def test_steps_whose_squares_no_float_can_hold(y, unit):
     y = [max(-1000.0, min(1000.0, value)) * unit for value in y]
     assert_scores(score_ragged(*to_ragged([y])), [oracles.score(y)])
@@ -210,7 +210,6 @@ def test_small_and_large_steps_in_one_curve():
 
 
 def test_score_beyond_the_largest_float_gives_no_warning():
-    # FAILS at the time of writing: RuntimeWarning "overflow encountered in divide".
     # E = 1e300 / 1e-300 has no float; the nearest is inf.
     assert emergence_score([0, 1e-300, 2e-300, 1e300]) == INF
 
@@ -282,7 +281,7 @@ def test_linearity_is_at_most_that_of_a_line(y):
 
 @given(curves(min_size=3))
 def test_infinite_where_more_than_half_of_the_steps_are_zero(y):
-    zeros = sum(before == after for before, after in zip(y, y[1:], strict=False))
+    zeros = sum(before == after for before, after in pairwise(y))
     expected = 2 * zeros > len(y) - 1 and max(y) != min(y)
     assert math.isinf(emergence_score(y)) == expected
 
@@ -342,7 +341,6 @@ def test_input_is_left_alone():
 
 
 def test_whole_numbers_are_numbers():
-    # FAILS at the time of writing: UFuncTypeError, "Cannot cast ufunc 'divide' output".
     scores = score_ragged(np.array([0, 1, 3, 13]), np.array([0, 4]))
     assert scores.emergence_score.tolist() == [6.5]
 

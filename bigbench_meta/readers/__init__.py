@@ -13,8 +13,9 @@ from bigbench_meta.readers._batch import (
     batches,
     read_batch,
 )
+from bigbench_meta.readers._formats import SourceFile
 from bigbench_meta.readers._problems import ProblemLog
-from bigbench_meta.readers._sources import SourceFile, discover
+from bigbench_meta.readers._sources import MAX_BYTES, discover, located
 from bigbench_meta.schema import FILE, to_frame
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = [
     "batches",
     "discover",
     "load_embedded",
+    "located",
     "named_paths",
     "read_batch",
     "read_results",
@@ -46,6 +48,7 @@ def read_results(
     paths: str | Path | Iterable[str | Path],
     *,
     strict: bool = False,
+    max_bytes: int = MAX_BYTES,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read result files into one tidy table.
@@ -54,6 +57,7 @@ def read_results(
         paths: Files, folders, patterns, archives (``.zip``, ``.tar.gz``) and URLs of BIG-bench
             score files (``.json``, ``.json.gz``) and tidy tables (``.csv``, ``.parquet``).
         strict: Raise at the first problem instead of collecting it.
+        max_bytes: Refuse a file that holds, or expands to, more.
         progress: Called with (files done, files found) after each batch.
 
     Returns:
@@ -78,7 +82,7 @@ def read_results(
     log = ProblemLog(strict=strict)
     found = list(discover(named, log))
     require_found(named, len(found), log)
-    options = ReadOptions()
+    options = ReadOptions(max_bytes=max_bytes)
     tables, done = [], 0
     for batch in batches(found):
         for result in read_batch(batch, options, strict=strict):
@@ -97,12 +101,12 @@ def named_paths(paths: str | Path | Iterable[str | Path]) -> list[str | Path]:
 
 
 def require_found(named: list[str | Path], n_found: int, log: ProblemLog) -> None:
-    """Raise if nothing was found and nothing explains why.
+    """Raise if nothing was found and no error explains why.
 
     Raises:
         InputError: No file was found and no problem noted.
     """
-    if not n_found and not log.rows:
+    if not n_found and not log.n_errors:
         raise InputError(
             "no result files found",
             where=", ".join(map(str, named)),

@@ -14,8 +14,8 @@ from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING
 
 from bigbench_meta.errors import InputError
-from bigbench_meta.readers._formats import JSON_ENDINGS, by_content, by_name
-from bigbench_meta.readers._sources import PEEK, SourceFile, copy_within, decompressed
+from bigbench_meta.readers._formats import JSON_ENDINGS, SourceFile, by_content, by_name
+from bigbench_meta.readers._sources import PEEK, copy_within, decompressed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

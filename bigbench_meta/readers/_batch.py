@@ -22,7 +22,7 @@ from bigbench_meta.schema import FILE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from bigbench_meta.readers._sources import SourceFile
+    from bigbench_meta.readers._formats import SourceFile
 
 __all__ = ["BatchResult", "FileRecord", "ReadOptions", "batches", "read_batch"]
 

@@ -98,6 +98,10 @@ def _note_disagreement(table: pa.Table, log: ProblemLog) -> None:
             _note_values(part, column, field, log)
 
 
+def _shown(value: object) -> str:
+    return repr(value) if isinstance(value, str) else str(value)
+
+
 def _note_values(part: pd.DataFrame, column: str, field: str, log: ProblemLog) -> None:
     usual = part[column].mode().iloc[0]
     other = part.loc[part[column] == usual, "source"].iloc[0]
@@ -107,5 +111,5 @@ def _note_values(part: pd.DataFrame, column: str, field: str, log: ProblemLog) -
         log.warning(
             str(source),
             f"{field} of {rows['subtask'].iloc[0]}",
-            f"{value!r}, but {usual!r} in {other}",
+            f"{_shown(value)}, but {_shown(usual)} in {other}",
         )

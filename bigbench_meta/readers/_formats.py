@@ -1,16 +1,52 @@
-"""Which reader takes a file: by its name, or by how it begins."""
+"""What a source file is, and which reader takes it: by its name, or by how it begins."""
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
-__all__ = ["ARCHIVE_ENDINGS", "JSON_ENDINGS", "TABLE_ENDINGS", "Format", "by_content", "by_name"]
+from bigbench_meta._text import printable
+
+__all__ = [
+    "ARCHIVE_ENDINGS",
+    "JSON_ENDINGS",
+    "TABLE_ENDINGS",
+    "Format",
+    "SourceFile",
+    "by_content",
+    "by_name",
+]
 
 Format = Literal["bigbench", "table", "archive"]
 
 JSON_ENDINGS: Final = (".json", ".json.gz")
 TABLE_ENDINGS: Final = (".csv", ".csv.gz", ".parquet")
 ARCHIVE_ENDINGS: Final = (".tar.gz", ".tgz", ".tar", ".zip")
+
+
+class SourceFile(NamedTuple):
+    """A file to read.
+
+    Attributes:
+        path: Absolute path or URL; of the archive, for a member of one.
+        label: How tables and messages name it: the path below the folder that the user named, with
+            that folder's own name in front, so that no machine's layout gets into a table.
+        format: Which reader takes it.
+        size: Bytes, -1 where not known.
+        stamp: Time of the last change in nanoseconds, 0 where not known.
+        member: Name inside an archive.
+    """
+
+    path: str
+    label: str
+    format: Format
+    size: int = -1
+    stamp: int = 0
+    member: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What tells this file from every other one, today and at the next ingest."""
+        return printable(f"{self.path}!{self.member}" if self.member else self.path)
 
 
 def by_name(name: str) -> Format | None:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import pyarrow as pa
 
+from bigbench_meta._text import printable
 from bigbench_meta.errors import InputError
 from bigbench_meta.schema import PROBLEMS
 
@@ -45,6 +46,7 @@ class ProblemLog:
         self._add(source, where, reason, "warning")
 
     def _add(self, source: str, where: str, reason: str, severity: Severity) -> None:
+        source, where, reason = map(printable, (source, where, reason))
         if self.strict:
             raise InputError(reason, where=f"{source}: {where}" if where else source)
         count = self._counts[source] = self._counts.get(source, 0) + 1

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from bigbench_meta.errors import InputError
-from bigbench_meta.readers._formats import JSON_ENDINGS, by_name
-from bigbench_meta.readers._sources import SourceFile
+from bigbench_meta.readers._formats import JSON_ENDINGS, SourceFile, by_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

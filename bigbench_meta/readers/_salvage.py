@@ -76,16 +76,16 @@ def salvage(data: bytes, source: str, log: ProblemLog) -> _ScoreFile | None:
         An object with the attributes of a decoded file; sizes that cannot be used are None, low
         and high scores NaN.
     """
-    document = _parse(data, source, log)
-    if document is None:
+    try:
+        return _Salvager(source, log).file(_parse(data, source, log))
+    except _FaultError:
         return None
-    return _Salvager(source, log).file(document)
 
 
 def _parse(data: bytes, source: str, log: ProblemLog) -> Any:
     if not data.strip(b" \t\r\n\0"):
         log.error(source, "", "the file is empty")
-        return None
+        raise _FaultError
     repeated: list[str] = []
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -100,7 +100,8 @@ def _parse(data: bytes, source: str, log: ProblemLog) -> Any:
     except UnicodeDecodeError as error:
         log.error(source, f"byte {error.start}", f"not UTF-8: {error.reason}")
     except json.JSONDecodeError as error:
-        at_end = error.pos >= len(error.doc.rstrip())
+        # A text without its end is blamed on its beginning.
+        at_end = error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated")
         reason = "truncated JSON" if at_end else "malformed JSON"
         log.error(source, f"line {error.lineno} column {error.colno}", f"{reason}: {error.msg}")
     except RecursionError:
@@ -111,7 +112,7 @@ def _parse(data: bytes, source: str, log: ProblemLog) -> Any:
         for key in repeated:
             log.warning(source, key, "key given twice in one object: the last one counts")
         return document
-    return None
+    raise _FaultError
 
 
 class _Salvager:
@@ -166,7 +167,7 @@ class _Salvager:
             )
         scores = self._object(self._get(entry, "score_dict", where), f"{where}.score_dict")
         subtask = entry.get("subtask_description", "")
-        if not isinstance(subtask, str):
+        if not isinstance(subtask, str) or not _is_unicode(subtask):
             self._fail(f"{where}.subtask_description", f"expected text, got {_show(subtask)}")
         return _Entry(
             score_dict=self._scores(scores, f"{where}.score_dict"),
@@ -181,6 +182,9 @@ class _Salvager:
         sound: dict[str, float] = {}
         for metric, value in scores.items():
             number = _number(value)
+            if not _is_unicode(metric):
+                self.log.error(self.source, f"{where}.{metric}", "a name that is no Unicode text")
+                continue
             if number is None:
                 self.log.error(
                     self.source, f"{where}.{metric}", f"expected a number, got {_show(value)}"
@@ -195,7 +199,7 @@ class _Salvager:
 
     def _preferred(self, entry: dict[str, Any], where: str) -> str | None:
         value = entry.get("preferred_score")
-        if isinstance(value, str):
+        if isinstance(value, str) and _is_unicode(value):
             return value
         reason = "missing" if value is None else f"expected text, got {_show(value)}"
         self.log.warning(
@@ -225,7 +229,7 @@ class _Salvager:
 
     def _name(self, holder: dict[str, Any], key: str, where: str) -> str:
         value = self._get(holder, key, where)
-        if not isinstance(value, str) or not value.strip():
+        if not isinstance(value, str) or not value.strip() or not _is_unicode(value):
             self._fail(f"{where}.{key}", f"expected a name, got {_show(value)}")
         return str(value)
 
@@ -247,6 +251,11 @@ class _Salvager:
     def _fail(self, where: str, reason: str) -> NoReturn:
         self.log.error(self.source, where, reason)
         raise _FaultError
+
+
+def _is_unicode(text: str) -> bool:
+    """Return whether a text can be stored: half a surrogate pair, which JSON can escape, cannot."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _number(value: Any) -> float | None:

@@ -11,10 +11,18 @@ import gzip
 import os
 import zlib
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, Final, cast
 
+from bigbench_meta._text import printable
 from bigbench_meta.errors import InputError
-from bigbench_meta.readers._formats import JSON_ENDINGS, TABLE_ENDINGS, Format, by_content, by_name
+from bigbench_meta.readers._formats import (
+    JSON_ENDINGS,
+    TABLE_ENDINGS,
+    Format,
+    SourceFile,
+    by_content,
+    by_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,31 +46,8 @@ MAX_BYTES: Final = 1 << 30
 # Enough to see the first keys of a results file; a task.json of gigabytes is not read for it.
 PEEK: Final = 4096
 
-
-class SourceFile(NamedTuple):
-    """A file to read.
-
-    Attributes:
-        path: Absolute path or URL; of the archive, for a member of one.
-        label: How tables and messages name it: the path below the folder that the user named, with
-            that folder's own name in front, so that no machine's layout gets into a table.
-        format: Which reader takes it.
-        size: Bytes, -1 where not known.
-        stamp: Time of the last change in nanoseconds, 0 where not known.
-        member: Name inside an archive.
-    """
-
-    path: str
-    label: str
-    format: Format
-    size: int = -1
-    stamp: int = 0
-    member: str = ""
-
-    @property
-    def identity(self) -> str:
-        """What tells this file from every other one, today and at the next ingest."""
-        return f"{self.path}!{self.member}" if self.member else self.path
+# What names a store and what names a study: their tables are made of results, but are none.
+_OURS: Final = ({"manifest.json", "observations", "files"}, {"report.html", "tables", "figures"})
 
 
 def discover(paths: Iterable[str | Path], log: ProblemLog) -> Iterator[SourceFile]:
@@ -82,7 +67,7 @@ def discover(paths: Iterable[str | Path], log: ProblemLog) -> Iterator[SourceFil
     Raises:
         InputError: A path does not exist, or a pattern fits nothing.
     """
-    for path, given in _distinct(_expand(paths)):
+    for path, given in located(paths):
         if "://" in path:
             from bigbench_meta.readers._remote import remote_files
 
@@ -91,6 +76,19 @@ def discover(paths: Iterable[str | Path], log: ProblemLog) -> Iterator[SourceFil
             yield from _walk(path, os.path.basename(os.path.realpath(path)), log)
         else:
             yield _named(path, given)
+
+
+def located(paths: Iterable[str | Path]) -> list[tuple[str, str]]:
+    """Return the paths, resolved and as given, each once and none below another.
+
+    Raises:
+        InputError: A path does not exist, or a pattern fits nothing.
+    """
+    found = _distinct(_expand(paths))
+    for path, given in found:
+        if "://" not in path and not os.path.exists(path):
+            _named(path, given)
+    return found
 
 
 def _expand(paths: Iterable[str | Path]) -> Iterator[str]:
@@ -105,7 +103,7 @@ def _expand(paths: Iterable[str | Path]) -> Iterator[str]:
 
 def _distinct(paths: Iterable[str]) -> list[tuple[str, str]]:
     """Return (absolute, as given) without repetitions and without what lies below another."""
-    absolute = {path if "://" in path else os.path.abspath(path): path for path in paths}
+    absolute = {path if "://" in path else os.path.realpath(path): path for path in paths}
     folders = {path for path in absolute if "://" not in path and os.path.isdir(path)}
     return [
         (path, given)
@@ -118,8 +116,9 @@ def _named(path: str, given: str) -> SourceFile:
     try:
         status = os.stat(path)
     except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
         raise InputError(
-            (error.strerror or "cannot be read").lower(),
+            "no such file or folder" if missing else str(error.strerror),
             where=given,
             hint="name result files, or a folder such as bigbench/benchmark_tasks",
         ) from error
@@ -134,7 +133,7 @@ def _named(path: str, given: str) -> SourceFile:
             where=given,
             hint=f"known endings: {', '.join((*JSON_ENDINGS, *TABLE_ENDINGS))}, .jsonl, archives",
         )
-    label = Path(given).as_posix()
+    label = printable(Path(given).as_posix())
     return SourceFile(path, label, detected, status.st_size, status.st_mtime_ns)
 
 
@@ -146,13 +145,15 @@ def _walk(root: str, name: str, log: ProblemLog) -> Iterator[SourceFile]:
             with os.scandir(folder) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
         except OSError as error:
-            log.error(prefix, "", f"folder cannot be listed: {error.strerror}")
+            log.error(prefix, "", f"cannot be read: {error.strerror}")
             continue
         names = {entry.name for entry in entries}
+        if any(ours <= names for ours in _OURS):
+            continue
         is_task_folder = not names.isdisjoint({"task.json", "task.py"})
         below: list[tuple[str, str]] = []
         for entry in entries:
-            label = f"{prefix}/{entry.name}"
+            label = printable(f"{prefix}/{entry.name}")
             if entry.is_dir(follow_symlinks=False):
                 if entry.name.lower().endswith(JSON_ENDINGS):
                     log.error(label, "", "a folder with the name of a JSON file")
@@ -177,22 +178,28 @@ def _found(
         return None
     if not entry.is_file():  # a link to a folder, a socket
         return None
+    detected = _looked_into(entry, detected)
+    if detected is None and lower.endswith(JSON_ENDINGS) and not quiet:
+        if status.st_size == 0:
+            log.error(label, "", "the file is empty")
+        else:
+            log.warning(label, "", "ignored: looks like no results file")
+    if detected is None:
+        return None
+    path = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
+    return SourceFile(path, label, detected, status.st_size, status.st_mtime_ns)
+
+
+def _looked_into(entry: os.DirEntry[str], detected: Format | None) -> Format | None:
+    """Return the format of a file whose name does not settle it."""
     if detected == "table":
         from bigbench_meta.readers._tables import has_observation_columns
 
-        detected = "table" if has_observation_columns(Path(entry.path)) else None
-    elif detected is None:
-        detected = by_content(_head(entry.path))
-        if detected is None and os.path.basename(os.path.dirname(entry.path)) == "results":
-            detected = "bigbench"
-        if detected is None and not quiet:
-            if status.st_size == 0:
-                log.error(label, "", "the file is empty")
-            else:
-                log.warning(label, "", "ignored: looks like no results file")
+        return "table" if has_observation_columns(Path(entry.path)) else None
     if detected is None:
-        return None
-    return SourceFile(entry.path, label, detected, status.st_size, status.st_mtime_ns)
+        in_results = os.path.basename(os.path.dirname(entry.path)) == "results"
+        return by_content(_head(entry.path)) or ("bigbench" if in_results else None)
+    return detected
 
 
 def _head(path: str) -> bytes:
@@ -218,7 +225,8 @@ def read_bytes(file: SourceFile, *, max_bytes: int = MAX_BYTES) -> bytes:
         with open_raw(file) as raw:
             return copy_within(decompressed(file.path, raw), max_bytes)
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"cannot be read: {error}") from error
+        # Its text alone: the whole error names a path of this machine.
+        raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def open_raw(file: SourceFile) -> IO[bytes]:
@@ -264,5 +272,5 @@ def _slurp(file: SourceFile) -> bytes:
         finally:
             os.close(handle)
     except OSError as error:
-        raise InputError(f"cannot be read: {error}") from error
+        raise InputError(f"cannot be read: {error.strerror}") from error
     return data

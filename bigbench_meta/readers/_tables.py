@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+import zlib
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pandas.errors import ParserWarning
 
 from bigbench_meta.errors import SchemaError
 from bigbench_meta.schema import OBSERVATIONS, Column, conform
@@ -25,13 +28,15 @@ _MOST_LINES = 5
 
 
 def has_observation_columns(path: Path) -> bool:
-    """Return whether a table's header has every required column."""
+    """Return whether a table's header has every required column, or cannot be seen."""
     try:
         if path.name.lower().endswith(".parquet"):
             names = pq.read_schema(path).names
         else:
             names = pd.read_csv(path, nrows=0, encoding="utf-8").columns.tolist()
-    except (OSError, ValueError, pa.ArrowException):
+    except (OSError, EOFError, zlib.error, pa.ArrowException):
+        return True  # for the reader to report
+    except ValueError:
         return False
     return set(OBSERVATIONS.required) <= set(names)
 
@@ -55,13 +60,15 @@ def read_table(data: bytes, name: str, label: str, log: ProblemLog) -> pa.Table 
         if name.lower().endswith(".parquet"):
             frame = pq.read_table(pa.BufferReader(data)).to_pandas(types_mapper=pd.ArrowDtype)
         else:
-            frame = pd.read_csv(BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8")
-    except (OSError, ValueError, EOFError, pa.ArrowException) as error:
+            frame = _read_csv(data)
+    except (OSError, ValueError, EOFError, pa.ArrowException, ParserWarning) as error:
         log.error(label, "", f"cannot be read as a table: {error}")
         return None
     if missing := [name for name in OBSERVATIONS.required if name not in frame.columns]:
         log.error(label, ", ".join(missing), "required column missing")
         return None
+    if frame.empty:
+        log.warning(label, "", "the table has no rows")
     for name in frame.columns.difference(OBSERVATIONS.names):
         log.warning(label, str(name), "unknown column: ignored")
     text = frame.astype(object).where(frame.notna(), "").map(_as_text)
@@ -75,6 +82,15 @@ def read_table(data: bytes, name: str, label: str, log: ProblemLog) -> pa.Table 
     except SchemaError as error:
         log.error(label, error.where or "", error.message)
         return None
+
+
+def _read_csv(data: bytes) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        # Rows longer than the header: without index_col they would shift, with it be cut.
+        warnings.simplefilter("error", ParserWarning)
+        return pd.read_csv(
+            BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8", index_col=False
+        )
 
 
 def _as_text(value: object) -> str:
@@ -94,6 +110,9 @@ def _column(text: pd.Series[str], column: Column, label: str, log: ProblemLog) -
         if pa.types.is_integer(column.type):
             wrong |= values.notna() & ((values % 1 != 0) | (values.abs() >= 2**63))
             values = values.mask(wrong).astype("Int64")
+            # Plain digits as they are: a float has room for fifteen of them.
+            exact = text.str.fullmatch(r"[+-]?[0-9]{1,18}")
+            values[exact] = text[exact].astype("int64")
     _note_lines(text, wrong, f"does not fit {column.type}: left empty", column.name, label, log)
     return values
 
