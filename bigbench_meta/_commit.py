@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
@@ -119,8 +120,10 @@ class _Change:
 
 def reader_name(options: ReadOptions) -> str:
     """Return what tells whether a file would be read today as it was."""
-    # An option that changes what a file gives must be told here.
-    return f"v{READER_VERSION}+{options.max_bytes}"
+    told = [f"v{READER_VERSION}", str(options.max_bytes), *(["samples"] if options.samples else [])]
+    tables = (path for path in (options.mapping, options.names) if path)
+    told.extend(sha256(path.read_bytes()).hexdigest()[:12] for path in tables)
+    return "+".join(told)
 
 
 def commit(manifest: Manifest, known: Known, written: Written, options: ReadOptions) -> Manifest:

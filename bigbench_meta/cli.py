@@ -77,6 +77,16 @@ _level = click.option(
 )
 _reading = _options(
     click.option(
+        "--mapping",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="TOML file that maps the columns of wide tables to ours (docs/wide_tables.md).",
+    ),
+    click.option(
+        "--names",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="CSV of rules from model names to families and sizes, before the packaged ones.",
+    ),
+    click.option(
         "--max-bytes",
         type=click.IntRange(min=1),
         default=1 << 30,
@@ -132,7 +142,7 @@ def main() -> None:
 
 @main.command()
 @_results
-@_options(_selection, _threshold, _level, _scoring)
+@_options(_reading, _selection, _threshold, _level, _scoring)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -221,6 +231,7 @@ def analyze(
     help="The store's folder; made by the first ingest.",
 )
 @_options(_reading)
+@click.option("--samples", is_flag=True, help="Also read single examples, from sample logs.")
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -231,6 +242,7 @@ def analyze(
 def ingest(
     results: tuple[str, ...],
     store_path: Path,
+    samples: bool,
     jobs: int | None,
     strict: bool,
     as_json: bool,
@@ -247,7 +259,8 @@ def ingest(
     \b
     Examples:
       bigbench-meta ingest BIG-bench/bigbench/benchmark_tasks --store store
-      bigbench-meta ingest more/scores_GPT_8b.json.gz results.tar.gz --store store --strict
+      bigbench-meta ingest lm_eval_output/ results.tar.gz --store store --strict
+      bigbench-meta ingest wide.csv --mapping wide.toml --store store
       find . -name 'scores_*.json' | bigbench-meta ingest - --store store
     """
     import os
@@ -255,7 +268,12 @@ def ingest(
     from bigbench_meta.readers import ReadOptions
     from bigbench_meta.store import Store
 
-    read = ReadOptions(max_bytes=options["max_bytes"])
+    read = ReadOptions(
+        samples=samples,
+        max_bytes=options["max_bytes"],
+        mapping=options["mapping"],
+        names=options["names"],
+    )
     with console.progress("Reading") as progress:
         summary = Store(store_path).ingest(
             _named(results), options=read, jobs=jobs or os.cpu_count() or 1, progress=progress
@@ -291,7 +309,7 @@ def _named(results: tuple[str, ...]) -> list[str]:
 
 @main.command("score")
 @_results
-@_options(_selection, _scoring)
+@_options(_reading, _selection, _scoring)
 @click.option(
     "-o",
     "--output",
@@ -351,7 +369,7 @@ def score(
 
 @main.command()
 @_results
-@_options(_selection, _threshold, _level, _scoring)
+@_options(_reading, _selection, _threshold, _level, _scoring)
 @click.option(
     "--by",
     type=click.Choice(["metric", "metric_type"]),
@@ -543,6 +561,61 @@ def claims(scaling_class: tuple[str, ...], as_json: bool) -> None:
     click.echo(table.caption)
 
 
+@main.command()
+@click.argument("source", required=False)
+@click.option("--commit", help="Full hash of a commit, or a branch or tag.")
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to put downloads in. By default this user's cache folder.",
+)
+@click.option("--full-logs", is_flag=True, help="Bring the full logs too. They are large.")
+@_json
+def download(
+    source: str | None, commit: str | None, into: Path | None, full_logs: bool, as_json: bool
+) -> None:
+    """Bring the result files of BIG-bench's repository, or of a copy of it, and nothing else.
+
+    SOURCE is the address or folder of a git repository, by default the official one. A run that
+    was cut off is continued by the next one. Prints the folder to give to the other commands.
+
+    \b
+    Examples:
+      bigbench-meta download
+      bigbench-meta download --commit 0123456789abcdef0123456789abcdef01234567 --json
+      bigbench-meta analyze "$(bigbench-meta download)" --out study
+    """
+    import warnings
+
+    from bigbench_meta.download import DEFAULT_SOURCE
+    from bigbench_meta.download import download as bring
+
+    with warnings.catch_warnings(record=True) as caught, console.progress("Downloading") as bar:
+        warnings.simplefilter("always")
+        done = bring(
+            source or DEFAULT_SOURCE,
+            into=into,
+            commit=commit,
+            full_logs=full_logs,
+            progress=bar and (lambda _phase, n, total: bar(n, total)),
+        )
+    for warning in caught:
+        console.note(f"warning: {warning.message}")
+    if as_json:
+        console.print_json(
+            {
+                "path": done.path.as_posix(),
+                "commit": done.commit,
+                "n_files": done.n_files,
+                "was_complete": done.was_complete,
+            }
+        )
+    else:
+        there = "were there already" if done.was_complete else "downloaded"
+        console.note(f"{done.n_files} result files of commit {done.commit} {there}")
+        click.echo(done.path.as_posix())
+
+
 @dataclass(frozen=True)
 class _Loaded:
     observations: pd.DataFrame
@@ -570,7 +643,13 @@ def _load(results: tuple[Path, ...], options: dict[str, Any]) -> _Loaded:
         if stores := [path for path in results if Store.is_store(path)]:
             raise InputError("a store is analysed by itself", where=str(stores[0]))
         with console.progress("Reading") as progress:
-            observations, problems = read_results(results, progress=progress)
+            observations, problems = read_results(
+                results,
+                max_bytes=options["max_bytes"],
+                mapping=options["mapping"],
+                names=options["names"],
+                progress=progress,
+            )
         loaded = _Loaded(_keep(observations, wanted), problems, [_name(path) for path in results])
     else:
         loaded = _Loaded(_keep(load_embedded(), wanted), problems, [_EMBEDDED])

@@ -206,10 +206,10 @@ def _points(
         empty = np.empty(0)
         return {"y": empty, "spread": empty, "stderr": empty, "n_examples": empty}
     lowest, highest = y[starts], np.maximum.reduceat(y, starts)
-    # Rounding must not move the mean of equal scores.
-    mean = np.where(lowest == highest, lowest, np.add.reduceat(y, starts) / sizes)
+    # Rounding must not move the mean beyond the scores, least of all that of equal ones.
+    mean = np.clip(np.add.reduceat(y, starts) / sizes, lowest, highest)
     deviation = y - np.repeat(mean, sizes)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         spread = np.sqrt(np.add.reduceat(deviation**2, starts) / (sizes - 1))
     return {
         "y": mean,
@@ -241,8 +241,7 @@ def _missing_models(group: Ints, model: Ints, usable: NDArray[np.bool_], n_group
 
 def _keys(table: pa.Table, group: Ints, first: Ints, catalog: MetricCatalog) -> pd.DataFrame:
     keys = to_frame(table.select(CURVE_KEY).take(first))
-    low = _first_known(_floats(table, "low_score"), group, len(first))
-    high = _first_known(_floats(table, "high_score"), group, len(first))
+    low, high = _bounds(table, group, len(first))
     known = catalog.lookup(keys[["benchmark", "task", "metric"]])
     in_catalog = known["higher_is_better"].notna()
     both = np.isfinite(low) & np.isfinite(high) & (low != high)
@@ -259,11 +258,14 @@ def _keys(table: pa.Table, group: Ints, first: Ints, catalog: MetricCatalog) -> 
     )
 
 
-def _first_known(values: Floats, group: Ints, n_groups: int) -> Floats:
-    result = np.full(n_groups, np.nan)
-    known = np.flatnonzero(~np.isnan(values))[::-1]
-    result[group[known]] = values[known]  # reversed, so that the first one is written last
-    return result
+def _bounds(table: pa.Table, group: Ints, n_groups: int) -> tuple[Floats, Floats]:
+    """Return the low and high score of each group, of one row: the smallest pair that is known."""
+    low, high = _floats(table, "low_score"), _floats(table, "high_score")
+    rows = np.flatnonzero(~np.isnan(low) & ~np.isnan(high))
+    rows = rows[np.lexsort((high[rows], low[rows]))][::-1]  # the smallest is written last
+    result = np.full((2, n_groups), np.nan)
+    result[:, group[rows]] = low[rows], high[rows]
+    return result[0], result[1]
 
 
 def _preferred(table: pa.Table, group: Ints, n_groups: int) -> pd.Series[bool]:

@@ -156,7 +156,8 @@ class Store:
             manifest.sweep()
             known = Known.of(manifest, options)
             tally = _Tally(progress)
-            work = _changed(batches(discover(named, log)), known, tally)
+            found = discover(named, log, samples=options.samples)
+            work = _changed(batches(found), known, tally)
             for written in _ingest.run(self.path, work, options, jobs=jobs):
                 manifest = commit(manifest, known, written, options)
                 tally.add(written)
@@ -315,9 +316,10 @@ class Store:
             StoreError: There is no store, or a part is damaged.
         """
         files = self.files()
-        files = files.assign(
-            source=files["label"].str.replace(r"/.*", "", regex=True), failed=files["n_rows"] == 0
-        )
+        # The folder that was named; of a file that was named, all of its label.
+        below = files["label"].str.replace(r"^([^/]+)/.*", r"\1", regex=True)
+        failed = (files["n_rows"] == 0) & (files["n_samples"] == 0)
+        files = files.assign(source=below, failed=failed)
         return (
             files.groupby(["source", "format"], sort=True)
             .agg(

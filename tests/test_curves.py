@@ -393,7 +393,7 @@ def test_orientation(metric, low, high, up, direction):
 
 
 def test_one_row_that_knows_is_enough():
-    low, high = [None, 1.0, None], [None, None, 0.0]
+    low, high = [None, 1.0, 5.0], [None, 0.0, None]
     curves = build_curves(observations(metric="made_up", low_score=low, high_score=high))
     assert curves.keys["direction"].tolist() == ["low_high"]
     assert curves.keys[["low_score", "high_score"]].to_numpy().tolist() == [[1.0, 0.0]]

@@ -390,6 +390,22 @@ def test_key_given_twice_in_a_broken_file(tmp_path: Path) -> None:
     assert [row["score"] for row in rows] == [0.25, 13.5, 0.25, 12.5]
 
 
+@pytest.mark.parametrize("name", ["None", "nan", "", "-1"])
+def test_metric_whose_name_looks_like_nothing(tmp_path: Path, name: str) -> None:
+    """Beside an entry without a preferred metric, which is nothing."""
+    one = entry(score_dict={name: 0.5}, preferred_score=name, subtask_description="gamma")
+    two = entry(number_of_shots=1, subtask_description="gamma")
+    del two["preferred_score"]
+    content = json.dumps(DOCUMENT | {"scores": [one, two]}).encode()
+    rows, problems = read_beside_good(put(tmp_path, content))
+    assert [(row["metric"], row["is_preferred"]) for row in rows] == [
+        (name, True),
+        ("exact_str_match", None),
+        ("bleu", None),
+    ]
+    assert [problem["field"] for problem in problems] == ["scores[1].preferred_score"]
+
+
 SURROGATES = {
     "task": (b'"task_name": "gamma"', b'"task_name": "\\ud800"'),
     "subtask": (b'"subtask_description": "gamma"', b'"subtask_description": "\\ud800"'),

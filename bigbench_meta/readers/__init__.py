@@ -49,15 +49,20 @@ def read_results(
     *,
     strict: bool = False,
     max_bytes: int = MAX_BYTES,
+    mapping: str | Path | None = None,
+    names: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read result files into one tidy table.
 
     Args:
         paths: Files, folders, patterns, archives (``.zip``, ``.tar.gz``) and URLs of BIG-bench
-            score files (``.json``, ``.json.gz``) and tidy tables (``.csv``, ``.parquet``).
+            score files, lm-evaluation-harness results, tidy tables (``.csv``, ``.parquet``) or,
+            with a mapping, wide ones.
         strict: Raise at the first problem instead of collecting it.
         max_bytes: Refuse a file that holds, or expands to, more.
+        mapping: TOML file that maps the columns of wide tables, see ``docs/wide_tables.md``.
+        names: CSV of rules from model names to families and sizes, put before the packaged ones.
         progress: Called with (files done, files found) after each batch.
 
     Returns:
@@ -82,7 +87,11 @@ def read_results(
     log = ProblemLog(strict=strict)
     found = list(discover(named, log))
     require_found(named, len(found), log)
-    options = ReadOptions(max_bytes=max_bytes)
+    options = ReadOptions(
+        max_bytes=max_bytes,
+        mapping=Path(mapping) if mapping else None,
+        names=Path(names) if names else None,
+    )
     tables, done = [], 0
     for batch in batches(found):
         for result in read_batch(batch, options, strict=strict):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
-from bigbench_meta.errors import InputError
+from bigbench_meta.errors import InputError, SchemaError
 from bigbench_meta.readers._archives import members
 from bigbench_meta.readers._bigbench import ScoreFileReader
 from bigbench_meta.readers._problems import ProblemLog
@@ -21,7 +21,9 @@ from bigbench_meta.schema import FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
+    from bigbench_meta.model_names import ModelNames
     from bigbench_meta.readers._formats import SourceFile
 
 __all__ = ["BatchResult", "FileRecord", "ReadOptions", "batches", "read_batch"]
@@ -36,10 +38,16 @@ class ReadOptions:
     """How to read, the same for all files of an ingest.
 
     Attributes:
+        samples: Also read single examples, where a format has them.
         max_bytes: Refuse files that hold or expand to more.
+        mapping: TOML file that maps the columns of wide tables.
+        names: CSV of model-name rules that go before the packaged ones.
     """
 
+    samples: bool = False
     max_bytes: int = MAX_BYTES
+    mapping: Path | None = None
+    names: Path | None = None
 
 
 @dataclass(slots=True)
@@ -170,10 +178,29 @@ class _BatchReader:
     def archive(self, file: SourceFile) -> Iterator[BatchResult]:
         """Read the members of an archive, one after the other."""
         for member, data in members(file, self.log, max_bytes=self.options.max_bytes):
+            if member.format == "lm_eval_samples" and not self.options.samples:
+                continue
             self._content(member, self._record(member), data)
             self.n_bytes += len(data)
             if self.n_bytes >= _BATCH_BYTES or len(self.records) >= _BATCH_FILES:
                 yield self.result()
+
+    def _samples(self, file: SourceFile, record: FileRecord, data: bytes) -> None:
+        """Read sample logs of lm-eval, with what the results file beside them says of the run."""
+        from bigbench_meta.readers._lm_eval import read_run
+        from bigbench_meta.readers._lm_eval_samples import parse_samples
+
+        names = _names(self.options)
+        stamp = os.path.basename(file.path).removesuffix(".jsonl").rpartition("_")[2]
+        beside = os.path.join(os.path.dirname(file.path), f"results_{stamp}.json")
+        run = None
+        if not file.member and os.path.isfile(beside):
+            with open(beside, "rb") as results:
+                run = read_run(results.read(), file.label, ProblemLog(), names=names)
+        table = parse_samples(data, file.label, self.log, names=names, results=run)
+        if table is not None and table.num_rows and self.on_samples:
+            record.n_samples = table.num_rows
+            self.on_samples(_numbered(table, len(self.records) - 1))
 
     def _record(self, file: SourceFile) -> FileRecord:
         record = FileRecord(file)
@@ -189,17 +216,49 @@ class _BatchReader:
         if file.format == "bigbench":
             record.n_rows = self.scores.read(data, file.label, number)
             return
-        table = _parse(file, data, self.log)
+        if file.format == "lm_eval_samples":
+            self._samples(file, record, data)
+            return
+        table = _parse(file, data, self.log, self.options)
         if table is not None:
             record.n_rows = table.num_rows
             self.tables.append(_numbered(table, number))
 
 
-def _parse(file: SourceFile, data: bytes, log: ProblemLog) -> pa.Table | None:
+def _parse(file: SourceFile, data: bytes, log: ProblemLog, options: ReadOptions) -> pa.Table | None:
     """Read a file of any format but BIG-bench's own."""
+    if file.format == "lm_eval":
+        from bigbench_meta.readers._lm_eval import parse
+
+        return parse(data, file.label, log, names=_names(options))
+    name = os.path.basename(file.member or file.path)
+    if options.mapping:
+        return _parse_wide(data, name, file.label, log, options)
     from bigbench_meta.readers._tables import read_table
 
-    return read_table(data, os.path.basename(file.member or file.path), file.label, log)
+    return read_table(data, name, file.label, log)
+
+
+def _parse_wide(
+    data: bytes, name: str, label: str, log: ProblemLog, options: ReadOptions
+) -> pa.Table | None:
+    from bigbench_meta.readers._mapping import Mapping
+    from bigbench_meta.readers._wide import parse_wide
+
+    mapping = Mapping.read(options.mapping or "")
+    try:
+        return parse_wide(data, name, label, log, mapping, names=_names(options))
+    except SchemaError as error:  # the mapping is for another of the tables
+        log.error(label, "", str(error))
+        return None
+
+
+def _names(options: ReadOptions) -> ModelNames:
+    from bigbench_meta.model_names import ModelNames, model_names
+
+    if options.names is None:
+        return model_names()
+    return model_names().overridden_by(ModelNames.read(options.names))
 
 
 def _numbered(table: pa.Table, number: int) -> pa.Table:

@@ -16,7 +16,7 @@ __all__ = [
     "by_name",
 ]
 
-Format = Literal["bigbench", "table", "archive"]
+Format = Literal["bigbench", "lm_eval", "lm_eval_samples", "table", "archive"]
 
 JSON_ENDINGS: Final = (".json", ".json.gz")
 TABLE_ENDINGS: Final = (".csv", ".csv.gz", ".parquet")
@@ -59,6 +59,8 @@ def by_name(name: str) -> Format | None:
     lower = name.lower()
     if lower.endswith(JSON_ENDINGS):
         return "bigbench" if lower.startswith("scores_") else None
+    if lower.startswith("samples_") and lower.endswith(".jsonl"):
+        return "lm_eval_samples"
     if lower.endswith(TABLE_ENDINGS):
         return "table"
     return "archive" if lower.endswith(ARCHIVE_ENDINGS) else None
@@ -74,4 +76,8 @@ def by_content(head: bytes) -> Format | None:
         >>> by_content(b'{"scores": [{"score_dict": {')
         'bigbench'
     """
+    from bigbench_meta.readers._lm_eval import recognise
+
+    if recognise(head):
+        return "lm_eval"
     return "bigbench" if b'"score_dict"' in head or b'"scores"' in head else None

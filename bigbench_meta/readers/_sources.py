@@ -50,16 +50,19 @@ PEEK: Final = 4096
 _OURS: Final = ({"manifest.json", "observations", "files"}, {"report.html", "tables", "figures"})
 
 
-def discover(paths: Iterable[str | Path], log: ProblemLog) -> Iterator[SourceFile]:
+def discover(
+    paths: Iterable[str | Path], log: ProblemLog, *, samples: bool = False
+) -> Iterator[SourceFile]:
     """Yield the result files at or below the paths, each once, in a fixed order.
 
     A file named outright is read whatever its name. Below a folder, a JSON file is taken if it is
-    called ``scores_*`` or ``full-log_*``, lies in a ``results`` folder or begins like a format that
+    called ``scores_*``, lies in a ``results`` folder or begins like a format that
     is known, and a table if its header has the columns of an observations table.
 
     Args:
         paths: Files, folders, patterns with ``*`` or ``**``, archives, URLs.
         log: Where oddities below folders are noted.
+        samples: Also yield files that hold nothing but samples.
 
     Yields:
         The files.
@@ -67,6 +70,12 @@ def discover(paths: Iterable[str | Path], log: ProblemLog) -> Iterator[SourceFil
     Raises:
         InputError: A path does not exist, or a pattern fits nothing.
     """
+    for file in _everything(paths, log):
+        if samples or file.format != "lm_eval_samples":
+            yield file
+
+
+def _everything(paths: Iterable[str | Path], log: ProblemLog) -> Iterator[SourceFile]:
     for path, given in located(paths):
         if "://" in path:
             from bigbench_meta.readers._remote import remote_files
