@@ -31,7 +31,7 @@ class Known:
     """The files in force, found by identity.
 
     Attributes:
-        reader: Version and options of reading; a file read otherwise is not known.
+        readers: Version and options of reading, by format; a file read otherwise is not known.
         places: Part and row of the newest entry of each identity.
         older: Places of older entries still in force: a file whose newest content is unreadable
             keeps the rows of its last good one.
@@ -39,7 +39,7 @@ class Known:
         failed: Identities whose newest content gave nothing.
     """
 
-    reader: str
+    readers: dict[str, str]
     places: dict[str, tuple[str, int]] = field(default_factory=dict)
     older: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     members: dict[str, tuple[int, int, int]] = field(default_factory=dict)
@@ -51,16 +51,20 @@ class Known:
     @classmethod
     def of(cls, manifest: Manifest, options: ReadOptions) -> Self:
         """Return what a store has."""
-        known = cls(reader_name(options))
+        known = cls(reader_names(options))
         for part in manifest.parts:
             known._add(part.id, manifest.table("files", part.files))
         return known
 
     def _add(self, part: str, table: pa.Table) -> None:
         given = pc.add(table["n_rows"], table["n_samples"]).to_pylist()
-        columns = ("identity", "label", "size", "stamp", "digest", "reader", "in_force")
+        columns = (
+            "identity", "label", "size", "stamp", "digest", "format", "reader", "in_force",
+        )  # fmt: skip
         rows = zip(*(table[name].to_pylist() for name in columns), given, strict=True)
-        for row, (identity, label, size, stamp, digest, reader, in_force, n) in enumerate(rows):
+        for row, (identity, label, size, stamp, digest, format_, reader, in_force, n) in enumerate(
+            rows
+        ):
             if not in_force:
                 continue
             (self.failed.discard if n else self.failed.add)(identity)
@@ -68,7 +72,7 @@ class Known:
                 self.older.setdefault(identity, []).append(self.places[identity])
             self.places[identity] = (part, row)
             self._labels.append(((part, row), label))
-            if reader != self.reader:
+            if reader != self.readers.get(format_):
                 continue
             self._digests[identity] = digest
             if stamp:
@@ -118,12 +122,21 @@ class _Change:
     stamp: int = 0
 
 
-def reader_name(options: ReadOptions) -> str:
-    """Return what tells whether a file would be read today as it was."""
-    told = [f"v{READER_VERSION}", str(options.max_bytes), *(["samples"] if options.samples else [])]
-    tables = (path for path in (options.mapping, options.names) if path)
-    told.extend(sha256(path.read_bytes()).hexdigest()[:12] for path in tables)
-    return "+".join(told)
+def reader_names(options: ReadOptions) -> dict[str, str]:
+    """Return, by format, what tells whether a file would be read today as it was."""
+    base = [f"v{READER_VERSION}", str(options.max_bytes)]
+    samples = ["samples"] if options.samples else []
+    names, mapping = (
+        [sha256(path.read_bytes()).hexdigest()[:12]] if path else []
+        for path in (options.names, options.mapping)
+    )
+    told = {
+        "bigbench": base,
+        "lm_eval": [*base, *names],
+        "lm_eval_samples": [*base, *samples, *names],
+        "table": [*base, *names, *mapping],
+    }
+    return {format_: "+".join(parts) for format_, parts in told.items()}
 
 
 def commit(manifest: Manifest, known: Known, written: Written, options: ReadOptions) -> Manifest:
@@ -194,7 +207,7 @@ def _changed(table: pa.Table, changes: dict[int, _Change]) -> pa.Table:
 def _new_part(manifest: Manifest, written: Written, options: ReadOptions) -> Part:
     # An unchanged record keeps its row, so that file numbers stay, but is in force elsewhere.
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    files = _files_table(written.records, reader_name(options), now)
+    files = _files_table(written.records, reader_names(options), now)
     problems = written.problems
     return Part(
         files=_write(manifest, "files", files),
@@ -205,7 +218,7 @@ def _new_part(manifest: Manifest, written: Written, options: ReadOptions) -> Par
     )
 
 
-def _files_table(records: list[FileRecord], reader: str, now: str) -> pa.Table:
+def _files_table(records: list[FileRecord], readers: dict[str, str], now: str) -> pa.Table:
     return pa.table(
         {
             "identity": [record.file.identity for record in records],
@@ -216,7 +229,7 @@ def _files_table(records: list[FileRecord], reader: str, now: str) -> pa.Table:
             "digest": [record.digest for record in records],
             "n_rows": [record.n_rows for record in records],
             "n_samples": [record.n_samples for record in records],
-            "reader": [reader] * len(records),
+            "reader": [readers[record.file.format] for record in records],
             "ingested": [now] * len(records),
             "in_force": [not record.unchanged for record in records],
         },
