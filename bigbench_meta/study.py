@@ -136,6 +136,8 @@ def _tables(
             frame=threshold_sweep(counted, level="all"),
             columns=("threshold", "n_scored", "n_flagged", "n_metrics_flagged", "n_metrics",
                      "share_metrics_flagged", "top_two_metrics", "share_top_two"),
+            brief=("threshold", "n_scored", "n_flagged", "n_metrics_flagged", "n_metrics",
+                   "top_two_metrics", "share_top_two"),
         ),
         claims_table(claims_by_metric()),
         Table(
@@ -144,6 +146,8 @@ def _tables(
             frame=chosen,
             columns=("subtask", "metric", "metric_type", "model_family", "shots", "n_scales",
                      "emergence_score", "relative_sharpness", "resolution_limited_score", "status"),
+            brief=("subtask", "metric", "shots", "n_scales", "emergence_score",
+                   "resolution_limited_score", "status"),
         ),
         Table(
             name="curve_scores",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,7 +48,7 @@ class Table:
         caption: One or two sentences.
         frame: The numbers as computed; all of them go into the CSV.
         columns: Columns shown in the rounded forms, in order; all by default.
-        brief: Those of them that a terminal has room for; all by default.
+        brief: Those of them that a terminal or a page has room for; all by default.
         most_rows: Rows shown in the rounded forms.
     """
 
@@ -74,24 +74,28 @@ class Table:
         return f"{body}\n\n{self.caption}{self._cut()}\n"
 
     def to_latex(self) -> str:
-        r"""Return a ``table`` environment; its preamble needs ``\usepackage{booktabs}``."""
-        header, rows, alignment = self.text()
+        r"""Return a ``table`` environment; its preamble needs ``\usepackage{booktabs,graphicx}``.
+
+        Of the columns it has the brief ones, and where they are too wide it is shrunk to the line.
+        """
+        header, rows, alignment = replace(self, columns=self.brief or self.columns).text()
         spec = "".join("l" if align == "left" else "r" for align in alignment)
         line = " & ".join
         end = r" \\"
         return "\n".join(
             [
                 r"\begin{table}",
-                r"  \centering\small",
+                r"  \centering\footnotesize",
                 rf"  \caption{{{_tex(self.caption + self._cut())}}}",
                 rf"  \label{{tab:{self.name.replace('_', '-')}}}",
+                r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
                 rf"  \begin{{tabular}}{{{spec}}}",
                 r"    \toprule",
                 "    " + line(_tex(cell) for cell in header) + end,
                 r"    \midrule",
                 *("    " + line(_tex(cell) for cell in row) + end for row in rows),
                 r"    \bottomrule",
-                r"  \end{tabular}",
+                r"  \end{tabular}}",
                 r"\end{table}",
                 "",
             ]

@@ -322,7 +322,7 @@ COMPILED = {
 
 @pytest.mark.parametrize("shown", COMPILED.values(), ids=COMPILED)
 def test_latex_compiles(shown: Table, pdflatex: str, tmp_path: Path) -> None:
-    preamble = r"\documentclass{article}\usepackage{booktabs}"
+    preamble = r"\documentclass{article}\usepackage{booktabs,graphicx}"
     text = f"{preamble}\n\\begin{{document}}\n{shown.to_latex()}\\end{{document}}\n"
     (tmp_path / "table.tex").write_text(text, encoding="utf-8")
     done = subprocess.run(
