@@ -83,7 +83,8 @@ def run_official(root: str, _: str) -> int:
     import pandas as pd
     from official import load_official
 
-    results = load_official()
+    with tempfile.TemporaryDirectory() as folder:
+        results = load_official(Path(folder))
     rows = [
         (file.task.task_name, file.model.model_family, file.model.model_name, entry.number_of_shots,
          entry.subtask_description, metric, score)

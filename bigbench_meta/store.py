@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Final
 import filelock
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from bigbench_meta import _ingest
 from bigbench_meta._commit import Known, commit
@@ -489,6 +488,9 @@ def _gone(manifest: Manifest, part: Part) -> pa.Array:
 
 
 def _scan(paths: list[str], kind: str, where: pc.Expression | None) -> pa.Table:
+    # Imported here: it brings pandas along, which an ingest does without until its end.
+    import pyarrow.dataset as ds
+
     schema = STORED[kind]
     plain = pa.schema([(field.name, _plain_type(field.type)) for field in schema])
     try:

@@ -371,6 +371,8 @@ def test_crash_while_a_store_changes(
     assert crashed
     for copy, _ in crashed:
         assert by_key(bm.Store(copy.path).observations()) in (old, new)
+        # What may not be deleted stays, until the next ingest.
+        assert place == "unlink" or not [name for name in files_of(copy.path) if "tmp" in name]
         again = bm.Store(copy.path).ingest(tree)
         assert again.failed == 0
         assert by_key(copy.observations()) == new

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchResult", "FileRecord", "ReadOptions", "batches", "read_batch"]
 
-# About a hundred thousand rows: large enough to be worth a process, small enough to be held.
-_BATCH_BYTES: Final = 12 << 20
+# Some fifty thousand rows: large enough to be worth a process, small enough to be held.
+_BATCH_BYTES: Final = 6 << 20
 _BATCH_FILES: Final = 2048
 
 
