@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from hashlib import sha256
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bigbench_meta._manifest import FILES, STORED, Manifest, Part, PartWriter
+from bigbench_meta._ingest import Written, reader_names
+from bigbench_meta._manifest import FILES, STORED, Manifest, Part, PartWriter, write_table
 from bigbench_meta.schema import FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bigbench_meta._ingest import Written
     from bigbench_meta.readers import FileRecord, ReadOptions, SourceFile
 
 __all__ = ["Known", "commit", "compacted"]
-
-READER_VERSION: Final = 1
-"""Raised when readers learn to read more or better; files read before are then read again."""
 
 
 @dataclass
@@ -122,51 +117,41 @@ class _Change:
     stamp: int = 0
 
 
-def reader_names(options: ReadOptions) -> dict[str, str]:
-    """Return, by format, what tells whether a file would be read today as it was."""
-    base = [f"v{READER_VERSION}", str(options.max_bytes)]
-    samples = ["samples"] if options.samples else []
-    names, mapping = (
-        [sha256(path.read_bytes()).hexdigest()[:12]] if path else []
-        for path in (options.names, options.mapping)
-    )
-    told = {
-        "bigbench": base,
-        "lm_eval": [*base, *names],
-        "lm_eval_samples": [*base, *samples, *names],
-        "table": [*base, *names, *mapping],
-    }
-    return {format_: "+".join(parts) for format_, parts in told.items()}
-
-
-def commit(manifest: Manifest, known: Known, written: Written, options: ReadOptions) -> Manifest:
-    """Put what a batch gave in force, and what it replaces out of force, in one step.
+def commit(manifest: Manifest, known: Known, batches: list[Written]) -> Manifest:
+    """Put what batches gave in force, and what it replaces out of force, in one step.
 
     Args:
         manifest: The store as it is.
         known: What it has.
-        written: What the batch gave.
-        options: How it was read.
+        batches: What they gave.
 
     Returns:
         The store as it is then.
     """
     changes: dict[tuple[str, int], _Change] = {}
-    for record in written.records:
-        place = known.places.get(record.file.identity)
-        if place is None:
-            continue
-        if record.unchanged:
-            changes[place] = _Change(size=record.file.size, stamp=record.file.stamp)
-        elif record.n_rows or record.n_samples:
-            older = known.older.get(record.file.identity, [])
-            changes.update(dict.fromkeys((place, *older), _Change(gone=True)))
-        elif _n_rows(manifest, place) == 0:
-            changes[place] = _Change(gone=True)
-    parts = _rewritten(manifest, changes)
-    if any(not record.unchanged for record in written.records):
-        parts = (*parts, _new_part(manifest, written, options))
-    return manifest.write(parts)
+    new: list[Part] = []
+    for written in batches:
+        for record in written.records:
+            changes |= _changes(manifest, known, record)
+        if any(not record.unchanged for record in written.records):
+            new.append(written.part)
+    return manifest.write((*_rewritten(manifest, changes), *new))
+
+
+def _changes(
+    manifest: Manifest, known: Known, record: FileRecord
+) -> dict[tuple[str, int], _Change]:
+    """Return what a newly read file means for what is known of it."""
+    place = known.places.get(record.file.identity)
+    if place is None:
+        return {}
+    if record.unchanged:
+        return {place: _Change(size=record.file.size, stamp=record.file.stamp)}
+    if record.n_rows or record.n_samples:
+        older = known.older.get(record.file.identity, [])
+        return dict.fromkeys((place, *older), _Change(gone=True))
+    # Nothing came of it: what it replaces stays, unless that was nothing as well.
+    return {} if _n_rows(manifest, place) else {place: _Change(gone=True)}
 
 
 def _n_rows(manifest: Manifest, place: tuple[str, int]) -> int:
@@ -187,7 +172,9 @@ def _rewritten(manifest: Manifest, changes: dict[tuple[str, int], _Change]) -> t
         table = _changed(manifest.table("files", part.files), by_part[part.id])
         n_gone = int(pc.sum(pc.invert(table["in_force"])).as_py())
         if n_gone < table.num_rows:
-            parts.append(replace(part, files=_write(manifest, "files", table), n_gone=n_gone))
+            parts.append(
+                replace(part, files=write_table(manifest.folder, "files", table), n_gone=n_gone)
+            )
     return tuple(parts)
 
 
@@ -202,45 +189,6 @@ def _changed(table: pa.Table, changes: dict[int, _Change]) -> pa.Table:
         field_ = FILES.field(name)
         table = table.set_column(FILES.get_field_index(name), field_, pa.array(values, field_.type))
     return table
-
-
-def _new_part(manifest: Manifest, written: Written, options: ReadOptions) -> Part:
-    # An unchanged record keeps its row, so that file numbers stay, but is in force elsewhere.
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    files = _files_table(written.records, reader_names(options), now)
-    problems = written.problems
-    return Part(
-        files=_write(manifest, "files", files),
-        observations=written.observations,
-        samples=written.samples,
-        problems=_write(manifest, "problems", problems) if problems.num_rows else None,
-        n_gone=sum(record.unchanged for record in written.records),
-    )
-
-
-def _files_table(records: list[FileRecord], readers: dict[str, str], now: str) -> pa.Table:
-    return pa.table(
-        {
-            "identity": [record.file.identity for record in records],
-            "label": [record.file.label for record in records],
-            "format": [record.file.format for record in records],
-            "size": [record.file.size for record in records],
-            "stamp": [record.file.stamp for record in records],
-            "digest": [record.digest for record in records],
-            "n_rows": [record.n_rows for record in records],
-            "n_samples": [record.n_samples for record in records],
-            "reader": [readers[record.file.format] for record in records],
-            "ingested": [now] * len(records),
-            "in_force": [not record.unchanged for record in records],
-        },
-        schema=FILES,
-    )
-
-
-def _write(manifest: Manifest, kind: str, table: pa.Table) -> str:
-    with PartWriter(manifest.folder, kind) as writer:
-        writer.write(table)
-    return writer.name
 
 
 def compacted(manifest: Manifest, *, rows: int) -> tuple[Part, ...]:
@@ -263,10 +211,12 @@ def compacted(manifest: Manifest, *, rows: int) -> tuple[Part, ...]:
         problems = _problems(manifest, group, labels)
         parts.append(
             Part(
-                files=_write(manifest, "files", kept.filter(kept["in_force"])),
+                files=write_table(manifest.folder, "files", kept.filter(kept["in_force"])),
                 observations=names["observations"],
                 samples=names["samples"],
-                problems=_write(manifest, "problems", problems) if problems.num_rows else None,
+                problems=write_table(manifest.folder, "problems", problems)
+                if problems.num_rows
+                else None,
             )
         )
     return tuple(parts)

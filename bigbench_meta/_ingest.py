@@ -6,26 +6,31 @@ from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
 from itertools import chain, islice
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final, Self
 
-from bigbench_meta._manifest import PartWriter
+import pyarrow as pa
+
+from bigbench_meta._manifest import FILES, Part, PartWriter, write_table
 from bigbench_meta.readers._batch import read_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    import pyarrow as pa
-
     from bigbench_meta.readers._batch import BatchResult, FileRecord, ReadOptions
     from bigbench_meta.readers._sources import SourceFile
 
-__all__ = ["Work", "Written", "run"]
+__all__ = ["Work", "Written", "reader_names", "run"]
 
 # Batches under way for each process: one being read, one waiting.
 _AHEAD: Final = 2
+
+READER_VERSION: Final = 1
+"""Raised when readers learn to read more or better; files read before are then read again."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +43,9 @@ class Work:
 
 @dataclass(frozen=True)
 class Written:
-    """What a batch gave: new Parquet files, the fate of each source file, problems."""
+    """What a batch gave: a part of the store, the fate of each source file, problems."""
 
-    observations: str | None
-    samples: str | None
+    part: Part
     records: list[FileRecord]
     problems: pa.Table
 
@@ -71,6 +75,7 @@ def run(
 
 
 def _in_threads(folder: Path, work: Iterator[Work], options: ReadOptions) -> Iterator[Written]:
+    readers = reader_names(options)
     # Compression and writing release the interpreter's lock, so they cost the reader nothing.
     with ThreadPoolExecutor(1) as writer:
         under_way: deque[Future[Written]] = deque()
@@ -79,7 +84,7 @@ def _in_threads(folder: Path, work: Iterator[Work], options: ReadOptions) -> Ite
                 for result in read_batch(
                     batch.files, options, expected=batch.expected, on_samples=sink.write
                 ):
-                    under_way.append(writer.submit(_write, folder, result, sink.finish()))
+                    under_way.append(writer.submit(_write, folder, result, sink.finish(), readers))
                     if len(under_way) > 1:
                         yield under_way.popleft().result()
         while under_way:
@@ -104,18 +109,73 @@ def _in_processes(
 
 def read_and_write(folder: Path, batch: Work, options: ReadOptions) -> list[Written]:
     """Read one batch and write what it gives; what a worker process runs."""
+    readers = reader_names(options)
     with _SampleSink(folder) as sink:
         results = read_batch(batch.files, options, expected=batch.expected, on_samples=sink.write)
-        return [_write(folder, result, sink.finish()) for result in results]
+        return [_write(folder, result, sink.finish(), readers) for result in results]
 
 
-def _write(folder: Path, result: BatchResult, samples: str | None) -> Written:
-    name = None
-    if result.observations.num_rows:
-        with PartWriter(folder, "observations") as writer:
-            writer.write(result.observations)
-        name = writer.name
-    return Written(name, samples, result.records, result.log.table())
+def _write(
+    folder: Path, result: BatchResult, samples: str | None, readers: dict[str, str]
+) -> Written:
+    problems = result.log.table()
+    tables = {
+        "observations": result.observations,
+        "problems": problems,
+        "files": _files_table(result.records, readers),
+    }
+    names = {
+        kind: write_table(folder, kind, table)
+        for kind, table in tables.items()
+        if table.num_rows or kind == "files"
+    }
+    # An unchanged record keeps its row, so that file numbers stay, but is in force elsewhere.
+    n_gone = sum(record.unchanged for record in result.records)
+    part = Part(
+        files=names["files"],
+        observations=names.get("observations"),
+        problems=names.get("problems"),
+        samples=samples,
+        n_gone=n_gone,
+    )
+    return Written(part, result.records, problems)
+
+
+def _files_table(records: list[FileRecord], readers: dict[str, str]) -> pa.Table:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return pa.table(
+        {
+            "identity": [record.file.identity for record in records],
+            "label": [record.file.label for record in records],
+            "format": [record.file.format for record in records],
+            "size": [record.file.size for record in records],
+            "stamp": [record.file.stamp for record in records],
+            "digest": [record.digest for record in records],
+            "n_rows": [record.n_rows for record in records],
+            "n_samples": [record.n_samples for record in records],
+            "reader": [readers[record.file.format] for record in records],
+            "ingested": [now] * len(records),
+            "in_force": [not record.unchanged for record in records],
+        },
+        schema=FILES,
+    )
+
+
+def reader_names(options: ReadOptions) -> dict[str, str]:
+    """Return, by format, what tells whether a file would be read today as it was."""
+    base = [f"v{READER_VERSION}", str(options.max_bytes)]
+    samples = ["samples"] if options.samples else []
+    names, mapping = (
+        [sha256(path.read_bytes()).hexdigest()[:12]] if path else []
+        for path in (options.names, options.mapping)
+    )
+    told = {
+        "bigbench": base,
+        "lm_eval": [*base, *names],
+        "lm_eval_samples": [*base, *samples, *names],
+        "table": [*base, *names, *mapping],
+    }
+    return {format_: "+".join(parts) for format_, parts in told.items()}
 
 
 class _SampleSink:

@@ -169,6 +169,13 @@ def _files_of(folder: Path, parts: tuple[Part, ...]) -> list[Path]:
     ]
 
 
+def write_table(folder: Path, kind: str, table: pa.Table) -> str:
+    """Write a new Parquet file and return its name."""
+    with PartWriter(folder, kind) as writer:
+        writer.write(table)
+    return writer.name
+
+
 class PartWriter:
     """Writes one new Parquet file, table after table; it counts only once a manifest names it."""
 

@@ -130,7 +130,8 @@ def _edge(drawn: pd.DataFrame, threshold: float) -> float:
 def _emergence_points(drawn: pd.DataFrame, order: list[str], edge: float) -> alt.Chart:
     lowest = min([*drawn["x"], 0.0])
     # The edge itself is labelled, so a decade just below it would be written over.
-    decades = [10.0**k for k in range(1, 300) if 10.0**k < edge / 1.6]
+    marks = [m * 10.0**k for k in range(1, 300) for m in (1, 3)]
+    decades = [mark for mark in marks if mark < edge / 1.6]
     ticks = [*(-d for d in decades if -d >= lowest), 0.0, *decades, edge]
     if lowest <= -edge:
         ticks.append(-edge)
@@ -247,7 +248,8 @@ def plot_curves(
         name="flagged_curves",
         caption=(
             f"The {len(chosen)} highest of {total} flagged curves: score, in the unit of the "
-            "result file, against scale on a logarithmic axis. The emergence score sees only the "
+            "result file, against scale on a logarithmic axis. Each panel has a vertical axis of "
+            "its own: look at its numbers before its shape. The emergence score sees only the "
             "order of the models, not the distance between them."
         ),
         chart=_styled(_small_multiples(data, list(titles.values()))),
@@ -277,7 +279,7 @@ def _small_multiples(data: pd.DataFrame, titles: list[str]) -> alt.FacetChart:
         .encode(
             x=x,
             # Room for the labels of any panel, so that all panels line up.
-            y=alt.Y("score:Q", title=None, axis=alt.Axis(tickCount=4, minExtent=34)),
+            y=alt.Y("score:Q", title="score", axis=alt.Axis(tickCount=4, minExtent=34)),
             color=_type_colour(data["metric_type"]),
             tooltip=["model_name", "x", "score"],
         )

@@ -192,6 +192,7 @@ def analyze(
         console.print_json(
             {
                 "n_curves": len(study.counted),
+                "n_scored": study.n_scored,
                 "n_flagged": study.n_flagged,
                 "n_infinite": study.n_infinite,
                 "threshold": threshold,
@@ -204,10 +205,7 @@ def analyze(
             }
         )
     else:
-        click.echo(
-            f"{', '.join(loaded.sources)}: {len(study.counted)} curves, {study.n_flagged} with "
-            f"emergence score above {threshold:g}, {study.n_infinite} infinite."
-        )
+        click.echo(f"{', '.join(loaded.sources)}: {study.headline}")
         if left_out := len(study.scores) - len(study.counted):
             click.echo(f"{left_out} curves of the other level are not counted (--level).")
         console.print_table(by_metric)
@@ -359,7 +357,7 @@ def score(
         )  # fmt: skip
         more = len(scores) - 20
         click.echo(
-            f"{len(scores)} curves"
+            f"{', '.join(loaded.sources)}: {len(scores)} curves"
             + (", the highest 20 shown" if more > 0 else "")
             + (f"; all of them are in {output}." if output else ". Use -o or --json for all.")
         )
@@ -415,6 +413,7 @@ def aggregate(
         console.print_json(
             {
                 "n_curves": len(study.counted),
+                "n_scored": study.n_scored,
                 "n_flagged": study.n_flagged,
                 "n_infinite": study.n_infinite,
                 "threshold": threshold,
@@ -423,6 +422,7 @@ def aggregate(
             }
         )
     else:
+        click.echo(f"{', '.join(loaded.sources)}: {study.headline}")
         console.print_table(study.tables[name])
         console.print_problems(loaded.problems)
     _exit(loaded.problems, strict=strict)
@@ -635,6 +635,8 @@ def _load(results: tuple[Path, ...], options: dict[str, Any]) -> _Loaded:
         "model_family": list(options["family"]) or None,
     }
     problems = to_frame(PROBLEMS.empty())
+    if not results and (options["mapping"] or options["names"]):
+        raise InputError("--mapping and --names are for RESULTS, and none are named")
     if len(results) == 1 and Store.is_store(results[0]):
         store = Store(results[0])
         name = f"store {_name(results[0])}"
@@ -657,10 +659,17 @@ def _load(results: tuple[Path, ...], options: dict[str, Any]) -> _Loaded:
         console.print_problems(loaded.problems)
         asked = {name: values for name, values in wanted.items() if values}
         raise InputError(
-            f"nothing has {asked}" if asked else "no score could be read",
+            f"nothing has {_asked(asked)}" if asked else "no score could be read",
             where=", ".join(map(str, results)) or "embedded data",
+            hint="`bigbench-meta score -o scores.csv` lists tasks, metrics and families"
+            if asked
+            else "a table with one column a metric needs --mapping (docs/wide_tables.md)",
         )
     return loaded
+
+
+def _asked(wanted: dict[str, list[str]]) -> str:
+    return ", ".join(f"{name} {' or '.join(values)}" for name, values in wanted.items())
 
 
 def _name(path: Path) -> str:

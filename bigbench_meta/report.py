@@ -24,6 +24,7 @@ __all__ = ["write_study"]
 
 # Twice the size of the screen: sharp in print.
 _PNG_SCALE: Final = 2.0
+_EVERY_FIGURE: Final = ("emergence_by_metric", "flagged_curves", "claims_by_metric")
 
 
 def write_study(
@@ -61,6 +62,7 @@ def write_study(
                 index=False, lineterminator="\n"
             ),
         }
+    _clear(folder, keep=set(contents))
     written = []
     for number, (name, content) in enumerate(contents.items(), start=1):
         path = folder / name
@@ -69,6 +71,16 @@ def write_study(
         if progress:
             progress(number, len(contents))
     return written
+
+
+def _clear(folder: Path, *, keep: set[str]) -> None:
+    """Delete figures and tables of an earlier study that this one does not have."""
+    if not (folder / "report.html").is_file():
+        return
+    for name in _EVERY_FIGURE:
+        for ending in (".svg", ".png", ".vl.json", ".csv"):
+            if f"figures/{name}{ending}" not in keep:
+                (folder / "figures" / f"{name}{ending}").unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

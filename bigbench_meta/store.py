@@ -15,6 +15,7 @@ so it does not depend on the order of ingests.
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -27,7 +28,7 @@ import pyarrow.compute as pc
 
 from bigbench_meta import _ingest
 from bigbench_meta._commit import Known, commit
-from bigbench_meta._manifest import STORED, Manifest, Part, PartWriter
+from bigbench_meta._manifest import STORED, Manifest, Part, write_table
 from bigbench_meta.errors import InputError, StoreError
 from bigbench_meta.readers import (
     ReadOptions,
@@ -157,9 +158,10 @@ class Store:
             tally = _Tally(progress)
             found = discover(named, log, samples=options.samples)
             work = _changed(batches(found), known, tally)
-            for written in _ingest.run(self.path, work, options, jobs=jobs):
-                manifest = commit(manifest, known, written, options)
-                tally.add(written)
+            for group in _every_second(_ingest.run(self.path, work, options, jobs=jobs)):
+                manifest = commit(manifest, known, group)
+                for written in group:
+                    tally.add(written)
             require_found(named, tally.found, log)
             self._keep_problems(manifest, log)
             Manifest.read(self.path).sweep()
@@ -185,11 +187,9 @@ class Store:
         new = [row for row in zip(*table.to_pydict().values(), strict=True) if row not in old]
         if new:
             columns = [list(column) for column in zip(*new, strict=True)]
-            with PartWriter(self.path, "problems") as problems:
-                problems.write(pa.table(columns, schema=PROBLEMS.arrow))
-            with PartWriter(self.path, "files") as files:
-                files.write(STORED["files"].empty_table())
-            manifest.write((*manifest.parts, Part(files=files.name, problems=problems.name)))
+            problems = write_table(self.path, "problems", pa.table(columns, schema=PROBLEMS.arrow))
+            files = write_table(self.path, "files", STORED["files"].empty_table())
+            manifest.write((*manifest.parts, Part(files=files, problems=problems)))
 
     def observations(
         self,
@@ -419,6 +419,19 @@ class Store:
             yield
         finally:
             lock.release()
+
+
+def _every_second(items: Iterable[_ingest.Written]) -> Iterator[list[_ingest.Written]]:
+    """Group what comes within a second, so that as much is lost at most, and little time spent."""
+    group: list[_ingest.Written] = []
+    since = time.monotonic()
+    for item in items:
+        group.append(item)
+        if time.monotonic() - since >= 1:
+            yield group
+            group, since = [], time.monotonic()
+    if group:
+        yield group
 
 
 class _Tally:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from bigbench_meta.charts import Figure
     from bigbench_meta.curves import Curves
 
+# The median of two squared steps is their mean, so E = (a + b) / sqrt((a^2 + b^2) / 2) <= 2.
+_TWO_STEPS = 2.0
+
 __all__ = ["Study", "claims_table", "run_study"]
 
 
@@ -63,8 +66,33 @@ class Study:
 
     @property
     def n_infinite(self) -> int:
-        """Number of curves at the level with an infinite score, of either sign."""
-        return int(self.counted["emergence_score"].abs().eq(float("inf")).sum())
+        """Number of flagged curves at the level with an infinite score."""
+        return int(self.counted["emergence_score"].eq(float("inf")).sum())
+
+    @property
+    def n_scored(self) -> int:
+        """Number of curves at the level that have an emergence score."""
+        return int(self.counted["emergence_score"].notna().sum())
+
+    @property
+    def n_out_of_reach(self) -> int:
+        """Number of scored curves of three models, if those cannot reach the threshold."""
+        scored = self.counted[self.counted["emergence_score"].notna()]
+        return int((scored["n_scales"] <= 3).sum()) if self.threshold >= _TWO_STEPS else 0
+
+    @property
+    def headline(self) -> str:
+        """One or two sentences on what was found."""
+        statuses = self.counted["status"].astype(str).value_counts()
+        text = (
+            f"{self.n_scored} of {len(self.counted)} curves have an emergence score, "
+            f"{self.n_flagged} of them above {self.threshold:g} ({self.n_infinite} infinite)."
+        )
+        if few := int(statuses.get("too_few_scales", 0)):
+            text += f" {few} have too few models with a scale and a score."
+        if self.n_out_of_reach:
+            text += f" {self.n_out_of_reach} have three models, with which E is at most 2."
+        return text
 
 
 def run_study(
@@ -178,7 +206,7 @@ def _metrics_table(
         columns=(by, *types, "n_curves", "n_scored", "n_flagged", "n_infinite", "share_flagged",
                  "share_low", "share_high", "share_of_curves", "share_of_flags", "flag_ratio",
                  "n_tasks_flagged"),
-        brief=(by, *types, "n_curves", "n_flagged", "n_infinite", "share_flagged",
+        brief=(by, *types, "n_scored", "n_flagged", "n_infinite", "share_flagged",
                "share_of_curves", "share_of_flags", "flag_ratio"),
     )  # fmt: skip
 
@@ -196,7 +224,8 @@ def claims_table(frame: pd.DataFrame) -> Table:
             f"{total['n_claims']} hand-annotated claims of emergence (Wei et al. 2022) by the "
             f"task's preferred metric. Two metrics hold {total['share_top_two']:.1%} of them, and "
             f"{total['n_paper_metrics_with_claims']} of the paper's {total['n_paper_metrics']} "
-            "metrics hold any. The claim ratio is the share of claims over the share of annotated "
+            "metrics hold any; metrics that are not among them may too. The claim ratio is the "
+            "share of claims over the share of annotated "
             "tasks: 1 if claims fell by chance."
         ),
         frame=frame,

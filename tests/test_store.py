@@ -187,6 +187,19 @@ def test_problems_of_a_file_that_loads_stay_with_it(tmp_path: Path) -> None:
     assert plain(store.problems()) == []
 
 
+def test_files_of_one_label_are_not_taken_for_one(tmp_path: Path) -> None:
+    """Labels begin with the name of the folder that was named, so two folders can share them."""
+    folders = [tmp_path / parent / "tree" for parent in ("a", "b")]
+    for folder, task in zip(folders, ("alpha", "beta"), strict=True):
+        write_tree(folder, tree_files([task]))
+        write_json(folder / "scores_bad.json", 5)
+    store = bm.Store(tmp_path / "store")
+    assert store.ingest(folders).failed == 2
+    write_json(folders[0] / "scores_bad.json", score_file(task_name="gamma"))
+    assert store.ingest(folders).failed == 1
+    assert [problem["source"] for problem in plain(store.problems())] == ["tree/scores_bad.json"]
+
+
 def test_table_is_ingested_too(store: bm.Store, tmp_path: Path) -> None:
     embedded = bm.load_embedded()[lambda rows: rows["task"] == "LAMBADA"]
     embedded.to_csv(tmp_path / "gpt3.csv", index=False)

@@ -316,7 +316,7 @@ COMPILED = {
             {"emergence_score": [math.inf, -math.inf, math.nan], "share": [0.1, None, 1.0]}
         )
     ),
-    "hostile": named([r"\input{/etc/hostname}", r"\end{tabular}", "%", "^^5cend", "\\\\"]),
+    "hostile": named([r"\input{other}", r"\end{tabular}", "%", "^^5cend", "\\\\"]),
 }
 
 

@@ -8,7 +8,6 @@ are decoded straight into typed structs. A file that does not decode goes throug
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import attrgetter
@@ -111,17 +110,17 @@ class ScoreFileReader:
     )
     # One item a file: four text codes, its number, the sizes of SCALE_AXES; the number of entries.
     _files: list[tuple[int | None, ...]] = field(default_factory=list)
-    _entries_in_file: array[int] = field(default_factory=lambda: array("q"))
+    _entries_in_file: list[int] = field(default_factory=list)
     # One item an entry.
-    _subtask: array[int] = field(default_factory=lambda: array("q"))
-    _shots: array[int] = field(default_factory=lambda: array("q"))
-    _low: array[float] = field(default_factory=lambda: array("d"))
-    _high: array[float] = field(default_factory=lambda: array("d"))
-    _preferred: array[int] = field(default_factory=lambda: array("q"))
+    _subtask: list[int] = field(default_factory=list)
+    _shots: list[int] = field(default_factory=list)
+    _low: list[float] = field(default_factory=list)
+    _high: list[float] = field(default_factory=list)
+    _preferred: list[int] = field(default_factory=list)
     _metric_sets: _Codes = field(default_factory=_Codes)
-    _metric_set: array[int] = field(default_factory=lambda: array("q"))
+    _metric_set: list[int] = field(default_factory=list)
     # One item a row.
-    _score: array[float] = field(default_factory=lambda: array("d"))
+    _score: list[float] = field(default_factory=list)
 
     def read(self, data: bytes, source: str, number: int = 0) -> int:
         """Add the rows of one file.
@@ -193,18 +192,18 @@ class ScoreFileReader:
             [metric_code[name] for names in self._metric_sets for name in names], dtype=np.int32
         )
         set_sizes = np.array([len(names) for names in self._metric_sets], dtype=np.int64)
-        metric_set = _array(self._metric_set)
+        metric_set = _whole(self._metric_set)
         rows_in_entry = set_sizes[metric_set]
         entry_of_row = np.repeat(np.arange(len(rows_in_entry)), rows_in_entry)
         # The place of a row in its entry's metric set, then in the flat list of all sets.
         within = np.arange(len(entry_of_row)) - _starts(rows_in_entry)[entry_of_row]
         metric = set_codes[_starts(set_sizes)[metric_set][entry_of_row] + within]
-        entries_in_file = _array(self._entries_in_file)
+        entries_in_file = _whole(self._entries_in_file)
         file_of_row = np.repeat(np.arange(len(entries_in_file)), entries_in_file)[entry_of_row]
         columns = self._file_columns(file_of_row) | self._entry_columns(entry_of_row, metric)
         n_rows = len(metric)
         columns["benchmark"] = _dictionary(np.zeros(n_rows, np.int32), [BENCHMARK])
-        columns["score"] = pa.array(_array(self._score))
+        columns["score"] = pa.array(np.array(self._score, dtype=np.float64))
         file_number = columns.pop(FILE)
         table = pa.table(
             [columns.get(c.name, pa.nulls(n_rows, c.type)) for c in OBSERVATIONS.columns],
@@ -227,15 +226,17 @@ class ScoreFileReader:
     def _entry_columns(
         self, entry_of_row: NDArray[np.int64], metric: NDArray[np.int32]
     ) -> dict[str, pa.Array]:
-        shots = _array(self._shots)[entry_of_row]
-        preferred = _array(self._preferred)[entry_of_row]
+        shots = _whole(self._shots)[entry_of_row]
+        preferred = _whole(self._preferred)[entry_of_row]
         unnamed = preferred == self._texts["metric"].get(None, -1)
         is_preferred = (preferred == metric) & ~unnamed
         # low_score and high_score describe the preferred metric alone.
-        low, high = (_array(side)[entry_of_row] for side in (self._low, self._high))
+        low, high = (
+            np.array(side, dtype=np.float64)[entry_of_row] for side in (self._low, self._high)
+        )
         return {
             "subtask": _dictionary(
-                _array(self._subtask)[entry_of_row].astype(np.int32), self._texts["subtask"]
+                _whole(self._subtask)[entry_of_row].astype(np.int32), self._texts["subtask"]
             ),
             "metric": _dictionary(metric, map(str, self._texts["metric"])),
             "shots": pa.array(shots, mask=shots < 0),
@@ -249,8 +250,8 @@ def _starts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.cumsum(sizes) - sizes
 
 
-def _array(values: array[Any]) -> NDArray[Any]:
-    return np.array(values) if values else np.empty(0, values.typecode)
+def _whole(values: list[int]) -> NDArray[np.int64]:
+    return np.array(values, dtype=np.int64)
 
 
 def _dictionary(codes: NDArray[np.int32], texts: Iterable[str]) -> pa.Array:

@@ -65,7 +65,11 @@ def read_table(data: bytes, name: str, label: str, log: ProblemLog) -> pa.Table 
         log.error(label, "", f"cannot be read as a table: {error}")
         return None
     if missing := [name for name in OBSERVATIONS.required if name not in frame.columns]:
-        log.error(label, ", ".join(missing), "required column missing")
+        log.error(
+            label,
+            ", ".join(missing),
+            "required column missing",
+        )
         return None
     if frame.empty:
         log.warning(label, "", "the table has no rows")
