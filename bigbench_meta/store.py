@@ -261,7 +261,11 @@ class Store:
                 table = manifest.table("problems", part.problems)
                 files = manifest.table("files", part.files)
                 gone = files.filter(pc.invert(files["in_force"]))["label"]
-                tables.append(table.filter(pc.invert(pc.is_in(table["source"], gone))))
+                kept = files.filter(files["in_force"])["label"]  # another file of that label
+                of_gone = pc.and_not(
+                    pc.is_in(table["source"], gone), pc.is_in(table["source"], kept)
+                )
+                tables.append(table.filter(pc.invert(of_gone)))
         return to_frame(pa.concat_tables(tables)).drop_duplicates(ignore_index=True)
 
     def conflicts(self) -> pd.DataFrame:

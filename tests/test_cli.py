@@ -316,7 +316,7 @@ def test_strict(arguments: list[str], broken: Path) -> None:
     assert document(run(*placed(arguments, broken), "--json", "--strict", code=1))
 
 
-@pytest.mark.parametrize("command", ["analyze", "score", "aggregate"])
+@pytest.mark.parametrize("command", ["analyze", "score"])
 def test_strict_without_problems(command: str, tree: Path) -> None:
     run(command, tree, "--strict", code=0)
 

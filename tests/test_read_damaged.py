@@ -287,9 +287,12 @@ def cases() -> list[Any]:
         add(place, 'null true 5 "x" []', "expected an object", lost_file, kinds)
     add("scores", 'null true 5 "x"', "expected a list", lost_file, kinds)
     for place in ("task.task_name", "model.model_family", "model.model_name"):
-        add(place, 'null true 5 1.5 "" [] {} NaN', "expected a name", lost_file, wrong)
+        tokens = 'null 5 ""' if place.startswith("model") else 'null true 5 1.5 "" [] {} NaN'
+        add(place, tokens, "expected a name", lost_file, wrong)
     for name in PARAMS:
         tokens = f'null true 0 -5 1.5 "1" [] {{}} NaN 1e999 {HUGE} {10**19}'
+        if name != PARAMS[0]:  # one check for all three
+            tokens = 'null -5 "1"'
         add(f"model.{name}", tokens, "expected a positive whole number", emptied(name), wrong)
     add("scores[0].score_dict", 'null true 5 "x" []', "expected an object", lost_entry, kinds)
     tokens = f'null true -2 1.5 "1" [] {{}} NaN 1e999 {HUGE} {10**19}'

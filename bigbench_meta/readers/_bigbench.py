@@ -117,6 +117,7 @@ class ScoreFileReader:
     _low: list[float] = field(default_factory=list)
     _high: list[float] = field(default_factory=list)
     _preferred: list[int] = field(default_factory=list)
+    _preferred_names: _Codes = field(default_factory=_Codes)  # None where nobody says
     _metric_sets: _Codes = field(default_factory=_Codes)
     _metric_set: list[int] = field(default_factory=list)
     # One item a row.
@@ -180,7 +181,7 @@ class ScoreFileReader:
         self._shots.extend(map(_SHOTS, entries))
         self._low.extend(map(_LOW, entries))
         self._high.extend(map(_HIGH, entries))
-        self._preferred.extend(map(texts["metric"].__getitem__, map(_PREFERRED, entries)))
+        self._preferred.extend(map(self._preferred_names.__getitem__, map(_PREFERRED, entries)))
         self._metric_set.extend(map(self._metric_sets.__getitem__, map(tuple, score_dicts)))
         self._score.extend(chain.from_iterable(map(dict.values, score_dicts)))
         self.n_rows += sum(map(len, score_dicts))
@@ -227,9 +228,13 @@ class ScoreFileReader:
         self, entry_of_row: NDArray[np.int64], metric: NDArray[np.int32]
     ) -> dict[str, pa.Array]:
         shots = _whole(self._shots)[entry_of_row]
-        preferred = _whole(self._preferred)[entry_of_row]
-        unnamed = preferred == self._texts["metric"].get(None, -1)
-        is_preferred = (preferred == metric) & ~unnamed
+        # As codes of metrics: -1 where nobody says, -2 for one that has no score anywhere.
+        codes = [
+            -1 if name is None else self._texts["metric"].get(name, -2)
+            for name in self._preferred_names
+        ]
+        preferred = _whole(codes)[_whole(self._preferred)][entry_of_row]
+        is_preferred = preferred == metric
         # low_score and high_score describe the preferred metric alone.
         low, high = (
             np.array(side, dtype=np.float64)[entry_of_row] for side in (self._low, self._high)
@@ -238,9 +243,9 @@ class ScoreFileReader:
             "subtask": _dictionary(
                 _whole(self._subtask)[entry_of_row].astype(np.int32), self._texts["subtask"]
             ),
-            "metric": _dictionary(metric, map(str, self._texts["metric"])),
+            "metric": _dictionary(metric, self._texts["metric"]),
             "shots": pa.array(shots, mask=shots < 0),
-            "is_preferred": pa.array(is_preferred, mask=unnamed),
+            "is_preferred": pa.array(is_preferred, mask=preferred == -1),
             "low_score": pa.array(low, mask=~is_preferred | np.isnan(low)),
             "high_score": pa.array(high, mask=~is_preferred | np.isnan(high)),
         }
