@@ -578,6 +578,16 @@ def test_a_wrong_field_of_a_query_is_left_empty(field, value, reason, window):
     assert in_order(rows) == sound[:3] + [row | {column: None} for row in sound[3:]]
 
 
+@pytest.mark.parametrize("where", ["{}", "model", "task", "queries[1].samples[0]"])
+def test_a_key_that_is_no_text_takes_nothing_with_it(where):
+    key = "\ud800" if where == "{}" else f"{where}.\ud800"
+    document = changed(SMALL, key, 1)
+    rows, n_observations, problems = read(json.dumps(document))
+    assert in_order(rows) == expected_samples(SMALL)
+    assert n_observations == 2
+    assert all("\\ud800" in place for place, _ in problems)
+
+
 def test_a_field_of_a_query_beyond_the_limit_is_left_empty(monkeypatch):
     monkeypatch.setattr(_full_log, "_MOST_FIELD", 100)
     text = json.dumps(changed(SMALL, "queries[1].task", "x" * 101))

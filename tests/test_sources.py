@@ -102,6 +102,32 @@ def test_a_decompression_bomb_is_refused(tree: Path, tmp_path: Path) -> None:
     assert problem["reason"] == "the archive expands to more than 1000000 bytes (--max-bytes)"
 
 
+@pytest.mark.parametrize("members", [[], ["notes.txt", "code/main.py"]])
+@pytest.mark.parametrize("name", ["other.zip", "other.tar.gz"])
+def test_an_archive_without_results_is_told(
+    tree: Path, tmp_path: Path, name: str, members: list[str]
+) -> None:
+    other = tmp_path / "other"
+    for member in members:
+        (other / member).parent.mkdir(parents=True, exist_ok=True)
+        (other / member).write_text("nothing here")
+    path = tmp_path / name
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(path, "w") as archive:
+            for member in members:
+                archive.write(other / member, member)
+    else:
+        with tarfile.open(path, "w:gz") as archive:
+            for member in members:
+                archive.add(other / member, member)
+    observations, problems = bm.read_results([path, tree])
+    assert by_score(observations) == by_score(bm.read_results(tree)[0])
+    assert plain(problems) == [
+        {"source": str(path), "field": "", "reason": "no result files in this archive",
+         "severity": "warning"}
+    ]  # fmt: skip
+
+
 def test_archive_that_ends_early(tree: Path, tmp_path: Path) -> None:
     path = tarred(tree, tmp_path / "results.tar.gz")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

@@ -56,6 +56,7 @@ def members(
     left = max_bytes
     reason = f"the archive expands to more than {max_bytes} bytes (--max-bytes)"
     kind = _zip if archive.path.lower().endswith(".zip") else _tar
+    noted, found = len(log.rows), False
     try:
         for name, stream in kind(archive, log):
             label = f"{archive.label}/{name}"
@@ -64,12 +65,15 @@ def members(
             content = io.BufferedReader(counted, PEEK)
             detected = detected or by_content(_begin(content)) or by_place(name)
             if detected is not None:
+                found = True
                 file = SourceFile(archive.path, label, detected, archive.size, archive.stamp, name)
                 yield file, content
             if (left := counted.left) < 0:
                 return
     except _BROKEN as error:
         log.error(archive.label, "", f"cannot be read to its end: {error}")
+    if not found and len(log.rows) == noted:
+        log.warning(archive.label, "", "no result files in this archive")
 
 
 class _Member(Limited):

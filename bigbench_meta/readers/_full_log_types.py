@@ -122,7 +122,7 @@ def decode_field(text: bytes, type_: Any) -> Any:
         ValueFaultError: It is not of the type.
     """
     try:
-        value = msgspec.convert(json.loads(text.decode()), type_)
+        value = msgspec.convert(_named(json.loads(text.decode()), type_), type_)
         msgspec.json.encode(value)
     except msgspec.ValidationError as error:
         # The message ends in the place, as in: Expected `float`, got `str` - at `$.scores[1]`
@@ -137,3 +137,13 @@ def decode_field(text: bytes, type_: Any) -> Any:
     except RecursionError as error:
         raise ValueFaultError("nested too deeply") from error
     return value
+
+
+def _named(value: Any, type_: Any) -> Any:
+    """Return a value with the members that a type names: any other key may be no UTF-8."""
+    if not (
+        isinstance(value, dict) and isinstance(type_, type) and issubclass(type_, msgspec.Struct)
+    ):
+        return value
+    fields = msgspec.structs.fields(type_)
+    return {each.name: _named(value[each.name], each.type) for each in fields if each.name in value}

@@ -125,6 +125,8 @@ def _read_csv(data: bytes, label: str, log: ProblemLog, mapping: Mapping) -> Wid
         return None
     if not _is_clear(found, label, log, mapping):
         return None
+    if b"\n" not in data:
+        data += b"\n"  # without one, Arrow takes a lone header for nothing
     try:
         table, skipped = _parse_csv(data, mapping)
     except (KeyError, pa.ArrowException) as error:
