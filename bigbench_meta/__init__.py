@@ -35,6 +35,13 @@ if TYPE_CHECKING:
     from bigbench_meta.curves import Curves, build_curves
     from bigbench_meta.emergence import emergence_score, linearity, relative_sharpness, score_ragged
     from bigbench_meta.errors import BigbenchMetaError
+    from bigbench_meta.inference.power import (
+        detection_power,
+        examples_needed,
+        resolution,
+        smallest_detectable,
+    )
+    from bigbench_meta.inference.wei import wei_emergence, wei_points
     from bigbench_meta.known_issues import KnownIssues, affected, exclude_known_issues
     from bigbench_meta.mirage_table import mechanism_table
     from bigbench_meta.readers import load_embedded, read_results
@@ -58,7 +65,9 @@ __all__ = [
     "build_curves",
     "claims_by_metric",
     "claims_summary",
+    "detection_power",
     "emergence_score",
+    "examples_needed",
     "exclude_known_issues",
     "flagged",
     "linearity",
@@ -74,6 +83,7 @@ __all__ = [
     "preferred_metrics",
     "read_results",
     "relative_sharpness",
+    "resolution",
     "run_study",
     "scaling_annotation",
     "score_curves",
@@ -81,7 +91,10 @@ __all__ = [
     "select_level",
     "simulate",
     "simulate_samples",
+    "smallest_detectable",
     "threshold_sweep",
+    "wei_emergence",
+    "wei_points",
 ]
 
 # Where each name lives; imported on first use, so that `bigbench-meta --help` loads no pandas.
@@ -99,7 +112,9 @@ _HOME = {
     "build_curves": "curves",
     "claims_by_metric": "aggregate",
     "claims_summary": "aggregate",
+    "detection_power": "inference.power",
     "emergence_score": "emergence",
+    "examples_needed": "inference.power",
     "exclude_known_issues": "known_issues",
     "flagged": "aggregate",
     "linearity": "emergence",
@@ -115,6 +130,7 @@ _HOME = {
     "preferred_metrics": "catalog",
     "read_results": "readers",
     "relative_sharpness": "emergence",
+    "resolution": "inference.power",
     "run_study": "study",
     "scaling_annotation": "catalog",
     "score_curves": "analysis",
@@ -122,7 +138,10 @@ _HOME = {
     "select_level": "aggregate",
     "simulate": "simulation",
     "simulate_samples": "simulation",
+    "smallest_detectable": "inference.power",
     "threshold_sweep": "aggregate",
+    "wei_emergence": "inference.wei",
+    "wei_points": "inference.wei",
 }
 
 

@@ -51,6 +51,12 @@ LAYERS = [
     ["_commit"],
     ["store"],
     ["curves"],
+    ["inference", "inference._binomial"],
+    ["inference.intervals"],
+    ["inference.flatness", "inference._proportions"],
+    ["inference.power", "inference._states"],
+    ["inference._verdicts"],
+    ["inference.wei"],
     ["analysis"],
     ["aggregate"],
     ["mirage_table"],
@@ -60,7 +66,7 @@ LAYERS = [
     ["report"],
     ["cli._console", "cli._option"],
     ["cli._load"],
-    ["cli._study", "cli._store", "cli._download", "cli._simulate"],
+    ["cli._study", "cli._store", "cli._download", "cli._power", "cli._simulate"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

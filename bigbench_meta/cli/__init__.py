@@ -10,6 +10,7 @@ import click
 
 from bigbench_meta._version import __version__
 from bigbench_meta.cli._download import download
+from bigbench_meta.cli._power import power
 from bigbench_meta.cli._simulate import simulate
 from bigbench_meta.cli._store import ingest, store
 from bigbench_meta.cli._study import aggregate, analyze, claims, score
@@ -54,5 +55,5 @@ def main() -> None:
     """
 
 
-for _command in (analyze, ingest, score, aggregate, store, claims, simulate, download):
+for _command in (analyze, ingest, score, aggregate, store, claims, power, simulate, download):
     main.add_command(_command)
