@@ -334,6 +334,18 @@ def test_sizes_are_not_rounded(tmp_path: Path, ending: str, params: int) -> None
     assert read(path)[0][0]["total_params"] == params
 
 
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_sizes_are_not_rounded_beside_rows_without_one(tmp_path: Path, ending: str) -> None:
+    sizes = {"a": 2**53 + 1, "b": None, "c": 10**18 - 1}
+    rows = [
+        [*ROW.split(",")[:-2], name, 0.5, None if size is None else str(size)]
+        for name, size in sizes.items()
+    ]
+    frame = pd.DataFrame(rows, columns=[*REQUIRED, "total_params"])
+    found, _ = read(write_table(tmp_path / f"table{ending}", frame))
+    assert {row["model_name"]: row["total_params"] for row in found} == sizes
+
+
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_embedded_observations(tmp_path: Path, name: str) -> None:
     frame = bm.load_embedded(name)

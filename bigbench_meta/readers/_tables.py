@@ -131,7 +131,7 @@ def _column(text: pd.Series[str], column: Column, label: str, log: ProblemLog) -
             values = values.mask(wrong).astype("Int64")
             # Plain digits as they are: a float has room for fifteen of them.
             exact = text.str.fullmatch(r"[+-]?[0-9]{1,18}")
-            values[exact] = text[exact].astype("int64")
+            values[exact] = text[exact].astype("int64").astype("Int64")  # else by way of floats
     _note_lines(text, wrong, f"does not fit {column.type}: left empty", column.name, label, log)
     if column.name == "shots":
         values = values.mask(values == _NOT_STATED)
