@@ -164,7 +164,9 @@ class Store:
             known = Known.of(manifest, options)
             tally = _Tally(progress)
             looks = Looks(known.looks)
-            found = discover(named, log, samples=options.samples, looks=looks)
+            found = discover(
+                named, log, samples=options.samples, mapping=options.mapping, looks=looks
+            )
             work = _changed(batches(found), known, looks, tally)
             for group in _every_second(_ingest.run(self.path, work, options, jobs=jobs)):
                 manifest = commit(manifest, known, group)

@@ -17,6 +17,7 @@ from helpers import plain
 from hypothesis import given
 from hypothesis import strategies as st
 
+import bigbench_meta as bm
 from bigbench_meta.catalog import metric_catalog
 from bigbench_meta.errors import InputError, SchemaError
 from bigbench_meta.readers._mapping import Mapping
@@ -1190,3 +1191,28 @@ LLAMA = {"vocabulary": 32000, "gated": True, "untied": True}
 )
 def test_sizes_of_the_example_follow_from_the_architectures(model, shape):
     assert Mapping.read(EXAMPLE).columns["total_params"].map[model] == parameters(**shape)
+
+
+@pytest.mark.parametrize(("ending", "delimiter"), [(".csv", ","), (".csv", ";"), (".parquet", ",")])
+def test_below_a_folder_tables_with_the_columns_of_the_mapping_are_read(
+    tmp_path, ending, delimiter
+):
+    mapping = tmp_path / "map.toml"
+    mapping.write_text(
+        f'delimiter = "{delimiter}"\nmetrics = ["acc"]\n{NAMED}[columns]\ntask = "t"\n'
+    )
+    tables = {"a/wide": ["t", "acc"], "b/c/wide": ["x", "acc", "t"], "other": ["t", "f1"]}
+    for number, (name, columns) in enumerate(tables.items()):
+        path = tmp_path / "tree" / f"{name}{ending}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if ending == ".csv":
+            path.write_bytes(
+                csv_bytes([columns, [str(number)] * len(columns)], delimiter=delimiter)
+            )
+        else:
+            path.write_bytes(parquet_bytes(pa.table({column: [str(number)] for column in columns})))
+    observations, problems = bm.read_results(tmp_path / "tree", mapping=mapping)
+    assert sorted(observations["source"]) == [f"tree/a/wide{ending}", f"tree/b/c/wide{ending}"]
+    assert problems.empty
+    with pytest.raises(InputError, match="no result files found"):
+        bm.read_results(tmp_path / "tree")

@@ -86,13 +86,13 @@ def read_results(
 
     named = named_paths(paths)
     log = ProblemLog(strict=strict)
-    found = list(discover(named, log))
-    require_found(named, len(found), log)
     options = ReadOptions(
         max_bytes=max_bytes,
         mapping=Path(mapping) if mapping else None,
         names=Path(names) if names else None,
     )
+    found = list(discover(named, log, mapping=options.mapping))
+    require_found(named, len(found), log)
     tables, done = [], 0
     for batch in batches(found):
         for result in read_batch(batch, options, strict=strict):

@@ -13,8 +13,9 @@ import zlib
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO, Final, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, Final, NamedTuple, cast
 
 from bigbench_meta._text import printable
 from bigbench_meta.errors import InputError
@@ -30,7 +31,7 @@ from bigbench_meta.readers._formats import (
 from bigbench_meta.readers._streams import Limited, pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from bigbench_meta.readers._problems import ProblemLog
     from bigbench_meta.readers._streams import ByteStream
@@ -89,32 +90,60 @@ def discover(
     log: ProblemLog,
     *,
     samples: bool = False,
+    mapping: Path | None = None,
     looks: Looks | None = None,
 ) -> Iterator[SourceFile]:
     """Yield the result files at or below the paths, each once, in a fixed order.
 
     A file named outright is read whatever its name. Below a folder, a JSON file is taken if it is
     called ``scores_*``, lies in a ``results`` folder or begins like a format that
-    is known, and a table if its header has the columns of an observations table.
+    is known, and a table if its header has the columns of an observations table or, with a
+    mapping, all columns that the mapping names.
 
     Args:
         paths: Files, folders, patterns with ``*`` or ``**``, archives, URLs.
         log: Where oddities below folders are noted.
         samples: Also yield files that hold nothing but samples.
+        mapping: TOML file that maps the columns of wide tables.
         looks: Files to pass over if they are found below a folder as they were.
 
     Yields:
         The files.
 
     Raises:
-        InputError: A path does not exist, or a pattern fits nothing.
+        InputError: A path does not exist, a pattern fits nothing, or the mapping is none.
     """
-    for file in _everything(paths, log, looks or Looks()):
+    for file in _everything(paths, log, _Search(looks or Looks(), _is_table(mapping))):
         if samples or file.format != "lm_eval_samples":
             yield file
 
 
-def _everything(paths: Iterable[str | Path], log: ProblemLog, looks: Looks) -> Iterator[SourceFile]:
+class _Search(NamedTuple):
+    """What is passed over below folders, and which of the tables there are taken."""
+
+    looks: Looks
+    is_table: Callable[[Path], bool]
+
+
+def _is_table(mapping: Path | None) -> Callable[[Path], bool]:
+    if mapping is None:
+
+        def has_observations(path: Path) -> bool:
+            from bigbench_meta.readers._tables import has_columns
+
+            return has_columns(path)
+
+        return has_observations
+    from bigbench_meta.readers._mapping import Mapping as ColumnMapping
+    from bigbench_meta.readers._tables import has_columns
+
+    rules = ColumnMapping.read(mapping)
+    return partial(has_columns, wanted=rules.source_columns, delimiter=rules.delimiter)
+
+
+def _everything(
+    paths: Iterable[str | Path], log: ProblemLog, search: _Search
+) -> Iterator[SourceFile]:
     found = located(paths)
     names = _names([path for path, _ in found if os.path.isdir(path)])
     for path, given in found:
@@ -123,7 +152,7 @@ def _everything(paths: Iterable[str | Path], log: ProblemLog, looks: Looks) -> I
 
             yield from remote_files(path)
         elif os.path.isdir(path):
-            yield from _walk(path, names[path], log, looks)
+            yield from _walk(path, names[path], log, search)
         else:
             yield _named(path, given)
 
@@ -201,9 +230,9 @@ def _named(path: str, given: str) -> SourceFile:
     return SourceFile(path, label, detected, status.st_size, status.st_mtime_ns)
 
 
-def _walk(root: str, name: str, log: ProblemLog, looks: Looks) -> Iterator[SourceFile]:
+def _walk(root: str, name: str, log: ProblemLog, search: _Search) -> Iterator[SourceFile]:
     pending = [(root, name)]
-    known, passed = looks.files.get, looks.passed.append
+    known, passed = search.looks.files.get, search.looks.passed.append
     while pending:
         folder, prefix = pending.pop()
         try:
@@ -229,7 +258,7 @@ def _walk(root: str, name: str, log: ProblemLog, looks: Looks) -> Iterator[Sourc
                 below.append((entry.path, label))
             elif entry.is_symlink() and _leads_out(entry.path, root):
                 log.warning(label, "", "a link to a folder: not followed; name it to read it")
-            elif file := _found(entry, label, log, quiet=quiet):
+            elif file := _found(entry, label, log, search, quiet=quiet):
                 yield file
         pending.extend(reversed(below))
 
@@ -249,7 +278,7 @@ def _look(entry: os.DirEntry[str]) -> tuple[int, int] | None:
 
 
 def _found(
-    entry: os.DirEntry[str], label: str, log: ProblemLog, *, quiet: bool
+    entry: os.DirEntry[str], label: str, log: ProblemLog, search: _Search, *, quiet: bool
 ) -> SourceFile | None:
     """Return a file found below a folder, None if it is none of ours."""
     detected = by_name(entry.name)
@@ -263,8 +292,10 @@ def _found(
         return None
     if not entry.is_file():  # a socket, a device
         return None
-    if detected is None or detected == "table":
-        detected = _looked_into(entry, detected)
+    if detected == "table" and not search.is_table(Path(entry.path)):
+        return None
+    if detected is None:
+        detected = _looked_into(entry)
     if detected is None:
         if is_unknown and not quiet:
             if status.st_size:
@@ -276,12 +307,8 @@ def _found(
     return SourceFile(path, label, detected, status.st_size, status.st_mtime_ns)
 
 
-def _looked_into(entry: os.DirEntry[str], detected: Format | None) -> Format | None:
-    """Return the format of a file whose name does not settle it."""
-    if detected == "table":
-        from bigbench_meta.readers._tables import has_observation_columns
-
-        return "table" if has_observation_columns(Path(entry.path)) else None
+def _looked_into(entry: os.DirEntry[str]) -> Format | None:
+    """Return the format of a JSON file whose name does not settle it."""
     if found := by_content(_head(entry.path)):
         return found
     placed = by_place(entry.path)

@@ -17,11 +17,12 @@ from bigbench_meta.errors import SchemaError
 from bigbench_meta.schema import OBSERVATIONS, SCALE_AXES, Column, conform
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from bigbench_meta.readers._problems import ProblemLog
 
-__all__ = ["has_observation_columns", "read_table"]
+__all__ = ["has_columns", "read_table"]
 
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 _POSITIVE: Final = {*SCALE_AXES, "n_examples"}
@@ -31,18 +32,21 @@ _NOT_STATED: Final = -1  # as shots in BIG-bench's files
 _MOST_LINES = 5
 
 
-def has_observation_columns(path: Path) -> bool:
-    """Return whether a table's header has every required column, or cannot be seen."""
+def has_columns(
+    path: Path, wanted: Collection[str] = OBSERVATIONS.required, *, delimiter: str = ","
+) -> bool:
+    """Return whether a table's header has every column that is wanted, or cannot be seen."""
     try:
         if path.name.lower().endswith(".parquet"):
             names = pq.read_schema(path).names
         else:
-            names = pd.read_csv(path, nrows=0, encoding="utf-8").columns.tolist()
+            header = pd.read_csv(path, nrows=0, encoding="utf-8", sep=delimiter)
+            names = header.columns.tolist()
     except (OSError, EOFError, zlib.error, pa.ArrowException):
         return True  # for the reader to report
     except ValueError:
         return False
-    return set(OBSERVATIONS.required) <= set(names)
+    return set(wanted) <= set(names)
 
 
 def read_table(data: bytes, name: str, label: str, log: ProblemLog) -> pa.Table | None:
