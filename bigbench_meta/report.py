@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
-import vl_convert
 
 from bigbench_meta._version import __version__
-from bigbench_meta.errors import InputError
+from bigbench_meta.outputs import figure_files, table_files, write_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from bigbench_meta.charts import Figure
     from bigbench_meta.study import Study
     from bigbench_meta.tables import Table
 
 __all__ = ["write_study"]
 
-# Twice the size of the screen: sharp in print.
-_PNG_SCALE: Final = 2.0
 _EVERY_FIGURE: Final = ("emergence_by_metric", "flagged_curves", "claims_by_metric")
 
 
@@ -49,28 +43,13 @@ def write_study(
     Raises:
         InputError: The folder cannot be written to.
     """
-    drawn = {name: _draw(figure) for name, figure in study.figures.items()}
-    contents: dict[str, str | bytes] = {"report.html": _page(study, drawn, sources)}
-    for name, table in study.tables.items():
-        contents |= {f"tables/{name}{ending}": text for ending, text in _forms(table).items()}
-    for name, form in drawn.items():
-        contents |= {
-            f"figures/{name}.svg": form.svg,
-            f"figures/{name}.png": vl_convert.vegalite_to_png(form.spec, scale=_PNG_SCALE),
-            f"figures/{name}.vl.json": json.dumps(form.spec, indent=1, ensure_ascii=False) + "\n",
-            f"figures/{name}.csv": study.figures[name].data.to_csv(
-                index=False, lineterminator="\n"
-            ),
-        }
+    drawn = {name: figure_files(figure) for name, figure in study.figures.items()}
+    svg = {name: files[f"figures/{name}.svg"] for name, files in drawn.items()}
+    contents: dict[str, str | bytes] = {"report.html": _page(study, svg, sources)}
+    for files in (*map(_forms, study.tables.values()), *drawn.values()):
+        contents |= files
     _clear(folder, keep=set(contents))
-    written = []
-    for number, (name, content) in enumerate(contents.items(), start=1):
-        path = folder / name
-        _write(path, content)
-        written.append(path)
-        if progress:
-            progress(number, len(contents))
-    return written
+    return write_files(folder, contents, progress=progress)
 
 
 def _clear(folder: Path, *, keep: set[str]) -> None:
@@ -83,33 +62,15 @@ def _clear(folder: Path, *, keep: set[str]) -> None:
                 (folder / "figures" / f"{name}{ending}").unlink(missing_ok=True)
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    spec: dict[str, Any]
-    svg: str
-
-
-def _draw(figure: Figure) -> _Drawn:
-    spec = figure.to_dict()
-    return _Drawn(spec, vl_convert.vegalite_to_svg(spec))
-
-
-def _forms(table: Table) -> dict[str, str]:
+def _forms(table: Table) -> dict[str, str | bytes]:
+    files = table_files(table)
     # A listing of every curve or problem is for machines; nobody prints it.
     if table.name in {"curve_scores", "problems"}:
-        return {".csv": table.to_csv()}
-    return {".csv": table.to_csv(), ".md": table.to_markdown(), ".tex": table.to_latex()}
+        return {path: content for path, content in files.items() if path.endswith(".csv")}
+    return files
 
 
-def _write(path: Path, content: str | bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", where=str(path)) from error
-
-
-def _page(study: Study, drawn: dict[str, _Drawn], sources: list[str]) -> str:
+def _page(study: Study, svg: Mapping[str, str | bytes], sources: list[str]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bigbench_meta"),
         autoescape=True,
@@ -119,7 +80,7 @@ def _page(study: Study, drawn: dict[str, _Drawn], sources: list[str]) -> str:
     )
     return environment.get_template("report.html.j2").render(
         study=study,
-        svg={name: form.svg for name, form in drawn.items()},
+        svg=svg,
         sources=sources,
         version=__version__,
         counts=study.counted["status"].value_counts(),

@@ -17,7 +17,7 @@ import pytest
 from helpers import SIZES, score_file, write_json, write_tree
 
 import bigbench_meta as bm
-from bigbench_meta import report
+from bigbench_meta import outputs, report
 from bigbench_meta.errors import InputError
 from bigbench_meta.known_issues import KnownIssues
 from bigbench_meta.readers import load_embedded
@@ -314,7 +314,10 @@ def test_known_issues_are_listed_with_their_sources(study: Study, tmp_path: Path
 
 
 def drawn(study: Study) -> dict[str, Any]:
-    return {name: report._draw(figure) for name, figure in study.figures.items()}
+    return {
+        name: outputs.figure_files(figure)[f"figures/{name}.svg"]
+        for name, figure in study.figures.items()
+    }
 
 
 def test_problems_are_listed_and_escaped(study: Study, page: str) -> None:
@@ -331,7 +334,7 @@ def test_problems_are_listed_and_escaped(study: Study, page: str) -> None:
 
 
 def test_nothing_flagged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report.vl_convert, "vegalite_to_png", lambda *_, **__: b"")
+    monkeypatch.setattr(outputs.vl_convert, "vegalite_to_png", lambda *_, **__: b"")
     study = study_of(tmp_path, ["alpha"], scores=(0.1, 0.2, 0.3, 0.4), threshold=50)
     assert set(study.figures) == {"emergence_by_metric", "claims_by_metric"}
     files = write_study(study, tmp_path / "out", sources=["x"])
@@ -343,7 +346,7 @@ def test_nothing_flagged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_no_curve_has_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report.vl_convert, "vegalite_to_png", lambda *_, **__: b"")
+    monkeypatch.setattr(outputs.vl_convert, "vegalite_to_png", lambda *_, **__: b"")
     study = study_of(tmp_path, ["alpha"], min_scales=9)
     write_study(study, tmp_path / "out", sources=["x"])
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
@@ -370,8 +373,8 @@ def test_assumed_directions_are_counted(tmp_path: Path) -> None:
 def test_place_that_is_taken(
     tmp_path: Path, study: Study, taken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report.vl_convert, "vegalite_to_svg", lambda *_, **__: "<svg></svg>")
-    monkeypatch.setattr(report.vl_convert, "vegalite_to_png", lambda *_, **__: b"")
+    monkeypatch.setattr(outputs.vl_convert, "vegalite_to_svg", lambda *_, **__: "<svg></svg>")
+    monkeypatch.setattr(outputs.vl_convert, "vegalite_to_png", lambda *_, **__: b"")
     folder = tmp_path / "out"
     if taken:
         folder.mkdir()
