@@ -1,0 +1,254 @@
+r"""Forecasts by the mechanism: a power law in the loss per unit, and all units of a target right.
+
+Where p is the probability that a unit (a token, a word, the whole answer) is right, :math:`-\ln p`
+is its loss. If the loss is a power law of scale, :math:`-\ln p = \alpha x^{-k}`, then
+:math:`z = \ln(-\ln p)` is a line in ln x, and a target of L units is right with probability
+:math:`p^L`, whose z is larger by ln L. So everything is fitted and forecast as a line in z.
+
+References:
+    OpenAI (2023), "GPT-4 Technical Report", arXiv 2303.08774, sec. 3.2. Schaeffer, Miranda & Koyejo
+    (2023), arXiv 2304.15004, sec. 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+
+from bigbench_meta.forecast import _rows as rows_of
+from bigbench_meta.forecast._predictive import Predictive
+from bigbench_meta.forecast._rows import Forecasts, Rows
+from bigbench_meta.forecast._target_length import Sharp, length_doubt, target_length, unit
+from bigbench_meta.shapes._batch import SHAPES, ShapeFits, fit_shapes
+from bigbench_meta.shapes._input import binomial_variance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Adjust = Literal["none", "jeffreys"]
+
+__all__ = ["LEAST_POINTS", "forecast_log_pass_rate", "forecast_through_link"]
+
+LEAST_POINTS: Final = 3
+"""A line has two parameters, and its scatter one more."""
+
+# Keeps logarithms of probabilities finite.
+_LEAST_P: Final = 1e-12
+
+
+def forecast_log_pass_rate(
+    p: Floats,
+    x: Floats,
+    rows: Rows,
+    *,
+    n_examples: Floats,
+    level: float,
+    adjust: Adjust = "none",
+) -> Forecasts:
+    r"""Forecast by the rule of the GPT-4 report, -E[log pass rate] = alpha C^-k.
+
+    The report means the logarithm over problems. Of a curve only the mean pass rate is known, and
+    :math:`-\ln E[p] \le -E[\ln p]`, with equality where all problems are equally hard: the rule is
+    applied to :math:`-\ln` of the score. Where that is undefined, as the score is 0 (or 1, whose
+    logarithm of a logarithm is), the forecast has a status and no number; with Jeffreys'
+    adjustment every score is (np + 1/2)/(n + 1) in place of p.
+
+    Args:
+        p: Scores as proportions, NaN on curves that are none, shape (total,).
+        x: Their scales.
+        rows: The forecasts to be made.
+        n_examples: Examples behind each, NaN where not known of all points of a curve.
+        level: Confidence of the intervals.
+        adjust: ``jeffreys`` for the adjustment, which needs the number of examples.
+
+    Returns:
+        The forecasts, as proportions.
+
+    References:
+        OpenAI (2023), arXiv 2303.08774, sec. 3.2.
+    """
+    if adjust == "jeffreys":
+        used = np.where(np.isnan(n_examples), p, (n_examples * p + 0.5) / (n_examples + 1))
+    else:
+        used = p
+    point, offsets = rows.fitted()
+    line = _line(used[point], binomial_variance(p, n_examples)[point], x[point], offsets)
+    n = n_examples[rows.target]
+    return _forecast(line, rows, p, x, n, level, shift=np.zeros(len(rows.curve)),
+                     noise=lambda z: _noise_of_z(z, n), noise_counts="scaled")  # fmt: skip
+
+
+def forecast_through_link(
+    p: Floats,
+    x: Floats,
+    rows: Rows,
+    *,
+    smooth: Floats,
+    counts: NDArray[np.bool_],
+    n_examples: Floats,
+    length: Floats,
+    level: float,
+) -> Forecasts:
+    """Forecast a sharp metric from a smooth one of the same models.
+
+    The smooth metric at the fitted scales gives the probability that a unit is right; a power law
+    in its loss is extended to larger scales, and L units are right together. Where the length L is
+    not given, it is the one with which the smooth metric gives the sharp one best, by weighted
+    least squares at the fitted scales. A length that those do not bound on both sides (at 95%, by
+    the profile of the sum of squares) is not determined, and there is no forecast. The interval
+    knows of the scatter of the smooth metric, of the sharp one about what the smooth one gives, and
+    of the doubt about L.
+
+    Args:
+        p: Scores of the sharp metric as proportions, shape (total,).
+        x: Their scales.
+        rows: The forecasts to be made.
+        smooth: Probability of a unit by the smooth metric of the same model, or, if ``counts``, its
+            number of wrong units a target; NaN where there is none.
+        counts: Whether the smooth metric counts wrong units, of each curve.
+        n_examples: Examples behind each p, NaN where not known of all points of a curve.
+        length: Length of each curve's targets in units, NaN to find it.
+        level: Confidence of the intervals.
+
+    Returns:
+        The forecasts, as proportions.
+
+    References:
+        Schaeffer et al. (2023), arXiv 2304.15004, sec. 2 and App. A.2.
+    """
+    point, offsets = rows.fitted()
+    have = ~np.isnan(smooth[point])
+    part = np.repeat(np.arange(len(rows.curve)), rows.k)[have]
+    point = point[have]
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(part, minlength=len(rows.curve)))])
+    variance = binomial_variance(p, n_examples)
+    counted = counts[rows.curve][part]
+    sharp = Sharp(p[point], smooth[point], counted, variance[point], part, len(rows.curve))
+    found, given = target_length(sharp), length[rows.curve]
+    used = np.where(np.isnan(given), found, given)
+    scatter, doubt = length_doubt(sharp, used, estimated=np.isnan(given))
+    of_unit = unit(smooth[point], counted, used[part])
+    line = _line(of_unit, np.full(len(point), np.nan), x[point], offsets)
+    status = line.status
+    status[np.isnan(used) & (np.diff(offsets) >= LEAST_POINTS)] = rows_of.LENGTH_NOT_DETERMINED
+    n, at = n_examples[rows.target], rows.part
+    shift = np.log(used)
+
+    def noise(z: Floats) -> Floats:
+        sampling = np.where(np.isnan(n), 1 / _slope_of_z(np.exp(-np.exp(z))) ** 2,
+                            _noise_of_z(z, n))  # fmt: skip
+        moved = _moved_by_length(np.exp(z - shift[at]), counts[rows.curve][at])
+        return scatter[at] * sampling + doubt[at] * moved**2
+
+    forecasts = _forecast(line, rows, p, x, n, level, shift=shift, noise=noise,
+                          noise_counts="added")  # fmt: skip
+    there = forecasts.status <= rows_of.NO_INTERVAL
+    forecasts.length[there] = used[rows.part][there]
+    return forecasts
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line in z through the fitted points of each part."""
+
+    fits: ShapeFits
+    status: NDArray[np.int8]
+
+
+def _line(p: Floats, variance: Floats, x: Floats, offsets: Ints) -> _Line:
+    """Fit lines to ln(-ln p); the variance of p is carried over by the delta method."""
+    m, lengths = len(offsets) - 1, np.diff(offsets)
+    part = np.repeat(np.arange(m), lengths)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.log(-np.log(p))
+        variance = variance / (p * np.log(p)) ** 2
+    undefined = np.bincount(part[~np.isfinite(z)], minlength=m) > 0
+    usable = ~undefined & (lengths >= LEAST_POINTS)
+    kept = usable[part]
+    # Parts that cannot be fitted stay as parts without points.
+    kept_offsets = np.concatenate([[0], np.cumsum(np.where(usable, lengths, 0))])
+    fits = fit_shapes(
+        z[kept], x[kept], kept_offsets, variance=variance[kept], shapes=("log_linear",)
+    )
+    slope = fits.parameters["log_linear"][:, 1]
+    status = np.select(
+        [lengths < LEAST_POINTS, undefined, ~(slope < 0)],
+        [rows_of.TOO_FEW_POINTS, rows_of.UNDEFINED_SCORE, rows_of.NOT_IMPROVING],
+        rows_of.OK,
+    )
+    return _Line(fits, status.astype(np.int8))
+
+
+def _noise_of_z(z: Floats, n: Floats) -> Floats:
+    """Return the variance of ln(-ln p) that n examples have at z; NaN where n is not known."""
+    p = np.exp(-np.exp(z))
+    q = (n * p + 0.5) / (n + 1)
+    return np.asarray(q * (1 - q) / n / _slope_of_z(q) ** 2)
+
+
+def _slope_of_z(p: Floats) -> Floats:
+    """Return dp/dz = p ln p."""
+    p = np.clip(p, _LEAST_P, 1 - _LEAST_P)
+    return np.asarray(p * np.log(p))
+
+
+def _moved_by_length(loss: Floats, counts: NDArray[np.bool_]) -> Floats:
+    """Return dz/d(ln L) of a target at a loss per unit: 1, or less where wrong units are counted.
+
+    Where the number of wrong units is known, a longer target has a smaller loss per unit.
+    """
+    wrong = np.clip(-np.expm1(-loss), _LEAST_P, 1 - _LEAST_P)
+    return np.where(counts, 1 + wrong / ((1 - wrong) * np.log1p(-wrong)), 1.0)
+
+
+def _forecast(
+    line: _Line, rows: Rows, p: Floats, x: Floats, n: Floats, level: float, *, shift: Floats,
+    noise: Callable[[Floats], Floats], noise_counts: Literal["scaled", "added"],
+) -> Forecasts:  # fmt: skip
+    """Forecast z and turn it back; `noise` is scaled by the dispersion or added to the scatter."""
+    asked, column = rows.padded(x[rows.target])
+    mean, spread = (values[rows.part, column] for values in line.fits.predict("log_linear", asked))
+    dispersion = line.fits.dispersion[rows.part, 0]
+    z = mean + shift[rows.part]
+    sampling = noise(z)
+    unknown = np.isnan(sampling)
+    if noise_counts == "scaled":
+        extra = dispersion * np.where(unknown, 1.0, sampling)
+    else:
+        extra = dispersion + sampling
+    one = np.ones((len(z), 1))
+    distribution = Predictive(
+        mean=z[:, None],
+        sd=np.sqrt(spread**2 + extra)[:, None],
+        df=np.asarray(line.fits.n_points[rows.part], dtype=np.float64)[:, None] - 2,
+        weight=np.where(np.isnan(z), np.nan, 1.0)[:, None] * one,
+        low=np.full(len(z), -np.inf),
+        high=np.full(len(z), np.inf),
+    )
+    tail = (1 - level) / 2
+    status = line.status[rows.part]
+    there = status == rows_of.OK
+    ends = distribution.quantile(1 - tail), distribution.quantile(tail)
+    status[there & np.isnan(ends[0] + ends[1])] = rows_of.NO_INTERVAL
+    # No right answer of n, or no wrong one, stands for half a one, which has a logarithm.
+    half = 0.5 / (n + 1)
+    observed = p[rows.target]
+    observed = np.where(observed == 0, half, np.where(observed == 1, 1 - half, observed))
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        point, lower, upper = (np.where(there, np.exp(-np.exp(end)), np.nan) for end in (z, *ends))
+        z_observed = np.log(-np.log(np.where(np.isnan(n), p[rows.target], observed)))
+    return Forecasts(
+        point=point,
+        lower=np.where(lower < half, 0.0, lower),
+        upper=np.where(upper > 1 - half, 1.0, upper),
+        p=np.where(there, distribution.two_sided(z_observed), np.nan),
+        length=np.full(len(z), np.nan),
+        shape=np.where(there, SHAPES.index("log_linear"), -1),
+        status=status,
+    )

@@ -1,0 +1,109 @@
+"""Which smooth metric goes with which sharp one: same task, models and shots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from bigbench_meta.forecast import _rows as rows_of
+from bigbench_meta.forecast._links import LINKS
+from bigbench_meta.inference._proportions import proportions
+from bigbench_meta.schema import CURVE_KEY
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bigbench_meta.catalog import MetricCatalog
+    from bigbench_meta.curves import Curves
+    from bigbench_meta.shapes._input import FitInput
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+__all__ = ["Partners", "smooth_partners"]
+
+# What a sharp metric asks for, by its type.
+_ANSWERS = {"nonlinear": "text", "discontinuous": "choice"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partners:
+    """The smooth partner of each curve.
+
+    Attributes:
+        smooth: Of each point of the sharp curve, the probability of a unit or the number of wrong
+            units that the partner has for the same scale; NaN for none.
+        counts: Whether the partner counts wrong units, of each curve.
+        metric: Its name, missing for none.
+        status: Index into ``FORECAST_STATUSES``: ``ok``, ``not_a_proportion``, ``no_pair`` or
+            ``no_choices``.
+    """
+
+    smooth: Floats
+    counts: NDArray[np.bool_]
+    metric: NDArray[np.object_]
+    status: NDArray[np.int8]
+
+
+def smooth_partners(curves: Curves, data: FitInput, catalog: MetricCatalog | None) -> Partners:
+    """Find the smooth partner of each curve."""
+    keys = curves.keys
+    metric = keys["metric"].astype(object).to_numpy()
+    wanted = keys["metric_type"].astype(object).map(_ANSWERS).to_numpy(dtype=object).copy()
+    wanted[np.isin(metric, list(LINKS))] = None
+    partner = _partner(keys, metric, wanted)
+    found = partner >= 0
+    chance = proportions(curves, catalog=catalog).chance
+    with np.errstate(divide="ignore"):
+        choices = np.where(chance > 0, 1 / chance, np.nan)
+    smooth = np.full(len(curves.x), np.nan)
+    counts = np.zeros(len(curves), dtype=bool)
+    scores = _aligned(curves, partner)
+    name_of = np.full(len(keys), None, dtype=object)
+    name_of[found] = metric[partner[found]]
+    for name, link in LINKS.items():
+        rows = name_of == name
+        if rows.any():
+            chosen = rows[curves.curve_of_point]
+            with np.errstate(all="ignore"):
+                smooth[chosen] = link.value(scores[chosen], choices[curves.curve_of_point][chosen])
+            counts[rows] = link.counts
+    lost = np.bincount(curves.curve_of_point[np.isnan(smooth) & ~np.isnan(scores)],
+                       minlength=len(curves)) > 0  # fmt: skip
+    status = np.select(
+        [~data.is_share, ~found, lost & np.isnan(choices)],
+        [rows_of.NOT_A_PROPORTION, rows_of.NO_PAIR, rows_of.NO_CHOICES],
+        rows_of.OK,
+    )
+    return Partners(smooth=smooth, counts=counts, metric=name_of, status=status.astype(np.int8))
+
+
+def _partner(keys: pd.DataFrame, metric: NDArray[np.object_], wanted: NDArray[np.object_]) -> Ints:
+    """Return the row of each curve's partner, -1 for none."""
+    shared = [name for name in CURVE_KEY if name != "metric"]
+    group = keys[[*shared, "scale"]].groupby(
+        [*shared, "scale"], dropna=False, observed=True, sort=False
+    ).ngroup()  # fmt: skip
+    rank = {name: place for place, name in enumerate(LINKS)}
+    smooth = pd.DataFrame({"group": group, "row": np.arange(len(keys)), "metric": metric})
+    smooth = smooth[smooth["metric"].isin(list(LINKS))]
+    smooth = smooth.assign(
+        answers=smooth["metric"].map({name: link.answers for name, link in LINKS.items()}),
+        rank=smooth["metric"].map(rank),
+    )
+    first = smooth.sort_values("rank", kind="stable").drop_duplicates(["group", "answers"])
+    sharp = pd.DataFrame({"group": group, "answers": wanted})
+    merged = sharp.merge(first[["group", "answers", "row"]], how="left", on=["group", "answers"])
+    return merged["row"].fillna(-1).to_numpy(dtype=np.int64)
+
+
+def _aligned(curves: Curves, partner: Ints) -> Floats:
+    """Return the partner's score at the scale of each point, NaN where it has none."""
+    curve = curves.curve_of_point
+    points = pd.DataFrame({"curve": partner[curve], "x": curves.x})
+    scores = pd.DataFrame({"curve": curve, "x": curves.x, "score": curves.y})
+    merged = points.merge(scores, how="left", on=["curve", "x"])
+    return merged["score"].to_numpy(dtype=np.float64)
