@@ -1,0 +1,285 @@
+"""Is a jump more than a smooth loss, this metric, this test set and sister models would give?
+
+The null is the mechanism of :mod:`bigbench_meta.nulls.mechanism`, fitted to each curve. Its
+p-values come from curves drawn from the fit, each of them fitted again, so that what the fit takes
+up counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from bigbench_meta.emergence import score_ragged
+from bigbench_meta.inference._binomial import entropy
+from bigbench_meta.nulls._batch import Batch, is_flat
+from bigbench_meta.nulls._parts import (
+    COLUMNS,
+    FEW_REPLICATES,
+    FEWEST_REPLICATES,
+    FLAT,
+    MIN_SCALES,
+    NO_INFORMATION,
+    NOT_CONVERGED,
+    NULL_STATUSES,
+    OK,
+    RaggedNull,
+    check_ragged,
+    exceedances,
+    stream,
+    unknown,
+)
+from bigbench_meta.nulls.links import SHARE, Link
+from bigbench_meta.nulls.mechanism import (
+    ALPHA_RANGE,
+    Design,
+    MechanismFit,
+    deviance,
+    draw_scores,
+    pearson,
+    step_scores,
+)
+from bigbench_meta.nulls.mechanism_fit import fit_mechanism
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Bools = NDArray[np.bool_]
+
+__all__ = ["NULL_STATUSES", "RaggedNull", "mechanism_null"]
+
+# A step of more than this in log loss counts as infinite.
+_LARGEST_STEP: Final = 8.0
+_STRIDE: Final = 0.25
+_HALVINGS: Final = 8  # down to a thousandth
+
+
+@dataclass(frozen=True)
+class _Options:
+    alpha_range: tuple[float, float]
+    n_boot: int
+    seed: int
+    goodness: bool
+
+
+def mechanism_null(
+    y: Floats,
+    x: Floats,
+    trials: Floats,
+    offsets: Ints,
+    *,
+    floor: Floats | float = 0.0,
+    ceiling: Floats | float = 1.0,
+    link: Link | Sequence[Link] = SHARE,
+    sigma: Floats | float = np.nan,
+    alpha_range: tuple[float, float] = ALPHA_RANGE,
+    n_boot: int = 999,
+    seed: int | np.random.Generator = 0,
+    min_scales: int = MIN_SCALES,
+    goodness: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> RaggedNull:
+    r"""Test a ragged batch of curves against the smooth mechanism.
+
+    The statistics are the largest efficient score of an upward step over all places (see
+    :func:`bigbench_meta.nulls.mechanism.step_scores`) and the relative sharpness E / (n - 1). A
+    p-value is :math:`(1 + \#\{S^* \ge S\}) / (1 + B)` over replicates drawn from the fitted
+    mechanism and fitted again. A replicate that could not be tested, being flat or without
+    information, is left out, as such a curve is. The goodness of fit is the binomial deviance of
+    the maximum likelihood fit with sigma = 0 and a bootstrap of its own.
+
+    Args:
+        y: Scores as proportions, shape (total,), up is better, by ascending scale in each curve.
+        x: Scale of each score, positive, any unit.
+        trials: Yes-or-no examples that would give the sampling error of each score, at least 1.
+        offsets: Where each curve begins and the last ends, shape (m + 1,), from 0 to total.
+        floor: Proportion that guessing gives, a number or one a curve.
+        ceiling: Best proportion.
+        link: The metric's link, one for all or one a curve: ``SHARE``, ``BRIER`` or a ``grade`` of
+            :mod:`bigbench_meta.nulls.links`.
+        sigma: Variation between models in log loss; NaN where the curve itself shall tell.
+        alpha_range: Bounds of the exponent.
+        n_boot: Replicates, at least 19.
+        seed: Seed, or a generator, of which one number is drawn. A curve's p-values depend on the
+            seed and its own numbers alone.
+        min_scales: Curves with fewer points are not tested, at least 4.
+        goodness: Whether the goodness of fit is tested as well.
+        progress: Called with (curves done, curves).
+
+    Returns:
+        The tests, arrays of shape (m,).
+
+    Raises:
+        InputError: Arrays do not fit together or an option is out of range.
+
+    References:
+        Davison & Hinkley (1997), Bootstrap Methods and their Application, sec. 4.2,
+        doi:10.1017/CBO9780511802843. Schaeffer et al. (2023), arXiv 2304.15004.
+
+    Examples:
+        >>> scale = 10.0 ** np.arange(6, 12)
+        >>> smooth = np.exp(-np.exp(1.0 - 0.3 * np.log(scale / 1e8)))
+        >>> jump = np.array([0.02, 0.03, 0.03, 0.04, 0.85, 0.9])
+        >>> tests = mechanism_null(
+        ...     np.concatenate([smooth, jump]), np.tile(scale, 2), np.full(12, 500.0),
+        ...     np.array([0, 6, 12]), sigma=0.1, n_boot=199,
+        ... )
+        >>> (tests.p_step < 0.05).tolist(), tests.n_before[1].item()
+        ([False, True], 4)
+    """
+    check_ragged(y, x, offsets, n_boot, min_scales)
+    batch = Batch.of(y, x, trials, offsets, floor, ceiling, link, sigma)
+    options = _Options(alpha_range, n_boot, entropy(seed), goodness)
+    lengths = np.diff(offsets)
+    result = unknown(lengths, min_scales)
+    done = int((lengths < min_scales).sum())
+    for rows, y_block, design, known in batch.blocks(min_scales):
+        _test_block(result, rows, y_block, design, known, options)
+        done += len(rows)
+        if progress is not None:
+            progress(done, len(lengths))
+    return result
+
+
+def _test_block(
+    result: RaggedNull, rows: Ints, y: Floats, design: Design, sigma: Floats, options: _Options
+) -> None:
+    """Fill in the results of curves of one length."""
+    fit = fit_mechanism(y, design, alpha_range=options.alpha_range, sigma=sigma)
+    scores = step_scores(y, design, fit)
+    place = scores.argmax(axis=0)
+    largest = scores.max(axis=0)
+    status = np.select(
+        [is_flat(y), fit.status != OK, ~np.isfinite(largest)],
+        [FLAT, NOT_CONVERGED, NO_INFORMATION], OK,
+    )  # fmt: skip
+    result.status[rows] = status
+    result.sharpness[rows] = _sharpness(y)
+    fitted, tested = rows[status != FLAT], np.flatnonzero(status == OK)
+    for name in ("level", "alpha", "sigma", "at_bound"):
+        getattr(result, name)[fitted] = getattr(fit, name)[status != FLAT]
+    if len(tested):
+        chosen = rows[tested]
+        result.step_score[chosen] = largest[tested]
+        result.n_before[chosen] = place[tested] + 1
+        part, own = design.take(tested), fit.take(tested)
+        result.step_size[chosen] = _step_size(y[:, tested], part, own, place[tested], options)
+        _bootstrap(result, chosen, y[:, tested], part, own, sigma[tested], options)
+    if options.goodness:
+        _goodness(result, rows, y, design, options)
+
+
+def _sharpness(y: Floats) -> Floats:
+    """Return the relative sharpness of curves given scale first."""
+    n, m = y.shape
+    offsets = np.arange(m + 1, dtype=np.int64) * n
+    return score_ragged(np.ascontiguousarray(y.T).ravel(), offsets).relative_sharpness
+
+
+def _bootstrap(
+    result: RaggedNull, rows: Ints, y: Floats, design: Design, fit: MechanismFit, sigma: Floats,
+    options: _Options,
+) -> None:  # fmt: skip
+    """P-values of step and sharpness; sigma is fitted again where the curve had to tell it."""
+    at_a_time = max(1, COLUMNS // options.n_boot)
+    for start in range(0, len(rows), at_a_time):
+        part = np.arange(start, min(start + at_a_time, len(rows)))
+        drawn, again = _replicates(y, design, fit, part, "step", options)
+        refit = fit_mechanism(
+            drawn,
+            again,
+            alpha_range=options.alpha_range,
+            sigma=np.repeat(sigma[part], options.n_boot),
+        )
+        score = step_scores(drawn, again, refit).max(axis=0)
+        shape = len(part), options.n_boot
+        valid = (~is_flat(drawn) & np.isfinite(score)).reshape(shape)
+        chosen = rows[part]
+        sharp = _sharpness(drawn).reshape(shape)
+        result.p_step[chosen] = exceedances(score.reshape(shape), result.step_score[chosen], valid)
+        result.p_sharpness[chosen] = exceedances(sharp, result.sharpness[chosen], valid)
+        result.n_valid[chosen] = valid.sum(axis=1)
+        few = chosen[result.n_valid[chosen] < FEWEST_REPLICATES]
+        result.status[few] = FEW_REPLICATES
+        result.p_step[few] = result.p_sharpness[few] = np.nan
+
+
+def _replicates(
+    y: Floats, design: Design, fit: MechanismFit, part: Ints, purpose: str, options: _Options
+) -> tuple[Floats, Design]:
+    """Return drawn scores (n, len(part) * n_boot) and their design."""
+    drawn = [
+        draw_scores(
+            design, fit, j, options.n_boot,
+            stream(options.seed, purpose, y[:, j], design.x[:, j], np.log(design.trials[:, j])),
+        )
+        for j in part.tolist()
+    ]  # fmt: skip
+    again = design.take(np.repeat(part, options.n_boot))
+    return np.ascontiguousarray(np.concatenate(drawn).T), again
+
+
+def _goodness(result: RaggedNull, rows: Ints, y: Floats, design: Design, options: _Options) -> None:
+    """Deviance of the binomial fit without variation between models, and its p-value."""
+    zero = np.zeros(len(rows))
+    fit = fit_mechanism(y, design, alpha_range=options.alpha_range, sigma=zero, resolution=0.0)
+    usable = np.flatnonzero(~is_flat(y) & (fit.status == OK))
+    found = deviance(y, design, fit)
+    result.deviance[rows[usable]] = found[usable]
+    result.pearson[rows[usable]] = pearson(y, design, fit)[usable]
+    at_a_time = max(1, COLUMNS // options.n_boot)
+    for start in range(0, len(usable), at_a_time):
+        part = usable[start : start + at_a_time]
+        drawn, again = _replicates(y, design, fit, part, "fit", options)
+        refit = fit_mechanism(
+            drawn, again, alpha_range=options.alpha_range, sigma=np.zeros(drawn.shape[1]),
+            resolution=0.0,
+        )  # fmt: skip
+        replicates = deviance(drawn, again, refit).reshape(len(part), options.n_boot)
+        everything = np.ones(replicates.shape, dtype=bool)
+        result.p_fit[rows[part]] = exceedances(replicates, found[part], everything)
+
+
+def _step_size(
+    y: Floats, design: Design, fit: MechanismFit, place: Ints, options: _Options
+) -> Floats:
+    """Return the smallest step at which its own score is not above 0, the null fitted beside it.
+
+    Beyond it lie roots without sense, at which all other points are at the floor.
+    """
+    after = np.arange(len(y))[:, None] > place
+    low, high = np.zeros(len(place)), np.zeros(len(place))
+    open_ = np.arange(len(place))  # curves whose own score is still above 0 at the lower end
+
+    def short(columns: Ints, step: Floats) -> Bools:
+        part, offset = design.take(columns), -step * after[:, columns]
+        again = fit_mechanism(
+            y[:, columns], part,
+            alpha_range=options.alpha_range, sigma=fit.sigma[columns], offset=offset,
+        )  # fmt: skip
+        scores = step_scores(y[:, columns], part, again, offset=offset)
+        return np.asarray(scores[place[columns], np.arange(len(columns))] > 0)
+
+    for step in np.arange(0.0, _LARGEST_STEP + _STRIDE, _STRIDE).tolist():
+        more = short(open_, np.full(len(open_), step))
+        high[open_], low[open_[more]] = step, step
+        open_ = open_[more]
+        if not len(open_):
+            break
+    found = np.ones(len(place), dtype=bool)
+    found[open_] = False
+    every = np.flatnonzero(found & (high > 0))
+    for _ in range(_HALVINGS):
+        middle = (low[every] + high[every]) / 2
+        more = short(every, middle)
+        low[every], high[every] = (
+            np.where(more, middle, low[every]),
+            np.where(more, high[every], middle),
+        )
+    return np.where(found, high, np.inf)

@@ -1,0 +1,340 @@
+"""How often the null of a smooth mechanism is rejected where it is true, and where it is not.
+
+Every cell simulates families of models whose per-token loss is a power law of their size, by the
+formulas of ``bigbench_meta.mirage`` and not by those of the test, and hands the scores to
+``null_tests`` as any other results. One line of JSON a cell is appended to ``--out``; what is there
+is not done again. ``--docs FILE`` writes the tables between the markers of that file.
+
+    python scripts/calibrate_nulls.py --out calibration.jsonl --jobs 2   # hours
+    python scripts/calibrate_nulls.py --out calibration.jsonl --docs docs/nulls.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pandas as pd
+
+from bigbench_meta import build_curves, score_curves
+from bigbench_meta.mirage import (
+    expected_accuracy,
+    expected_multiple_choice_grade,
+    grade_and_brier,
+    per_token_loss,
+    per_token_probability,
+    sample_choices,
+)
+from bigbench_meta.nulls import null_tests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+ALPHAS: Final = (0.05, 0.34)  # within the range that the test allows; each curve draws its own
+SISTERS: Final = 0.2  # about what the curves of GPT-3 agree on, see docs/nulls.md
+TASKS: Final = 20  # curves of one family of models
+DECADES: Final = (1.5, 3.5)  # from the smallest to the largest model
+EDITS: Final = 5  # tokens of a target whose edit distance is measured
+STEP: Final = 3.0  # fall of the log loss between two models: a loss 20 times smaller
+BREAK: Final = 2.0  # exponent beyond the break, in place of at most 0.34
+POWER_SHARE: Final = 0.5  # curves simulated for a power, as a share of those under the null
+CHANGED: Final = 4  # every fourth of them has the change: its sisters in a family have none
+
+METRICS: Final = (
+    "exact match L=1", "exact match L=5", "exact match L=10", "multiple choice K=2",
+    "multiple choice K=4", "Brier", "edit distance",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is simulated."""
+
+    grid: str
+    metric: str
+    n_scales: int
+    n_examples: int
+    sisters: float = SISTERS
+    even: bool = False
+    concentration: float | None = None
+    alpha: float | None = None
+    uneven_sisters: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Name, by which --cells chooses and --out remembers."""
+        parts = [self.grid, self.metric, f"scales={self.n_scales}", f"n={self.n_examples}"]
+        if self.sisters != SISTERS:
+            parts.append(f"sigma={self.sisters:g}")
+        if self.even:
+            parts.append("even")
+        if self.concentration is not None:
+            parts.append(f"kappa={self.concentration:g}")
+        if self.alpha is not None:
+            parts.append(f"alpha={self.alpha:g}")
+        if self.uneven_sisters:
+            parts.append(f"spread={self.uneven_sisters:g}")
+        return " ".join(parts)
+
+
+def cells() -> Iterator[Cell]:
+    """Yield the grid of the issue and one of other settings."""
+    for metric, n_scales, n_examples in product(METRICS, (5, 8, 12), (50, 200, 1000)):
+        yield Cell("main", metric, n_scales, n_examples)
+    other = [
+        Cell("other", f"exact match L={length}", n_scales, n)
+        for length, n_scales, n in [
+            (3, 6, 100), (3, 20, 500), (20, 7, 2000), (20, 10, 500), (1, 20, 30), (36, 8, 1000),
+        ]
+    ]  # fmt: skip
+    other += [
+        Cell("other", f"multiple choice K={k}", n_scales, n, concentration=kappa)
+        for k, n_scales, n, kappa in [
+            (3, 6, 100, 1.0), (3, 10, 500, 100.0), (5, 7, 2000, 30.0), (2, 20, 500, 3.0),
+            (2, 10, 500, 0.001), (10, 8, 300, 100.0),
+        ]
+    ]  # fmt: skip
+    base = Cell("other", "exact match L=5", 8, 500)
+    other += [
+        Cell("other", "Brier", 7, 500), Cell("other", "edit distance", 10, 100),
+        replace(base, alpha=0.05), replace(base, alpha=0.34), replace(base, even=True),
+        replace(base, sisters=0.05), replace(base, sisters=0.5), replace(base, sisters=1.0),
+        replace(base, uneven_sisters=0.5), replace(base, uneven_sisters=1.0),
+        replace(base, n_examples=10_000), replace(base, n_scales=4),
+        replace(base, alpha=0.5), replace(base, alpha=1.0),
+    ]  # fmt: skip
+    yield from other
+
+
+def simulated(cell: Cell, kind: str, n_curves: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Return observations of so many curves; ``kind`` is smooth, step or broken."""
+    n_families = -(-n_curves // TASKS)
+    m = n_families * TASKS
+    gaps = np.ones((n_families, cell.n_scales - 1))
+    if not cell.even:
+        gaps = rng.gamma(4.0, size=gaps.shape)
+    places = np.concatenate([np.zeros((n_families, 1)), gaps.cumsum(axis=1)], axis=1)
+    decades = rng.uniform(*DECADES, (n_families, 1)) * places / places[:, -1:]
+    sizes = np.rint(1e8 * 10**decades).repeat(TASKS, axis=0)
+    log_size = np.log(sizes)
+    alpha = np.full((m, 1), cell.alpha) if cell.alpha else rng.uniform(*ALPHAS, (m, 1))
+    # A loss of one token between 0.14 and 2.7 in the middle of the axis, whatever the target.
+    middle = log_size.mean(axis=1, keepdims=True)
+    log_c = middle + rng.uniform(-2.0, 1.0, (m, 1)) / alpha
+    losses = np.stack(
+        [
+            per_token_loss(size, alpha=-float(a), c=float(np.exp(c)))
+            for size, a, c in zip(sizes, alpha[:, 0], log_c[:, 0], strict=True)
+        ]
+    )
+    if kind != "smooth":
+        losses *= np.exp(changed(m)[:, None] * change(kind, log_size, alpha, rng))
+    spread = np.exp(cell.uneven_sisters * rng.standard_normal((m, 1)))
+    losses *= np.exp(cell.sisters * spread * rng.standard_normal(losses.shape))
+    scores, columns = drawn(cell, losses, rng)
+    return frame(cell, sizes, scores, columns)
+
+
+def changed(m: int) -> NDArray[np.bool_]:
+    """Return which of m curves have a step or a break."""
+    return np.asarray(np.arange(m) % CHANGED == 0)
+
+
+def change(kind: str, log_size: Floats, alpha: Floats, rng: np.random.Generator) -> Floats:
+    """Return what is added to the log loss: half of it above zero, so that the change shows."""
+    m, n = log_size.shape
+    place = rng.integers(1, n - 1, (m, 1))  # at least two models before, one after
+    if kind == "step":
+        return np.where(np.arange(n) > place, -STEP / 2, STEP / 2)
+    beyond = np.maximum(log_size - np.take_along_axis(log_size, place, axis=1), 0.0)
+    return np.asarray(1.0 - (BREAK - alpha) * beyond)
+
+
+def drawn(cell: Cell, losses: Floats, rng: np.random.Generator) -> tuple[Floats, dict[str, object]]:
+    """Return scores of test sets of the cell's size, and the columns that say what they are."""
+    n = cell.n_examples
+    if cell.metric.startswith("exact match"):
+        length = int(cell.metric.rpartition("=")[2])
+        right = expected_accuracy(losses, target_length=length)
+        return rng.binomial(n, right) / n, {"metric": "exact_str_match", "low_score": 0.0}
+    if cell.metric == "edit distance":
+        wrong = rng.binomial(n * EDITS, 1 - per_token_probability(losses)) / n
+        return wrong, {
+            "metric": "token_edit_distance", "low_score": float(EDITS), "high_score": 0.0,
+        }  # fmt: skip
+    m = len(losses)
+    kappa = np.exp(rng.uniform(0.0, np.log(100.0), (m, 1)))  # from 1 to 100
+    if cell.concentration is not None:
+        kappa = np.full((m, 1), cell.concentration)
+    if cell.metric == "Brier":
+        k = 4
+        brier = [
+            grade_and_brier(
+                sample_choices(
+                    float(loss), n_choices=k, n_examples=n, concentration=float(one),
+                    chance_floor=True, seed=rng,
+                )
+            )[1].mean()
+            for row, one in zip(losses, kappa[:, 0], strict=True)
+            for loss in row
+        ]  # fmt: skip
+        columns: dict[str, object] = {
+            "metric": "brier_score", "low_score": 1 - 1 / k, "high_score": 0.0,
+        }  # fmt: skip
+        return np.reshape(brier, losses.shape), columns
+    k = int(cell.metric.rpartition("=")[2])
+    right = expected_multiple_choice_grade(
+        losses, n_choices=k, concentration=kappa, chance_floor=True
+    )
+    return rng.binomial(n, right) / n, {"metric": "multiple_choice_grade", "low_score": 1 / k}
+
+
+def frame(cell: Cell, sizes: Floats, scores: Floats, columns: dict[str, object]) -> pd.DataFrame:
+    """Return scores as observations."""
+    m, n = scores.shape
+    task = np.arange(m).repeat(n)
+    model = np.tile(np.arange(n), m)
+    family = task // TASKS
+    return pd.DataFrame(
+        {
+            "benchmark": "simulated",
+            "task": [f"task {i}" for i in task],
+            "model_family": [f"family {i}" for i in family],
+            "model_name": [f"model {f} {i}" for f, i in zip(family, model, strict=True)],
+            "total_params": sizes.ravel(),
+            "score": scores.ravel(),
+            "n_examples": cell.n_examples,
+            "high_score": 1.0,
+            **columns,
+        }
+    )
+
+
+def run_cell(cell: Cell, n_curves: int, n_boot: int) -> dict[str, object]:
+    """Simulate a cell and return its rates."""
+    begun = time.monotonic()
+    seed = list(cell.name.encode())
+    found: dict[str, object] = {
+        "name": cell.name, **asdict(cell), "curves": n_curves, "boot": n_boot,
+    }  # fmt: skip
+    few = int(n_curves * POWER_SHARE)
+    plan = [
+        ("alike", "smooth", 0.0, n_curves),
+        ("sisters", "smooth", cell.sisters, n_curves),
+        ("step", "step", cell.sisters, few),
+        ("broken", "broken", cell.sisters, few),
+    ]
+    for number, (label, kind, sisters, m) in enumerate(plan):
+        rng = np.random.default_rng([number, *seed])
+        curves = build_curves(simulated(replace(cell, sisters=sisters), kind, m, rng))
+        # Tasks are ordered by name in curves.
+        task = curves.keys["task"].str.removeprefix("task ").astype(int).to_numpy()
+        chosen = np.ones(len(task), dtype=bool) if kind == "smooth" else changed(m)[task]
+        own = curves.select(chosen)
+        found |= rates(label, null_tests(own, n_boot=n_boot, goodness=False))
+        found[f"{label}_raw"] = float((score_curves(own)["emergence_score"] > 100).mean())
+        if label != "alike":
+            pooled = null_tests(curves, n_boot=n_boot, goodness=False, variation="family")
+            found |= rates(f"{label}_family", pooled[chosen])
+    found["seconds"] = round(time.monotonic() - begun, 1)
+    return found
+
+
+def rates(label: str, tests: pd.DataFrame) -> dict[str, float]:
+    """Return rejection rates at 0.05 among the curves that could be tested, and their share."""
+    ok = tests["status"] == "ok"
+    return {
+        f"{label}_step": float((tests["p_step"][ok] <= 0.05).mean()),
+        f"{label}_sharpness": float((tests["p_sharpness"][ok] <= 0.05).mean()),
+        f"{label}_tested": float(ok.mean()),
+    }
+
+
+def read(path: Path) -> dict[str, dict[str, object]]:
+    """Return what has been done, by cell."""
+    if not path.exists():
+        return {}
+    rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    return {row["name"]: row for row in rows}
+
+
+COLUMNS: Final = {
+    "metric": "metric", "n_scales": "scales", "n_examples": "examples",
+    "alike_step": "σ = 0", "sisters_step": "sisters", "sisters_family_step": "pooled",
+    "sisters_sharpness": "sharpness", "alike_raw": "E > 100, σ = 0", "sisters_raw": "E > 100",
+    "step_step": "step", "step_family_step": "step, pooled",
+    "broken_step": "break", "broken_family_step": "break, pooled",
+    "sisters_tested": "tested",
+}  # fmt: skip
+
+
+def table(rows: list[dict[str, object]], first: dict[str, str]) -> str:
+    """Return a Markdown table."""
+    columns = first | {key: label for key, label in COLUMNS.items() if key not in first}
+    if first:
+        columns = {key: columns[key] for key in columns if key not in {"metric", "n_scales",
+                                                                       "n_examples"}}  # fmt: skip
+    lines = ["| " + " | ".join(columns.values()) + " |", "|" + "---|" * len(columns)]
+    for row in rows:
+        texts = [f"{v:.3f}" if isinstance(v := row[key], float) else str(v) for key in columns]
+        lines.append("| " + " | ".join(texts) + " |")
+    return "\n".join(lines)
+
+
+def write_docs(path: Path, done: dict[str, dict[str, object]]) -> None:
+    """Put the tables between the markers of a file."""
+    text = path.read_text()
+    for grid in ("main", "other"):
+        rows = [done[cell.name] for cell in cells() if cell.grid == grid and cell.name in done]
+        begin, end = f"<!-- {grid} table: begin -->", f"<!-- {grid} table: end -->"
+        before, found, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not (found and closed):
+            sys.exit(f"{path} has no {begin} and {end}")
+        for row in rows:
+            row["setting"] = str(row["name"]).removeprefix(f"{grid} ")
+        body = table(rows, {"setting": "setting"} if grid == "other" else {})
+        text = f"{before}{begin}\n{body}\n{end}{after}"
+    path.write_text(text)
+
+
+def main() -> None:
+    """Run the cells that are wanted and not done yet."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines, appended to")
+    parser.add_argument("--cells", default="", help="only cells whose name contains this")
+    parser.add_argument("--curves", type=int, default=2000, help="smooth curves a cell")
+    parser.add_argument("--boot", type=int, default=99, help="bootstrap replicates a curve")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--docs", type=Path, help="write the tables into this file and stop")
+    options = parser.parse_args()
+    done = read(options.out)
+    if options.docs:
+        write_docs(options.docs, done)
+        return
+    wanted = [cell for cell in cells() if options.cells in cell.name and cell.name not in done]
+    with ProcessPoolExecutor(options.jobs) as pool:
+        tasks = [pool.submit(run_cell, cell, options.curves, options.boot) for cell in wanted]
+        for number, task in enumerate(as_completed(tasks), start=1):
+            row = task.result()
+            with options.out.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            rate = [round(float(str(row[k])), 3) for k in ("alike_step", "sisters_step",
+                    "sisters_family_step", "step_step", "broken_step")]  # fmt: skip
+            print(f"{number}/{len(tasks)} {row['name']}: {rate} {row['seconds']} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
