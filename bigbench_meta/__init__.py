@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from bigbench_meta._version import __version__
 
 if TYPE_CHECKING:
+    from bigbench_meta.accounts import account_for_flags
+    from bigbench_meta.accounts.sensitivity import sensitivity
     from bigbench_meta.aggregate import (
         claims_by_metric,
         claims_summary,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from bigbench_meta.curves import Curves, build_curves
     from bigbench_meta.emergence import emergence_score, linearity, relative_sharpness, score_ragged
     from bigbench_meta.errors import BigbenchMetaError
+    from bigbench_meta.forecast import forecast_curves, forecast_summary
     from bigbench_meta.inference.power import (
         detection_power,
         examples_needed,
@@ -44,7 +47,9 @@ if TYPE_CHECKING:
     from bigbench_meta.inference.wei import wei_emergence, wei_points
     from bigbench_meta.known_issues import KnownIssues, affected, exclude_known_issues
     from bigbench_meta.mirage_table import mechanism_table
+    from bigbench_meta.nulls import adjusted_p_values, null_tests
     from bigbench_meta.readers import load_embedded, read_results
+    from bigbench_meta.shapes import curve_shapes, shape_fits
     from bigbench_meta.simulation import simulate, simulate_samples
     from bigbench_meta.store import Store
     from bigbench_meta.study import Study, run_study
@@ -60,21 +65,27 @@ __all__ = [
     "Study",
     "Table",
     "__version__",
+    "account_for_flags",
+    "adjusted_p_values",
     "affected",
     "bigbench_tasks",
     "build_curves",
     "claims_by_metric",
     "claims_summary",
+    "curve_shapes",
     "detection_power",
     "emergence_score",
     "examples_needed",
     "exclude_known_issues",
     "flagged",
+    "forecast_curves",
+    "forecast_summary",
     "linearity",
     "load_embedded",
     "mechanism_table",
     "metric_catalog",
     "metrics_of_emergence",
+    "null_tests",
     "paper_metrics",
     "plot_claims_by_metric",
     "plot_curves",
@@ -89,6 +100,8 @@ __all__ = [
     "score_curves",
     "score_ragged",
     "select_level",
+    "sensitivity",
+    "shape_fits",
     "simulate",
     "simulate_samples",
     "smallest_detectable",
@@ -107,21 +120,27 @@ _HOME = {
     "Store": "store",
     "Study": "study",
     "Table": "tables",
+    "account_for_flags": "accounts",
+    "adjusted_p_values": "nulls",
     "affected": "known_issues",
     "bigbench_tasks": "catalog",
     "build_curves": "curves",
     "claims_by_metric": "aggregate",
     "claims_summary": "aggregate",
+    "curve_shapes": "shapes",
     "detection_power": "inference.power",
     "emergence_score": "emergence",
     "examples_needed": "inference.power",
     "exclude_known_issues": "known_issues",
     "flagged": "aggregate",
+    "forecast_curves": "forecast",
+    "forecast_summary": "forecast",
     "linearity": "emergence",
     "load_embedded": "readers",
     "mechanism_table": "mirage_table",
     "metric_catalog": "catalog",
     "metrics_of_emergence": "aggregate",
+    "null_tests": "nulls",
     "paper_metrics": "catalog",
     "plot_claims_by_metric": "charts",
     "plot_curves": "charts",
@@ -136,6 +155,8 @@ _HOME = {
     "score_curves": "analysis",
     "score_ragged": "emergence",
     "select_level": "aggregate",
+    "sensitivity": "accounts.sensitivity",
+    "shape_fits": "shapes",
     "simulate": "simulation",
     "simulate_samples": "simulation",
     "smallest_detectable": "inference.power",

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from bigbench_meta._version import __version__
+from bigbench_meta.cli._accounts import accounts
 from bigbench_meta.cli._download import download
 from bigbench_meta.cli._power import power
 from bigbench_meta.cli._simulate import simulate
@@ -55,5 +56,8 @@ def main() -> None:
     """
 
 
-for _command in (analyze, ingest, score, aggregate, store, claims, power, simulate, download):
+_COMMANDS = (
+    analyze, ingest, score, aggregate, accounts, store, claims, power, simulate, download,
+)  # fmt: skip
+for _command in _COMMANDS:
     main.add_command(_command)
