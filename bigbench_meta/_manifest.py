@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["FILES", "STORED", "Manifest", "Part", "PartWriter"]
 
 FORMAT: Final = "bigbench-meta store"
-VERSION: Final = 1
+VERSION: Final = 2
 _NAME: Final = "manifest.json"
 # What is selected by: its range in a row group tells whether to read it.
 _KEYS: Final = ["benchmark", "task", "subtask", "metric", "model_family", "shots"]

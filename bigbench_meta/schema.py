@@ -191,7 +191,7 @@ SAMPLES = TableSchema(
         Column(
             name="input_hash",
             type=pa.string(),
-            meaning="SHA-256 of the prompt in UTF-8, its first 16 bytes in hexadecimal",
+            meaning="XXH3-128 of the prompt in UTF-8, in hexadecimal",
         ),
         Column(name="targets", type=pa.list_(pa.string()), meaning="right answers, or the choices"),
         Column(

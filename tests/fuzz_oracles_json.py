@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from fuzz_expected import (
@@ -32,6 +31,7 @@ from fuzz_expected import (
     to_object,
     whole,
 )
+from xxhash import xxh3_128_hexdigest
 
 from bigbench_meta.schema import OBSERVATIONS, SAMPLES
 
@@ -209,7 +209,7 @@ def sample_row(sample: Any) -> Row:
     row = dict.fromkeys(OWN, ANY)
     if not isinstance(sample, Object) or sample.twice or not is_text(sample.get("input")):
         return row
-    row["input_hash"] = sha256(sample["input"].encode()).hexdigest()[:32]
+    row["input_hash"] = xxh3_128_hexdigest(sample["input"].encode())
     if "output" not in sample or is_text(sample["output"]):
         row["output"] = sample.get("output")
     targets, scores = sample.get("targets"), sample.get("scores")

@@ -5,7 +5,6 @@ import json
 import math
 import random
 import re
-from hashlib import sha256
 from io import BytesIO
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pytest
 from helpers import MISSING, changed, score_file
 from hypothesis import given
 from hypothesis import strategies as st
+from xxhash import xxh3_128_hexdigest
 
 from bigbench_meta.errors import InputError
 from bigbench_meta.readers import _full_log, _full_log_tables, _json_cursor, _json_window
@@ -179,7 +179,7 @@ def expected_sample(document, q, s):
         "variant": None,
         "replicate": None,
         "example_id": f"{q}/{s}",
-        "input_hash": sha256(sample["input"].encode()).hexdigest()[:32],
+        "input_hash": xxh3_128_hexdigest(sample["input"].encode()),
         "targets": None if targets is None else list(targets),
         "target_values": values
         and [None if values.get(t) is None else float(values[t]) for t in targets],

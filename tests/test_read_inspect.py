@@ -19,7 +19,6 @@ import tempfile
 import warnings
 import zipfile
 import zlib
-from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -43,6 +42,7 @@ from inspect_logs import (
     score,
     with_head,
 )
+from xxhash import xxh3_128_hexdigest
 
 from bigbench_meta.errors import InputError
 from bigbench_meta.model_names import model_names
@@ -587,7 +587,7 @@ def expected_samples(path):
                 "shots": log.eval.task_args.get("fewshot"),
                 "example_id": f"{each.id}_epoch_{each.epoch}" if log.eval.config.epochs > 1
                 else str(each.id),
-                "input_hash": sha256(each.input.encode()).hexdigest()[:32],
+                "input_hash": xxh3_128_hexdigest(each.input.encode()),
                 "targets": [each.target] if isinstance(each.target, str) else each.target,
                 "output": each.output.completion if each.output.choices else None,
                 "correct": metrics.get(first),
@@ -736,7 +736,7 @@ def test_the_hash_is_that_of_the_input(messages, text):
     log = document() | {"samples": [sample(input=messages)]}
     for data, name in both(log):
         _, (row,), problems = read(data, name, samples=True)
-        wanted = None if text is None else sha256(text.encode()).hexdigest()[:32]
+        wanted = None if text is None else xxh3_128_hexdigest(text.encode())
         assert row["input_hash"] == wanted
         reason = "1 of 1 samples: the input is not text alone: input_hash left empty"
         assert problems == ([("samples", reason, "warning")] if text is None else [])

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from hashlib import sha256
 
 import pytest
 from helpers import MISSING, changed, plain
 from hypothesis import given
 from hypothesis import strategies as st
+from xxhash import xxh3_128_hexdigest
 
 from bigbench_meta.catalog import metric_catalog
 from bigbench_meta.errors import InputError
@@ -742,7 +742,7 @@ def test_multiple_choice():
         "model_family": "pythia",
         "model_name": "pythia-70m",
         "example_id": "3",
-        "input_hash": sha256(PROMPT.encode()).hexdigest()[:32],
+        "input_hash": xxh3_128_hexdigest(PROMPT.encode()),
         "targets": [" 14", " 15", " 13"],
         "target_values": [1.0, 0.0, 0.0],
         "target_logprobs": [-0.5, -0.75, -0.25],

@@ -424,7 +424,7 @@ def test_what_a_crash_left_is_cleared_away(
 
 
 def manifest(**changes: Any) -> bytes:
-    sound = {"format": "bigbench-meta store", "version": 1, "parts": []}
+    sound = {"format": "bigbench-meta store", "version": 2, "parts": []}
     return json.dumps(sound | changes).encode()
 
 
@@ -435,14 +435,15 @@ MANIFESTS = {
     "null": (b"null", "damaged"),
     "list": (b"[]", "damaged"),
     "deep": (b"[" * 100_000, "damaged"),
-    "no parts": (b'{"format": "bigbench-meta store", "version": 1}', "damaged: 'parts'"),
+    "no parts": (b'{"format": "bigbench-meta store", "version": 2}', "damaged: 'parts'"),
     "parts no list": (manifest(parts=5), "damaged"),
     "parts null": (manifest(parts=None), "damaged"),
     "parts of another kind": (manifest(parts=[5]), "damaged"),
     "parts text": (manifest(parts="abc"), "damaged"),
     "part that is not there": (manifest(parts=["0" * 32]), "damaged"),
-    "newer": (manifest(version=2), "version 2, but this program reads version 1"),
-    "other program's": (manifest(format="other"), "'other' version 1, but"),
+    "newer": (manifest(version=3), "version 3, but this program reads version 2"),
+    "older": (manifest(version=1), "version 1, but this program reads version 2"),
+    "other program's": (manifest(format="other"), "'other' version 2, but"),
 }
 
 

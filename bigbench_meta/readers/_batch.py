@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
+from xxhash import xxh3_128_digest
 
 from bigbench_meta._arrow import numbers
 from bigbench_meta.errors import InputError
@@ -49,7 +49,7 @@ class FileRecord:
 
     Attributes:
         file: The file.
-        digest: SHA-256 of its bytes, empty if it could not be read.
+        digest: XXH3-128 of its bytes, empty if it could not be read.
         n_rows: Observations that it gave.
         n_samples: Samples that it gave.
         unchanged: Whether it was passed over because its digest was the expected one.
@@ -206,7 +206,7 @@ class _BatchReader:
 
     def _content(self, record: FileRecord, data: bytes, beside: bytes | None) -> None:
         file, number = record.file, len(self.records) - 1
-        record.digest = sha256(data + beside if beside else data).digest()
+        record.digest = xxh3_128_digest(data + beside if beside else data)
         if self.expected.get(file.identity) == record.digest:
             record.unchanged = True
         elif file.format == "bigbench":
@@ -231,7 +231,8 @@ class _BatchReader:
                     record.digest = digest_of(raw)
                 record.unchanged = record.digest == expected
             if not record.unchanged:
-                with open_raw(file) as raw, Digesting(raw) as digesting:
+                with open_raw(file) as raw:
+                    digesting = Digesting(raw)
                     stream = within(file, digesting, max_bytes=self.options.max_bytes)
                     self._stream_log(record, stream)
                     record.digest = digesting.digest()
@@ -239,12 +240,12 @@ class _BatchReader:
             self.log.error(file.label, "", f"cannot be read: {error.strerror or error}")
 
     def _log_member(self, record: FileRecord, content: ByteStream) -> None:
-        with Digesting(content) as digesting:
-            self._stream_log(record, digesting)
-            try:
-                record.digest = digesting.digest()
-            except (InputError, *UNREADABLE):
-                record.digest = b""  # it is damaged, as has been said
+        digesting = Digesting(content)
+        self._stream_log(record, digesting)
+        try:
+            record.digest = digesting.digest()
+        except (InputError, *UNREADABLE):
+            record.digest = b""  # it is damaged, as has been said
 
     def _stream_log(self, record: FileRecord, stream: ByteStream) -> None:
         """Read a full log without ever holding all of it."""

@@ -6,13 +6,13 @@ a column ``query``, the number of the query in its log.
 
 from __future__ import annotations
 
-from hashlib import sha256
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from xxhash import xxh3_128_digest
 
 from bigbench_meta._arrow import lists, maps, numbers, reals, texts
 from bigbench_meta.schema import SAMPLES
@@ -64,7 +64,7 @@ class RowBuilder:
         """
         self.n_rows += len(samples)
         self._runs.append((query, first, len(samples)))
-        self._digests += [sha256(sample.input.encode()).digest()[:16] for sample in samples]
+        self._digests += [xxh3_128_digest(sample.input.encode()) for sample in samples]
         start = 0
         # A query has samples of one kind, unless somebody has changed it.
         for kind, group in groupby([type(sample.targets) for sample in samples]):

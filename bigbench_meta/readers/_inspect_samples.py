@@ -17,9 +17,10 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from hashlib import sha256
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
+
+from xxhash import xxh3_128_hexdigest
 
 from bigbench_meta._text import shown
 from bigbench_meta.readers._inspect_frames import LogFaultError, LogFile, read_samples
@@ -245,4 +246,4 @@ def _row(text: Any, epochs: int, notes: Counter[str], seen: set[str]) -> dict[st
 
 
 def _hash(prompt: str) -> str:
-    return sha256(prompt.encode()).hexdigest()[:32]
+    return xxh3_128_hexdigest(prompt.encode())

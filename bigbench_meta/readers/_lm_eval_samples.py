@@ -17,10 +17,11 @@ import ast
 import re
 import warnings
 from collections import Counter
-from hashlib import sha256
 from io import BytesIO
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
+
+from xxhash import xxh3_128_hexdigest
 
 from bigbench_meta.readers._lm_eval import decode, to_table
 from bigbench_meta.readers._lm_eval_run import Run, clean, run_of_file
@@ -252,4 +253,4 @@ def _text(value: Any) -> str | None:
 
 
 def _hash(prompt: str) -> str:
-    return sha256(prompt.encode()).hexdigest()[:32]
+    return xxh3_128_hexdigest(prompt.encode())

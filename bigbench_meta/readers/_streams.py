@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import io
-from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from xxhash import xxh3_128
 
 from bigbench_meta.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from concurrent.futures import Future
 
 __all__ = ["ByteStream", "Digesting", "Limited", "digest_of", "pieces", "read_into"]
 
 _PIECE: Final = 1 << 20
-_BLOCK: Final = 1 << 21
 
 
 class ByteStream(Protocol):
@@ -40,28 +38,20 @@ def read_into(stream: ByteStream) -> Callable[[memoryview], int | None]:
 
 
 class Digesting(io.RawIOBase):
-    """A stream whose content is digested on the way, in a thread of its own.
+    """A stream whose content is digested on the way.
 
     Args:
         stream: The stream; it is not closed.
 
     Examples:
-        >>> with Digesting(io.BytesIO(b"abc")) as stream:
-        ...     first = stream.read(1)
-        ...     digest = stream.digest()
-        >>> first, digest.hex()[:8]
-        (b'a', 'ba7816bf')
+        >>> stream = Digesting(io.BytesIO(b"abc"))
+        >>> stream.read(1), stream.digest().hex()[:8]
+        (b'a', '06b05ab6')
     """
 
     def __init__(self, stream: ByteStream) -> None:
         self._fill = read_into(stream)
-        self._hash = sha256()
-        # The digest of a gigabyte takes a second, in which the interpreter's lock is free. But the
-        # thread gets that lock only now and then, so it is given large blocks.
-        self._pool = ThreadPoolExecutor(1)
-        self._block, self._other = bytearray(_BLOCK), bytearray(_BLOCK)
-        self._n_filled = 0
-        self._under_way: Future[None] | None = None
+        self._hash = xxh3_128()
 
     def readable(self) -> bool:
         """Return True."""
@@ -69,45 +59,17 @@ class Digesting(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Read some bytes into a buffer and return how many."""
-        with memoryview(buffer)[: _BLOCK - self._n_filled] as place:
+        with memoryview(buffer) as place:
             count = self._fill(place) or 0
-            self._block[self._n_filled : self._n_filled + count] = place[:count]
-        self._n_filled += count
-        if self._n_filled == _BLOCK:
-            self._digest_block()
+            self._hash.update(place[:count])
         return count
 
     def digest(self) -> bytes:
-        """Read what is left and return the SHA-256 of all."""
+        """Read what is left and return the XXH3-128 of all."""
         place = bytearray(_PIECE)
         while self.readinto(place):
             pass
-        self._digest_block()
-        self._wait()
         return self._hash.digest()
-
-    def close(self) -> None:
-        """End the thread."""
-        self._pool.shutdown()
-        super().close()
-
-    def __enter__(self) -> Self:
-        """Return the stream."""
-        return self
-
-    def _digest_block(self) -> None:
-        self._wait()
-        self._under_way = self._pool.submit(self._update, self._block, self._n_filled)
-        self._block, self._other = self._other, self._block
-        self._n_filled = 0
-
-    def _update(self, block: bytearray, size: int) -> None:
-        with memoryview(block)[:size] as filled:
-            self._hash.update(filled)
-
-    def _wait(self) -> None:
-        if self._under_way:
-            self._under_way.result()
 
 
 class Limited(io.RawIOBase):
@@ -147,8 +109,8 @@ class Limited(io.RawIOBase):
 
 
 def digest_of(stream: ByteStream) -> bytes:
-    """Return the SHA-256 of what is left of a stream."""
-    found = sha256()
+    """Return the XXH3-128 of what is left of a stream."""
+    found = xxh3_128()
     for piece in pieces(stream):
         found.update(piece)
     return found.digest()
