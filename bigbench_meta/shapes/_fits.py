@@ -30,6 +30,8 @@ __all__ = ["Block", "Fit", "columns_at", "fit_block"]
 
 # Most descents take ten; along a curved valley with large residuals hundreds.
 _MAX_STEPS: Final = 1000
+# Steps after which only the best of many starts go on: few that lead then are overtaken later.
+_HEAT_STEPS: Final = 20
 # Cosine between residual and tangent at a minimum: a step would save a part of 1e-10 of the sum.
 _ORTHOGONAL: Final = 1e-5
 _LEAST_DAMPING: Final = 1e-10
@@ -108,15 +110,15 @@ def fit_block(model: Model, block: Block) -> Fit:
     Returns:
         The fits.
     """
-    m = len(block.y)
+    starts = _best_nodes(model, block)
+    if model.finalists < model.starts:
+        starts, _ = _descended(model, block, starts, _HEAT_STEPS)
+        starts = starts[:, : model.finalists]
     if model.strata:
-        starts = _best_nodes(model, block)
-        rows = np.repeat(np.arange(m), model.starts)
-        theta, rss, converged = _refine(model, block.take(rows), starts.reshape(-1, model.n_theta))
-        best = rss.reshape(m, -1).argmin(axis=1) + np.arange(m) * model.starts
-        theta, converged = theta[best], converged[best]
+        starts, arrived = _descended(model, block, starts, _MAX_STEPS)
     else:
-        theta, converged = _best_nodes(model, block)[:, 0], np.ones(m, dtype=bool)
+        arrived = np.ones(starts.shape[:2], dtype=bool)
+    theta, converged = starts[:, 0], arrived[:, 0]
     columns = model.columns(block.u, theta)
     coefficients, _ = _solve(model, columns, block)
     residual = block.w * (block.y - _times(columns, coefficients))
@@ -125,7 +127,7 @@ def fit_block(model: Model, block: Block) -> Fit:
     return Fit(
         coefficients=coefficients,
         theta=theta,
-        rss=(residual**2).sum(axis=1),
+        rss=np.vecdot(residual, residual),
         covariance=covariance,
         converged=converged,
         degenerate=at_bound.any(axis=1) | ~determined,
@@ -133,7 +135,11 @@ def fit_block(model: Model, block: Block) -> Fit:
 
 
 def _times(columns: Floats, coefficients: Floats) -> Floats:
-    return np.asarray((columns * coefficients[..., None, :]).sum(axis=-1))
+    # One or two terms, which a sum over the last axis would take one by one.
+    total = columns[..., 0] * coefficients[..., 0, None]
+    for k in range(1, columns.shape[-1]):
+        total = total + columns[..., k] * coefficients[..., k, None]
+    return np.asarray(total)
 
 
 # The coefficients ----------------------------------------------------------------------------
@@ -155,12 +161,12 @@ def _solve(model: Model, columns: Floats, block: Block) -> tuple[Floats, Bools]:
     weighted, target = columns * w[..., None], w * y
     first = weighted[..., 0]
     if model.n_linear == 1:
-        coefficient = _ratio((first * target).sum(-1), (first**2).sum(-1))[..., None]
+        coefficient = _ratio(np.vecdot(first, target), np.vecdot(first, first))[..., None]
         return coefficient, np.ones(coefficient.shape, dtype=bool)
     second = weighted[..., 1]
     moments = (
-        (first**2).sum(-1), (first * second).sum(-1), (second**2).sum(-1),
-        (first * target).sum(-1), (second * target).sum(-1),
+        np.vecdot(first, first), np.vecdot(first, second), np.vecdot(second, second),
+        np.vecdot(first, target), np.vecdot(second, target),
     )  # fmt: skip
     one, two = _two(*moments)
     if not any(model.asymptotes):
@@ -231,7 +237,7 @@ def _best_nodes(model: Model, block: Block) -> Floats:
         columns = model.columns(part.u[:, None, :], grid)
         coefficients, _ = _solve(model, columns, part)
         residual = part.w[:, None] * (part.y[:, None] - _times(columns, coefficients))
-        rss = (residual**2).sum(axis=-1)
+        rss = np.vecdot(residual, residual)
         strata = rss.reshape(len(rss), model.strata or 1, -1)
         node = strata.argmin(axis=-1) + np.arange(strata.shape[1]) * strata.shape[2]
         order = np.argsort(strata.min(axis=-1), axis=1, kind="stable")[:, : model.starts]
@@ -256,7 +262,7 @@ def _evaluate(model: Model, block: Block, theta: Floats) -> _State:
     residual = block.w * (block.y - _times(columns, coefficients))
     tangent = block.w[..., None] * model.slopes(block.u, theta, coefficients)
     weighted = columns * block.w[..., None] * free[..., None, :]
-    return _State(theta, (residual**2).sum(axis=-1), _off(tangent, weighted), residual)
+    return _State(theta, np.vecdot(residual, residual), _off(tangent, weighted), residual)
 
 
 def _off(tangent: Floats, columns: Floats) -> Floats:
@@ -264,17 +270,34 @@ def _off(tangent: Floats, columns: Floats) -> Floats:
     done: list[Floats] = []
     for k in range(columns.shape[-1]):
         column = columns[..., k]
-        length = (column**2).sum(axis=-1, keepdims=True)
+        length = np.vecdot(column, column)[..., None]
         for earlier in done:
-            column = column - earlier * (earlier * column).sum(axis=-1, keepdims=True)
-        rest = (column**2).sum(axis=-1, keepdims=True)
+            column = column - earlier * np.vecdot(earlier, column)[..., None]
+        rest = np.vecdot(column, column)[..., None]
         unit = column * np.where(rest > 1e-13 * length, 1 / np.sqrt(np.maximum(rest, 1e-300)), 0.0)
-        tangent = tangent - unit[..., None] * (unit[..., None] * tangent).sum(axis=-2)[..., None, :]
+        along = np.vecdot(unit[..., None], tangent, axis=-2)
+        tangent = tangent - unit[..., None] * along[..., None, :]
         done.append(unit)
     return tangent
 
 
-def _refine(model: Model, block: Block, theta: Floats) -> tuple[Floats, Floats, Bools]:
+def _descended(model: Model, block: Block, starts: Floats, most_steps: int) -> tuple[Floats, Bools]:
+    """Descend from several starts of each curve, (m, starts, thetas); order them, the best first.
+
+    Returns:
+        Where they end, and whether they are at a minimum, shape (m, starts).
+    """
+    m, count, size = starts.shape
+    repeated = block.take(np.repeat(np.arange(m), count))
+    theta, rss, converged = _refine(model, repeated, starts.reshape(-1, size), most_steps)
+    order = np.argsort(rss.reshape(m, count), axis=1, kind="stable")
+    theta = np.take_along_axis(theta.reshape(starts.shape), order[..., None], axis=1)
+    return theta, np.take_along_axis(converged.reshape(m, count), order, axis=1)
+
+
+def _refine(
+    model: Model, block: Block, theta: Floats, most_steps: int
+) -> tuple[Floats, Floats, Bools]:
     """Descend from each theta within its box; return theta, residual sum and convergence."""
     low, high = model.box(block.u)
     theta, rss = np.clip(theta, low, high), np.full(len(theta), np.inf)
@@ -283,7 +306,7 @@ def _refine(model: Model, block: Block, theta: Floats) -> tuple[Floats, Floats, 
     state = _evaluate(model, block, theta)
     rss[:] = state.rss
     damping = np.full(len(theta), 1e-3)
-    for _ in range(_MAX_STEPS):
+    for _ in range(most_steps):
         gradient, held = _gradient(state, low[rows], high[rows])
         arrived = _at_minimum(state, gradient, held) | (damping > 1e12)
         theta[rows], rss[rows] = state.theta, state.rss
@@ -315,13 +338,13 @@ def _refine(model: Model, block: Block, theta: Floats) -> tuple[Floats, Floats, 
 
 def _gradient(state: _State, low: Floats, high: Floats) -> tuple[Floats, Bools]:
     """Return half the gradient, and which thetas it would push out of the box."""
-    gradient = -(state.jacobian * state.residual[..., None]).sum(axis=-2)
+    gradient = -np.vecdot(state.jacobian, state.residual[..., None], axis=-2)
     held = ((state.theta <= low) & (gradient > 0)) | ((state.theta >= high) & (gradient < 0))
     return gradient, held
 
 
 def _at_minimum(state: _State, gradient: Floats, held: Bools) -> Bools:
-    lengths = np.sqrt((state.jacobian**2).sum(axis=-2) * state.rss[:, None])
+    lengths = np.sqrt(np.vecdot(state.jacobian, state.jacobian, axis=-2) * state.rss[:, None])
     steep = np.abs(gradient) > _ORTHOGONAL * lengths
     exact = state.rss <= EXACT * state.residual.shape[-1]
     return np.asarray(exact | ~(steep & ~held).any(axis=-1))
@@ -331,7 +354,7 @@ def _step(state: _State, gradient: Floats, held: Bools, damping: Floats) -> Floa
     free = ~held
     jacobian = state.jacobian * free[:, None, :]
     # A product of matrices adds up in an order that depends on the block's size; this does not.
-    hessian = (jacobian[..., :, None] * jacobian[..., None, :]).sum(axis=-3)
+    hessian = np.vecdot(jacobian[..., :, None], jacobian[..., None, :], axis=-3)
     unit = np.sqrt(np.maximum(np.einsum("mii->mi", hessian), 1e-14))
     # With a diagonal of about 1 and the damping on it, the matrix is never singular.
     hessian = hessian / (unit[..., :, None] * unit[..., None, :])

@@ -77,6 +77,7 @@ class Model:
         strata: In how many runs of equal length the grid falls; the best node of each of the best
             ``starts`` of them is refined. 0 where nothing is refined, as every theta is tried.
         starts: Number of nodes that are refined.
+        finalists: How many of these are refined to the end, those that lead after some steps.
     """
 
     parameters: tuple[str, ...]
@@ -89,6 +90,7 @@ class Model:
     grid: Grid
     strata: int = 0
     starts: int = 1
+    finalists: int = 1
 
 
 def _no_slopes(u: Floats, theta: Floats, coefficients: Floats) -> Floats:
@@ -185,27 +187,27 @@ def _logistic_box(u: Floats) -> Floats:
 # theta = (d, c0, c1, log f) ------------------------------------------------------------------
 
 
-def _break_parts(u: Floats, theta: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the width f, softplus((u - d) / f) and its derivative, all less those at u = 0."""
+def _break_parts(u: Floats, theta: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return the width f, z = (u - d) / f, the same at u = 0, and softplus(z) less that at 0."""
     width = np.exp(theta[..., 3, None])
     z, z0 = (u - theta[..., 0, None]) / width, -theta[..., 0, None] / width
-    return width, np.logaddexp(0.0, z) - np.logaddexp(0.0, z0), expit(z) - expit(z0)
+    return width, z, z0, np.logaddexp(0.0, z) - np.logaddexp(0.0, z0)
 
 
 def _broken_columns(u: Floats, theta: Floats) -> Floats:
-    width, soft, _ = _break_parts(u, theta)
+    width, _, _, soft = _break_parts(u, theta)
     power = np.exp(-theta[..., 1, None] * u - theta[..., 2, None] * width * soft)
     return np.stack([np.ones_like(power), power], axis=-1)
 
 
 def _broken_slopes(u: Floats, theta: Floats, coefficients: Floats) -> Floats:
-    width, soft, share = _break_parts(u, theta)
+    width, z, z0, soft = _break_parts(u, theta)
+    above, above0 = expit(z), expit(z0)
     bend = theta[..., 2, None]
     power = np.exp(-theta[..., 1, None] * u - bend * width * soft)
     scaled = coefficients[..., 1, None] * power
-    z, z0 = (u - theta[..., 0, None]) / width, -theta[..., 0, None] / width
-    by_width = -bend * width * (soft - (z * expit(z) - z0 * expit(z0)))
-    by_theta = np.stack([bend * share, -u, -width * soft, by_width], axis=-1)
+    by_width = -bend * width * (soft - (z * above - z0 * above0))
+    by_theta = np.stack([bend * (above - above0), -u, -width * soft, by_width], axis=-1)
     return scaled[..., None] * by_theta
 
 
@@ -260,6 +262,7 @@ MODELS: Final[dict[str, Model]] = {
         grid=_grid_in(_POWER_BOX, np.linspace(0, 1, 60)),
         strata=6,
         starts=3,
+        finalists=3,
     ),
     "step": Model(
         parameters=("below", "above", "step_scale"),
@@ -282,6 +285,7 @@ MODELS: Final[dict[str, Model]] = {
         grid=_grid_in(_logistic_box, np.linspace(0, 1, 48), np.linspace(0, 1, 16)),
         strata=16,
         starts=4,
+        finalists=4,
     ),
     "broken_power_law": Model(
         parameters=("limit", "amplitude", "break_scale", "exponent", "bend", "width"),
@@ -300,6 +304,7 @@ MODELS: Final[dict[str, Model]] = {
         ),
         strata=153,
         starts=24,
+        finalists=4,
     ),
 }
 """Every shape by name, the simpler before the more complex."""
