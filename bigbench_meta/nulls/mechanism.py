@@ -201,6 +201,8 @@ def pieces(
     within = np.maximum(mean * (1 - mean) - between, 0.0) / design.trials
     variance = within + between
     total = variance + (resolution / design.trials) ** 2
+    # A mean that is 1 to the last digit has a slope only by rounding, and tells nothing.
+    slope = np.where(total > 0, slope, 0.0)
     # So small a bound that slope times weight stays right where the mean is exp(-600).
     return Pieces(y - mean, slope, variance, 1 / np.maximum(total, 1e-290))
 
