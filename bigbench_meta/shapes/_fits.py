@@ -142,6 +142,11 @@ def _times(columns: Floats, coefficients: Floats) -> Floats:
     return np.asarray(total)
 
 
+def _over_points(a: Floats, b: Floats) -> Floats:
+    """Return the sum of products over the points, the last axis but one."""
+    return np.asarray(np.vecdot(a.swapaxes(-1, -2), b.swapaxes(-1, -2)))
+
+
 # The coefficients ----------------------------------------------------------------------------
 
 
@@ -275,7 +280,7 @@ def _off(tangent: Floats, columns: Floats) -> Floats:
             column = column - earlier * np.vecdot(earlier, column)[..., None]
         rest = np.vecdot(column, column)[..., None]
         unit = column * np.where(rest > 1e-13 * length, 1 / np.sqrt(np.maximum(rest, 1e-300)), 0.0)
-        along = np.vecdot(unit[..., None], tangent, axis=-2)
+        along = _over_points(unit[..., None], tangent)
         tangent = tangent - unit[..., None] * along[..., None, :]
         done.append(unit)
     return tangent
@@ -338,13 +343,13 @@ def _refine(
 
 def _gradient(state: _State, low: Floats, high: Floats) -> tuple[Floats, Bools]:
     """Return half the gradient, and which thetas it would push out of the box."""
-    gradient = -np.vecdot(state.jacobian, state.residual[..., None], axis=-2)
+    gradient = -_over_points(state.jacobian, state.residual[..., None])
     held = ((state.theta <= low) & (gradient > 0)) | ((state.theta >= high) & (gradient < 0))
     return gradient, held
 
 
 def _at_minimum(state: _State, gradient: Floats, held: Bools) -> Bools:
-    lengths = np.sqrt(np.vecdot(state.jacobian, state.jacobian, axis=-2) * state.rss[:, None])
+    lengths = np.sqrt(_over_points(state.jacobian, state.jacobian) * state.rss[:, None])
     steep = np.abs(gradient) > _ORTHOGONAL * lengths
     exact = state.rss <= EXACT * state.residual.shape[-1]
     return np.asarray(exact | ~(steep & ~held).any(axis=-1))
@@ -354,7 +359,8 @@ def _step(state: _State, gradient: Floats, held: Bools, damping: Floats) -> Floa
     free = ~held
     jacobian = state.jacobian * free[:, None, :]
     # A product of matrices adds up in an order that depends on the block's size; this does not.
-    hessian = np.vecdot(jacobian[..., :, None], jacobian[..., None, :], axis=-3)
+    columns = jacobian.swapaxes(-1, -2)
+    hessian = np.vecdot(columns[:, :, None], columns[:, None, :])
     unit = np.sqrt(np.maximum(np.einsum("mii->mi", hessian), 1e-14))
     # With a diagonal of about 1 and the damping on it, the matrix is never singular.
     hessian = hessian / (unit[..., :, None] * unit[..., None, :])
