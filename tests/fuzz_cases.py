@@ -214,6 +214,7 @@ class Folder:
                     one.samples,
                     files.get(beside_of(name)),
                     frozenset(each[1:3] for each in problems if each[0] == one.file.label),
+                    one.file.format,
                 )
                 for name, one in own.items()
                 if name in files
@@ -419,6 +420,8 @@ def check_own(
         left.remove(found)
         content, is_whole = unpacked(name, found[1])
         sound = sounds.get(name.removesuffix(".gz"), Sound())
+        if sound.format != one.file.format:  # a file of another kind stands in its place
+            sound = Sound()
         besides = {data for other, data, _ in files if other == beside_of(name)}
         same_run = besides == ({sound.beside} - {None})
         rows, samples = expected_of(

@@ -94,6 +94,7 @@ class Sound:
         samples: Its samples, without their source.
         beside: The sound file that is read with it, None if there is none.
         odd: Field and reason of warnings about it.
+        format: What the readers take it for.
     """
 
     document: Any = None
@@ -101,6 +102,7 @@ class Sound:
     samples: list[Row] = field(default_factory=list)
     beside: bytes | None = None
     odd: frozenset[tuple[str, str]] = frozenset()
+    format: str = ""
 
     def new(self, problems: Sequence[Problem]) -> list[Problem]:
         """Return the problems that the sound file does not have."""
