@@ -439,6 +439,22 @@ def test_the_literals_of_json_dump_are_numbers(layout, window):
     assert problems == []
 
 
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_literal_is_no_text(layout, window):
+    """Literals are decoded in quotes; a text that reads the same is told from them."""
+    document = full_log(
+        query([choice(scores=[-math.inf, 0.0, 0.0]), choice()], task=-math.inf),
+        query([generation(output="NaN"), generation(output=math.nan)]),
+        query([choice(targets=["Infinity", "b", "c"], correct=math.nan)]),
+    )
+    rows, _, problems = read(layout(document), window_bytes=window)
+    assert [row["subtask"] for row in rows[:2]] == [None, None]
+    assert [row["output"] for row in rows[2:3]] == ["NaN"]
+    assert [row["example_id"] for row in rows] == ["0/0", "0/1", "1/0", "2/0"]
+    assert rows[3]["targets"] == ["Infinity", "b", "c"]
+    assert [where for where, _ in problems] == ["queries[0].task", "queries[1].samples[1].output"]
+
+
 def test_a_number_beyond_a_float_is_infinite():
     text = json.dumps(full_log(query([choice()]))).replace("-1.5", "-1e999")
     rows, _, problems = read(text)

@@ -31,6 +31,8 @@ from bigbench_meta.readers._full_log_types import (
     ValueFaultError,
     decode_field,
     decode_sample,
+    doubtful_queries,
+    doubtful_samples,
     passed_list,
     query_list,
     sample_list,
@@ -191,8 +193,12 @@ class _Reading:
         window.recording, self.in_queries = True, False
 
     def _each_query(self) -> None:
-        decoder = passed_list if self.tables is None else query_list
-        for batch in self.window.elements(decoder, self._query_seam):
+        found = (
+            self.window.elements(passed_list, self._query_seam)
+            if self.tables is None
+            else self.window.elements(query_list, self._query_seam, doubtful=doubtful_queries)
+        )
+        for batch in found:
             if self.tables is None:
                 self._pass_some(batch)
                 continue
@@ -269,7 +275,7 @@ class _Reading:
             self.log.error(self.label, where, "expected a list")
             return
         self.n_samples = 0
-        for batch in window.elements(sample_list, self._sample_seam):
+        for batch in window.elements(sample_list, self._sample_seam, doubtful=doubtful_samples):
             found = self._one_sample(f"{where}[{self.n_samples}]") if batch is None else batch
             self._add(found, self.n_samples)
             self.n_samples += 1 if batch is None else len(batch)

@@ -22,6 +22,8 @@ __all__ = [
     "ValueFaultError",
     "decode_field",
     "decode_sample",
+    "doubtful_queries",
+    "doubtful_samples",
     "passed_list",
     "query_list",
     "sample_list",
@@ -30,6 +32,7 @@ __all__ = [
 # The texts are the literals of json.dump once they are in quotes, and Protobuf's JSON has them so.
 Number = float | Literal["NaN", "Infinity", "-Infinity"]
 Metrics = dict[str, Number | None]
+_LITERALS: Final = frozenset({"NaN", "Infinity", "-Infinity"})
 _Shots = Annotated[int, msgspec.Meta(ge=-1, le=10**9)]
 _Name = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -112,7 +115,27 @@ def decode_sample(text: bytes) -> Sample:
         return decode(_sample, text)
     except REFUSED:
         quoted = decode_quoting(_sample, text)
-    return decode_field(text, Sample) if quoted is None else quoted
+    if quoted is None or doubtful_samples([quoted]):
+        return decode_field(text, Sample)
+    return quoted
+
+
+def doubtful_samples(samples: list[Sample]) -> bool:
+    """Return whether a text may be a literal that was put in quotes, and so no text at all."""
+    return any(
+        sample.input in _LITERALS
+        or sample.output in _LITERALS
+        or not _LITERALS.isdisjoint(sample.targets or ())
+        for sample in samples
+    )
+
+
+def doubtful_queries(queries: list[_Query]) -> bool:
+    """Return the same of queries and their samples."""
+    return any(
+        query.function in _LITERALS or query.task in _LITERALS or doubtful_samples(query.samples)
+        for query in queries
+    )
 
 
 def decode_field(text: bytes, type_: Any) -> Any:

@@ -17,7 +17,7 @@ import msgspec
 from bigbench_meta.readers._json_cursor import STRING_BODY, JsonCursor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["REFUSED", "WINDOW_BYTES", "JsonWindow", "Seam", "decode", "decode_quoting"]
 
@@ -73,12 +73,19 @@ class JsonWindow(JsonCursor):
         [b'{"a": 1}', [{'a': 2}], b'{"a": 3}']
     """
 
-    def elements(self, decoder: msgspec.json.Decoder[list[Any]], seam: Seam) -> Iterator[Any]:
+    def elements(
+        self,
+        decoder: msgspec.json.Decoder[list[Any]],
+        seam: Seam,
+        *,
+        doubtful: Callable[[list[Any]], bool] = lambda _: False,
+    ) -> Iterator[Any]:
         """Yield the elements of the list at the cursor, many at once where that is possible.
 
         Args:
             decoder: Decoder of a list of elements.
             seam: What is known of such lists; kept up to date.
+            doubtful: Whether elements decoded with literals in quotes may hold one for a text.
 
         Yields:
             A list of decoded elements; or None: then the caller passes the one element that stands
@@ -94,7 +101,7 @@ class JsonWindow(JsonCursor):
         while more:
             self.peek()
             start = self.offset
-            batch = self._batch(decoder, seam)
+            batch = self._batch(decoder, seam, doubtful)
             yield batch
             if batch is None:
                 seam.element_bytes = self.offset - start
@@ -102,7 +109,12 @@ class JsonWindow(JsonCursor):
             more = not self._leave(_CLOSE_LIST)
         seam.list_bytes = self.offset - begin
 
-    def _batch(self, decoder: msgspec.json.Decoder[list[Any]], seam: Seam) -> list[Any] | None:
+    def _batch(
+        self,
+        decoder: msgspec.json.Decoder[list[Any]],
+        seam: Seam,
+        doubtful: Callable[[list[Any]], bool],
+    ) -> list[Any] | None:
         """Decode some elements from the cursor on, none unless that surely works; pass them."""
         if self._end - self._position < self._window_bytes // 2:
             self._more()
@@ -110,7 +122,7 @@ class JsonWindow(JsonCursor):
             return None
         seam.span = min(2 * seam.span, self._window_bytes)
         while (cut := self._cut(seam)) >= 0:
-            batch = self._decode(decoder, self._position, cut + 1)
+            batch = self._decode(decoder, self._position, cut + 1, doubtful)
             if batch is not None:
                 self._advance(cut + 1)
                 return batch
@@ -134,7 +146,11 @@ class JsonWindow(JsonCursor):
         return self._buffer.rfind(seam.between, *within) if seam.between else -1
 
     def _decode(
-        self, decoder: msgspec.json.Decoder[list[Any]], start: int, stop: int
+        self,
+        decoder: msgspec.json.Decoder[list[Any]],
+        start: int,
+        stop: int,
+        doubtful: Callable[[list[Any]], bool],
     ) -> list[Any] | None:
         """Decode a part of the window as if brackets stood around it."""
         text = self._buffer[start - 1 : stop + 1]
@@ -143,7 +159,7 @@ class JsonWindow(JsonCursor):
             return decode(decoder, text)
         except REFUSED:
             batch: list[Any] | None = decode_quoting(decoder, text)
-            return batch
+            return None if batch is None or doubtful(batch) else batch
 
     def _learn(self, seam: Seam) -> None:
         """Look at what stands behind the element that was just passed."""
