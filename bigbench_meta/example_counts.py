@@ -112,7 +112,7 @@ def bigbench_counts() -> pd.DataFrame:
     by_task = inverse.groupby(frame["task"])
     # A sum with a gap is none.
     sums = by_task.sum().where(by_task.count() == by_task.size())
-    effective = np.floor(by_task.size() ** 2 / sums * (1 + _ROUNDING))
+    effective = (by_task.size() ** 2 / sums * (1 + _ROUNDING)).apply(np.floor)
     whole = frame["task"].map(effective).astype("Float64").round().astype("Int64")
     counts = frame["n_examples"].where(~own | frame["n_examples"].notna(), whole)
     return frame.assign(benchmark="BIG-bench", n_examples=counts).dropna(subset="n_examples")[
