@@ -14,19 +14,19 @@ import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
 from bigbench_meta.errors import InputError
+from bigbench_meta.inference._binomial import entropy
+from bigbench_meta.nulls._hardest import best_fit, hardest
 from bigbench_meta.nulls._inputs import DEFAULT_PARTS, INPUT_PROBLEMS, NullInputs, null_inputs
 from bigbench_meta.nulls._parts import (
     MIN_SCALES,
     NULL_STATUSES,
     TOO_FEW_SCALES,
     RaggedNull,
-    unknown,
 )
 from bigbench_meta.nulls.family_sigma import family_sigma, sigma_profile
 from bigbench_meta.nulls.line_null import line_null
 from bigbench_meta.nulls.links import CONCENTRATIONS
 from bigbench_meta.nulls.mechanism import ALPHA_RANGE
-from bigbench_meta.nulls.mechanism_null import mechanism_null
 from bigbench_meta.schema import CURVE_KEY
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from bigbench_meta.catalog import MetricCatalog
     from bigbench_meta.curves import Curves
+    from bigbench_meta.nulls.fit_test import GoodnessOfFit
 
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
@@ -47,6 +48,12 @@ Null = Literal["mechanism", "line"]
 
 STATUSES: Final = (*NULL_STATUSES, *INPUT_PROBLEMS)
 """What can keep a curve from being tested; ``ok`` where nothing does."""
+
+STOP_AFTER: Final = 20
+"""Replicates as large after which a curve needs no more.
+
+By then a p-value of 0.05 is known to 0.01.
+"""
 
 _ADJUSTMENTS: Final = {"q_bh": "fdr_bh", "q_by": "fdr_by", "p_holm": "holm"}
 _BOUNDS: Final = np.array(["lower", "", "upper"], dtype=object)
@@ -91,6 +98,7 @@ def null_tests(
     *,
     null: Null = "mechanism",
     n_boot: int = 999,
+    stop_after: int | None = STOP_AFTER,
     seed: int | np.random.Generator = 0,
     variation: Literal["curve", "family"] | float = "curve",
     alpha_range: tuple[float, float] = ALPHA_RANGE,
@@ -115,12 +123,18 @@ def null_tests(
     ``line``: a straight line in log scale plus noise.
 
     A p-value cannot be below 1 / (1 + n_boot), and the smallest of m curves must be below 0.05 / m
-    to survive alone: search many curves with many replicates.
+    to survive alone: search many curves with many replicates. It costs little, since with
+    ``stop_after`` only small p-values take all of them.
 
     Args:
         curves: What :func:`bigbench_meta.build_curves` returns.
         null: The null.
-        n_boot: Bootstrap replicates a curve.
+        n_boot: Bootstrap replicates a curve, at most.
+        stop_after: A curve's bootstrap ends where so many replicates were as large as the curve
+            itself, in both statistics (Besag & Clifford 1991), and with p-values above
+            :data:`bigbench_meta.nulls._hardest.SETTLED` no further guess rates are tried, so that
+            such a p-value can be too small. None for all replicates and all guess rates. The line,
+            which is quick, always takes all.
         seed: Seed or generator. A curve's p-values do not depend on the other curves.
         variation: Variation between models in log loss: estimated from the ``curve``; from the
             other curves of its model ``family``, pooled; or this number.
@@ -144,9 +158,10 @@ def null_tests(
         between which the step is) and ``step_size`` (fall of the log loss, infinite above 8; units
         of the score for the line); ``relative_sharpness`` of what was tested; ``alpha_hat``,
         ``at_bound``, ``sigma_hat``, ``sigma_source``, ``floor`` (as a proportion) and
-        ``floor_source``; ``deviance``, ``pearson``, ``df``, ``p_fit``; ``n_valid`` replicates and
-        ``status``, one of :data:`STATUSES`. A curve that cannot be tested has NaN p-values and its
-        reason in ``status``, and does not count as searched.
+        ``floor_source``; ``deviance``, ``pearson``, ``df``, ``p_fit`` of the guess rate that fits
+        best without variation between models; ``n_valid`` replicates and ``status``, one of
+        :data:`STATUSES`. A curve that cannot be tested has NaN p-values and its reason in
+        ``status``, and does not count as searched.
 
     Raises:
         InputError: An option is out of range.
@@ -172,15 +187,21 @@ def null_tests(
         concentrations=concentrations,
     )  # fmt: skip
     sigma = _sigma(curves, inputs, variation, alpha_range, min_scales)
-    rows = mechanism_null(
-        inputs.y, inputs.x, inputs.trials, inputs.offsets, floor=inputs.floor,
-        link=inputs.link, sigma=sigma, alpha_range=alpha_range,
-        n_boot=n_boot, seed=seed, min_scales=min_scales, goodness=goodness, progress=progress,
+    base, lengths = entropy(seed), np.diff(curves.offsets)
+    best = hardest(
+        inputs, lengths, sigma, alpha_range=alpha_range, n_boot=n_boot, stop_after=stop_after,
+        seed=base, min_scales=min_scales, progress=progress,
     )  # fmt: skip
-    found, floor, known = _one_a_curve(curves, inputs, rows, sigma, min_scales)
+    fit = (
+        best_fit(inputs, len(curves), alpha_range=alpha_range, seed=base, min_scales=min_scales)
+        if goodness
+        else None
+    )
     named = "given" if isinstance(variation, (int, float)) else variation
+    known = (best.row >= 0) & ~np.isnan(np.append(sigma, np.nan)[best.row])
     return _frame(
-        curves, found, null=null, problem=inputs.problem, floor=floor,
+        curves, best.tests, null=null, problem=inputs.problem, fit=fit,
+        floor=np.append(inputs.floor, np.nan)[best.row],
         floor_source=inputs.floor_source, sigma_source=np.where(known, named, "curve"),
     )  # fmt: skip
 
@@ -213,34 +234,13 @@ def _sigma(
     return family_sigma(profile, inputs.curve, kind, family)
 
 
-def _one_a_curve(
-    curves: Curves, inputs: NullInputs, rows: RaggedNull, sigma: Floats, min_scales: int
-) -> tuple[RaggedNull, Floats, Bools]:
-    """Return each curve's row that is hardest to reject, its floor, and if sigma was known."""
-    result = unknown(np.diff(curves.offsets), min_scales)
-    floor, known = np.full(len(curves), np.nan), np.zeros(len(curves), dtype=bool)
-    tested = np.where(np.isnan(rows.p_step), -1.0, rows.p_step)
-    order = np.lexsort((-tested, inputs.curve))
-    first = order[np.unique(inputs.curve[order], return_index=True)[1]]
-    curve = inputs.curve[first]
-    for name in RaggedNull.__dataclass_fields__:
-        getattr(result, name)[curve] = getattr(rows, name)[first]
-    floor[curve], known[curve] = inputs.floor[first], ~np.isnan(sigma[first])
-    for name in ("p_sharpness", "p_fit"):
-        values = getattr(rows, name)
-        largest = np.full(len(curves), -np.inf)
-        np.fmax.at(largest, inputs.curve, values)
-        keep = np.isfinite(largest) & ~np.isnan(getattr(result, name))
-        getattr(result, name)[keep] = largest[keep]
-    return result, floor, known
-
-
 def _frame(
     curves: Curves,
     found: RaggedNull,
     *,
     null: Null,
     problem: Names,
+    fit: GoodnessOfFit | None = None,
     floor: Floats | float = np.nan,
     floor_source: Names | str = "",
     sigma_source: Names | str = "curve",
@@ -276,10 +276,10 @@ def _frame(
                     "sigma_source": sigma_source,
                     "floor": floor,
                     "floor_source": floor_source,
-                    "deviance": found.deviance,
-                    "pearson": found.pearson,
+                    "deviance": np.nan if fit is None else fit.deviance,
+                    "pearson": np.nan if fit is None else fit.pearson,
                     "df": found.df,
-                    "p_fit": found.p_fit,
+                    "p_fit": np.nan if fit is None else fit.p_value,
                     "n_valid": found.n_valid,
                     "status": status,
                 }

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from bigbench_meta.errors import InputError
-from bigbench_meta.nulls._parts import blocks_of_one_length, centred_log
+from bigbench_meta.nulls._parts import blocks_of_one_length, centred_log, stream
 from bigbench_meta.nulls.links import Link
-from bigbench_meta.nulls.mechanism import Design
+from bigbench_meta.nulls.mechanism import Design, MechanismFit, draw_scores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Bools = NDArray[np.bool_]
 
-__all__ = ["BLOCK", "Batch", "is_flat"]
+__all__ = ["BLOCK", "Batch", "is_flat", "replicates"]
 
 BLOCK: Final = 1024
 """Curves fitted at a time."""
@@ -104,3 +104,31 @@ def _one_a_curve(values: Floats | float, m: int, where: str) -> Floats:
 def is_flat(y: Floats) -> Bools:
     """Return which curves, given scale first, have one score throughout."""
     return np.asarray(np.ptp(y, axis=0) == 0)
+
+
+def replicates(
+    y: Floats, design: Design, fit: MechanismFit, part: Ints, size: int, purpose: str, seed: int
+) -> tuple[Floats, Design]:
+    """Draw curves from the fit of some curves, each from a stream of its own.
+
+    Args:
+        y: Scores, shape (n, m).
+        design: The curves.
+        fit: Their fits.
+        part: Numbers of the curves to be drawn from.
+        size: Replicates of each.
+        purpose: Tells streams of one curve apart.
+        seed: Seed.
+
+    Returns:
+        Scores of shape (n, len(part) * size), those of a curve side by side, and their design.
+    """
+    drawn = [
+        draw_scores(
+            design, fit, j, size,
+            stream(seed, purpose, y[:, j], design.x[:, j], np.log(design.trials[:, j])),
+        )
+        for j in part.tolist()
+    ]  # fmt: skip
+    again = design.take(np.repeat(part, size))
+    return np.ascontiguousarray(np.concatenate(drawn).T), again

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -74,6 +74,15 @@ class NullInputs:
     link: tuple[Link, ...]
     floor_source: Names
     problem: Names
+
+    def take(self, rows: Ints) -> NullInputs:
+        """Return some of the rows; what there is one of a curve stays."""
+        point, offsets = _points(self.offsets, rows)
+        return replace(
+            self, curve=self.curve[rows], y=self.y[point], x=self.x[point],
+            trials=self.trials[point], offsets=offsets, floor=self.floor[rows],
+            link=tuple(self.link[row] for row in rows.tolist()),
+        )  # fmt: skip
 
 
 def null_inputs(
@@ -247,11 +256,16 @@ def _rows(
         curve += [i] * len(found)
         tried += found
     rows = np.array(curve, dtype=np.int64)
-    lengths = np.diff(curves.offsets)[rows]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    point = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - curves.offsets[rows], lengths)
+    point, offsets = _points(curves.offsets, rows)
     return NullInputs(
         curve=rows, y=value[point], x=curves.x[point], trials=trials[point], offsets=offsets,
         floor=np.array([rate for rate, _ in tried], dtype=float),
         link=tuple(link for _, link in tried), floor_source=source, problem=problem,
     )  # fmt: skip
+
+
+def _points(offsets: Ints, rows: Ints) -> tuple[Ints, Ints]:
+    """Return the points of some rows, in their order, and where each row then begins."""
+    lengths = np.diff(offsets)[rows]
+    begins = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return np.arange(begins[-1]) - np.repeat(begins[:-1] - offsets[rows], lengths), begins

@@ -1,4 +1,4 @@
-"""What the two nulls share: results, blocks of one length, streams of random numbers, p-values."""
+"""What the two nulls share: results, blocks of one length, streams of random numbers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ __all__ = [
     "blocks_of_one_length",
     "centred_log",
     "check_ragged",
-    "exceedances",
     "stream",
     "unknown",
 ]
@@ -53,7 +52,6 @@ class RaggedNull:
     Attributes:
         p_step: P-value of the largest upward step; NaN where ``status`` is not ``ok``.
         p_sharpness: P-value of the relative sharpness; NaN likewise.
-        p_fit: P-value of the deviance without variation between models; NaN for the line.
         step_score: Largest standardised score of an upward step.
         n_before: Scales before that step; 0 where there is none.
         step_size: Its size: log loss for the mechanism, units of the score for the line.
@@ -62,16 +60,14 @@ class RaggedNull:
         alpha: Exponent of the power law; for the line the slope by log scale.
         sigma: Variation between models: of log loss, or of the score.
         at_bound: -1 or 1 where alpha is at its lower or upper bound.
-        deviance: Of the fit without variation between models; NaN for the line.
-        pearson: Pearson's sum of squares of the same fit.
         df: Degrees of freedom, n - 2.
-        n_valid: Replicates that could be tested, as the curve itself could.
+        n_valid: Replicates that could be tested, as the curve itself could, up to where its
+            bootstrap stopped.
         status: Index into :data:`NULL_STATUSES`.
     """
 
     p_step: Floats
     p_sharpness: Floats
-    p_fit: Floats
     step_score: Floats
     n_before: Ints
     step_size: Floats
@@ -80,8 +76,6 @@ class RaggedNull:
     alpha: Floats
     sigma: Floats
     at_bound: NDArray[np.int8]
-    deviance: Floats
-    pearson: Floats
     df: Ints
     n_valid: Ints
     status: NDArray[np.int8]
@@ -91,8 +85,7 @@ def unknown(lengths: Ints, min_scales: int) -> RaggedNull:
     """Return results of which only the length of the curves is known, to be filled in."""
     m = len(lengths)
     floats = (
-        "p_step", "p_sharpness", "p_fit", "step_score", "step_size", "sharpness", "level", "alpha",
-        "sigma", "deviance", "pearson",
+        "p_step", "p_sharpness", "step_score", "step_size", "sharpness", "level", "alpha", "sigma",
     )  # fmt: skip
     return RaggedNull(
         **{name: np.full(m, np.nan) for name in floats},
@@ -104,7 +97,9 @@ def unknown(lengths: Ints, min_scales: int) -> RaggedNull:
     )
 
 
-def check_ragged(y: Floats, x: Floats, offsets: Ints, n_boot: int, min_scales: int) -> None:
+def check_ragged(
+    y: Floats, x: Floats, offsets: Ints, n_boot: int, min_scales: int, stop_after: int | None = None
+) -> None:
     """Raise InputError where the arrays do not form curves that rise in scale."""
     if (
         len(offsets) == 0
@@ -125,6 +120,8 @@ def check_ragged(y: Floats, x: Floats, offsets: Ints, n_boot: int, min_scales: i
         raise InputError("must be positive and rise within each curve", where="x")
     if n_boot < FEWEST_REPLICATES:
         raise InputError(f"{n_boot} is below {FEWEST_REPLICATES}", where="n_boot")
+    if stop_after is not None and stop_after < 1:
+        raise InputError(f"{stop_after} is below 1", where="stop_after")
     if min_scales < MIN_SCALES:
         raise InputError(f"{min_scales} is below {MIN_SCALES}", where="min_scales")
 
@@ -159,19 +156,3 @@ def stream(seed: int, purpose: str, *values: Floats) -> np.random.Generator:
         digest.update((np.round(array, 9) + 0.0).tobytes())  # + 0.0 turns -0.0 into 0.0
     words = np.frombuffer(digest.digest(), dtype=np.uint32)
     return np.random.default_rng(np.random.SeedSequence([seed, *words.tolist()]))
-
-
-def exceedances(replicates: Floats, observed: Floats, valid: Bools) -> Floats:
-    """Return (1 + number of valid replicates as large) / (1 + number of valid ones).
-
-    Ties count, also where they are equal but for rounding.
-
-    Args:
-        replicates: Shape (m, n_boot); infinite is allowed.
-        observed: Shape (m,).
-        valid: Shape (m, n_boot).
-    """
-    finite = np.where(np.isfinite(observed), observed, 0.0)
-    least = np.where(np.isfinite(observed), observed - 1e-6 * (1 + np.abs(finite)), observed)
-    large = (valid & (replicates >= least[:, None])).sum(axis=1)
-    return np.asarray((1 + large) / (1 + valid.sum(axis=1)))

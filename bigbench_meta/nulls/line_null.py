@@ -22,10 +22,10 @@ from bigbench_meta.nulls._parts import (
     blocks_of_one_length,
     centred_log,
     check_ragged,
-    exceedances,
     stream,
     unknown,
 )
+from bigbench_meta.nulls._tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,14 +135,14 @@ def _test_block(
     drawn = noises.transpose(2, 1, 0)
     _, _, left = _line(drawn, x)
     replicates = _scores(left, steps, np.sqrt((left**2).sum(axis=0) / (len(y) - 2)))
-    everything = np.ones((len(rows), n_boot), dtype=bool)
+    step, sharp = (
+        Tally.start(observed[rows], None) for observed in (result.step_score, result.sharpness)
+    )
+    step.add(column, replicates.max(axis=0))
+    sharp.add(column, _sharpness(fitted[..., None] + noise * drawn))
     exact = noise[:, 0] <= _ROUNDING * unit
-    step = exceedances(replicates.max(axis=0), result.step_score[rows], everything)
-    curves = fitted[..., None] + noise * drawn
-    sharp = _sharpness(curves)
-    sharp = exceedances(sharp, result.sharpness[rows], everything)
-    result.p_step[rows] = np.where(exact, 1.0, step)
-    result.p_sharpness[rows] = np.where(exact, 1.0, sharp)
+    result.p_step[rows] = np.where(exact, 1.0, step.p_values())
+    result.p_sharpness[rows] = np.where(exact, 1.0, sharp.p_values())
     result.n_valid[rows] = n_boot
 
 

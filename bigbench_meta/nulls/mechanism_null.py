@@ -14,7 +14,7 @@ import numpy as np
 
 from bigbench_meta.emergence import score_ragged
 from bigbench_meta.inference._binomial import entropy
-from bigbench_meta.nulls._batch import Batch, is_flat
+from bigbench_meta.nulls._batch import Batch, is_flat, replicates
 from bigbench_meta.nulls._parts import (
     COLUMNS,
     FEW_REPLICATES,
@@ -27,18 +27,14 @@ from bigbench_meta.nulls._parts import (
     OK,
     RaggedNull,
     check_ragged,
-    exceedances,
-    stream,
     unknown,
 )
+from bigbench_meta.nulls._tally import Tally, rounds
 from bigbench_meta.nulls.links import SHARE, Link
 from bigbench_meta.nulls.mechanism import (
     ALPHA_RANGE,
     Design,
     MechanismFit,
-    deviance,
-    draw_scores,
-    pearson,
     step_scores,
 )
 from bigbench_meta.nulls.mechanism_fit import fit_mechanism
@@ -64,8 +60,8 @@ _HALVINGS: Final = 8  # down to a thousandth
 class _Options:
     alpha_range: tuple[float, float]
     n_boot: int
+    stop_after: int | None
     seed: int
-    goodness: bool
 
 
 def mechanism_null(
@@ -80,9 +76,9 @@ def mechanism_null(
     sigma: Floats | float = np.nan,
     alpha_range: tuple[float, float] = ALPHA_RANGE,
     n_boot: int = 999,
+    stop_after: int | None = None,
     seed: int | np.random.Generator = 0,
     min_scales: int = MIN_SCALES,
-    goodness: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> RaggedNull:
     r"""Test a ragged batch of curves against the smooth mechanism.
@@ -91,8 +87,9 @@ def mechanism_null(
     :func:`bigbench_meta.nulls.mechanism.step_scores`) and the relative sharpness E / (n - 1). A
     p-value is :math:`(1 + \#\{S^* \ge S\}) / (1 + B)` over replicates drawn from the fitted
     mechanism and fitted again. A replicate that could not be tested, being flat or without
-    information, is left out, as such a curve is. The goodness of fit is the binomial deviance of
-    the maximum likelihood fit with sigma = 0 and a bootstrap of its own.
+    information, is left out, as such a curve is. With ``stop_after`` a curve's bootstrap ends where
+    so many replicates of each statistic were as large, and the p-values are those of
+    :class:`bigbench_meta.nulls._tally.Tally`: as valid, and most curves stop soon.
 
     Args:
         y: Scores as proportions, shape (total,), up is better, by ascending scale in each curve.
@@ -106,10 +103,11 @@ def mechanism_null(
         sigma: Variation between models in log loss; NaN where the curve itself shall tell.
         alpha_range: Bounds of the exponent.
         n_boot: Replicates, at least 19.
+        stop_after: Replicates as large after which a curve needs no more, at least 1; None for all
+            of ``n_boot``.
         seed: Seed, or a generator, of which one number is drawn. A curve's p-values depend on the
             seed and its own numbers alone.
         min_scales: Curves with fewer points are not tested, at least 4.
-        goodness: Whether the goodness of fit is tested as well.
         progress: Called with (curves done, curves).
 
     Returns:
@@ -120,7 +118,8 @@ def mechanism_null(
 
     References:
         Davison & Hinkley (1997), Bootstrap Methods and their Application, sec. 4.2,
-        doi:10.1017/CBO9780511802843. Schaeffer et al. (2023), arXiv 2304.15004.
+        doi:10.1017/CBO9780511802843. Besag & Clifford (1991), doi:10.1093/biomet/78.2.301.
+        Schaeffer et al. (2023), arXiv 2304.15004.
 
     Examples:
         >>> scale = 10.0 ** np.arange(6, 12)
@@ -133,9 +132,9 @@ def mechanism_null(
         >>> (tests.p_step < 0.05).tolist(), tests.n_before[1].item()
         ([False, True], 4)
     """
-    check_ragged(y, x, offsets, n_boot, min_scales)
+    check_ragged(y, x, offsets, n_boot, min_scales, stop_after)
     batch = Batch.of(y, x, trials, offsets, floor, ceiling, link, sigma)
-    options = _Options(alpha_range, n_boot, entropy(seed), goodness)
+    options = _Options(alpha_range, n_boot, stop_after, entropy(seed))
     lengths = np.diff(offsets)
     result = unknown(lengths, min_scales)
     done = int((lengths < min_scales).sum())
@@ -171,8 +170,6 @@ def _test_block(
         part, own = design.take(tested), fit.take(tested)
         result.step_size[chosen] = _step_size(y[:, tested], part, own, place[tested], options)
         _bootstrap(result, chosen, y[:, tested], part, own, sigma[tested], options)
-    if options.goodness:
-        _goodness(result, rows, y, design, options)
 
 
 def _sharpness(y: Floats) -> Floats:
@@ -187,63 +184,30 @@ def _bootstrap(
     options: _Options,
 ) -> None:  # fmt: skip
     """P-values of step and sharpness; sigma is fitted again where the curve had to tell it."""
-    at_a_time = max(1, COLUMNS // options.n_boot)
-    for start in range(0, len(rows), at_a_time):
-        part = np.arange(start, min(start + at_a_time, len(rows)))
-        drawn, again = _replicates(y, design, fit, part, "step", options)
-        refit = fit_mechanism(
-            drawn,
-            again,
-            alpha_range=options.alpha_range,
-            sigma=np.repeat(sigma[part], options.n_boot),
-        )
-        score = step_scores(drawn, again, refit).max(axis=0)
-        shape = len(part), options.n_boot
-        valid = (~is_flat(drawn) & np.isfinite(score)).reshape(shape)
-        chosen = rows[part]
-        sharp = _sharpness(drawn).reshape(shape)
-        result.p_step[chosen] = exceedances(score.reshape(shape), result.step_score[chosen], valid)
-        result.p_sharpness[chosen] = exceedances(sharp, result.sharpness[chosen], valid)
-        result.n_valid[chosen] = valid.sum(axis=1)
-        few = chosen[result.n_valid[chosen] < FEWEST_REPLICATES]
-        result.status[few] = FEW_REPLICATES
-        result.p_step[few] = result.p_sharpness[few] = np.nan
-
-
-def _replicates(
-    y: Floats, design: Design, fit: MechanismFit, part: Ints, purpose: str, options: _Options
-) -> tuple[Floats, Design]:
-    """Return drawn scores (n, len(part) * n_boot) and their design."""
-    drawn = [
-        draw_scores(
-            design, fit, j, options.n_boot,
-            stream(options.seed, purpose, y[:, j], design.x[:, j], np.log(design.trials[:, j])),
-        )
-        for j in part.tolist()
-    ]  # fmt: skip
-    again = design.take(np.repeat(part, options.n_boot))
-    return np.ascontiguousarray(np.concatenate(drawn).T), again
-
-
-def _goodness(result: RaggedNull, rows: Ints, y: Floats, design: Design, options: _Options) -> None:
-    """Deviance of the binomial fit without variation between models, and its p-value."""
-    zero = np.zeros(len(rows))
-    fit = fit_mechanism(y, design, alpha_range=options.alpha_range, sigma=zero, resolution=0.0)
-    usable = np.flatnonzero(~is_flat(y) & (fit.status == OK))
-    found = deviance(y, design, fit)
-    result.deviance[rows[usable]] = found[usable]
-    result.pearson[rows[usable]] = pearson(y, design, fit)[usable]
-    at_a_time = max(1, COLUMNS // options.n_boot)
-    for start in range(0, len(usable), at_a_time):
-        part = usable[start : start + at_a_time]
-        drawn, again = _replicates(y, design, fit, part, "fit", options)
-        refit = fit_mechanism(
-            drawn, again, alpha_range=options.alpha_range, sigma=np.zeros(drawn.shape[1]),
-            resolution=0.0,
-        )  # fmt: skip
-        replicates = deviance(drawn, again, refit).reshape(len(part), options.n_boot)
-        everything = np.ones(replicates.shape, dtype=bool)
-        result.p_fit[rows[part]] = exceedances(replicates, found[part], everything)
+    step, sharp = (
+        Tally.start(observed[rows], options.stop_after)
+        for observed in (result.step_score, result.sharpness)
+    )
+    for number, size in enumerate(rounds(options.n_boot, options.stop_after)):
+        open_ = np.flatnonzero(~(step.done & sharp.done))
+        at_a_time = max(1, COLUMNS // size)
+        for start in range(0, len(open_), at_a_time):
+            part = open_[start : start + at_a_time]
+            purpose = f"step {number}" if number else "step"
+            drawn, again = replicates(y, design, fit, part, size, purpose, options.seed)
+            refit = fit_mechanism(
+                drawn, again,
+                alpha_range=options.alpha_range, sigma=np.repeat(sigma[part], size),
+            )  # fmt: skip
+            score = step_scores(drawn, again, refit).max(axis=0).reshape(-1, size)
+            valid = ~is_flat(drawn).reshape(-1, size) & np.isfinite(score)
+            step.add(part, score, valid)
+            sharp.add(part, _sharpness(drawn).reshape(-1, size), valid)
+    result.p_step[rows], result.p_sharpness[rows] = step.p_values(), sharp.p_values()
+    result.n_valid[rows] = step.valid
+    few = rows[~step.done & (step.valid < FEWEST_REPLICATES)]
+    result.status[few] = FEW_REPLICATES
+    result.p_step[few] = result.p_sharpness[few] = np.nan
 
 
 def _step_size(
