@@ -1,0 +1,213 @@
+"""Bootstrap of a ragged batch of curves: arrays in, intervals out.
+
+``docs/uncertainty.md`` says what is computed, why, and how often the intervals contain the truth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from bigbench_meta.emergence import MIN_SCALES, blocks_of_one_length
+from bigbench_meta.errors import InputError
+from bigbench_meta.inference._draws import Shuffler
+from bigbench_meta.inference._inversion import invert, share_above, value
+from bigbench_meta.inference._plain_intervals import acceleration, bca, percentile
+from bigbench_meta.inference._replicates import Block, PointNoise, curves_a_block, of_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from bigbench_meta.inference._inversion import Denominator
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+__all__ = ["SEARCH_REPLICATES", "STATUSES", "RaggedIntervals", "bootstrap_intervals"]
+
+STATUSES: Final = ("ok", "no_sampling_error", "flat", "too_few_scales")
+_OK, _NO_SAMPLING_ERROR, _FLAT, _TOO_FEW_SCALES = range(4)
+
+SEARCH_REPLICATES: Final = 299
+"""Replicates at each step of a search: some thirty steps a curve, on the same permutations."""
+
+_KINDS: Final[tuple[tuple[str, Denominator], ...]] = (
+    ("emergence", "middle"), ("linearity", "mean"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaggedIntervals:
+    """Intervals of a batch of curves; NaN where the status is not ``ok``.
+
+    Attributes:
+        emergence: Interval of E by inversion, shape (m, 2), ends may be infinite.
+        emergence_percentile: Percentile interval of E.
+        emergence_bca: BCa interval of E.
+        linearity: The same three of linearity.
+        linearity_percentile: Percentile interval.
+        linearity_bca: BCa interval.
+        p_above: Confidence that E is above the threshold, shape (m,).
+        share_above: Share of replicates with an E above the threshold.
+        status: Index into :data:`STATUSES`.
+    """
+
+    emergence: Floats
+    emergence_percentile: Floats
+    emergence_bca: Floats
+    linearity: Floats
+    linearity_percentile: Floats
+    linearity_bca: Floats
+    p_above: Floats
+    share_above: Floats
+    status: NDArray[np.int8]
+
+
+def bootstrap_intervals(
+    values: Floats,
+    offsets: Ints,
+    noise: PointNoise,
+    *,
+    level: float = 0.95,
+    threshold: float = 100.0,
+    n_boot: int = 999,
+    seed: int | np.random.Generator = 0,
+    min_scales: int = MIN_SCALES,
+    errors: Mapping[int, Floats] | None = None,
+    search: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> RaggedIntervals:
+    """Return intervals of emergence score and linearity of a ragged batch of curves.
+
+    Args:
+        values: Finite scores of all curves, shape (total,), up is better, ascending scale in each.
+        offsets: Where each curve begins and the last ends, shape (m + 1,).
+        noise: Sampling distribution of each point.
+        level: Confidence of the intervals.
+        threshold: Of the emergence score.
+        n_boot: Number of replicates, at least 19.
+        seed: Seed or generator. A curve's result depends on it and on the curve alone.
+        min_scales: Curves with fewer points get NaN and ``too_few_scales``.
+        errors: Replicated errors of the scores of some curves, by their row, shape (scales, at
+            least n_boot): in place of draws from the noise, which still says how large they are.
+        search: Whether intervals by inversion are computed, with ``p_above``; they take most of
+            the time.
+        progress: Called with (curves done, curves).
+
+    Returns:
+        The intervals, arrays of shape (m,) or (m, 2).
+
+    Raises:
+        InputError: An option is out of range.
+
+    Examples:
+        >>> y = np.array([0.02, 0.01, 0.02, 0.015, 0.9])
+        >>> n, ones = np.full(5, 2000.0), np.ones(5)
+        >>> noise = PointNoise.of(y, n, np.nan * n, 0 * ones, ones)
+        >>> found = bootstrap_intervals(y, np.array([0, 5]), noise)
+        >>> found.emergence.round()
+        array([[ 56., 372.]])
+    """
+    _check(level, n_boot, min_scales)
+    lengths = np.diff(offsets)
+    status = _status(values, offsets, noise, max(min_scales, 2))
+    m = len(lengths)
+    ends = {
+        f"{name}{kind}": np.full((m, 2), np.nan)
+        for name, _ in _KINDS for kind in ("", "_percentile", "_bca")
+    }  # fmt: skip
+    p_above, share = np.full(m, np.nan), np.full(m, np.nan)
+    done = int(np.count_nonzero(status != _OK))
+    blocks = _blocks(values, offsets, noise, status, n_boot, seed, errors or {}, search=search)
+    for rows, block, small in blocks:
+        found = block.replicates(block.centre)
+        flips = (found.ranges < 0).mean(axis=1) > (1 - level) / 2
+        up = block.sign > 0
+        for name, denominator in _KINDS:
+            replicates = np.sort(value(found, denominator), axis=1)
+            own = value(of_rows(block.scores), denominator)
+            if denominator == "middle":
+                share[rows] = _share_above(replicates, threshold, block.sign)
+            _put(ends[f"{name}_percentile"], rows, percentile(replicates, level), up)
+            accelerated = bca(replicates, own, acceleration(block, denominator), level)
+            _put(ends[f"{name}_bca"], rows, accelerated, up)
+            if small:
+                inverted = invert(small, denominator, level=level, flips=flips)
+                _put(ends[name], rows, inverted, up)
+        if small:
+            p_above[rows] = share[rows]
+            if threshold >= 1:
+                sure = share_above(small, threshold, level=level)
+                right = (found.ranges > 0).mean(axis=1)
+                p_above[rows] = np.where(up, sure * right, share[rows])
+        done += len(rows)
+        if progress:
+            progress(done, m)
+    return RaggedIntervals(**ends, p_above=p_above, share_above=share, status=status)
+
+
+def _check(level: float, n_boot: int, min_scales: int) -> None:
+    if not 0 < level < 1:
+        raise InputError(f"{level}, not in (0, 1)", where="level")
+    if n_boot < 19:
+        raise InputError(f"{n_boot}, fewer than 19", where="n_boot")
+    if min_scales < 0:
+        raise InputError(f"{min_scales} is negative", where="min_scales")
+
+
+def _status(values: Floats, offsets: Ints, noise: PointNoise, min_scales: int) -> NDArray[np.int8]:
+    lengths = np.diff(offsets)
+    status = np.full(len(lengths), _TOO_FEW_SCALES, dtype=np.int8)
+    some = np.flatnonzero(lengths >= min_scales)
+    if len(some) == 0:
+        return status
+    curve = np.repeat(np.arange(len(lengths)), lengths)
+    unknown = np.bincount(curve[np.isnan(noise.error)], minlength=len(lengths)) > 0
+    differs = np.flatnonzero(np.diff(values) != 0)
+    within = curve[differs] == curve[differs + 1]
+    changes = np.bincount(curve[differs[within]], minlength=len(lengths)) > 0
+    status[some] = np.where(unknown, _NO_SAMPLING_ERROR, _OK)[some]
+    status[some[~changes[some]]] = _FLAT
+    return status
+
+
+def _blocks(
+    values: Floats, offsets: Ints, noise: PointNoise, status: NDArray[np.int8], n_boot: int,
+    seed: int | np.random.Generator, errors: Mapping[int, Floats], *, search: bool,
+) -> Iterator[tuple[Ints, Block, Block | None]]:  # fmt: skip
+    """Yield rows of curves of one length with their blocks for replicates and for the search."""
+    lengths = np.diff(offsets)
+    ready = np.flatnonzero(status == _OK)
+    resampled = np.isin(ready, list(errors))
+    longest = int(lengths[ready].max(initial=0))
+    first, second = np.random.default_rng(seed).integers(1 << 62, size=2).tolist()
+    few = min(n_boot, SEARCH_REPLICATES)
+    shufflers = Shuffler(n_boot, longest, first), Shuffler(few, longest, second)
+    for some in (ready[~resampled], ready[resampled]):
+        for chosen in blocks_of_one_length(lengths[some], curves_a_block(n_boot)):
+            rows = some[chosen]
+            points = offsets[rows][:, None] + np.arange(lengths[rows[0]])
+            own = values[points], noise.take(points.ravel())
+            given = np.stack([errors[row] for row in rows.tolist()]) if rows[0] in errors else None
+            blocks = [
+                Block(*own, size, shuffler, None if given is None else given[:, :, :size])
+                for size, shuffler in zip((n_boot, few), shufflers, strict=True)
+            ]
+            yield rows, blocks[0], blocks[1] if search else None
+
+
+def _share_above(replicates: Floats, threshold: float, sign: Floats) -> Floats:
+    above = np.where(sign[:, None] > 0, replicates > threshold, replicates < -threshold)
+    share: Floats = above.mean(axis=1)
+    return share
+
+
+def _put(ends: Floats, rows: Ints, interval: tuple[Floats, Floats], up: NDArray[np.bool_]) -> None:
+    """Write intervals in the observed direction as those of the scores."""
+    low, high = interval
+    ends[rows, 0] = np.where(up, low, -high)
+    ends[rows, 1] = np.where(up, high, -low)
