@@ -19,7 +19,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
-
-    from bigbench_meta.curves import Curves
 
     Floats = NDArray[np.float64]
 
@@ -245,20 +243,13 @@ def run_cell(cell: Cell, n_curves: int, n_boot: int) -> dict[str, object]:
         task = curves.keys["task"].str.removeprefix("task ").astype(int).to_numpy()
         chosen = np.ones(len(task), dtype=bool) if kind == "smooth" else changed(m)[task]
         own = curves.select(chosen)
-        found |= rates(label, tested(own, n_boot))
+        found |= rates(label, null_tests(own, n_boot=n_boot, goodness=False))
         found[f"{label}_raw"] = float((score_curves(own)["emergence_score"] > 100).mean())
         if label != "alike":
-            pooled = tested(curves, n_boot, variation="family")
+            pooled = null_tests(curves, n_boot=n_boot, goodness=False, variation="family")
             found |= rates(f"{label}_family", pooled[chosen])
     found["seconds"] = round(time.monotonic() - begun, 1)
     return found
-
-
-def tested(
-    curves: Curves, n_boot: int, variation: Literal["curve", "family"] = "curve"
-) -> pd.DataFrame:
-    """Test curves with all replicates and guess rates: so few that there is nothing to save."""
-    return null_tests(curves, n_boot=n_boot, stop_after=None, variation=variation, goodness=False)
 
 
 def rates(label: str, tests: pd.DataFrame) -> dict[str, float]:
