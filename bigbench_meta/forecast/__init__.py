@@ -36,14 +36,18 @@ from bigbench_meta.forecast._rows import (
 )
 from bigbench_meta.forecast._shape_forecasts import MIXTURE, forecast_by_shapes, least_points
 from bigbench_meta.forecast._smooth_partners import Partners, smooth_partners
+from bigbench_meta.forecast._summary import (
+    compare_forecasters,
+    forecast_summary,
+    least_predictable,
+)
 from bigbench_meta.inference._binomial import checked
-from bigbench_meta.inference.intervals import wilson
 from bigbench_meta.schema import CURVE_KEY
 from bigbench_meta.shapes._batch import SHAPES
 from bigbench_meta.shapes._input import fit_input
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -59,8 +63,10 @@ __all__ = [
     "FORECAST_STATUSES",
     "LINKS",
     "SKILL_STATUSES",
+    "compare_forecasters",
     "forecast_curves",
     "forecast_summary",
+    "least_predictable",
 ]
 
 GPT4_RULE: Final = "log_pass_rate"
@@ -82,6 +88,7 @@ def forecast_curves(
     adjust: Literal["none", "jeffreys"] = "none",
     length: ArrayLike = np.nan,
     catalog: MetricCatalog | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     r"""Forecast the larger scales of every curve from the smaller ones.
 
@@ -92,9 +99,10 @@ def forecast_curves(
             number of scales.
         forecasters: Some of :data:`FORECASTERS`. ``mixture`` weighs the shapes by ``criterion``
             at the fitted scales. ``log_pass_rate`` is :math:`-\ln s = \alpha x^{-k}` for a
-            score s. ``smooth_pair`` extends a power law in the loss of the first metric in
-            :data:`LINKS` that the same models have on the same task and shots, and takes the sharp
-            metric for p to the power of the length.
+            score s; the report's x is training compute, here it is the curves' axis.
+            ``smooth_pair`` extends a power law in the loss of the first metric in :data:`LINKS`
+            that the same models have on the same task and shots, and takes the sharp metric for p
+            to the power of the length.
         shapes: Shapes of the mixture.
         level: Confidence of the forecast intervals, in (0, 1).
         dispersion: See :func:`bigbench_meta.shapes.fit_shapes`.
@@ -105,6 +113,7 @@ def forecast_curves(
         length: Length of the targets in units of the smooth metric, a number or one a curve; NaN
             to find it from the fitted scales.
         catalog: Metric catalog; the packaged one by default.
+        progress: Called with (fits done, fits to do), a fit being one curve and number of scales.
 
     Returns:
         One row a forecaster, curve, number of scales fitted and larger scale: the key columns,
@@ -138,10 +147,9 @@ def forecast_curves(
     data = fit_input(curves, catalog=catalog)
     partners = smooth_partners(curves, data, catalog) if SMOOTH_PAIR in forecasters else None
     lengths = _lengths(length, len(curves))
-    tables = []
-    for name in forecasters:
-        least = LEAST_POINTS if name in {GPT4_RULE, SMOOTH_PAIR} else least_points(name)
-        rows = plan_rows(curves.offsets, k, least)
+    tables, plans = [], [plan_rows(curves.offsets, k, _least(name)) for name in forecasters]
+    told = _Told(progress, sum(len(rows.curve) for rows in plans))
+    for name, rows in zip(forecasters, plans, strict=True):
         if name == GPT4_RULE:
             found = forecast_log_pass_rate(
                 _shares(data, curves), curves.x, rows, n_examples=data.n_examples, level=level,
@@ -154,72 +162,35 @@ def forecast_curves(
             found = forecast_by_shapes(
                 data.y, curves.x, rows, forecaster=name, variance=data.variance,
                 n_examples=data.n_examples, low=data.low, high=data.high, level=level,
-                shapes=shapes, dispersion=dispersion, criterion=criterion,
+                shapes=shapes, dispersion=dispersion, criterion=criterion, progress=told.within,
             )  # fmt: skip
+        told.finish(len(rows.curve))
         smooth = partners.metric if name == SMOOTH_PAIR and partners else None
         tables.append(_table(name, curves, data, rows, found, smooth, level))
     return pd.concat(tables, ignore_index=True)
 
 
-def forecast_summary(
-    forecasts: pd.DataFrame, *, by: Sequence[str] = ("forecaster", "horizon")
-) -> pd.DataFrame:
-    """Say how well forecasts did, group by group.
+class _Told:
+    """How far all forecasters together have come."""
 
-    Args:
-        forecasts: What :func:`forecast_curves` returns.
-        by: Columns of it that make up the groups.
+    def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
 
-    Returns:
-        One row a group, in order of first appearance, with the columns of ``by`` and
+    def within(self, done: int) -> None:
+        """Tell how many fits of the forecaster at work are done."""
+        if self._progress:
+            self._progress(self._done + done, self._total)
 
-        - ``n``: forecasts asked for, ``n_forecast``: made, ``n_interval``: with an interval;
-        - ``coverage``: share of intervals that hold the observed score, with a Wilson interval
-          ``coverage_low``, ``coverage_high`` as if forecasts were independent, which those of one
-          curve are not;
-        - ``n_skill``: forecasts with a skill, ``median_skill`` and ``share_better``: how many are
-          nearer to the observed score than persistence;
-        - ``median_surprise``: bits; 1 where the intervals tell the truth.
+    def finish(self, count: int) -> None:
+        """Count a forecaster with so many fits as done."""
+        self._done += count
+        self.within(0)
 
-        NaN where a group has no such forecast.
 
-    Raises:
-        InputError: A column is missing.
-
-    Examples:
-        >>> from bigbench_meta import build_curves, load_embedded
-        >>> curves = build_curves(load_embedded())
-        >>> chosen = curves.select(curves.keys.task == "HellaSwag")
-        >>> summary = forecast_summary(forecast_curves(chosen, k="last"))
-        >>> summary[["forecaster", "horizon", "n", "n_forecast"]].values.tolist()
-        [['mixture', 1, 3, 3]]
-    """
-    by = list(by)
-    if missing := [name for name in [*by, "covered", "skill", "status"] if name not in forecasts]:
-        raise InputError(f"no column {', '.join(missing)}", where="forecasts")
-    covered = forecasts["covered"].astype("Float64")
-    better = (forecasts["skill"] > 0).where(forecasts["skill"].notna()).astype("Float64")
-    groups = forecasts.assign(covered=covered, better=better).groupby(
-        by, dropna=False, observed=True, sort=False
-    )
-    result = groups.agg(
-        n=("status", "size"),
-        n_forecast=("forecast", "count"),
-        n_interval=("covered", "count"),
-        n_covered=("covered", "sum"),
-        coverage=("covered", "mean"),
-        n_skill=("skill", "count"),
-        median_skill=("skill", "median"),
-        share_better=("better", "mean"),
-        median_surprise=("surprise", "median"),
-    ).reset_index()
-    interval = wilson(result.pop("n_covered").to_numpy(float), result["n_interval"].to_numpy(float))
-    place = result.columns.get_loc("coverage")
-    floats = dict.fromkeys(("coverage", "share_better"), "float64")
-    result = result.astype(floats)
-    result.insert(int(str(place)) + 1, "coverage_low", interval.low)
-    result.insert(int(str(place)) + 2, "coverage_high", interval.high)
-    return result
+def _least(forecaster: str) -> int:
+    if forecaster in {GPT4_RULE, SMOOTH_PAIR}:
+        return LEAST_POINTS
+    return least_points(forecaster)
 
 
 def _check(forecasters: Sequence[str], level: float, criterion: str, adjust: str) -> None:

@@ -21,7 +21,7 @@ from bigbench_meta.forecast import _rows as rows_of
 from bigbench_meta.forecast._predictive import Predictive
 from bigbench_meta.forecast._rows import Forecasts, Rows
 from bigbench_meta.forecast._target_length import Sharp, length_doubt, target_length, unit
-from bigbench_meta.shapes._batch import SHAPES, ShapeFits, fit_shapes
+from bigbench_meta.shapes._batch import ShapeFits, fit_shapes
 from bigbench_meta.shapes._input import binomial_variance
 
 if TYPE_CHECKING:
@@ -249,6 +249,6 @@ def _forecast(
         upper=np.where(upper > 1 - half, 1.0, upper),
         p=np.where(there, distribution.two_sided(z_observed), np.nan),
         length=np.full(len(z), np.nan),
-        shape=np.where(there, SHAPES.index("log_linear"), -1),
+        shape=np.full(len(z), -1),
         status=status,
     )

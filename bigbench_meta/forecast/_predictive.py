@@ -72,15 +72,15 @@ class Predictive:
             above = np.fmax.reduce(ends, axis=1, initial=-np.inf)
             for _ in range(_HALVINGS):
                 middle = below / 2 + above / 2
-                left = self._cdf(middle) < level
+                left = self._tail(middle, 1.0) < level
                 below, above = np.where(left, middle, below), np.where(left, above, middle)
         known = np.isfinite(below + above + self._any)
         return np.where(known, np.clip(below / 2 + above / 2, self.low, self.high), np.nan)
 
     def two_sided(self, y: Floats) -> Floats:
         """Return the smaller tail that begins at y, doubled and at most 1, shape (r,)."""
-        below = np.where(y >= self.high, 1.0, self._cdf(y))
-        above = np.where(y <= self.low, 1.0, 1 - self._cdf(y))
+        below = np.where(y >= self.high, 1.0, self._tail(y, 1.0))
+        above = np.where(y <= self.low, 1.0, self._tail(y, -1.0))
         return np.asarray(np.minimum(2 * np.minimum(below, above), 1.0))
 
     @property
@@ -99,9 +99,13 @@ class Predictive:
     def _sd(self) -> Floats:
         return np.clip(self.sd, _SMALLEST, _LARGEST)
 
-    def _cdf(self, y: Floats) -> Floats:
+    def _tail(self, y: Floats, sign: float) -> Floats:
+        """Return the probability of a score below y, or of one above it where the sign is -1.
+
+        One less the other would lose all probabilities below 1e-16.
+        """
         with np.errstate(invalid="ignore", over="ignore"):
-            z = (y[:, None] - self.mean) / self._sd
+            z = sign * (y[:, None] - self.mean) / self._sd
             normal = np.isinf(self.df)
             share = np.where(normal, ndtr(z), stdtr(np.where(normal, 1.0, self.df), z))
         return np.asarray(np.where(self.weight > 0, self.weight * share, 0.0).sum(axis=1)) + (

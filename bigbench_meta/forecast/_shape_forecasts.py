@@ -21,7 +21,7 @@ from bigbench_meta.shapes._batch import (
 from bigbench_meta.shapes._input import binomial_variance
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -66,6 +66,7 @@ def forecast_by_shapes(
     shapes: Sequence[str] = SHAPES,
     dispersion: Literal["free", "fixed"] = "free",
     criterion: Literal["aicc", "bic"] = "bic",
+    progress: Callable[[int], None] | None = None,
 ) -> Forecasts:
     r"""Forecast by one shape, or by the mixture of several with their AICc or BIC weights.
 
@@ -90,6 +91,7 @@ def forecast_by_shapes(
         shapes: Shapes of the mixture.
         dispersion: See :func:`bigbench_meta.shapes.fit_shapes`.
         criterion: What the weights of the mixture, and the best shape, go by.
+        progress: Called with the number of parts that are done.
 
     Returns:
         The forecasts.
@@ -120,6 +122,8 @@ def forecast_by_shapes(
             _forecast(fits, part, y, x, n_examples, low, high, noise, forecaster, level,
                       weight=used, best=heaviest(weight))
         )  # fmt: skip
+        if progress:
+            progress(end)
     return _joined(parts)
 
 

@@ -51,7 +51,7 @@ from bigbench_meta.shapes._trends import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -86,6 +86,7 @@ def curve_shapes(
     dispersion: Literal["free", "fixed"] = "free",
     criterion: Literal["aicc", "bic"] = "aicc",
     rules: TrendRules | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Name the best shape and the trend of every curve, with the numbers that decided.
 
@@ -100,6 +101,7 @@ def curve_shapes(
         dispersion: See :func:`fit_shapes`.
         criterion: What ``best_shape`` and the weights go by.
         rules: Thresholds of the rules that :data:`TREND_RULES` states.
+        progress: Called with (curves fitted, curves to fit).
 
     Returns:
         One row a curve: the key columns, ``metric_type``, ``scale``, ``n_scales``, ``weighting``;
@@ -125,7 +127,7 @@ def curve_shapes(
         ('breakthrough', 0.991, 0.451)
     """
     data = fit_input(curves, catalog=catalog)
-    fits = _fitted(curves, data, shapes, dispersion, criteria_only=True)
+    fits = _fitted(curves, data, shapes, dispersion, criteria_only=True, progress=progress)
     up = data.y * data.up[curves.curve_of_point]
     ragged = Ragged.checked(up, curves.x, curves.offsets, data.variance, None, None)
     frame = Frame.of(ragged)
@@ -212,10 +214,11 @@ def _fitted(
     dispersion: Literal["free", "fixed"],
     *,
     criteria_only: bool,
+    progress: Callable[[int, int], None] | None = None,
 ) -> ShapeFits:
     return fit_shapes(
         data.y, curves.x, curves.offsets, variance=data.variance, low=data.low, high=data.high,
-        shapes=shapes, dispersion=dispersion, criteria_only=criteria_only,
+        shapes=shapes, dispersion=dispersion, criteria_only=criteria_only, progress=progress,
     )  # fmt: skip
 
 

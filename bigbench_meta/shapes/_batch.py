@@ -14,7 +14,7 @@ from bigbench_meta.shapes._frame import Frame, Ragged, blocks
 from bigbench_meta.shapes._models import MODELS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -131,6 +131,7 @@ def fit_shapes(
     shapes: Sequence[str] = SHAPES,
     dispersion: Literal["free", "fixed"] = "free",
     criteria_only: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> ShapeFits:
     r"""Fit shapes to a ragged batch of curves by weighted least squares.
 
@@ -159,6 +160,7 @@ def fit_shapes(
         shapes: Some of :data:`SHAPES`, at least one.
         dispersion: ``fixed`` keeps :math:`\phi` at 1, for which all variances must be known.
         criteria_only: Leave out fits of too few points for an AICc, which have parameters alone.
+        progress: Called with (curves done, curves to do).
 
     Returns:
         The fits.
@@ -191,7 +193,7 @@ def fit_shapes(
     if dispersion == "fixed" and not frame.variance_known.all():
         raise InputError("needs the variance of every score", where="dispersion='fixed'")
     inner = {name: _empty(name, len(data.lengths)) for name in shapes}
-    spare = 0 if not criteria_only else 1 if dispersion == "fixed" else 2
+    spare, done = 0 if not criteria_only else 1 if dispersion == "fixed" else 2, 0
     for rows in blocks(data.lengths):
         block = frame.block(data, rows)
         scales = 1 + (np.diff(block.u, axis=1) > 0).sum(axis=1)
@@ -204,6 +206,9 @@ def fit_shapes(
             if name == "constant":
                 flat = np.flatnonzero(frame.scale[rows] == 0)
                 _put(inner[name], rows[flat], _flat(block.w[flat]))
+        done += len(rows)
+        if progress:
+            progress(done, len(data.lengths))
     return _judged(tuple(shapes), inner, data.lengths, frame, fixed=dispersion == "fixed")
 
 
