@@ -16,7 +16,8 @@ from statsmodels.stats.multitest import multipletests
 from bigbench_meta.errors import InputError
 from bigbench_meta.inference._binomial import entropy
 from bigbench_meta.nulls._hardest import best_fit, hardest
-from bigbench_meta.nulls._inputs import DEFAULT_PARTS, INPUT_PROBLEMS, NullInputs, null_inputs
+from bigbench_meta.nulls._inputs import DEFAULT_PARTS, INPUT_PROBLEMS, NullInputs
+from bigbench_meta.nulls._lengths import all_inputs
 from bigbench_meta.nulls._parts import (
     MIN_SCALES,
     NULL_STATUSES,
@@ -181,7 +182,7 @@ def null_tests(
             n_boot=n_boot, seed=seed, min_scales=min_scales, progress=progress,
         )  # fmt: skip
         return _frame(curves, found, null=null, problem=np.full(len(curves), "", dtype=object))
-    inputs = null_inputs(
+    inputs = all_inputs(
         curves, catalog=catalog, chance=chance, n_choices=n_choices, n_examples=n_examples,
         parts=parts, profile_floor=profile_floor,
         concentrations=concentrations,

@@ -60,8 +60,8 @@ class NullInputs:
         offsets: Where each row begins and the last ends.
         floor: Guess rate of each row.
         link: The metric's link, of each row.
-        floor_source: ``given``, ``low_score``, ``choices``, ``floor``, ``loss`` or ``profiled``, of
-            each curve.
+        floor_source: ``given``, ``low_score``, ``choices``, ``floor``, ``loss``, ``length`` (an
+            edit distance whose targets' length nobody states) or ``profiled``, of each curve.
         problem: One of :data:`INPUT_PROBLEMS` or empty, of each curve.
     """
 
@@ -95,15 +95,18 @@ def null_inputs(
     parts: float = DEFAULT_PARTS,
     profile_floor: bool = False,
     concentrations: Sequence[float] = CONCENTRATIONS,
+    reach: float = 1.0,
 ) -> NullInputs:
     """Take what can be taken as proportions: bounded scores, perplexities and losses.
 
     A bounded score is (score - worst) / (best - worst) by the catalog's range, or between the
-    task's ``low_score`` and ``high_score`` where that has none. A perplexity is
-    1 / perplexity, a loss per token exp(-loss): the mechanism with a guess rate of 0. Sampling
-    errors are those of ``n_examples`` right-or-wrong examples where a metric is discontinuous or
-    nonlinear and an example can change it by its whole range over n; else of as many examples as
-    give the standard error, or of ``n_examples`` times ``parts`` where there is none.
+    task's ``low_score`` and ``high_score`` where that has none. A count of errors without a range,
+    an edit distance, has the target's length for its worst score: the largest one over ``reach``.
+    A perplexity is 1 / perplexity, a loss per token exp(-loss): the mechanism with a guess rate
+    of 0. Sampling errors are those of ``n_examples`` right-or-wrong examples where a metric is
+    discontinuous or nonlinear and an example can change it by its whole range over n; else of as
+    many examples as give the standard error, or of ``n_examples`` times ``parts`` where there is
+    none.
 
     Args:
         curves: What :func:`bigbench_meta.build_curves` returns.
@@ -114,6 +117,7 @@ def null_inputs(
         parts: Yes-or-no parts of an example that is neither right nor wrong, at least 1.
         profile_floor: Whether every guess rate is tried on every curve, whatever is stated.
         concentrations: How alike the questions of a multiple choice may be, besides not at all.
+        reach: Share of the length of targets that a curve's largest edit distance is.
 
     Raises:
         InputError: An option of another shape or out of range.
@@ -124,11 +128,12 @@ def null_inputs(
     base = proportions(
         curves, catalog=catalog, chance=chance, n_choices=n_choices, n_examples=n_examples
     )
-    value, floor, source, problem = _bounded(curves, known, base)
+    worst, best, counts_errors = _range(curves, known, reach)
+    value, floor, source, problem = _bounded(curves, base, worst, best)
+    floor[counts_errors], source[counts_errors] = 0.0, "length"
     _losses(curves, known, value, floor, source, problem)
     kind = curves.keys["metric_type"].astype(str).to_numpy()
     counted = (base.problem == "") & np.isin(kind, ["discontinuous", "nonlinear"])
-    worst, best = _range(curves, known)
     with np.errstate(invalid="ignore", divide="ignore"):
         stderr = curves.stderr / np.abs(best - worst)[base.curve]
     trials = _trials(curves, value, stderr, base.n_examples, counted, parts)
@@ -136,19 +141,18 @@ def null_inputs(
     problem[(problem == "") & short] = "no_test_set"
     # A multiple choice whose low score is 0 has a guess rate that nobody states.
     silent = (source == "low_score") & (kind == "discontinuous") & (floor <= 0)
-    floor[silent | (profile_floor & (source != "loss"))] = np.nan
+    floor[silent | (profile_floor & ~np.isin(source, ["loss", "length"]))] = np.nan
     source[np.isnan(floor)] = "profiled"
     return _rows(curves, known, value, trials, floor, source, problem, concentrations)
 
 
 def _bounded(
-    curves: Curves, known: pd.DataFrame, base: Proportions
+    curves: Curves, base: Proportions, worst: Floats, best: Floats
 ) -> tuple[Floats, Floats, Names, Names]:
     """Return proportions, floors, their sources and problems, of means over examples and others."""
     curve = base.curve
     value, floor = base.proportion.copy(), base.chance.copy()
     source, problem = base.chance_source.copy(), base.problem.copy()
-    worst, best = _range(curves, known)
     kind = curves.keys["metric_type"].astype(str).to_numpy()
     other = problem == "not_a_proportion"
     ranged = other & np.isfinite(best - worst) & (best != worst)
@@ -168,8 +172,12 @@ def _bounded(
     return value, floor, source, problem
 
 
-def _range(curves: Curves, known: pd.DataFrame) -> tuple[Floats, Floats]:
-    """Return the worst and the best score: of the catalog, else as the task declares them."""
+def _range(curves: Curves, known: pd.DataFrame, reach: float) -> tuple[Floats, Floats, Bools]:
+    """Return the worst and the best score, and where the worst is a guess at targets' length.
+
+    They are those of the catalog, else as the task declares them. Else errors that are counted from
+    zero have ``reach`` of the worst for their largest.
+    """
     low, high = (known[name].to_numpy(dtype=np.float64) for name in ("low", "high"))
     up = curves.keys["higher_is_better"].to_numpy(dtype=bool)
     poor, good = (
@@ -177,11 +185,17 @@ def _range(curves: Curves, known: pd.DataFrame) -> tuple[Floats, Floats]:
     )
     stated = high > low
     fits = (poor != good) & ((good > poor) == up)
-    poor, good = np.where(fits, poor, np.nan), np.where(fits, good, np.nan)
-    return (
-        np.where(stated, np.where(up, low, high), poor),
-        np.where(stated, np.where(up, high, low), good),
+    worst = np.where(stated, np.where(up, low, high), np.where(fits, poor, np.nan))
+    best = np.where(stated, np.where(up, high, low), np.where(fits, good, np.nan))
+    largest = np.full(len(curves), -np.inf)
+    np.fmax.at(largest, curves.curve_of_point, curves.y)
+    linear = (curves.keys["metric_type"].astype(str) == "linear").to_numpy(dtype=bool)
+    counts_errors = ~np.isfinite(best - worst) & linear & ~up & (low == 0) & (largest > 0)
+    worst, best = (
+        np.where(counts_errors, largest / reach, worst),
+        np.where(counts_errors, 0.0, best),
     )
+    return worst, best, counts_errors
 
 
 def _losses(
