@@ -39,8 +39,10 @@ BEGIN: Final = "<!-- coverage: begin -->"
 END: Final = "<!-- coverage: end -->"
 K: Final = (5, 7, 11)
 NOISE: Final = ((100, 0.0), (1000, 0.0), (1000, 0.1))
-EXACT_MATCH: Final = "exact_match"
-# Noise of the smooth metric of exact match, as a part of the loss.
+# Exact match by the mechanism, with the loss per token beside it, or the token edit distance.
+BY_LOSS, BY_EDITS = "exact_match", "exact_match_by_edits"
+MECHANISMS: Final = (BY_LOSS, BY_EDITS)
+# Noise of the loss as it is measured, as a part of it.
 LOSS_NOISE: Final = 0.01
 
 
@@ -117,20 +119,26 @@ TRUTHS: Final[Mapping[str, Truth]] = {
     "step": _step,
     "logistic": _logistic,
     "broken_power_law": _broken_power_law,
-    EXACT_MATCH: _loss,
+    BY_LOSS: _loss,
+    BY_EDITS: _loss,
 }
 """The true score of m curves at u, which is 0 at the first fitted scale and 1 at the last."""
 
 
 def observations(cell: Cell, n_curves: int) -> pd.DataFrame:
-    """Return simulated scores: exact match and, where it has a mechanism, the loss per token."""
+    """Return simulated scores: exact match and, where it has a mechanism, a smooth metric."""
     rng = np.random.default_rng(cell.seed)
     u = np.arange(cell.k + 1) / (cell.k - 1)
     truth = TRUTHS[cell.truth](u, n_curves, rng)
     tables = {}
-    if cell.truth == EXACT_MATCH:
-        tables["cross_entropy"] = truth * np.exp(rng.normal(0, LOSS_NOISE, truth.shape))
-        truth = np.exp(-truth * rng.integers(1, 9, (n_curves, 1)))
+    if cell.truth in MECHANISMS:
+        if cell.truth == BY_LOSS:
+            tables["cross_entropy"] = truth * np.exp(rng.normal(0, LOSS_NOISE, truth.shape))
+        length = rng.integers(1, 9, (n_curves, 1))
+        if cell.truth == BY_EDITS:
+            wrong = rng.binomial(cell.n_examples * length, -np.expm1(-truth))
+            tables["token_edit_distance"] = wrong / cell.n_examples
+        truth = np.exp(-truth * length)
     p = expit(logit(truth) + rng.normal(0, cell.scatter, truth.shape))
     tables["exact_str_match"] = rng.binomial(cell.n_examples, p) / cell.n_examples
     size = 10 ** (8 + 0.5 * np.arange(cell.k + 1))
@@ -144,7 +152,7 @@ def observations(cell: Cell, n_curves: int) -> pd.DataFrame:
                 "model_name": np.tile([f"m{i}" for i in range(len(size))], n_curves),
                 "total_params": np.tile(size, n_curves).astype(np.int64),
                 "score": score.ravel(),
-                "n_examples": cell.n_examples if metric == "exact_str_match" else None,
+                "n_examples": cell.n_examples if metric != "cross_entropy" else None,
             })
             for metric, score in tables.items()
         ],
@@ -156,13 +164,13 @@ def run(cell: Cell, n_curves: int) -> list[Result]:
     """Forecast the last score of each curve of a cell, in several ways."""
     curves = build_curves(observations(cell, n_curves))
     curves = curves.select(curves.keys["metric"] == "exact_str_match") \
-        if cell.truth != EXACT_MATCH else curves  # fmt: skip
+        if cell.truth not in MECHANISMS else curves  # fmt: skip
     plans: dict[str, dict[str, Any]] = {
         "mixture, AICc": {"forecasters": ("mixture",), "criterion": "aicc"},
         "mixture, BIC": {"forecasters": ("mixture",), "criterion": "bic"},
         "log_pass_rate": {"forecasters": ("log_pass_rate",), "adjust": "jeffreys"},
     }
-    own = "smooth_pair" if cell.truth == EXACT_MATCH else cell.truth
+    own = "smooth_pair" if cell.truth in MECHANISMS else cell.truth
     plans["own"] = {"forecasters": (own,)}
     found = []
     for name, options in plans.items():
@@ -220,7 +228,7 @@ def _share(result: Result) -> str:
         return "–"
     text = f"{result.n_covered / result.n_interval:.3f}"
     made = result.n_interval / result.n_curves
-    return text if made > 0.995 else f"{text} ({made:.0%})"
+    return text if f"{made:.0%}" == "100%" else f"{text} ({made:.0%})"
 
 
 def fill(page: Path, text: str) -> None:

@@ -13,6 +13,7 @@ References:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -233,7 +234,7 @@ def _through_pairs(
     paired = partners.status == rows_of.OK
     smooth = np.where(paired[curves.curve_of_point], partners.smooth, np.nan)
     found = forecast_through_link(
-        _shares(data, curves), curves.x, rows, smooth=smooth, counts=partners.counts,
+        _shares(data, curves), curves.x, rows, pairs=replace(partners, smooth=smooth),
         n_examples=data.n_examples, length=lengths, level=level,
     )  # fmt: skip
     for code in (rows_of.NOT_A_PROPORTION, rows_of.NO_PAIR, rows_of.NO_CHOICES):

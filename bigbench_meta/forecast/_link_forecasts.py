@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from bigbench_meta.forecast import _rows as rows_of
+from bigbench_meta.forecast._between_models import between_models
 from bigbench_meta.forecast._predictive import Predictive
 from bigbench_meta.forecast._rows import Forecasts, Rows
 from bigbench_meta.forecast._target_length import Sharp, length_doubt, target_length, unit
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from bigbench_meta.forecast._smooth_partners import Partners
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -78,10 +81,15 @@ def forecast_log_pass_rate(
     else:
         used = p
     point, offsets = rows.fitted()
-    line = _line(used[point], binomial_variance(p, n_examples)[point], x[point], offsets)
-    n = n_examples[rows.target]
-    return _forecast(line, rows, p, x, n, level, shift=np.zeros(len(rows.curve)),
-                     noise=lambda z: _noise_of_z(z, n), noise_counts="scaled")  # fmt: skip
+    z, variance = _z(used[point], binomial_variance(p, n_examples)[point])
+    line = _line(z, variance, x[point], offsets)
+    n, dispersion = n_examples[rows.target], line.fits.dispersion[rows.part, 0]
+
+    def noise(z: Floats) -> Floats:
+        sampling = _noise_of_z(z, n)
+        return np.asarray(dispersion * np.where(np.isnan(sampling), 1.0, sampling))
+
+    return _forecast(line, rows, p, x, n, level, shift=np.zeros(len(rows.curve)), noise=noise)
 
 
 def forecast_through_link(
@@ -89,8 +97,7 @@ def forecast_through_link(
     x: Floats,
     rows: Rows,
     *,
-    smooth: Floats,
-    counts: NDArray[np.bool_],
+    pairs: Partners,
     n_examples: Floats,
     length: Floats,
     level: float,
@@ -101,17 +108,20 @@ def forecast_through_link(
     in its loss is extended to larger scales, and L units are right together. Where the length L is
     not given, it is the one with which the smooth metric gives the sharp one best, by weighted
     least squares at the fitted scales. A length that those do not bound on both sides (at 95%, by
-    the profile of the sum of squares) is not determined, and there is no forecast. The interval
-    knows of the scatter of the smooth metric, of the sharp one about what the smooth one gives, and
-    of the doubt about L.
+    the profile of the sum of squares) is not determined, and there is no forecast.
+
+    Points weigh by the sampling variance of their smooth score (by its standard error, or
+    binomially for shares of units) and the variance between models, which is estimated; where a
+    sampling variance is not known, all weigh the same. Scales at which less than one unit is right,
+    or wrong, have no loss that could be told, and are left out. The interval knows of the variance
+    between models, of the scatter of the sharp metric about what the smooth one gives, and of the
+    doubt about L.
 
     Args:
         p: Scores of the sharp metric as proportions, shape (total,).
         x: Their scales.
         rows: The forecasts to be made.
-        smooth: Probability of a unit by the smooth metric of the same model, or, if ``counts``, its
-            number of wrong units a target; NaN where there is none.
-        counts: Whether the smooth metric counts wrong units, of each curve.
+        pairs: Smooth scores of the same models.
         n_examples: Examples behind each p, NaN where not known of all points of a curve.
         length: Length of each curve's targets in units, NaN to find it.
         level: Confidence of the intervals.
@@ -122,35 +132,63 @@ def forecast_through_link(
     References:
         Schaeffer et al. (2023), arXiv 2304.15004, sec. 2 and App. A.2.
     """
-    point, offsets = rows.fitted()
-    have = ~np.isnan(smooth[point])
+    point, _ = rows.fitted()
+    have = ~np.isnan(pairs.smooth[point])
     part = np.repeat(np.arange(len(rows.curve)), rows.k)[have]
-    point = point[have]
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(part, minlength=len(rows.curve)))])
+    point, counts = point[have], pairs.counts[rows.curve]
     variance = binomial_variance(p, n_examples)
-    counted = counts[rows.curve][part]
-    sharp = Sharp(p[point], smooth[point], counted, variance[point], part, len(rows.curve))
+    smooth = pairs.smooth[point]
+    sharp = Sharp(p[point], smooth, counts[part], variance[point], part, len(rows.curve))
     found, given = target_length(sharp), length[rows.curve]
     used = np.where(np.isnan(given), found, given)
     scatter, doubt = length_doubt(sharp, used, estimated=np.isnan(given))
-    of_unit = unit(smooth[point], counted, used[part])
-    line = _line(of_unit, np.full(len(point), np.nan), x[point], offsets)
-    status = line.status
-    status[np.isnan(used) & (np.diff(offsets) >= LEAST_POINTS)] = rows_of.LENGTH_NOT_DETERMINED
-    n, at = n_examples[rows.target], rows.part
-    shift = np.log(used)
+    z, sampling = _z_of_units(pairs, point, used[part], pairs.share[rows.curve][part])
+    line, between = _line_between(z, sampling, x[point], part, len(rows.curve))
+    line.status[np.isnan(used) & (sharp.points >= LEAST_POINTS)] = rows_of.LENGTH_NOT_DETERMINED
+    n, at, shift = n_examples[rows.target], rows.part, np.log(used)
 
     def noise(z: Floats) -> Floats:
         sampling = np.where(np.isnan(n), 1 / _slope_of_z(np.exp(-np.exp(z))) ** 2,
                             _noise_of_z(z, n))  # fmt: skip
-        moved = _moved_by_length(np.exp(z - shift[at]), counts[rows.curve][at])
-        return scatter[at] * sampling + doubt[at] * moved**2
+        moved = _moved_by_length(np.exp(z - shift[at]), counts[at])
+        return between[at] + scatter[at] * sampling + doubt[at] * moved**2
 
-    forecasts = _forecast(line, rows, p, x, n, level, shift=shift, noise=noise,
-                          noise_counts="added")  # fmt: skip
+    forecasts = _forecast(line, rows, p, x, n, level, shift=shift, noise=noise)
     there = forecasts.status <= rows_of.NO_INTERVAL
     forecasts.length[there] = used[rows.part][there]
     return forecasts
+
+
+def _z_of_units(
+    pairs: Partners, point: Ints, length: Floats, share: NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    """Return ln(-ln p) of a unit and its sampling variance, both NaN where p cannot be told."""
+    counts = pairs.counts[pairs.curve_of_point[point]]
+    p = unit(pairs.smooth[point], counts, length)
+    # Of a target of less than one unit, one is seen.
+    units = pairs.n_examples[point] * np.maximum(length, 1.0)
+    by_error = pairs.variance[point] / np.where(counts, length, 1.0) ** 2
+    by_units = np.where(share, binomial_variance(np.clip(p, 0, 1), units), np.nan)
+    z, variance = _z(p, np.where(np.isnan(by_error), by_units, by_error))
+    told = np.isfinite(z) & ~(share & (np.minimum(p, 1 - p) * units < 1))
+    return np.where(told, z, np.nan), np.where(told, variance, np.nan)
+
+
+def _line_between(
+    z: Floats, sampling: Floats, x: Floats, part: Ints, m: int
+) -> tuple[_Line, Floats]:
+    """Fit lines to the z that can be told; return the variance between models beside them."""
+    told = ~np.isnan(z)
+    all_points = np.bincount(part, minlength=m)
+    z, sampling, x, part = z[told], sampling[told], x[told], part[told]
+    points = np.bincount(part, minlength=m)
+    known = np.bincount(part[np.isnan(sampling)], minlength=m) == 0
+    between = between_models(z, np.log(x), np.where(known[part], sampling, 0.0), part, m)
+    total = between[part] + sampling
+    weighted = known[part] & (total > 0)
+    line = _line(z, np.where(weighted, total, np.nan), x, np.append(0, np.cumsum(points)))
+    line.status[(points < LEAST_POINTS) & (all_points >= LEAST_POINTS)] = rows_of.UNDEFINED_SCORE
+    return line, between
 
 
 @dataclass(frozen=True)
@@ -161,13 +199,16 @@ class _Line:
     status: NDArray[np.int8]
 
 
-def _line(p: Floats, variance: Floats, x: Floats, offsets: Ints) -> _Line:
-    """Fit lines to ln(-ln p); the variance of p is carried over by the delta method."""
+def _z(p: Floats, variance: Floats) -> tuple[Floats, Floats]:
+    """Return ln(-ln p), and its variance by the delta method."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(-np.log(p)), variance / (p * np.log(p)) ** 2
+
+
+def _line(z: Floats, variance: Floats, x: Floats, offsets: Ints) -> _Line:
+    """Fit lines to z where all of them are finite."""
     m, lengths = len(offsets) - 1, np.diff(offsets)
     part = np.repeat(np.arange(m), lengths)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.log(-np.log(p))
-        variance = variance / (p * np.log(p)) ** 2
     undefined = np.bincount(part[~np.isfinite(z)], minlength=m) > 0
     usable = ~undefined & (lengths >= LEAST_POINTS)
     kept = usable[part]
@@ -209,23 +250,16 @@ def _moved_by_length(loss: Floats, counts: NDArray[np.bool_]) -> Floats:
 
 def _forecast(
     line: _Line, rows: Rows, p: Floats, x: Floats, n: Floats, level: float, *, shift: Floats,
-    noise: Callable[[Floats], Floats], noise_counts: Literal["scaled", "added"],
+    noise: Callable[[Floats], Floats],
 ) -> Forecasts:  # fmt: skip
-    """Forecast z and turn it back; `noise` is scaled by the dispersion or added to the scatter."""
+    """Forecast z and turn it back; `noise` is the variance of what is observed at a true z."""
     asked, column = rows.padded(x[rows.target])
     mean, spread = (values[rows.part, column] for values in line.fits.predict("log_linear", asked))
-    dispersion = line.fits.dispersion[rows.part, 0]
     z = mean + shift[rows.part]
-    sampling = noise(z)
-    unknown = np.isnan(sampling)
-    if noise_counts == "scaled":
-        extra = dispersion * np.where(unknown, 1.0, sampling)
-    else:
-        extra = dispersion + sampling
     one = np.ones((len(z), 1))
     distribution = Predictive(
         mean=z[:, None],
-        sd=np.sqrt(spread**2 + extra)[:, None],
+        sd=np.sqrt(spread**2 + noise(z))[:, None],
         df=np.asarray(line.fits.n_points[rows.part], dtype=np.float64)[:, None] - 2,
         weight=np.where(np.isnan(z), np.nan, 1.0)[:, None] * one,
         low=np.full(len(z), -np.inf),

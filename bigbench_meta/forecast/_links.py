@@ -29,6 +29,7 @@ class Link:
         answers: ``text`` for metrics of written answers, ``choice`` for those of listed ones.
         value: Returns p from scores and numbers of choices or, if ``counts``, wrong units.
         counts: Whether the score counts wrong units of a target, so that p = 1 - v/L.
+        share: Whether p is a share of units that are right, each of which is or is not.
     """
 
     formula: str
@@ -36,6 +37,7 @@ class Link:
     answers: Literal["text", "choice"]
     value: Callable[[Floats, Floats], Floats]
     counts: bool = False
+    share: bool = False
 
 
 def _loss(v: Floats, choices: Floats) -> Floats:
@@ -86,8 +88,10 @@ def _brier_mean(v: Floats, choices: Floats) -> Floats:
     return _brier_sum(v * choices, choices)
 
 
-def _text(formula: str, unit: str, value: Callable[[Floats, Floats], Floats]) -> Link:
-    return Link(formula=formula, unit=unit, answers="text", value=value)
+def _text(
+    formula: str, unit: str, value: Callable[[Floats, Floats], Floats], *, share: bool = False
+) -> Link:
+    return Link(formula=formula, unit=unit, answers="text", value=value, share=share)
 
 
 def _choice(formula: str, value: Callable[[Floats, Floats], Floats]) -> Link:
@@ -99,9 +103,9 @@ _BRIER: Final = "the wrong choices sharing the rest equally"
 LINKS: Final[dict[str, Link]] = {
     "cross_entropy": _text("exp(-v)", "token", _loss),
     "loss": _text("exp(-v)", "token", _loss),
-    "token_accuracy": _text("v", "token", _same),
+    "token_accuracy": _text("v", "token", _same, share=True),
     "token_edit_distance": Link(
-        formula="1 - v/L", unit="token", answers="text", value=_same, counts=True
+        formula="1 - v/L", unit="token", answers="text", value=_same, counts=True, share=True
     ),
     "log_likelihood_per_word": _text("exp(v)", "word", _log_probability),
     "log_likelihood_per_char": _text("exp(v)", "character", _log_probability),
@@ -111,11 +115,11 @@ LINKS: Final[dict[str, Link]] = {
     "ppl": _text("1/v", "token", _inverse),
     "word_perplexity": _text("1/v", "word", _inverse),
     "byte_perplexity": _text("1/v", "byte", _inverse),
-    "wer": _text("1 - v", "word", _wrong),
-    "word_error_rate": _text("1 - v", "word", _wrong),
-    "ter": _text("1 - v/100", "word", _wrong_percent),
+    "wer": _text("1 - v", "word", _wrong, share=True),
+    "word_error_rate": _text("1 - v", "word", _wrong, share=True),
+    "ter": _text("1 - v/100", "word", _wrong_percent, share=True),
     "sequence_f1": _text("v/100", "label", _percent),
-    "mean_relative_edit_distance": _text("v", "character", _same),
+    "mean_relative_edit_distance": _text("v", "character", _same, share=True),
     "correct_prob_mass": _choice("v", _same),
     "mc2": _choice("v", _same),
     "log_loss": _choice("exp(-v)", _loss),

@@ -76,9 +76,9 @@ def length_doubt(
     points = np.maximum(sharp.points - estimated, 1)
     scatter = sharp.sums(sharp.residual(at) ** 2) / points
     scatter = np.where(sharp.known, np.fmax(scatter, 1.0), scatter)
-    slope = (sharp.residual(at * np.exp(_NUDGE)) - sharp.residual(at * np.exp(-_NUDGE))) / (
-        2 * _NUDGE
-    )
+    here, longer, shorter = (sharp.residual(at * np.exp(by)) for by in (0, _NUDGE, -_NUDGE))
+    # No target is shorter than its wrong units: at that length there is a derivative to one side.
+    slope = np.where(np.isnan(shorter), longer - here, (longer - shorter) / 2) / _NUDGE
     with np.errstate(divide="ignore", invalid="ignore"):
         return scatter, np.where(estimated, scatter / sharp.sums(slope**2), 0.0)
 
