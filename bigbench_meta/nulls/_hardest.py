@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from bigbench_meta.nulls._parts import RaggedNull, unknown
-from bigbench_meta.nulls.fit_test import GoodnessOfFit, goodness_of_fit
+from bigbench_meta.nulls.fit_test import GoodnessOfFit, goodness_of_fit, least_deviance
 from bigbench_meta.nulls.mechanism_null import mechanism_null
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def best_fit(
     seed: int,
     min_scales: int,
 ) -> GoodnessOfFit:
-    """Test the fit of all rows and keep of each curve the one with the largest p-value.
+    """Test the fit of the row of each curve that fits best.
 
     Args:
         inputs: The rows.
@@ -146,15 +146,16 @@ def best_fit(
         seed: Seed.
         min_scales: Curves with fewer points are not tested.
     """
-    rows = goodness_of_fit(
-        inputs.y, inputs.x, inputs.trials, inputs.offsets, floor=inputs.floor, link=inputs.link,
+    best = least_deviance(
+        inputs.y, inputs.x, inputs.trials, inputs.offsets, inputs.curve,
+        floor=inputs.floor, link=inputs.link, alpha_range=alpha_range, min_scales=min_scales,
+    )  # fmt: skip
+    own = inputs.take(best)
+    found = goodness_of_fit(
+        own.y, own.x, own.trials, own.offsets, floor=own.floor, link=own.link,
         alpha_range=alpha_range, seed=seed, min_scales=min_scales,
     )  # fmt: skip
-    rank = np.where(np.isnan(rows.p_value), -1.0, rows.p_value)
-    # Of rows that fit as badly, none of their replicates being as bad, the nearest one.
-    order = np.lexsort((rows.deviance, -rank, inputs.curve))
-    first = order[np.unique(inputs.curve[order], return_index=True)[1]]
     result = {field.name: np.full(n_curves, np.nan) for field in fields(GoodnessOfFit)}
     for name, values in result.items():
-        values[inputs.curve[first]] = getattr(rows, name)[first]
+        values[own.curve] = getattr(found, name)
     return GoodnessOfFit(**result)

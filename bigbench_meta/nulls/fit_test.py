@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-__all__ = ["FIT_REPLICATES", "GoodnessOfFit", "goodness_of_fit"]
+__all__ = ["FIT_REPLICATES", "GoodnessOfFit", "goodness_of_fit", "least_deviance"]
 
 FIT_REPLICATES: Final = 199
 """By default: this p-value is not corrected for the number searched and need not be small."""
@@ -130,6 +130,48 @@ def goodness_of_fit(
         if progress is not None:
             progress(done, len(lengths))
     return GoodnessOfFit(p_value=p_value, deviance=unlikeness, pearson=squares)
+
+
+def least_deviance(
+    y: Floats,
+    x: Floats,
+    trials: Floats,
+    offsets: Ints,
+    group: Ints,
+    *,
+    floor: Floats | float = 0.0,
+    link: Link | Sequence[Link] = SHARE,
+    alpha_range: tuple[float, float] = ALPHA_RANGE,
+    min_scales: int = MIN_SCALES,
+) -> Ints:
+    """Return which curve of each group the mechanism without variation between models fits best.
+
+    Args:
+        y: Scores; all arguments but one are those of :func:`goodness_of_fit`.
+        x: Scales.
+        trials: Examples.
+        offsets: Where curves begin.
+        group: Number of each curve's group, shape (m,): one curve with several guess rates or
+            links.
+        floor: Guess rate.
+        link: The metric's link.
+        alpha_range: Bounds of the exponent.
+        min_scales: Curves with fewer points are not fitted.
+
+    Returns:
+        Numbers of curves, one of each group, by ascending group. Where none of a group could be
+        fitted, its first.
+    """
+    batch = Batch.of(y, x, trials, offsets, floor, 1.0, link, 0.0)
+    found = np.full(len(group), np.inf)
+    for rows, scores, design, _ in batch.blocks(min_scales):
+        fit = fit_mechanism(
+            scores, design, alpha_range=alpha_range, sigma=np.zeros(len(rows)), resolution=0.0
+        )
+        usable = ~is_flat(scores) & (fit.status == OK)
+        found[rows] = np.where(usable, deviance(scores, design, fit), np.inf)
+    order = np.lexsort((found, group))
+    return np.asarray(order[np.unique(group[order], return_index=True)[1]])
 
 
 def _refitted(drawn: Floats, design: Design, alpha_range: tuple[float, float]) -> Floats:
