@@ -33,10 +33,14 @@ if TYPE_CHECKING:
         plot_curves,
         plot_emergence_by_metric,
     )
+    from bigbench_meta.charts_evidence import plot_intervals
     from bigbench_meta.charts_mirage import plot_mirage
+    from bigbench_meta.criteria import evidence_summary
     from bigbench_meta.curves import Curves, build_curves
     from bigbench_meta.emergence import emergence_score, linearity, relative_sharpness, score_ragged
     from bigbench_meta.errors import BigbenchMetaError
+    from bigbench_meta.evidence import curve_evidence
+    from bigbench_meta.example_counts import with_example_counts
     from bigbench_meta.forecast import forecast_curves, forecast_summary
     from bigbench_meta.inference.power import (
         detection_power,
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
         resolution,
         smallest_detectable,
     )
+    from bigbench_meta.inference.uncertainty import curve_intervals
     from bigbench_meta.inference.wei import wei_emergence, wei_points
     from bigbench_meta.known_issues import KnownIssues, affected, exclude_known_issues
     from bigbench_meta.mirage_table import mechanism_table
@@ -72,9 +77,12 @@ __all__ = [
     "build_curves",
     "claims_by_metric",
     "claims_summary",
+    "curve_evidence",
+    "curve_intervals",
     "curve_shapes",
     "detection_power",
     "emergence_score",
+    "evidence_summary",
     "examples_needed",
     "exclude_known_issues",
     "flagged",
@@ -90,6 +98,7 @@ __all__ = [
     "plot_claims_by_metric",
     "plot_curves",
     "plot_emergence_by_metric",
+    "plot_intervals",
     "plot_mirage",
     "preferred_metrics",
     "read_results",
@@ -108,6 +117,7 @@ __all__ = [
     "threshold_sweep",
     "wei_emergence",
     "wei_points",
+    "with_example_counts",
 ]
 
 # Where each name lives; imported on first use, so that `bigbench-meta --help` loads no pandas.
@@ -127,9 +137,12 @@ _HOME = {
     "build_curves": "curves",
     "claims_by_metric": "aggregate",
     "claims_summary": "aggregate",
+    "curve_evidence": "evidence",
+    "curve_intervals": "inference.uncertainty",
     "curve_shapes": "shapes",
     "detection_power": "inference.power",
     "emergence_score": "emergence",
+    "evidence_summary": "criteria",
     "examples_needed": "inference.power",
     "exclude_known_issues": "known_issues",
     "flagged": "aggregate",
@@ -145,6 +158,7 @@ _HOME = {
     "plot_claims_by_metric": "charts",
     "plot_curves": "charts",
     "plot_emergence_by_metric": "charts",
+    "plot_intervals": "charts_evidence",
     "plot_mirage": "charts_mirage",
     "preferred_metrics": "catalog",
     "read_results": "readers",
@@ -163,6 +177,7 @@ _HOME = {
     "threshold_sweep": "aggregate",
     "wei_emergence": "inference.wei",
     "wei_points": "inference.wei",
+    "with_example_counts": "example_counts",
 }
 
 

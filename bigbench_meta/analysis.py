@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from bigbench_meta.curves import whole
 from bigbench_meta.emergence import MIN_SCALES, STATUSES, score_ragged
 from bigbench_meta.schema import CURVE_KEY, CURVE_SCORES
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
+    from bigbench_meta.catalog import MetricCatalog
     from bigbench_meta.curves import Curves
 
     Floats = NDArray[np.float64]
@@ -21,20 +24,44 @@ if TYPE_CHECKING:
 __all__ = ["score_curves"]
 
 
-def score_curves(curves: Curves, *, min_scales: int = MIN_SCALES) -> pd.DataFrame:
-    """Score every curve.
+def score_curves(
+    curves: Curves,
+    *,
+    min_scales: int = MIN_SCALES,
+    inference: bool = False,
+    threshold: float = 100.0,
+    n_boot: int | None = None,
+    seed: int = 0,
+    samples: pd.DataFrame | None = None,
+    catalog: MetricCatalog | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Score every curve, and if asked say how sure the score is.
 
     Args:
         curves: What :func:`bigbench_meta.build_curves` returns.
         min_scales: Curves with fewer points get no score and status ``too_few_scales``.
+        inference: Whether to add intervals, tests, shapes and forecasts, see
+            :func:`bigbench_meta.curve_evidence`, which the options below go to. Tests are corrected
+            for all these curves: choose what is searched before.
+        threshold: Of the emergence score, for ``p_above_threshold``.
+        n_boot: Most bootstrap replicates of a test.
+        seed: Seed of all resampling.
+        samples: Samples table, for intervals that resample examples.
+        catalog: Metric catalog; the packaged one by default.
+        progress: Called with (work done, work).
 
     Returns:
         One row a curve, in the order of the curves, with the columns of
-        :data:`bigbench_meta.schema.CURVE_SCORES`. Scores are computed on the orientation in which
-        up is better; ``score_first`` to ``score_max`` stay in the unit and sign of the file.
-        ``emergence_score`` is infinite where ``status`` is ``zero_median`` and NaN where it is
-        ``flat`` or ``too_few_scales``. ``resolution`` is the catalog's ``step`` divided by the
-        smallest test set of the curve, NaN where either is not known.
+        :data:`bigbench_meta.schema.CURVE_SCORES`, and with ``inference`` those of
+        :data:`bigbench_meta.schema.CURVE_EVIDENCE` behind them. Scores are computed on the
+        orientation in which up is better; ``score_first`` to ``score_max`` stay in the unit and
+        sign of the file. ``emergence_score`` is infinite where ``status`` is ``zero_median`` and
+        NaN where it is ``flat`` or ``too_few_scales``. ``resolution`` is the catalog's ``step``
+        divided by the smallest test set of the curve, NaN where either is not known.
+
+    Raises:
+        InputError: An option of the inference is out of range.
 
     References:
         Schaeffer et al. (2023), arXiv 2304.15004, eq. 1 and App. A.1.
@@ -46,6 +73,20 @@ def score_curves(curves: Curves, *, min_scales: int = MIN_SCALES) -> pd.DataFram
         >>> round(float(row.emergence_score), 3), row.status
         (321.0, 'ok')
     """
+    scores = _scores(curves, min_scales)
+    if not inference:
+        return scores
+    # Imports scipy.stats and statsmodels, a second's work.
+    from bigbench_meta.evidence import curve_evidence
+
+    evidence = curve_evidence(
+        curves, threshold=threshold, n_boot=n_boot, seed=seed, min_scales=min_scales,
+        samples=samples, catalog=catalog, progress=progress,
+    )  # fmt: skip
+    return pd.concat([scores.reset_index(drop=True), evidence], axis=1)
+
+
+def _scores(curves: Curves, min_scales: int) -> pd.DataFrame:
     keys = curves.keys
     n_examples = _reduce(np.fmin, curves.n_examples, curves.offsets)
     resolution = keys["step"].to_numpy(dtype=float) / np.where(n_examples > 0, n_examples, np.nan)

@@ -9,9 +9,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from bigbench_meta._text import drawable
+from bigbench_meta._chart_style import curve_titles, styled, type_colour, with_texts
 from bigbench_meta.aggregate import DEFAULT_THRESHOLD, flagged
-from bigbench_meta.catalog import METRIC_TYPES
 
 if TYPE_CHECKING:
     from bigbench_meta.curves import Curves
@@ -23,15 +22,9 @@ __all__ = [
     "plot_emergence_by_metric",
 ]
 
-# From Okabe & Ito's palette, told apart by people with any colour vision.
-_COLOURS: Final[dict[str, str]] = dict(
-    zip(METRIC_TYPES, ("#CC79A7", "#D55E00", "#0072B2", "#009E73", "#8C8C8C"), strict=True)
-)
 # More points than this make a file that no viewer opens; the highest scores are of interest.
 _MOST_POINTS: Final = 3000
 _MOST_METRICS: Final = 40
-_FONT: Final = "Helvetica, Arial, sans-serif"
-_TEXTS: Final = ("benchmark", "task", "subtask", "metric", "metric_type", "model_family", "scale")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +71,7 @@ def plot_emergence_by_metric(
         Schaeffer et al. (2023), arXiv 2304.15004, Fig. 5A.
     """
     names = ["task", "subtask", "metric", "metric_type", "model_family", "shots", "variant"]
-    frame = _with_texts(scores.loc[scores["emergence_score"].notna(), [*names, "emergence_score"]])
+    frame = with_texts(scores.loc[scores["emergence_score"].notna(), [*names, "emergence_score"]])
     frame = frame.assign(
         infinite=np.isinf(frame["emergence_score"]), flagged=flagged(frame, threshold)
     )
@@ -110,7 +103,7 @@ def plot_emergence_by_metric(
     return Figure(
         name="emergence_by_metric",
         caption=" ".join(filter(None, sentences)),
-        chart=_styled(chart.properties(width=520, height=alt.Step(34))),
+        chart=styled(chart.properties(width=520, height=alt.Step(34))),
         data=drawn,
     )
 
@@ -156,7 +149,7 @@ def _emergence_points(drawn: pd.DataFrame, order: list[str], edge: float) -> alt
             x=x,
             y=alt.Y("metric:N", sort=order, title=None, axis=alt.Axis(labelLimit=260, grid=True)),
             yOffset=alt.YOffset("jitter:Q", scale=alt.Scale(domain=[0, 1])),
-            color=_type_colour(drawn["metric_type"]),
+            color=type_colour(drawn["metric_type"]),
             shape=shape,
             tooltip=["task", "subtask", "metric", "model_family", "shots", "emergence_score"],
         )
@@ -190,7 +183,7 @@ def plot_claims_by_metric(claims: pd.DataFrame) -> Figure:
         .encode(
             x=alt.X("n_claims:Q", title="claims of emergence"),
             y=y,
-            color=_type_colour(shown["metric_type"]),
+            color=type_colour(shown["metric_type"]),
             tooltip=["metric", "n_claims", "n_tasks", "expected"],
         )
     )
@@ -209,7 +202,7 @@ def plot_claims_by_metric(claims: pd.DataFrame) -> Figure:
             "black tick is the number expected if claims fell on annotated tasks by chance; "
             "metrics without a claim are left out."
         ),
-        chart=_styled(layers.properties(width=520, height=alt.Step(30))),
+        chart=styled(layers.properties(width=520, height=alt.Step(30))),
         data=shown,
     )
 
@@ -241,9 +234,9 @@ def plot_curves(
         return None
     points = curves.points()
     points = points[points["curve"].isin(chosen.index)]
-    titles = _curve_titles(chosen)
+    titles = curve_titles(chosen)
     types = points["curve"].map(chosen["metric_type"].astype(str))
-    data = _with_texts(points.assign(title=points["curve"].map(titles), metric_type=types))
+    data = with_texts(points.assign(title=points["curve"].map(titles), metric_type=types))
     return Figure(
         name="flagged_curves",
         caption=(
@@ -252,7 +245,7 @@ def plot_curves(
             "its own: look at its numbers before its shape. The emergence score sees only the "
             "order of the models, not the distance between them."
         ),
-        chart=_styled(_small_multiples(data, list(titles.values()))),
+        chart=styled(_small_multiples(data, list(titles.values()))),
         data=data.drop(columns=["title", "curve"]).reset_index(drop=True),
     )
 
@@ -280,7 +273,7 @@ def _small_multiples(data: pd.DataFrame, titles: list[str]) -> alt.FacetChart:
             x=x,
             # Room for the labels of any panel, so that all panels line up.
             y=alt.Y("score:Q", title="score", axis=alt.Axis(tickCount=4, minExtent=34)),
-            color=_type_colour(data["metric_type"]),
+            color=type_colour(data["metric_type"]),
             tooltip=["model_name", "x", "score"],
         )
         .properties(width=150, height=110)
@@ -288,54 +281,3 @@ def _small_multiples(data: pd.DataFrame, titles: list[str]) -> alt.FacetChart:
         .resolve_scale(y="independent", x="shared" if len(axes) == 1 else "independent")
     )
     return chart
-
-
-def _curve_titles(chosen: pd.DataFrame) -> dict[Any, str]:
-    """Return a title for each row, no two alike: two panels of one title would be drawn as one."""
-    several = len(set(chosen["model_family"].astype(str))) > 1
-    titles: dict[Any, str] = {}
-    for index, row in chosen.iterrows():
-        title = _curve_title(row, family=several)
-        taken = sum(other.split("\t")[0] == title for other in titles.values())
-        titles[index] = f"{title}\t({taken + 1})" if taken else title
-    return titles
-
-
-def _curve_title(row: pd.Series[Any], *, family: bool) -> str:
-    name = " ".join(drawable(str(row["subtask"])).split())
-    shots = "" if pd.isna(row["shots"]) else f"{row['shots']} shot{'s' * (row['shots'] != 1)}"
-    variant = "" if pd.isna(row["variant"]) else drawable(str(row["variant"]))
-    score = "∞" if np.isinf(row["emergence_score"]) else f"{row['emergence_score']:.0f}"
-    parts = [
-        str(row["model_family"]) if family else "",
-        str(row["metric"]),
-        shots,
-        variant,
-        f"E = {score}",
-    ]
-    short = name if len(name) <= 34 else f"{name[:33]}…"
-    return f"{short}\n{', '.join(part for part in parts if part)}"
-
-
-def _with_texts(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame with plain text in place of categories, which altair would sort."""
-    names = [name for name in _TEXTS if name in frame]
-    frame = frame.astype(dict.fromkeys(names, str))
-    return frame.assign(**{name: frame[name].map(drawable) for name in names})
-
-
-def _type_colour(present: pd.Series[str]) -> alt.Color:
-    shown: list[str] = [name for name in METRIC_TYPES if name in set(present)]
-    others = sorted(set(present) - set(shown))
-    colours = [_COLOURS[name] for name in shown] + [_COLOURS["unknown"]] * len(others)
-    scale = alt.Scale(domain=shown + others, range=colours)
-    return alt.Color("metric_type:N", scale=scale, title="metric type", sort=shown + others)
-
-
-def _styled(chart: Any) -> Any:
-    return (
-        chart.configure(font=_FONT, background="white")
-        .configure_view(stroke=None)
-        .configure_axis(gridColor="#E6E6E6", domainColor="#888888", tickColor="#888888")
-        .configure_header(labelFontSize=11, title=None)
-    )

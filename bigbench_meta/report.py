@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["write_study"]
 
-_EVERY_FIGURE: Final = ("emergence_by_metric", "flagged_curves", "claims_by_metric")
+_EVERY_FIGURE: Final = (
+    "emergence_by_metric", "flagged_curves", "flagged_intervals", "claims_by_metric",
+)  # fmt: skip
 
 
 def write_study(
@@ -65,7 +67,7 @@ def _clear(folder: Path, *, keep: set[str]) -> None:
 def _forms(table: Table) -> dict[str, str | bytes]:
     files = table_files(table)
     # A listing of every curve or problem is for machines; nobody prints it.
-    if table.name in {"curve_scores", "problems"}:
+    if table.name in {"curve_scores", "problems", "flag_models_left_out"}:
         return {path: content for path, content in files.items() if path.endswith(".csv")}
     return files
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "CURVE_EVIDENCE",
     "CURVE_KEY",
     "CURVE_SCORES",
     "FILE",
@@ -92,6 +93,17 @@ def _real(name: str, meaning: str, unit: str, *, required: bool = False) -> Colu
 
 def _whole(name: str, meaning: str, unit: str) -> Column:
     return Column(name=name, type=pa.int64(), meaning=meaning, unit=unit)
+
+
+def _test(name: str, null: str) -> tuple[Column, ...]:
+    return (
+        _real(f"{name}_p", f"p-value of a step under {null}", "0..1"),
+        _real(f"{name}_q_bh", "the same, corrected: Benjamini-Hochberg", "0..1"),
+        _real(f"{name}_q_by", "Benjamini-Yekutieli", "0..1"),
+        _real(f"{name}_p_holm", "Holm", "0..1"),
+        _whole(f"{name}_n_searched", "curves that were tested", "count"),
+        _text(f"{name}_status", "ok, or why there is no test"),
+    )
 
 
 CURVE_KEY: tuple[str, ...] = (
@@ -245,6 +257,51 @@ CURVE_SCORES = TableSchema(
     ),
 )
 """One row is one curve."""
+
+
+CURVE_EVIDENCE = TableSchema(
+    "curve_evidence",
+    (
+        _text("noise", "where sampling errors come from: binomial, stderr, samples, mixed, none"),
+        _real("emergence_low", "lower end of the 95% interval of E", "-inf..inf"),
+        _real("emergence_high", "upper end", "-inf..inf"),
+        _real("linearity_low", "lower end of the 95% interval of linearity", "-(n-1)..n-1"),
+        _real("linearity_high", "upper end", "-(n-1)..n-1"),
+        _real("sharpness_low", "lower end of the 95% interval of E/(n - 1)", "-inf..inf"),
+        _real("sharpness_high", "upper end", "-inf..inf"),
+        _real("p_above_threshold", "probability that E is above the threshold", "0..1"),
+        _text("interval_status", "ok, or why there is no interval"),
+        *_test("mechanism", "the smooth mechanism"),
+        _real("mechanism_p_sharpness", "p-value of E/(n - 1) under it", "0..1"),
+        _real("mechanism_p_fit", "p-value of its fit without variation between models", "0..1"),
+        _real("mechanism_sigma", "variation between models beside that of scale", "log loss"),
+        _real("step_from", "largest scale before the step tested", "unit of the axis"),
+        _real("step_to", "smallest scale behind it", "unit of the axis"),
+        _real("step_size", "fall of the loss at the step, beyond the mechanism", "log loss"),
+        *_test("line", "a straight line plus noise"),
+        _real("chance", "score that guessing gives", "unit of score"),
+        _text("chance_source", "given, low_score, choices, floor or unknown"),
+        _text("wei_emergent", "yes, no or cannot_tell: Wei et al. 2022"),
+        _text("wei_reason", "why"),
+        _whole("n_at_chance_before", "scales at chance before the first above it", "count"),
+        _real("emergence_scale", "smallest scale above chance from which all are", "axis"),
+        _real("emergence_scale_low", "lower end of its 95% interval", "axis"),
+        _real("emergence_scale_high", "upper end", "axis"),
+        _real("share_below_resolution", "scales less than one example above chance", "0..1"),
+        _text("flat_kind", "flat, not flat, or flat as far as the test set can show"),
+        _text("trend", "class of Lourie et al. 2025"),
+        _text("best_shape", "shape with the largest weight"),
+        _real("best_shape_weight", "its Akaike weight", "0..1"),
+        _real("forecast", "score at the largest scale as the smaller ones tell", "unit of score"),
+        _real("forecast_low", "lower end of its 95% interval", "unit of score"),
+        _real("forecast_high", "upper end", "unit of score"),
+        Column(name="forecast_covered", type=pa.bool_(), meaning="whether it holds the score"),
+        _real("forecast_skill", "1 - |error| / |error of no change|", "..1"),
+        _real("forecast_surprise", "-log2 of the probability of a score so far out", "bits"),
+        _text("forecast_status", "ok, or why there is no forecast"),
+    ),
+)
+"""What is added to a curve's scores when inference is asked for."""
 
 
 def conform(data: pd.DataFrame | pa.Table, schema: TableSchema = OBSERVATIONS) -> pa.Table:

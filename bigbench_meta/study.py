@@ -3,40 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from bigbench_meta.aggregate import (
-    DEFAULT_THRESHOLD,
-    claims_by_metric,
-    claims_summary,
-    flagged,
-    metrics_of_emergence,
-    select_level,
-    threshold_sweep,
-)
+from bigbench_meta.accounts import account_for_flags
+from bigbench_meta.accounts.tables import account_tables
+from bigbench_meta.aggregate import DEFAULT_THRESHOLD, flagged, select_level
 from bigbench_meta.analysis import score_curves
 from bigbench_meta.charts import plot_claims_by_metric, plot_curves, plot_emergence_by_metric
+from bigbench_meta.charts_evidence import plot_intervals
 from bigbench_meta.curves import build_curves
 from bigbench_meta.emergence import MIN_SCALES
 from bigbench_meta.errors import InputError
 from bigbench_meta.known_issues import check_known_issues
-from bigbench_meta.tables import Table
+from bigbench_meta.study_tables import evidence_tables, issues_table, study_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import pandas as pd
 
+    from bigbench_meta.accounts import Account
     from bigbench_meta.aggregate import Level
     from bigbench_meta.catalog import MetricCatalog
     from bigbench_meta.charts import Figure
     from bigbench_meta.curves import Curves
     from bigbench_meta.known_issues import IssueFindings, KnownIssues
+    from bigbench_meta.tables import Table
 
 # The median of two squared steps is their mean, so E = (a + b) / sqrt((a^2 + b^2) / 2) <= 2.
 _TWO_STEPS = 2.0
 
-__all__ = ["Study", "claims_table", "run_study"]
+__all__ = ["Study", "run_study"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +43,12 @@ class Study:
     Attributes:
         curves: All curves.
         scores: Scores of all curves, in their order.
-        counted: The scores of the chosen level.
+        counted: The scores of the chosen level, with their evidence if it was asked for.
         problems: Problems of reading.
         known_issues: Which known issues touch the observations, and what was left out for them.
         threshold: Curves with a score above it are flagged.
         level: Which of a task's rows count.
+        account: What accounts for the flags; None without inference.
         tables: Tables by name.
         figures: Figures by name.
     """
@@ -62,6 +60,7 @@ class Study:
     known_issues: IssueFindings
     threshold: float
     level: Level
+    account: Account | None
     tables: dict[str, Table]
     figures: dict[str, Figure]
 
@@ -112,6 +111,11 @@ def run_study(
     catalog: MetricCatalog | None = None,
     issues: KnownIssues | None = None,
     exclude_known_issues: bool | Iterable[str] = False,
+    inference: bool = False,
+    n_boot: int | None = None,
+    seed: int = 0,
+    samples: pd.DataFrame | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Study:
     """Score every curve and tabulate and draw which metrics account for the flagged ones.
 
@@ -126,6 +130,13 @@ def run_study(
         issues: Registry of known issues; the packaged one by default.
         exclude_known_issues: Whether to leave out the rows that they touch, or names of those to
             leave out.
+        inference: Whether to say how sure the scores are (intervals, tests, forecasts) and what
+            accounts for the flags, see :func:`bigbench_meta.score_curves`. Tests are corrected for
+            the curves of the level.
+        n_boot: Most bootstrap replicates of a test; by default as many as the search needs.
+        seed: Seed of all resampling.
+        samples: Samples table, for intervals that resample examples.
+        progress: Called with (work done, work) of the inference.
 
     Returns:
         The study.
@@ -138,6 +149,7 @@ def run_study(
     curves = build_curves(kept, scale=scale, catalog=catalog)
     scores = score_curves(curves, min_scales=min_scales)
     counted = select_level(scores, level)
+    flagged(counted, threshold)  # refuses a threshold that is no number, before the work
     if counted.empty:
         raise InputError(
             f"none of {len(scores)} curves is of level {level!r}",
@@ -146,13 +158,23 @@ def run_study(
             if findings.n_rows_excluded and scores.empty
             else "level 'subtask' counts tasks that come without an aggregate row",
         )
-    tables = _tables(scores, counted, problems, threshold) | {
-        "known_issues": _issues_table(findings)
-    }
+    if inference:
+        chosen = scores.index.isin(counted.index)
+        counted = score_curves(
+            curves.select(chosen), min_scales=min_scales, inference=True, threshold=threshold,
+            n_boot=n_boot, seed=seed, samples=samples, catalog=catalog, progress=progress,
+        ).set_index(scores.index[chosen])  # fmt: skip
+        scores = scores.join(counted[counted.columns.difference(scores.columns, sort=False)])
+    account = account_for_flags(counted, threshold=threshold, level="all") if inference else None
+    tables = [*study_tables(scores, counted, problems, threshold), issues_table(findings)]
+    if account:
+        tables += [*evidence_tables(counted, threshold), *account_tables(account)]
+    by_name = {table.name: table for table in tables}
     figures = [
         plot_emergence_by_metric(counted, threshold=threshold),
         plot_curves(curves, counted, threshold=threshold),
-        plot_claims_by_metric(tables["claims_by_metric"].frame),
+        plot_intervals(counted, threshold=threshold) if inference else None,
+        plot_claims_by_metric(by_name["claims_by_metric"].frame),
     ]
     return Study(
         curves=curves,
@@ -162,106 +184,7 @@ def run_study(
         known_issues=findings,
         threshold=threshold,
         level=level,
-        tables=tables,
+        account=account,
+        tables=by_name,
         figures={figure.name: figure for figure in figures if figure},
     )
-
-
-def _tables(
-    scores: pd.DataFrame, counted: pd.DataFrame, problems: pd.DataFrame, threshold: float
-) -> dict[str, Table]:
-    chosen = counted[flagged(counted, threshold)]
-    chosen = chosen.sort_values("emergence_score", ascending=False, kind="stable")
-    tables = [
-        _metrics_table(counted, threshold, "metric"),
-        _metrics_table(counted, threshold, "metric_type"),
-        Table(
-            name="threshold_sweep",
-            caption="The same question at other thresholds; the paper states none.",
-            frame=threshold_sweep(counted, level="all"),
-            columns=("threshold", "n_scored", "n_flagged", "n_metrics_flagged", "n_metrics",
-                     "share_metrics_flagged", "top_two_metrics", "share_top_two"),
-            brief=("threshold", "n_scored", "n_flagged", "n_metrics_flagged", "n_metrics",
-                   "top_two_metrics", "share_top_two"),
-        ),
-        claims_table(claims_by_metric()),
-        Table(
-            name="flagged_curves",
-            caption=f"Curves with an emergence score above {threshold:g}, highest first.",
-            frame=chosen,
-            columns=("subtask", "metric", "metric_type", "model_family", "shots", "n_scales",
-                     "emergence_score", "relative_sharpness", "resolution_limited_score", "status"),
-            brief=("subtask", "metric", "shots", "n_scales", "emergence_score",
-                   "resolution_limited_score", "status"),
-        ),
-        Table(
-            name="curve_scores",
-            caption="Every curve.",
-            frame=scores,
-            columns=("subtask", "metric", "model_family", "shots", "n_scales", "emergence_score",
-                     "status"),
-        ),
-        Table(name="problems", caption="What could not be read, or was read with a doubt.",
-              frame=problems),
-    ]  # fmt: skip
-    return {table.name: table for table in tables}
-
-
-def _metrics_table(
-    counted: pd.DataFrame, threshold: float, by: Literal["metric", "metric_type"]
-) -> Table:
-    named = "metric" if by == "metric" else "type of metric"
-    types = ("metric_type",) if by == "metric" else ()
-    return Table(
-        name=f"by_{by}",
-        caption=(
-            f"Curves with an emergence score above {threshold:g}, by {named}. The flag ratio is "
-            "the share of flags over the share of scored curves: 1 if flags fell by chance."
-        ),
-        # The rows were chosen by level already.
-        frame=metrics_of_emergence(counted, threshold=threshold, level="all", by=by),
-        columns=(by, *types, "n_curves", "n_scored", "n_flagged", "n_infinite", "share_flagged",
-                 "share_low", "share_high", "share_of_curves", "share_of_flags", "flag_ratio",
-                 "n_tasks_flagged"),
-        brief=(by, *types, "n_scored", "n_flagged", "n_infinite", "share_flagged",
-               "share_of_curves", "share_of_flags", "flag_ratio"),
-    )  # fmt: skip
-
-
-def _issues_table(findings: IssueFindings) -> Table:
-    return Table(
-        name="known_issues",
-        caption=(
-            "Known issues of the data that touch these scores (data/known_issues.csv), and whether "
-            "the rows were left out."
-        ),
-        frame=findings.affected,
-        columns=("id", "n_rows", "n_curves", "excluded", "effect", "source"),
-        brief=("id", "n_rows", "n_curves", "excluded"),
-    )
-
-
-def claims_table(frame: pd.DataFrame) -> Table:
-    """Return the table of hand-annotated claims.
-
-    Args:
-        frame: What :func:`bigbench_meta.claims_by_metric` returns.
-    """
-    total = claims_summary(frame)
-    return Table(
-        name="claims_by_metric",
-        caption=(
-            f"{total['n_claims']} hand-annotated claims of emergence (Wei et al. 2022) by the "
-            f"task's preferred metric. Two metrics hold {total['share_top_two']:.1%} of them, and "
-            f"{total['n_paper_metrics_with_claims']} of the paper's {total['n_paper_metrics']} "
-            "metrics hold any; metrics that are not among them may too. The claim ratio is the "
-            "share of claims over the share of annotated "
-            "tasks: 1 if claims fell by chance."
-        ),
-        frame=frame,
-        columns=("metric", "metric_type", "n_claims", "share", "n_tasks", "share_of_tasks",
-                 "claim_ratio", "claim_rate", "rate_low", "rate_high"),
-        brief=("metric", "metric_type", "n_claims", "share", "n_tasks", "share_of_tasks",
-               "claim_ratio"),
-        most_rows=12,
-    )  # fmt: skip

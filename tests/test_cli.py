@@ -224,6 +224,61 @@ def test_analyze_json(tree: Path) -> None:
     assert found["outputs"] == []
 
 
+def test_analyze_says_how_sure_it_is(tree: Path) -> None:
+    options = ("--n-examples", 200, "--replicates", 99, "--seed", 1)
+    found = document(run("analyze", tree, "--json", "--threshold", 2.5, *options))
+    by = {(row["criterion"], row["group"]): row for row in found["evidence"]}
+    assert by["flagged", "all"]["n_met"] == found["n_flagged"] == 4
+    assert by["line_p", "all"]["n_judged"] > 0
+    assert found["limitations"]
+    assert {row["curves"] for row in found["forecasts"]} == {"flagged", "not flagged"}
+    assert {row["statistic"] for row in found["estimates"]} >= {"odds_ratio", "risk_ratio"}
+
+
+def test_analyze_without_inference_says_nothing_of_it(tree: Path) -> None:
+    found = document(run("analyze", tree, "--json", "--no-inference"))
+    assert not {"evidence", "limitations", "estimates", "forecasts"} & set(found)
+
+
+def test_score_with_inference(tree: Path, tmp_path: Path) -> None:
+    options = ("--inference", "--n-examples", 200, "--replicates", 99, "--json")
+    rows = document(run("score", tree, *options, "-o", tmp_path / "s.csv"))["curves"]
+    names = {"emergence_low", "mechanism_p", "line_q_bh", "wei_emergent", "forecast_skill", "trend"}
+    assert names <= set(rows[0])
+    assert {(row["metric"], row["interval_status"]) for row in rows} == {
+        ("exact_str_match", "ok"), ("bleu", "no_sampling_error"),
+    }  # fmt: skip
+    assert len(pd.read_csv(tmp_path / "s.csv")) == len(rows) == 4
+    plain = document(run("score", tree, "--json"))["curves"]
+    assert [row["emergence_score"] for row in plain] == [row["emergence_score"] for row in rows]
+    assert not names & set(plain[0])
+
+
+def test_sizes_of_test_sets_from_a_file(tree: Path, tmp_path: Path) -> None:
+    sizes = tmp_path / "sizes.csv"
+    sizes.write_text("task,n_examples\nalpha,50\n")
+    options = ("--inference", "--n-examples", sizes, "--replicates", 99, "--json")
+    result = run("score", tree, *options)
+    status = {(row["task"], row["interval_status"]) for row in document(result)["curves"]}
+    assert ("alpha", "ok") in status
+    assert {name for task, name in status if task != "alpha"} == {"no_sampling_error"}
+    assert "curves have no interval" in result.stderr
+    assert "--n-examples" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--n-examples", "0"], "--n-examples n_examples: 0 is no number of examples"),
+        (["--n-examples", "nowhere.csv"], "--n-examples nowhere.csv: cannot be read"),
+        (["--with-samples"], "--with-samples: a store is needed"),
+    ],
+)
+def test_wrong_options_of_inference(tree: Path, options: list[str], message: str) -> None:
+    for command in (("analyze",), ("score", "--inference")):
+        assert message in run(*command, tree, *options, code=2).stderr
+
+
 @pytest.mark.parametrize(("option", "shown"), [(0.5, 0.5), ("inf", "inf"), (-5, -5.0)])
 def test_threshold_in_json(tree: Path, option: object, shown: object) -> None:
     found = document(run("analyze", tree, "--json", "--threshold", option))

@@ -11,7 +11,9 @@ import click
 from bigbench_meta._version import __version__
 from bigbench_meta.cli._accounts import accounts
 from bigbench_meta.cli._download import download
+from bigbench_meta.cli._forecast import forecast
 from bigbench_meta.cli._power import power
+from bigbench_meta.cli._shapes import shapes
 from bigbench_meta.cli._simulate import simulate
 from bigbench_meta.cli._store import ingest, store
 from bigbench_meta.cli._study import aggregate, analyze, claims, score
@@ -57,7 +59,8 @@ def main() -> None:
 
 
 _COMMANDS = (
-    analyze, ingest, score, aggregate, accounts, store, claims, power, simulate, download,
+    analyze, ingest, score, aggregate, accounts, forecast, shapes, store, claims, power, simulate,
+    download,
 )  # fmt: skip
 for _command in _COMMANDS:
     main.add_command(_command)

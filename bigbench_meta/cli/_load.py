@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from bigbench_meta.known_issues import IssueFindings, KnownIssues
 
 __all__ = [
-    "Loaded", "catalog", "chosen_issues", "finish", "issues_document", "load", "tell_issues",
+    "Loaded", "catalog", "chosen_issues", "finish", "issues_document", "load", "samples_of",
+    "tell_issues", "with_counts",
 ]  # fmt: skip
 
 _EMBEDDED = "GPT-3's published results (Brown et al. 2020, Table H.1)"
@@ -72,6 +73,34 @@ def load(results: tuple[Path, ...], options: dict[str, Any]) -> Loaded:
             else "a table with one column a metric needs --mapping (docs/wide_tables.md)",
         )
     return loaded
+
+
+def with_counts(observations: pd.DataFrame, options: dict[str, Any]) -> pd.DataFrame:
+    """Return observations with the numbers of examples that --n-examples tells."""
+    given: str | None = options["example_counts"]
+    if given is None:
+        return observations
+    from bigbench_meta.example_counts import with_example_counts
+
+    try:
+        return with_example_counts(observations, int(given) if given.isdecimal() else given)
+    except InputError as error:
+        raise InputError(error.message, where=f"--n-examples {error.where}", hint=error.hint) \
+            from error  # fmt: skip
+
+
+def samples_of(results: tuple[Path, ...], options: dict[str, Any]) -> pd.DataFrame | None:
+    """Return the samples of a store, if --with-samples asks for them."""
+    if not options["with_samples"]:
+        return None
+    from bigbench_meta.store import Store
+
+    if len(results) != 1 or not Store.is_store(results[0]):
+        raise InputError("a store is needed", where="--with-samples",
+                         hint="bigbench-meta ingest RESULTS --samples --store DIR")  # fmt: skip
+    return Store(results[0]).samples(
+        task=list(options["task"]) or None, model_family=list(options["family"]) or None
+    )
 
 
 def _asked(wanted: dict[str, list[str]]) -> str:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "as_json", "known_issues", "level", "options", "reading", "results", "scoring", "selection",
-    "strict", "threshold",
+    "as_json", "inference", "known_issues", "level", "options", "reading", "results", "scoring",
+    "selection", "strict", "threshold",
 ]  # fmt: skip
 
 # The names in schema.SCALE_AXES, which --help must not import.
@@ -95,6 +95,28 @@ scoring = options(
         help="CSV of metrics whose entries go before the packaged ones "
         "(columns metric, metric_type, higher_is_better, ...).",
     ),
+)
+inference = options(
+    click.option(
+        "--n-examples",
+        "example_counts",
+        metavar="N|FILE|bigbench",
+        help="Examples behind scores that do not say how many: a number, a CSV file with columns "
+        "task and n_examples, or bigbench for the sizes of BIG-bench's own test sets. Without "
+        "them there are no intervals.",
+    ),
+    click.option(
+        "--with-samples",
+        is_flag=True,
+        help="Resample the examples in the store, where it has them, for the intervals.",
+    ),
+    click.option(
+        "--replicates",
+        type=click.IntRange(min=99),
+        help="Most bootstrap replicates of a test. By default as many as a correction for the "
+        "number of curves needs, up to 9,999; tests that are clear stop early.",
+    ),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of all resampling."),
 )
 known_issues = options(
     click.option(

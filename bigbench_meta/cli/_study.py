@@ -15,7 +15,9 @@ from bigbench_meta.cli._load import (
     finish,
     issues_document,
     load,
+    samples_of,
     tell_issues,
+    with_counts,
 )
 from bigbench_meta.errors import InputError
 
@@ -41,6 +43,14 @@ __all__ = ["aggregate", "analyze", "claims", "score"]
     option.known_issues,
 )
 @click.option(
+    "--inference/--no-inference",
+    default=True,
+    show_default=True,
+    help="Say how sure the scores are: intervals, tests against smooth improvement, forecasts, and "
+    "what accounts for the flags. Takes most of the time.",
+)
+@option.inference
+@click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     help="Write tables, figures and report.html into this folder.",
@@ -53,7 +63,7 @@ def analyze(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Run the whole study: scores, tables, figures, report.
+    """Run the whole study: scores, how sure they are, tables, figures, report.
 
     RESULTS are result files, folders of them, or a store. Without any, the study runs on GPT-3's
     published results, which come with this program.
@@ -62,10 +72,13 @@ def analyze(
     Examples:
       bigbench-meta analyze --out study
       bigbench-meta analyze BIG-bench/bigbench/benchmark_tasks --out study --threshold 50
+      bigbench-meta analyze store --n-examples bigbench --out study
       bigbench-meta analyze store --family "BIG-G T=0" --scale total_params --json
+      bigbench-meta analyze --no-inference                 scores alone, in seconds
       bigbench-meta analyze --exclude-known-issues=gpt3-piqa-contamination
     """
     loaded, study = _study(results, options)
+    evidence = study.tables.get("evidence_summary")
     written: list[Path] = []
     if out:
         from bigbench_meta.report import write_study
@@ -82,6 +95,7 @@ def analyze(
                 "by_metric": console.records(by_metric.frame),
                 "by_metric_type": console.records(study.tables["by_metric_type"].frame),
                 "known_issues": issues_document(study.known_issues),
+                **_evidence_document(study),
                 "outputs": [path.as_posix() for path in written],
             }
         )
@@ -91,6 +105,9 @@ def analyze(
             click.echo(f"{left_out} curves of the other level are not counted (--level).")
         console.print_table(by_metric)
         console.print_table(study.tables["by_metric_type"])
+        if evidence:
+            click.echo(evidence.caption)
+            console.print_table(evidence)
         console.print_problems(loaded.problems)
         click.echo(
             f"{len(written)} files written; open {(out / 'report.html').as_posix()}"
@@ -98,12 +115,42 @@ def analyze(
             else "Nothing was written. Name a folder with --out for tables, figures and a report."
         )
     tell_issues(study.known_issues)
+    if evidence:
+        _tell_unsure(study.counted)
     finish(loaded.problems, strict=strict)
+
+
+def _evidence_document(study: Study) -> dict[str, Any]:
+    if study.account is None:
+        return {}
+    from bigbench_meta.criteria import evidence_summary
+
+    return {
+        "evidence": console.records(evidence_summary(study.counted, threshold=study.threshold)),
+        "forecasts": console.records(study.tables["last_scale_forecasts"].frame),
+        "estimates": console.records(study.account.estimates()),
+        "limitations": study.account.limitations,
+    }
+
+
+def _tell_unsure(scores: pd.DataFrame) -> None:
+    """Say of how many curves nothing is known of the sampling error."""
+    if n := int((scores["interval_status"].astype(str) == "no_sampling_error").sum()):
+        console.note(
+            f"{n} of {len(scores)} curves have no interval: nothing tells how many examples are "
+            "behind their scores, or these are no means over examples. See --n-examples."
+        )
 
 
 @click.command("score")
 @option.results
 @option.options(option.reading, option.selection, option.scoring, option.known_issues)
+@click.option(
+    "--inference",
+    is_flag=True,
+    help="Also intervals, tests, shapes and forecasts; tests are corrected for all these curves.",
+)
+@option.options(option.threshold, option.inference)
 @click.option(
     "-o",
     "--output",
@@ -113,6 +160,7 @@ def analyze(
 @option.options(option.strict, option.as_json)
 def score(
     results: tuple[Path, ...],
+    inference: bool,
     output: Path | None,
     strict: bool,
     as_json: bool,
@@ -129,6 +177,7 @@ def score(
       bigbench-meta score store --metric exact_str_match
       bigbench-meta score results/ -o scores.parquet
       bigbench-meta score results/ --exclude-known-issues --json
+      bigbench-meta score store --inference --n-examples bigbench -o scores.parquet
     """
     from bigbench_meta.analysis import score_curves
     from bigbench_meta.curves import build_curves
@@ -138,8 +187,21 @@ def score(
     issues, exclude, results = chosen_issues(results, options)
     loaded = load(results, options)
     kept, findings = check_known_issues(loaded.observations, issues=issues, exclude=exclude)
-    curves = build_curves(kept, scale=options["scale"], catalog=catalog(options))
-    scores = score_curves(curves, min_scales=options["min_scales"])
+    metrics = catalog(options)
+    curves = build_curves(with_counts(kept, options), scale=options["scale"], catalog=metrics)
+    with console.progress("Inference") as progress:
+        scores = score_curves(
+            curves,
+            min_scales=options["min_scales"],
+            inference=inference,
+            threshold=options["threshold"],
+            n_boot=options["replicates"],
+            seed=options["seed"],
+            samples=samples_of(results, options) if inference else None,
+            catalog=metrics,
+            progress=progress if inference else None,
+        )
+    shown = ("emergence_low", "emergence_high", "line_q_bh", "mechanism_q_bh") if inference else ()
     document = {
         "n_curves": len(scores),
         "curves": console.records(scores),
@@ -157,7 +219,7 @@ def score(
                 caption="",
                 frame=ordered,
                 columns=("subtask", "metric", "model_family", "shots", "n_scales",
-                         "emergence_score", "relative_sharpness", "status"),
+                         "emergence_score", *shown, "relative_sharpness", "status"),
                 most_rows=20,
             )
         )  # fmt: skip
@@ -169,6 +231,8 @@ def score(
         )
         console.print_problems(loaded.problems)
     tell_issues(findings)
+    if inference:
+        _tell_unsure(scores)
     finish(loaded.problems, strict=strict)
 
 
@@ -246,7 +310,7 @@ def claims(scaling_class: tuple[str, ...], as_json: bool) -> None:
       bigbench-meta claims --scaling-class emergent_palm --json
     """
     from bigbench_meta.aggregate import EMERGENT_CLASSES, claims_by_metric, claims_summary
-    from bigbench_meta.study import claims_table
+    from bigbench_meta.study_tables import claims_table
 
     frame = claims_by_metric(scaling_classes=scaling_class or EMERGENT_CLASSES)
     if as_json:
@@ -263,17 +327,27 @@ def _study(results: tuple[Path, ...], options: dict[str, Any]) -> tuple[Loaded, 
 
     issues, exclude, results = chosen_issues(results, options)
     loaded = load(results, options)
-    study = run_study(
-        loaded.observations,
-        loaded.problems,
-        threshold=options["threshold"],
-        level=options["level"],
-        scale=options["scale"],
-        min_scales=options["min_scales"],
-        catalog=catalog(options),
-        issues=issues,
-        exclude_known_issues=exclude,
-    )
+    inference = options.get("inference", False)
+    observations, more = loaded.observations, {}
+    if inference:
+        observations = with_counts(observations, options)
+        more = {"n_boot": options["replicates"], "seed": options["seed"],
+                "samples": samples_of(results, options)}  # fmt: skip
+    with console.progress("Inference") as progress:
+        study = run_study(
+            observations,
+            loaded.problems,
+            threshold=options["threshold"],
+            level=options["level"],
+            scale=options["scale"],
+            min_scales=options["min_scales"],
+            catalog=catalog(options),
+            issues=issues,
+            exclude_known_issues=exclude,
+            inference=inference,
+            progress=progress if inference else None,
+            **more,
+        )
     return loaded, study
 
 

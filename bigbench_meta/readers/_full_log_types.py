@@ -115,9 +115,10 @@ def decode_sample(text: bytes) -> Sample:
         return decode(_sample, text)
     except REFUSED:
         quoted = decode_quoting(_sample, text)
-    if quoted is None or doubtful_samples([quoted]):
-        return decode_field(text, Sample)
-    return quoted
+    if quoted is not None and not doubtful_samples([quoted]):
+        return quoted
+    sample: Sample = decode_field(text, Sample)
+    return sample
 
 
 def doubtful_samples(samples: list[Sample]) -> bool:

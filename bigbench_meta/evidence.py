@@ -1,0 +1,202 @@
+"""What is known of every curve beside its scores: how sure, compared with what, and predictable?
+
+Runs the analyses of :mod:`bigbench_meta.inference`, :mod:`bigbench_meta.nulls`,
+:mod:`bigbench_meta.shapes` and :mod:`bigbench_meta.forecast` with their defaults, and puts what
+decides into one row a curve. Each of them gives more when called by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pandas as pd
+
+from bigbench_meta.errors import InputError
+from bigbench_meta.forecast import forecast_curves
+from bigbench_meta.inference.power import resolution
+from bigbench_meta.inference.uncertainty import curve_intervals
+from bigbench_meta.inference.wei import wei_emergence
+from bigbench_meta.nulls import null_tests
+from bigbench_meta.schema import CURVE_EVIDENCE
+from bigbench_meta.shapes import curve_shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bigbench_meta.catalog import MetricCatalog
+    from bigbench_meta.curves import Curves
+
+    Progress = Callable[[int, int], None]
+
+__all__ = ["curve_evidence", "default_replicates"]
+
+_TESTS: Final = ("p", "q_bh", "q_by", "p_holm", "n_searched", "status")
+_COLUMNS: Final = {
+    "intervals": {
+        name: name
+        for name in (
+            "noise", "emergence_low", "emergence_high", "linearity_low", "linearity_high",
+            "sharpness_low", "sharpness_high", "p_above_threshold", "interval_status",
+        )
+    },
+    "mechanism": {
+        **{f"mechanism_{name}": "p_step" if name == "p" else name for name in _TESTS},
+        "mechanism_p_sharpness": "p_sharpness", "mechanism_p_fit": "p_fit",
+        "mechanism_sigma": "sigma_hat", "step_from": "step_from", "step_to": "step_to",
+        "step_size": "step_size",
+    },
+    "line": {f"line_{name}": "p_step" if name == "p" else name for name in _TESTS},
+    "wei": {
+        "chance": "chance", "chance_source": "chance_source", "wei_emergent": "wei_emergent",
+        "wei_reason": "reason", "n_at_chance_before": "n_at_chance_before",
+        "emergence_scale": "emergence_scale", "emergence_scale_low": "resampled_low",
+        "emergence_scale_high": "resampled_high",
+    },
+    "resolution": {"share_below_resolution": "share_below_resolution", "flat_kind": "flat_kind"},
+    "shapes": {"trend": "trend", "best_shape": "best_shape", "best_shape_weight": "best_weight"},
+    "forecast": {
+        "forecast": "forecast", "forecast_low": "lower", "forecast_high": "upper",
+        "forecast_covered": "covered", "forecast_skill": "skill", "forecast_surprise": "surprise",
+        "forecast_status": "status",
+    },
+}  # fmt: skip
+"""For each analysis, our columns and its own."""
+
+# About what a curve costs in each, for the progress.
+_SHARES: Final = {
+    "intervals": 3, "mechanism": 10, "line": 1, "wei": 1, "resolution": 1, "shapes": 2,
+    "forecast": 2,
+}  # fmt: skip
+_MOST_REPLICATES: Final = 9999
+_LEAST_REPLICATES: Final = 999
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How the analyses are run."""
+
+    threshold: float
+    n_boot: int
+    seed: int
+    min_scales: int
+    samples: pd.DataFrame | None
+    catalog: MetricCatalog | None
+
+
+def default_replicates(n_curves: int) -> int:
+    """Return how many bootstrap replicates a search of so many curves needs.
+
+    A p-value cannot be below 1 / (1 + replicates), and the smallest of m must be below 0.05 / m to
+    survive a correction alone: 20 m, at least 999 and at most 9999. Curves that are far from
+    significant stop early (:func:`bigbench_meta.null_tests`), so most of them cost much less.
+
+    Examples:
+        >>> default_replicates(10), default_replicates(189), default_replicates(20_000)
+        (999, 3780, 9999)
+    """
+    return int(np.clip(20 * n_curves, _LEAST_REPLICATES, _MOST_REPLICATES))
+
+
+def curve_evidence(
+    curves: Curves,
+    *,
+    threshold: float = 100.0,
+    n_boot: int | None = None,
+    seed: int = 0,
+    min_scales: int = 3,
+    samples: pd.DataFrame | None = None,
+    catalog: MetricCatalog | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Return the evidence on every curve.
+
+    Args:
+        curves: What :func:`bigbench_meta.build_curves` returns. Corrections count them all: choose
+            what is searched before.
+        threshold: Of the emergence score, for ``p_above_threshold``.
+        n_boot: Most bootstrap replicates of a test; :func:`default_replicates` by default.
+            Intervals take 999, or this number if it is less.
+        seed: Seed of all resampling.
+        min_scales: Curves with fewer points get no interval.
+        samples: Samples table, for intervals that resample examples.
+        catalog: Metric catalog; the packaged one by default.
+        progress: Called with (work done, work).
+
+    Returns:
+        One row a curve, in the order of the curves, with the columns of
+        :data:`bigbench_meta.schema.CURVE_EVIDENCE`. What cannot be had is missing, and
+        ``interval_status``, ``mechanism_status``, ``line_status``, ``wei_reason`` and
+        ``forecast_status`` say why.
+
+    Raises:
+        InputError: An option is out of range.
+
+    Examples:
+        >>> from bigbench_meta import build_curves, load_embedded
+        >>> curves = build_curves(load_embedded())
+        >>> some = curves.select(curves.keys["task"] == "arithmetic 3D+")
+        >>> found = curve_evidence(some, n_boot=199)
+        >>> found["wei_emergent"].tolist(), (found["emergence_low"] > 7).tolist()
+        (['yes', 'yes', 'yes'], [True, True, True])
+    """
+    if n_boot is None:
+        n_boot = default_replicates(len(curves))
+    if isinstance(n_boot, bool) or n_boot < 1:
+        raise InputError(f"{n_boot!r} is no number of replicates", where="n_boot")
+    plan = _Plan(threshold, n_boot, seed, min_scales, samples, catalog)
+    done, whole = 0, sum(_SHARES.values()) * len(curves)
+    columns: dict[str, pd.Series] = {}
+    for name, share in _SHARES.items():
+        found = _run(name, curves, plan, _within(progress, done, share, whole))
+        done += share * len(curves)
+        if progress is not None and whole:
+            progress(done, whole)
+        columns |= {
+            ours: found[theirs].reset_index(drop=True) for ours, theirs in _COLUMNS[name].items()
+        }
+    return pd.DataFrame(columns, index=pd.RangeIndex(len(curves)))[CURVE_EVIDENCE.names]
+
+
+def _within(progress: Progress | None, done: int, share: int, whole: int) -> Progress | None:
+    """Return a callback for one analysis, which reports curves, or points, of as many."""
+    if progress is None:
+        return None
+
+    def report(part: int, of: int) -> None:
+        curves = whole // sum(_SHARES.values())
+        progress(done + round(share * curves * part / max(of, 1)), whole)
+
+    return report
+
+
+def _run(name: str, curves: Curves, plan: _Plan, progress: Progress | None) -> pd.DataFrame:
+    if name == "intervals":
+        return curve_intervals(
+            curves, samples=plan.samples, threshold=plan.threshold, n_boot=min(999, plan.n_boot),
+            seed=plan.seed, min_scales=plan.min_scales, catalog=plan.catalog, progress=progress,
+        )  # fmt: skip
+    if name == "mechanism":
+        return null_tests(
+            curves, n_boot=plan.n_boot, seed=plan.seed, catalog=plan.catalog, progress=progress
+        )
+    if name == "line":
+        return null_tests(
+            curves, null="line", n_boot=plan.n_boot, seed=plan.seed, catalog=plan.catalog,
+            progress=progress,
+        )  # fmt: skip
+    if name == "wei":
+        return wei_emergence(curves, seed=plan.seed, catalog=plan.catalog)
+    if name == "resolution":
+        return resolution(curves, catalog=plan.catalog)
+    if name == "shapes":
+        return curve_shapes(curves, catalog=plan.catalog)
+    return _last_forecast(curves, plan)
+
+
+def _last_forecast(curves: Curves, plan: _Plan) -> pd.DataFrame:
+    """Return the forecast of each curve's largest scale, with a row for curves that have none."""
+    found = forecast_curves(curves, k="last", catalog=plan.catalog).set_index("curve")
+    found = found.reindex(pd.RangeIndex(len(curves)))
+    return found.assign(status=found["status"].fillna("too_few_points"))
