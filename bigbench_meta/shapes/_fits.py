@@ -18,15 +18,18 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from bigbench_meta.shapes._coefficients import over_points, solve, times
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bigbench_meta.shapes._coefficients import Block
     from bigbench_meta.shapes._models import Model
 
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
 
-__all__ = ["Block", "Fit", "columns_at", "fit_block"]
+__all__ = ["Fit", "columns_at", "fit_block"]
 
 # Most descents take ten; along a curved valley with large residuals hundreds.
 _MAX_STEPS: Final = 1000
@@ -41,32 +44,6 @@ EXACT: Final = 1e-16
 _IDENTIFIED: Final = 1e-6
 # Numbers held in one array while the grid is searched.
 _GRID_NUMBERS: Final = 1 << 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Block:
-    """Curves of one length.
-
-    Attributes:
-        u: Log scale from 0 to 1, shape (m, n).
-        y: Scores, brought to a range of 1, shape (m, n).
-        w: Square roots of the weights, shape (m, n).
-        low: Lower bound of an asymptote on the same scale, shape (m,); -inf for none.
-        high: Upper bound, shape (m,); inf for none.
-    """
-
-    u: Floats
-    y: Floats
-    w: Floats
-    low: Floats
-    high: Floats
-
-    def take(self, rows: NDArray[np.int64] | slice) -> Block:
-        """Return some of the curves."""
-        return Block(
-            u=self.u[rows], y=self.y[rows], w=self.w[rows],
-            low=self.low[rows], high=self.high[rows],
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +97,8 @@ def fit_block(model: Model, block: Block) -> Fit:
         arrived = np.ones(starts.shape[:2], dtype=bool)
     theta, converged = starts[:, 0], arrived[:, 0]
     columns = model.columns(block.u, theta)
-    coefficients, _ = _solve(model, columns, block)
-    residual = block.w * (block.y - _times(columns, coefficients))
+    coefficients, _ = solve(model, columns, block)
+    residual = block.w * (block.y - times(columns, coefficients))
     at_bound = _at_bound(model, block, theta)
     covariance, determined = _covariance(model, block, theta, coefficients, at_bound)
     return Fit(
@@ -132,99 +109,6 @@ def fit_block(model: Model, block: Block) -> Fit:
         converged=converged,
         degenerate=at_bound.any(axis=1) | ~determined,
     )
-
-
-def _times(columns: Floats, coefficients: Floats) -> Floats:
-    # One or two terms, which a sum over the last axis would take one by one.
-    total = columns[..., 0] * coefficients[..., 0, None]
-    for k in range(1, columns.shape[-1]):
-        total = total + columns[..., k] * coefficients[..., k, None]
-    return np.asarray(total)
-
-
-def _over_points(a: Floats, b: Floats) -> Floats:
-    """Return the sum of products over the points, the last axis but one."""
-    return np.asarray(np.vecdot(a.swapaxes(-1, -2), b.swapaxes(-1, -2)))
-
-
-# The coefficients ----------------------------------------------------------------------------
-
-
-def _solve(model: Model, columns: Floats, block: Block) -> tuple[Floats, Bools]:
-    """Return the best coefficients, (..., k), and which of them no bound holds.
-
-    Args:
-        model: The shape.
-        columns: Shape (m, n, k) or (m, nodes, n, k).
-        block: The curves.
-    """
-    extra = columns.ndim - 3
-    w, y, low, high = (
-        values.reshape(len(values), *(1,) * extra, *values.shape[1:])
-        for values in (block.w, block.y, block.low, block.high)
-    )
-    weighted, target = columns * w[..., None], w * y
-    first = weighted[..., 0]
-    if model.n_linear == 1:
-        coefficient = _ratio(np.vecdot(first, target), np.vecdot(first, first))[..., None]
-        return coefficient, np.ones(coefficient.shape, dtype=bool)
-    second = weighted[..., 1]
-    moments = (
-        np.vecdot(first, first), np.vecdot(first, second), np.vecdot(second, second),
-        np.vecdot(first, target), np.vecdot(second, target),
-    )  # fmt: skip
-    one, two = _two(*moments)
-    if not any(model.asymptotes):
-        return np.stack([one, two], axis=-1), np.ones((*one.shape, 2), dtype=bool)
-    return _within(one, two, moments, low, high)
-
-
-def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    return np.divide(
-        numerator, denominator, out=np.zeros(np.shape(denominator)), where=denominator > 0
-    )
-
-
-def _two(aa: Floats, ab: Floats, bb: Floats, ay: Floats, by: Floats) -> tuple[Floats, Floats]:
-    """Solve two normal equations; where the columns are one, the first takes all."""
-    rest = bb - _ratio(ab, aa) * ab
-    two = np.where(rest > 1e-13 * bb, _ratio(by - _ratio(ab, aa) * ay, rest), 0.0)
-    one = np.where(aa > 0, _ratio(ay - ab * two, aa), 0.0)
-    return one, two
-
-
-def _within(
-    one: Floats, two: Floats, moments: tuple[Floats, ...], low: Floats, high: Floats
-) -> tuple[Floats, Bools]:
-    """Keep both coefficients in [low, high].
-
-    The problem is convex, so that its solution is the free one or lies on one of four edges, where
-    it is that of one coefficient, cut off.
-    """
-    aa, ab, bb, ay, by = moments
-    free = np.ones((*one.shape, 2), dtype=bool)
-    outside = (one < low) | (one > high) | (two < low) | (two > high)
-    if not outside.any():
-        return np.stack([one, two], axis=-1), free
-    low, high = (np.broadcast_to(bound, one.shape) for bound in (low, high))
-    best = np.full(one.shape, np.inf)
-    result = np.stack([one, two], axis=-1)
-    for bound in (low, high):
-        usable = outside & np.isfinite(bound)
-        held = np.where(usable, bound, 0.0)
-        for which, own, other, own_y, other_y in ((0, aa, bb, ay, by), (1, bb, aa, by, ay)):
-            wanted = _ratio(other_y - ab * held, other)
-            partner = np.clip(wanted, low, high)
-            loss = held * (own * held - 2 * own_y) + partner * (
-                other * partner - 2 * other_y + 2 * ab * held
-            )
-            better = usable & (loss < best)
-            best = np.where(better, loss, best)
-            result[..., which] = np.where(better, held, result[..., which])
-            result[..., 1 - which] = np.where(better, partner, result[..., 1 - which])
-            free[..., which] = np.where(better, False, free[..., which])
-            free[..., 1 - which] = np.where(better, partner == wanted, free[..., 1 - which])
-    return result, free
 
 
 # Theta ---------------------------------------------------------------------------------------
@@ -240,8 +124,8 @@ def _best_nodes(model: Model, block: Block) -> Floats:
         part = block.take(slice(begin, begin + at_a_time))
         grid = model.grid(part.u)
         columns = model.columns(part.u[:, None, :], grid)
-        coefficients, _ = _solve(model, columns, part)
-        residual = part.w[:, None] * (part.y[:, None] - _times(columns, coefficients))
+        coefficients, _ = solve(model, columns, part)
+        residual = part.w[:, None] * (part.y[:, None] - times(columns, coefficients))
         rss = np.vecdot(residual, residual)
         strata = rss.reshape(len(rss), model.strata or 1, -1)
         node = strata.argmin(axis=-1) + np.arange(strata.shape[1]) * strata.shape[2]
@@ -263,8 +147,8 @@ class _State:
 
 def _evaluate(model: Model, block: Block, theta: Floats) -> _State:
     columns = model.columns(block.u, theta)
-    coefficients, free = _solve(model, columns, block)
-    residual = block.w * (block.y - _times(columns, coefficients))
+    coefficients, free = solve(model, columns, block)
+    residual = block.w * (block.y - times(columns, coefficients))
     tangent = block.w[..., None] * model.slopes(block.u, theta, coefficients)
     weighted = columns * block.w[..., None] * free[..., None, :]
     return _State(theta, np.vecdot(residual, residual), _off(tangent, weighted), residual)
@@ -280,7 +164,7 @@ def _off(tangent: Floats, columns: Floats) -> Floats:
             column = column - earlier * np.vecdot(earlier, column)[..., None]
         rest = np.vecdot(column, column)[..., None]
         unit = column * np.where(rest > 1e-13 * length, 1 / np.sqrt(np.maximum(rest, 1e-300)), 0.0)
-        along = _over_points(unit[..., None], tangent)
+        along = over_points(unit[..., None], tangent)
         tangent = tangent - unit[..., None] * along[..., None, :]
         done.append(unit)
     return tangent
@@ -343,13 +227,13 @@ def _refine(
 
 def _gradient(state: _State, low: Floats, high: Floats) -> tuple[Floats, Bools]:
     """Return half the gradient, and which thetas it would push out of the box."""
-    gradient = -_over_points(state.jacobian, state.residual[..., None])
+    gradient = -over_points(state.jacobian, state.residual[..., None])
     held = ((state.theta <= low) & (gradient > 0)) | ((state.theta >= high) & (gradient < 0))
     return gradient, held
 
 
 def _at_minimum(state: _State, gradient: Floats, held: Bools) -> Bools:
-    lengths = np.sqrt(_over_points(state.jacobian, state.jacobian) * state.rss[:, None])
+    lengths = np.sqrt(over_points(state.jacobian, state.jacobian) * state.rss[:, None])
     steep = np.abs(gradient) > _ORTHOGONAL * lengths
     exact = state.rss <= EXACT * state.residual.shape[-1]
     return np.asarray(exact | ~(steep & ~held).any(axis=-1))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from bigbench_meta.errors import InputError
-from bigbench_meta.shapes._fits import Block
+from bigbench_meta.shapes._coefficients import Block
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
