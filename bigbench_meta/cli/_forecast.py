@@ -16,6 +16,7 @@ from bigbench_meta.cli._load import (
     issues_document,
     load,
     tell_issues,
+    with_counts,
 )
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ _how = option.options(
     option.threshold,
     option.level,
     option.scoring,
+    option.example_counts,
     option.known_issues,
 )
 @click.option(
@@ -148,7 +150,7 @@ def forecast(
     Examples:
       bigbench-meta forecast                               GPT-3: can smaller models tell?
       bigbench-meta forecast --task "arithmetic 3D+" -k last --adjust jeffreys
-      bigbench-meta forecast store -k last -o forecasts.parquet
+      bigbench-meta forecast store --n-examples bigbench -k last -o forecasts.parquet
       bigbench-meta forecast store --forecaster smooth_pair --forecaster mixture --json
       bigbench-meta forecast results/ --confidence 0.8 --out forecasts
     """
@@ -197,7 +199,9 @@ def _made(observations: pd.DataFrame, options: dict[str, Any]) -> tuple[Curves, 
     from bigbench_meta.forecast import forecast_curves
 
     metrics = catalog(options)
-    curves = build_curves(observations, scale=options["scale"], catalog=metrics)
+    curves = build_curves(
+        with_counts(observations, options), scale=options["scale"], catalog=metrics
+    )
     scores = select_level(score_curves(curves, min_scales=options["min_scales"]), options["level"])
     curves = curves.select(np.isin(np.arange(len(curves)), scores.index))
     with console.progress("Forecasting") as progress:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "as_json", "inference", "known_issues", "level", "options", "reading", "results", "scoring",
-    "selection", "strict", "threshold",
+    "as_json", "example_counts", "inference", "known_issues", "level", "options", "reading",
+    "results", "scoring", "selection", "strict", "threshold",
 ]  # fmt: skip
 
 # The names in schema.SCALE_AXES, which --help must not import.
@@ -96,15 +96,16 @@ scoring = options(
         "(columns metric, metric_type, higher_is_better, ...).",
     ),
 )
+example_counts = click.option(
+    "--n-examples",
+    "example_counts",
+    metavar="N|FILE|bigbench",
+    help="Examples behind scores that do not say how many: a number, a CSV file with columns "
+    "task and n_examples, or bigbench for the sizes of BIG-bench's own test sets. Without "
+    "them there are no intervals.",
+)
 inference = options(
-    click.option(
-        "--n-examples",
-        "example_counts",
-        metavar="N|FILE|bigbench",
-        help="Examples behind scores that do not say how many: a number, a CSV file with columns "
-        "task and n_examples, or bigbench for the sizes of BIG-bench's own test sets. Without "
-        "them there are no intervals.",
-    ),
+    example_counts,
     click.option(
         "--with-samples",
         is_flag=True,

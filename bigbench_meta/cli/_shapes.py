@@ -16,6 +16,7 @@ from bigbench_meta.cli._load import (
     issues_document,
     load,
     tell_issues,
+    with_counts,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _FIRST = ("breakthrough", "nonmonotonic", "noisy", "inverse", "trendless", "incr
     option.threshold,
     option.level,
     option.scoring,
+    option.example_counts,
     option.known_issues,
 )
 @click.option(
@@ -129,7 +131,9 @@ def _named(observations: pd.DataFrame, options: dict[str, Any]) -> pd.DataFrame:
     from bigbench_meta.shapes import curve_shapes
 
     metrics = catalog(options)
-    curves = build_curves(observations, scale=options["scale"], catalog=metrics)
+    curves = build_curves(
+        with_counts(observations, options), scale=options["scale"], catalog=metrics
+    )
     scores = select_level(score_curves(curves, min_scales=options["min_scales"]), options["level"])
     curves = curves.select(np.isin(np.arange(len(curves)), scores.index))
     with console.progress("Fitting") as progress:
