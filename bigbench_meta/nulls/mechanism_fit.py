@@ -193,7 +193,9 @@ def _fit_mean(
 ) -> _State:
     """Fit level and alpha by Fisher scoring with sigma held; settled curves stay as they are."""
     state = state.take(np.ones(len(state.level), dtype=bool))  # a copy
-    state.settled[:], state.pace[:], state.length[:] = False, 1.0, 0.0
+    state.settled[:], state.pace[:] = False, 1.0
+    # The steps of a former fit say nothing of this one.
+    state.length[:], state.shift[:], state.change[:] = 0.0, 0.0, 0.0
     return _score_on(problem, state, steps, small)
 
 
@@ -295,7 +297,10 @@ def _search_sigma(problem: _Problem, state: _State, search: _Search, first: int 
     """Fit the mean at each trial sigma: solving for the two turn about would cycle."""
     for step in range(first, _SIGMA_STEPS):
         state.sigma = np.sqrt(search.here)
-        state = _fit_mean(problem, state, 4, 1e-3)
+        again = _fit_mean(problem, state, 4, 1e-3)
+        # What is done stays, that it does not depend on how long the others take.
+        again.put(search.done, state.take(search.done))
+        state = again
         ratio = problem.dispersion(state, problem.pieces(state))
         search.narrow(ratio, halve=step >= _SECANT_STEPS)
         if search.done.all():
