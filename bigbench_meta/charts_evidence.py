@@ -70,7 +70,7 @@ def plot_intervals(
         f"The {len(data)} of {total} with the highest lower ends are drawn."
         if total > len(data)
         else "",
-        f"{n_without} have no interval." if n_without else "",
+        f"Without an interval: {n_without}." if n_without else "",
     ]
     return Figure(
         name="flagged_intervals",

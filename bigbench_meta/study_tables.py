@@ -154,7 +154,7 @@ def _forecast_table(counted: pd.DataFrame, flags: pd.Series[bool]) -> Table:
         skill = group["forecast_skill"].dropna()
         rows.append(
             {
-                "curves": name,
+                "group": name,
                 "n_curves": len(group),
                 "n_forecast": int(group["forecast"].notna().sum()),
                 "coverage": float(covered.mean()) if len(covered) else float("nan"),

@@ -31,7 +31,10 @@ _LABELS: Final = {
     "share_metrics_flagged": "share of metrics", "share_top_two": "share of top two",
     "top_two_metrics": "top two", "emergence_score": "E", "relative_sharpness": "E/(n-1)",
     "resolution_limited_score": "E, resolution-limited", "n_scales": "scales",
-    "model_family": "family",
+    "model_family": "family", "emergence_low": "E low", "emergence_high": "E high",
+    "line_q_bh": "q, line", "mechanism_p": "p, mechanism", "mechanism_q_bh": "q, mechanism",
+    "mechanism_p_fit": "p of fit", "wei_emergent": "Wei", "forecast_surprise": "surprise",
+    "n_forecast": "forecasts", "n_skill": "with skill",
 }  # fmt: skip
 _MISSING: Final = "–"
 _latex = UnicodeToLatexEncoder(

@@ -38,7 +38,7 @@ def test_rows_marks_and_order():
     assert figure.data["step"].tolist() == [
         "beyond the mechanism", "beyond a line only", "beyond neither", "not tested",
     ]  # fmt: skip
-    assert "1 have no interval" in figure.caption
+    assert "Without an interval: 1." in figure.caption
     assert vl_convert.vegalite_to_svg(figure.to_dict()).startswith("<svg")
 
 

@@ -231,7 +231,7 @@ def test_analyze_says_how_sure_it_is(tree: Path) -> None:
     assert by["flagged", "all"]["n_met"] == found["n_flagged"] == 4
     assert by["line_p", "all"]["n_judged"] > 0
     assert found["limitations"]
-    assert {row["curves"] for row in found["forecasts"]} == {"flagged", "not flagged"}
+    assert {row["group"] for row in found["forecasts"]} == {"flagged", "not flagged"}
     assert {row["statistic"] for row in found["estimates"]} >= {"odds_ratio", "risk_ratio"}
 
 
