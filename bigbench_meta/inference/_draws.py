@@ -25,7 +25,7 @@ __all__ = ["Shuffler", "binomial_quantiles", "middle_levels", "normal_quantiles"
 
 # From this variance of the count on, the normal distribution with a term for skewness is used: the
 # counts then differ from the exact ones in fewer than 1 of 100 quantiles, and then by 1.
-_NORMAL_FROM: Final = 250.0
+_NORMAL_FROM: Final = 25.0
 # The exact distribution is computed so many standard deviations, and counts, around its mean.
 _DEVIATIONS, _COUNTS = 6.0, 12.0
 # Numbers in one piece of memory.

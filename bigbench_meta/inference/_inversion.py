@@ -37,6 +37,8 @@ _REACH: Final = 6.0
 _FURTHER: Final = (4.0, 16.0)
 # The range is no smaller than any step, so no statistic is between -1 and 1.
 _LEAST: Final = 1.0
+# Rarer than this, less variation than in the smoothest world is taken for an overstated error.
+_QUIET: Final = 0.1
 # Scores of counts are often equal, but only up to rounding.
 _ROUNDING: Final = 1e-9
 # Places at which the value of a world is computed to find the one of a threshold.
@@ -83,7 +85,7 @@ def invert(
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.sqrt(getattr(smoothest, denominator)) / smoothest.ranges
     usual = np.median(np.where(smoothest.ranges > 0, ratio, np.inf), axis=1)
-    quiet = np.where(at_least < tail, usual, observed)
+    quiet = np.where(at_least < _QUIET, np.minimum(usual, 1 / _LEAST), observed)
     low = _low_end(block, denominator, family, quiet, tail)
     # Without an end: the largest value is not excluded.
     open_ = at_most >= tail
@@ -149,13 +151,22 @@ def _family(block: Block, denominator: Denominator, level: float) -> _Family:
 
 
 def _shares(found: Replicates, denominator: Denominator, observed: Floats) -> tuple[Floats, Floats]:
-    """Return the shares of replicates whose statistic is at least and at most the observed one."""
+    """Return the shares of replicates whose statistic is at least and at most the observed one.
+
+    Constant replicates have no statistic and do not count; where all are constant, nothing is rare.
+    """
     own = np.sqrt(getattr(found, denominator))
     limit = observed[:, None] * found.ranges
     up = found.ranges > 0
     at_least = up & (own <= limit * (1 + _ROUNDING))
     at_most = ~up | (own >= limit * (1 - _ROUNDING))
-    return at_least.mean(axis=1), at_most.mean(axis=1)
+    scored = found.ranges != 0
+    number = scored.sum(axis=1)
+    shares = [
+        np.where(number > 0, (side & scored).sum(axis=1) / np.maximum(number, 1), 1.0)
+        for side in (at_least, at_most)
+    ]
+    return shares[0], shares[1]
 
 
 def _low_end(

@@ -28,7 +28,8 @@ def percentile(ascending: Floats, level: float) -> tuple[Floats, Floats]:
     """Return order statistics of replicates, which may be infinite.
 
     Args:
-        ascending: Replicates, shape (curves, B), ascending in each row.
+        ascending: Replicates, shape (curves, B), ascending in each row; those without a value are
+            NaN, at the end, and do not count.
         level: Confidence.
 
     References:
@@ -50,7 +51,7 @@ def bca(
     They do not depend on the scale of the statistic, so an infinite replicate is one like others.
 
     Args:
-        ascending: Replicates, shape (curves, B), ascending in each row.
+        ascending: As :func:`percentile`.
         observed: Observed statistic, shape (curves,); replicates equal to it count half.
         acceleration: Of each curve.
         level: Confidence.
@@ -62,10 +63,11 @@ def bca(
         >>> bca(np.arange(1.0, 1000.0)[None], np.array([500.0]), np.zeros(1), 0.95)
         (array([25.]), array([975.]))
     """
-    size = ascending.shape[1]
+    size = np.maximum((~np.isnan(ascending)).sum(axis=1), 1)
     own = observed[:, None]
-    with np.errstate(invalid="ignore"):  # infinite and equal
-        same = (np.abs(ascending - own) <= _ROUNDING * np.abs(own)) | (ascending == own)
+    finite = np.where(np.isfinite(own), own, 0.0)
+    near = np.isfinite(own) & (np.abs(ascending - finite) <= _ROUNDING * np.abs(finite))
+    same = near | (ascending == own)
     below = ((~same & (ascending < own)).sum(axis=1) + same.sum(axis=1) / 2) / size
     bias = ndtri(np.clip(below, 1 / (size + 1), size / (size + 1)))
     ends = []
@@ -109,7 +111,7 @@ def acceleration(block: Block, denominator: Denominator) -> Floats:
 
 
 def _ranked(ascending: Floats, tail: Floats) -> Floats:
-    size = ascending.shape[1]
+    size = np.maximum((~np.isnan(ascending)).sum(axis=1), 1)
     # Up to rounding: 0.025 * 1000 is the 25th, not the 26th.
     rank = np.ceil((size + 1) * tail - 1e-9).astype(np.int64) - 1
     picked = np.take_along_axis(ascending, np.clip(rank, 0, size - 1)[:, None], axis=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,7 @@ CLUSTER: Final = "cluster"
 """Further column of a samples table that says which examples belong together."""
 
 _KEY: Final = [name for name in CURVE_KEY if name != "metric"]
+_NESTED: Final = {"metrics", "targets", "target_values", "target_logprobs"}
 # A curve is in percent where its samples are shares.
 _UNITS: Final = (1.0, 100.0)
 # Scores are published with three digits or more.
@@ -64,9 +65,8 @@ def examples_of_curves(
     Raises:
         SchemaError: ``samples`` is no samples table.
     """
-    frame = to_frame(conform(samples, SAMPLES)).reset_index(drop=True)
-    cluster = _column(samples, CLUSTER)
-    frame[CLUSTER] = frame["example_id"] if cluster is None else cluster
+    frame = _table(samples)
+    frame["subtask"] = frame["subtask"].astype("string").fillna(frame["task"].astype("string"))
     for name in _KEY:  # as text: <NA> is a value like others
         frame[name] = frame[name].astype("string").fillna("")
     groups = dict(frame.groupby(_KEY, observed=True, sort=False).indices.items())
@@ -118,16 +118,27 @@ def errors_of_alike(n: int, rate: float, size: int, seed: int) -> Floats:
     return np.random.default_rng(seed).permutation(out[0]) - rate
 
 
-def _column(samples: pd.DataFrame | pa.Table, name: str) -> pd.Series[Any] | None:
-    if isinstance(samples, pd.DataFrame):
-        return samples[name].reset_index(drop=True) if name in samples else None
-    return samples.column(name).to_pandas() if name in samples.column_names else None
+def _table(samples: pd.DataFrame | pa.Table) -> pd.DataFrame:
+    """Return the columns that matter here, among them the cluster."""
+    names = samples.columns if isinstance(samples, pd.DataFrame) else samples.column_names
+    # Further metrics are a map: a list of pairs in pandas, of which Arrow makes something else.
+    kept = [name for name in names if name in SAMPLES.names and name not in _NESTED]
+    chosen = samples[kept] if isinstance(samples, pd.DataFrame) else samples.select(kept)
+    frame = to_frame(conform(chosen, SAMPLES)).reset_index(drop=True)
+    for name, otherwise in (("metrics", None), (CLUSTER, frame["example_id"])):
+        if name not in names:
+            frame[name] = otherwise
+        elif isinstance(samples, pd.DataFrame):
+            frame[name] = samples[name].reset_index(drop=True)
+        else:
+            frame[name] = samples.column(name).to_pandas()
+    return frame
 
 
 def _scores(samples: pd.DataFrame, metric: str) -> Floats:
     """Return the score of each example: the metric of that name, or else correct."""
     correct = samples["correct"].to_numpy(dtype=float)
-    own = [dict(entry).get(metric) if entry is not None else None for entry in samples["metrics"]]
+    own = [dict(entry).get(metric) if entry else None for entry in samples["metrics"]]
     return np.array(
         [value if entry is None else entry for entry, value in zip(own, correct, strict=True)],
         dtype=float,

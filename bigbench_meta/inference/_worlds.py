@@ -31,6 +31,7 @@ __all__ = ["BendWorlds", "StepWorlds", "pooled"]
 
 # How often steps are looked at again after others have been set: joining points moves neighbours.
 _ROUNDS: Final = 4
+_TINY: Final = 1e-300
 # Digits of steps that count, in units of the range.
 _DIGITS: Final = 9
 
@@ -87,12 +88,13 @@ class StepWorlds:
         group = _groups(fixed)
         climbed = np.zeros((m, n))
         np.cumsum(np.where(fixed, target, 0.0), axis=1, out=climbed[:, 1:])
+        # Steps that the limits have no room for are cut, all alike.
+        least, most = _group_ends(climbed, group)
+        room = (self.high - self.low) / np.maximum(most - least, _TINY)
+        climbed *= np.minimum(room.min(axis=1, keepdims=True), 1.0)
         curve = climbed + _group_means(self.centre - climbed, self.weight, group)
-        least, most = np.full(m * n, np.inf), np.full(m * n, -np.inf)
-        np.minimum.at(least, group, curve.ravel())
-        np.maximum.at(most, group, curve.ravel())
-        least, most = least[group].reshape(m, n), most[group].reshape(m, n)
-        # A group is moved as a whole, so that its steps remain, unless it is wider than the limits.
+        # A group that has left the limits is moved as a whole, so that its steps remain.
+        least, most = _group_ends(curve, group)
         curve += np.maximum(self.low - least, 0.0) - np.maximum(most - self.high, 0.0)
         return np.clip(curve, self.low, self.high)
 
@@ -176,6 +178,14 @@ def _groups(joined: Bools) -> Ints:
     np.cumsum(~joined, axis=1, out=group[:, 1:])
     group += np.arange(m)[:, None] * (steps + 1)
     return group.ravel()
+
+
+def _group_ends(values: Floats, group: Ints) -> tuple[Floats, Floats]:
+    """Return the least and the largest value in the group of each point."""
+    least, most = np.full(values.size, np.inf), np.full(values.size, -np.inf)
+    np.minimum.at(least, group, values.ravel())
+    np.maximum.at(most, group, values.ravel())
+    return least[group].reshape(values.shape), most[group].reshape(values.shape)
 
 
 def _group_means(values: Floats, weight: Floats, group: Ints) -> Floats:

@@ -113,41 +113,41 @@ def bootstrap_intervals(
         array([[ 56., 372.]])
     """
     _check(level, n_boot, min_scales)
-    lengths = np.diff(offsets)
     status = _status(values, offsets, noise, max(min_scales, 2))
-    m = len(lengths)
+    batch = _Batch(values, offsets, noise, np.flatnonzero(status == _OK), errors or {})
+    first, second = np.random.default_rng(seed).integers(1 << 62, size=2).tolist()
     ends = {
-        f"{name}{kind}": np.full((m, 2), np.nan)
-        for name, _ in _KINDS for kind in ("", "_percentile", "_bca")
-    }  # fmt: skip
-    p_above, share = np.full(m, np.nan), np.full(m, np.nan)
-    done = int(np.count_nonzero(status != _OK))
-    blocks = _blocks(values, offsets, noise, status, n_boot, seed, errors or {}, search=search)
-    for rows, block, small in blocks:
+        f"{name}{kind}": np.full((len(status), 2), np.nan)
+        for name, _ in _KINDS
+        for kind in ("", "_percentile", "_bca")
+    }
+    above, share, right = (np.full(len(status), np.nan) for _ in range(3))
+    for rows, block in batch.blocks(n_boot, first):
         found = block.replicates(block.centre)
-        flips = (found.ranges < 0).mean(axis=1) > (1 - level) / 2
-        up = block.sign > 0
+        moving = np.maximum(np.count_nonzero(found.ranges, axis=1), 1)
+        right[rows] = (found.ranges > 0).sum(axis=1) / moving
         for name, denominator in _KINDS:
             replicates = np.sort(value(found, denominator), axis=1)
-            own = value(of_rows(block.scores), denominator)
             if denominator == "middle":
                 share[rows] = _share_above(replicates, threshold, block.sign)
-            _put(ends[f"{name}_percentile"], rows, percentile(replicates, level), up)
+            own = value(of_rows(block.scores), denominator)
             accelerated = bca(replicates, own, acceleration(block, denominator), level)
-            _put(ends[f"{name}_bca"], rows, accelerated, up)
-            if small:
-                inverted = invert(small, denominator, level=level, flips=flips)
-                _put(ends[name], rows, inverted, up)
-        if small:
-            p_above[rows] = share[rows]
-            if threshold >= 1:
-                sure = share_above(small, threshold, level=level)
-                right = (found.ranges > 0).mean(axis=1)
-                p_above[rows] = np.where(up, sure * right, share[rows])
+            _put(ends[f"{name}_percentile"], rows, percentile(replicates, level), block.sign)
+            _put(ends[f"{name}_bca"], rows, accelerated, block.sign)
+    done = int(np.count_nonzero(status != _OK))
+    for rows, block in batch.blocks(min(n_boot, SEARCH_REPLICATES), second) if search else ():
+        flips = 1 - right[rows] > (1 - level) / 2
+        for name, denominator in _KINDS:
+            inverted = invert(block, denominator, level=level, flips=flips)
+            _put(ends[name], rows, inverted, block.sign)
+        above[rows] = share[rows]
+        if threshold >= 1:
+            sure = share_above(block, threshold, level=level) * right[rows]
+            above[rows] = np.where(block.sign > 0, sure, share[rows])
         done += len(rows)
         if progress:
-            progress(done, m)
-    return RaggedIntervals(**ends, p_above=p_above, share_above=share, status=status)
+            progress(done, len(status))
+    return RaggedIntervals(**ends, p_above=above, share_above=share, status=status)
 
 
 def _check(level: float, n_boot: int, min_scales: int) -> None:
@@ -175,39 +175,41 @@ def _status(values: Floats, offsets: Ints, noise: PointNoise, min_scales: int) -
     return status
 
 
-def _blocks(
-    values: Floats, offsets: Ints, noise: PointNoise, status: NDArray[np.int8], n_boot: int,
-    seed: int | np.random.Generator, errors: Mapping[int, Floats], *, search: bool,
-) -> Iterator[tuple[Ints, Block, Block | None]]:  # fmt: skip
-    """Yield rows of curves of one length with their blocks for replicates and for the search."""
-    lengths = np.diff(offsets)
-    ready = np.flatnonzero(status == _OK)
-    resampled = np.isin(ready, list(errors))
-    longest = int(lengths[ready].max(initial=0))
-    first, second = np.random.default_rng(seed).integers(1 << 62, size=2).tolist()
-    few = min(n_boot, SEARCH_REPLICATES)
-    shufflers = Shuffler(n_boot, longest, first), Shuffler(few, longest, second)
-    for some in (ready[~resampled], ready[resampled]):
-        for chosen in blocks_of_one_length(lengths[some], curves_a_block(n_boot)):
-            rows = some[chosen]
-            points = offsets[rows][:, None] + np.arange(lengths[rows[0]])
-            own = values[points], noise.take(points.ravel())
-            given = np.stack([errors[row] for row in rows.tolist()]) if rows[0] in errors else None
-            blocks = [
-                Block(*own, size, shuffler, None if given is None else given[:, :, :size])
-                for size, shuffler in zip((n_boot, few), shufflers, strict=True)
-            ]
-            yield rows, blocks[0], blocks[1] if search else None
+@dataclass(frozen=True)
+class _Batch:
+    """Curves of a ragged batch that have replicates."""
+
+    values: Floats
+    offsets: Ints
+    noise: PointNoise
+    rows: Ints
+    errors: Mapping[int, Floats]
+
+    def blocks(self, size: int, seed: int) -> Iterator[tuple[Ints, Block]]:
+        """Yield rows of curves of one length, and what replicates them."""
+        lengths = np.diff(self.offsets)
+        shuffler = Shuffler(size, int(lengths[self.rows].max(initial=0)), seed)
+        resampled = np.isin(self.rows, list(self.errors))
+        for some in (self.rows[~resampled], self.rows[resampled]):
+            for chosen in blocks_of_one_length(lengths[some], curves_a_block(size)):
+                rows = some[chosen]
+                points = self.offsets[rows][:, None] + np.arange(lengths[rows[0]])
+                own = self.values[points], self.noise.take(points.ravel())
+                errors = None
+                if rows[0] in self.errors:
+                    errors = np.stack([self.errors[row][:, :size] for row in rows.tolist()])
+                yield rows, Block(*own, size, shuffler, errors)
 
 
 def _share_above(replicates: Floats, threshold: float, sign: Floats) -> Floats:
     above = np.where(sign[:, None] > 0, replicates > threshold, replicates < -threshold)
-    share: Floats = above.mean(axis=1)
+    scored = (~np.isnan(replicates)).sum(axis=1)
+    share: Floats = above.sum(axis=1) / np.maximum(scored, 1)
     return share
 
 
-def _put(ends: Floats, rows: Ints, interval: tuple[Floats, Floats], up: NDArray[np.bool_]) -> None:
+def _put(ends: Floats, rows: Ints, interval: tuple[Floats, Floats], sign: Floats) -> None:
     """Write intervals in the observed direction as those of the scores."""
     low, high = interval
-    ends[rows, 0] = np.where(up, low, -high)
-    ends[rows, 1] = np.where(up, high, -low)
+    ends[rows, 0] = np.where(sign > 0, low, -high)
+    ends[rows, 1] = np.where(sign > 0, high, -low)

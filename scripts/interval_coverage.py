@@ -1,0 +1,347 @@
+"""How often the intervals of emergence score and linearity contain the truth.
+
+Every cell simulates curves by the formulas of ``bigbench_meta.mirage`` or as plain shapes, draws
+test sets, and hands the scores to ``curve_intervals`` as any other results. The truth is the
+statistic of the expected scores. One line of JSON a cell is appended to ``--out``; what is there is
+not done again. ``--docs FILE`` writes the tables between the markers of that file.
+
+    python scripts/interval_coverage.py --out coverage.jsonl --jobs 2    # an hour
+    python scripts/interval_coverage.py --out coverage.jsonl --docs docs/uncertainty.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+from scipy.stats import binom
+
+from bigbench_meta import build_curves
+from bigbench_meta.emergence import score_ragged
+from bigbench_meta.inference.uncertainty import curve_intervals
+from bigbench_meta.mirage import (
+    expected_accuracy,
+    expected_multiple_choice_grade,
+    per_token_loss,
+    per_token_probability,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+ALPHAS: Final = (0.05, 0.34)  # the loss is a power law of size; each curve draws its own exponent
+DECADES: Final = (1.5, 3.5)  # from the smallest to the largest model
+EDITS: Final = 5  # tokens of a target whose edit distance is measured
+ROUGH: Final = 0.05  # true differences between sister models
+DIFFICULTY: Final = 0.8  # correlation of the models' answers to one question
+THRESHOLD: Final = 100.0
+CHUNK: Final = 100  # curves with samples at a time
+
+SHAPES: Final = (
+    "exact match L=1", "exact match L=5", "exact match L=10", "multiple choice K=2",
+    "multiple choice K=4", "edit distance", "step", "step and slopes", "line", "rough line",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is simulated."""
+
+    grid: str
+    shape: str
+    n_scales: int
+    n_examples: int
+    level: float = 0.95
+    noise: str = "scores"  # or samples, or samples of so many clusters
+    clusters: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name, by which --cells chooses and --out remembers."""
+        parts = [self.grid, self.shape, f"scales={self.n_scales}", f"n={self.n_examples}"]
+        if self.level != 0.95:
+            parts.append(f"level={self.level:g}")
+        if self.noise != "scores":
+            parts.append(self.noise)
+        if self.clusters:
+            parts.append(f"clusters={self.clusters}")
+        return " ".join(parts)
+
+
+def cells() -> Iterator[Cell]:
+    """Yield the grid of the issue and one of other settings."""
+    for shape, n_scales, n in product(SHAPES, (5, 8, 12), (100, 200, 1000, 10_000)):
+        yield Cell("main", shape, n_scales, n)
+    base = Cell("other", "exact match L=5", 8, 200)
+    for shape, n_scales, n in (
+        ("exact match L=5", 4, 500), ("exact match L=20", 7, 2000), ("exact match L=3", 20, 500),
+        ("multiple choice K=3", 6, 300), ("multiple choice K=10", 10, 3000),
+        ("edit distance", 20, 50), ("line", 8, 30), ("step", 20, 500), ("rough line", 6, 30),
+        ("rough line", 20, 2000), ("step", 4, 50),
+    ):  # fmt: skip
+        yield replace(base, shape=shape, n_scales=n_scales, n_examples=n)
+    for shape in ("exact match L=5", "rough line"):
+        yield replace(base, shape=shape, n_examples=1000, level=0.8)
+        for n in (100, 200, 1000):
+            for noise in ("samples", "samples unused"):
+                yield replace(base, shape=shape, n_examples=n, noise=noise)
+        for noise in ("samples", "samples unused"):
+            yield replace(base, shape=shape, n_examples=1000, noise=noise, clusters=200)
+
+
+def expected(cell: Cell, m: int, rng: np.random.Generator) -> Floats:
+    """Return expected scores of m curves, up being better; wrong tokens with a minus."""
+    n = cell.n_scales
+    if cell.shape in {"step", "step and slopes", "line", "rough line"}:
+        return plain(cell, m, rng)
+    gaps = rng.gamma(4.0, size=(m, n - 1))
+    places = np.concatenate([np.zeros((m, 1)), gaps.cumsum(axis=1)], axis=1)
+    sizes = 1e8 * 10 ** (rng.uniform(*DECADES, (m, 1)) * places / places[:, -1:])
+    alpha = rng.uniform(*ALPHAS, (m, 1))
+    # A loss of one token between 0.14 and 2.7 in the middle of the axis, whatever the target.
+    log_c = np.log(sizes).mean(axis=1, keepdims=True) + rng.uniform(-2.0, 1.0, (m, 1)) / alpha
+    losses = np.stack(
+        [
+            per_token_loss(size, alpha=-float(a), c=float(np.exp(c)))
+            for size, a, c in zip(sizes, alpha[:, 0], log_c[:, 0], strict=True)
+        ]
+    )
+    kind, _, number = cell.shape.rpartition("=")
+    if kind == "exact match L":
+        return expected_accuracy(losses, target_length=int(number))
+    if kind == "multiple choice K":
+        kappa = np.exp(rng.uniform(0.0, np.log(100.0), (m, 1)))
+        return expected_multiple_choice_grade(
+            losses, n_choices=int(number), concentration=kappa, chance_floor=True
+        )
+    return np.asarray(-EDITS * (1 - per_token_probability(losses)))
+
+
+def plain(cell: Cell, m: int, rng: np.random.Generator) -> Floats:
+    """Return scores of steps and lines, not all of them within the power of the mechanism."""
+    n, place = cell.n_scales, np.arange(cell.n_scales)
+    low, high = rng.uniform(0.02, 0.3, (m, 1)), rng.uniform(0.5, 0.95, (m, 1))
+    if cell.shape.startswith("step"):
+        after = place >= rng.integers(1, n, (m, 1))
+        slope = 0.0 if cell.shape == "step" else rng.uniform(0.0, 0.02, (m, n)).cumsum(axis=1)
+        return np.clip(np.where(after, high, low) + slope, 0.0, 1.0)
+    line = low + (high - low) * place / (n - 1)
+    if cell.shape == "line":
+        return line
+    return np.asarray(np.clip(line + ROUGH * rng.standard_normal((m, n)), 0.005, 0.995))
+
+
+def observations(cell: Cell, truth: Floats, rng: np.random.Generator) -> pd.DataFrame:
+    """Return scores of test sets of the cell's size."""
+    m, n = truth.shape
+    columns: dict[str, Any] = {"metric": "exact_str_match"}
+    if cell.shape == "edit distance":
+        # How many of the targets have 0, 1, ... wrong tokens.
+        pmf = np.asarray(binom.pmf(np.arange(EDITS + 1), EDITS, -truth[..., None] / EDITS))
+        counts = rng.multinomial(cell.n_examples, pmf / pmf.sum(axis=-1, keepdims=True))
+        wrong = np.arange(EDITS + 1)
+        score = counts @ wrong / cell.n_examples
+        variance = counts @ wrong**2 / cell.n_examples - score**2
+        stderr = np.sqrt(variance / (cell.n_examples - 1))
+        columns = {"metric": "token_edit_distance", "stderr": stderr.ravel()}
+    else:
+        score = rng.binomial(cell.n_examples, truth) / cell.n_examples
+    if cell.shape.startswith("multiple choice"):
+        columns = {"metric": "multiple_choice_grade"}
+    return frame(m, n, {"score": score.ravel(), "n_examples": cell.n_examples, **columns})
+
+
+def frame(m: int, n: int, columns: dict[str, Any]) -> pd.DataFrame:
+    """Return one row for every model of every task."""
+    model = np.tile(np.arange(n), m)
+    return pd.DataFrame(
+        {
+            "benchmark": "simulated",
+            "task": [f"task {i}" for i in np.arange(m).repeat(n)],
+            "model_family": "family",
+            "model_name": [f"model {i}" for i in model],
+            "total_params": 10 ** (6 + model),
+            **columns,
+        }
+    )
+
+
+def with_samples(
+    cell: Cell, truth: Floats, rng: np.random.Generator
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return scores and the answers behind them: all models answer the same questions."""
+    m, n = truth.shape
+    size = cell.n_examples
+    cluster = np.arange(size) % (cell.clusters or size)
+    hard = rng.standard_normal((m, cell.clusters or size))[:, cluster]
+    own = rng.standard_normal((m, n, size))
+    latent = DIFFICULTY * hard[:, None] + np.sqrt(1 - DIFFICULTY**2) * own
+    right = latent < ndtri(truth)[..., None]
+    shape = {"metric": "exact_str_match"}
+    scores = frame(m, n, {"score": right.mean(axis=2).ravel(), "n_examples": size, **shape})
+    samples = frame(m, n, {}).loc[lambda rows: rows.index.repeat(size)].reset_index(drop=True)
+    example = np.tile(np.arange(size), m * n)
+    samples["example_id"] = example.astype(str)
+    samples["correct"] = right.ravel().astype(float)
+    if cell.clusters:
+        samples["cluster"] = cluster[example]
+    return scores, samples
+
+
+def intervals(cell: Cell, truth: Floats, n_boot: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Return the intervals of every curve, in their order."""
+    options: dict[str, Any] = {"level": cell.level, "threshold": THRESHOLD, "n_boot": n_boot}
+    if cell.noise == "scores":
+        return curve_intervals(build_curves(observations(cell, truth, rng)), **options)
+    found = []
+    for start in range(0, len(truth), CHUNK):
+        scores, samples = with_samples(cell, truth[start : start + CHUNK], rng)
+        used = samples if cell.noise == "samples" else None
+        found.append(curve_intervals(build_curves(scores), samples=used, **options))
+    return pd.concat(found, ignore_index=True)
+
+
+def run_cell(cell: Cell, n_curves: int, n_boot: int) -> dict[str, Any]:
+    """Simulate a cell and return how often the truth is where."""
+    begun = time.monotonic()
+    rng = np.random.default_rng(list(cell.name.encode()))
+    truth = expected(cell, n_curves, rng)
+    found = intervals(cell, truth, n_boot, rng)
+    ok = (found["interval_status"] == "ok").to_numpy()
+    offsets = np.arange(n_curves + 1) * cell.n_scales
+    scores = score_ragged(truth.ravel(), offsets)
+    row: dict[str, Any] = {
+        "name": cell.name, "curves": n_curves, "boot": n_boot, "ok": float(ok.mean()),
+    }  # fmt: skip
+    for name, true in (
+        ("emergence", scores.emergence_score), ("linearity", scores.linearity),
+    ):  # fmt: skip
+        for kind in ("", "_percentile", "_bca"):
+            low, high = (found[f"{name}{kind}_{end}"].to_numpy()[ok] for end in ("low", "high"))
+            row[f"{name}{kind}"] = rates(low, high, true[ok])
+    row["no_end"] = float(np.isinf(found["emergence_high"][ok]).mean())
+    row["true_median"] = float(np.median(scores.emergence_score[ok]))
+    sure: NDArray[np.bool_] = found["p_above_threshold"].to_numpy()[ok] > (1 + cell.level) / 2
+    below: NDArray[np.bool_] = scores.emergence_score[ok] <= THRESHOLD
+    row["falsely_sure"] = float(sure[below].sum() / max(below.sum(), 1))
+    row["rightly_sure"] = float(sure[~below].sum() / max((~below).sum(), 1))
+    row["above"] = float((~below).mean())
+    row["seconds"] = round(time.monotonic() - begun, 1)
+    return row
+
+
+def rates(low: Floats, high: Floats, true: Floats) -> list[float]:
+    """Return the shares of intervals that contain the truth, lie above it, and lie below it."""
+    # A line over n points has n - 1 and its interval ends there, up to rounding.
+    with np.errstate(invalid="ignore"):
+        over = (low > true) & (low - true > 1e-9 * np.abs(true))
+        under = (high < true) & (true - high > 1e-9 * np.abs(high))
+    return [1 - float(over.mean()) - float(under.mean()), float(over.mean()), float(under.mean())]
+
+
+def read(path: Path) -> dict[str, dict[str, Any]]:
+    """Return what has been done, by cell."""
+    if not path.exists():
+        return {}
+    rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    return {row["name"]: row for row in rows}
+
+
+COLUMNS: Final = {
+    "emergence": "E", "emergence_percentile": "E, percentile", "emergence_bca": "E, BCa",
+    "linearity": "linearity", "linearity_percentile": "percentile", "linearity_bca": "BCa",
+    "no_end": "no upper end", "true_median": "median true E",
+}  # fmt: skip
+
+
+def table(rows: list[tuple[Cell, dict[str, Any]]]) -> str:
+    """Return a Markdown table."""
+    first = ["shape", "scales", "examples"]
+    if any(cell.grid == "other" for cell, _ in rows):
+        first = ["setting"]
+    lines = [
+        "| " + " | ".join([*first, *COLUMNS.values()]) + " |",
+        "|" + "---|" * (len(first) + len(COLUMNS)),
+    ]
+    for cell, row in rows:
+        place = [cell.shape, str(cell.n_scales), str(cell.n_examples)]
+        if first == ["setting"]:
+            place = [cell.name.removeprefix("other ")]
+        values = [row[key][0] if isinstance(row[key], list) else row[key] for key in COLUMNS]
+        texts = [f"{value:.3f}" for value in values[:-1]]
+        texts.append("∞" if np.isinf(values[-1]) else f"{values[-1]:.3g}")
+        lines.append("| " + " | ".join([*place, *texts]) + " |")
+    return "\n".join(lines)
+
+
+def write_docs(path: Path, done: dict[str, dict[str, Any]]) -> None:
+    """Put the tables between the markers of a file."""
+    text = path.read_text()
+    for grid in ("main", "other"):
+        rows = [
+            (cell, done[cell.name]) for cell in cells() if cell.grid == grid and cell.name in done
+        ]
+        begin, end = f"<!-- {grid} table: begin -->", f"<!-- {grid} table: end -->"
+        before, found, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not (found and closed):
+            sys.exit(f"{path} has no {begin} and {end}")
+        text = f"{before}{begin}\n{table(rows)}\n{end}{after}"
+    path.write_text(text)
+
+
+def summarise(done: dict[str, dict[str, Any]]) -> None:
+    """Print the extremes over the main grid, and the cells outside of 0.92 to 0.97."""
+    rows = [done[cell.name] for cell in cells() if cell.grid == "main" and cell.name in done]
+    for key in list(COLUMNS)[:6]:
+        values = [row[key][0] for row in rows]
+        few = sum(value < 0.92 for value in values)
+        many = sum(value > 0.97 for value in values)
+        print(f"{key}: {min(values):.3f} to {max(values):.3f}; {few} below 0.92, {many} above 0.97")
+    print(f"falsely sure of E > {THRESHOLD:g}: at most {max(r['falsely_sure'] for r in rows):.3f}")
+
+
+def main() -> None:
+    """Run the cells that are wanted and not done yet."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines, appended to")
+    parser.add_argument("--cells", default="", help="only cells whose name contains this")
+    parser.add_argument("--curves", type=int, default=1000, help="curves a cell")
+    parser.add_argument("--boot", type=int, default=999, help="bootstrap replicates a curve")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--docs", type=Path, help="write the tables into this file and stop")
+    parser.add_argument("--summary", action="store_true", help="print the extremes and stop")
+    options = parser.parse_args()
+    done = read(options.out)
+    if options.docs or options.summary:
+        if options.docs:
+            write_docs(options.docs, done)
+        summarise(done)
+        return
+    wanted = [cell for cell in cells() if options.cells in cell.name and cell.name not in done]
+    with ProcessPoolExecutor(options.jobs) as pool:
+        tasks = [pool.submit(run_cell, cell, options.curves, options.boot) for cell in wanted]
+        for number, task in enumerate(as_completed(tasks), start=1):
+            row = task.result()
+            with options.out.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            shown = [[round(rate, 3) for rate in row[key]] for key in ("emergence", "linearity")]
+            print(f"{number}/{len(tasks)} {row['name']}: {shown} {row['seconds']} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
