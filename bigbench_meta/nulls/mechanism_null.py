@@ -168,7 +168,9 @@ def _test_block(
         result.step_score[chosen] = largest[tested]
         result.n_before[chosen] = place[tested] + 1
         part, own = design.take(tested), fit.take(tested)
-        result.step_size[chosen] = _step_size(y[:, tested], part, own, place[tested], options)
+        result.step_size[chosen] = _step_size(
+            y[:, tested], part, own.sigma, sigma[tested], place[tested], options
+        )
         _bootstrap(result, chosen, y[:, tested], part, own, sigma[tested], options)
 
 
@@ -211,8 +213,26 @@ def _bootstrap(
 
 
 def _step_size(
-    y: Floats, design: Design, fit: MechanismFit, place: Ints, options: _Options
+    y: Floats, design: Design, sigma: Floats, known: Floats, place: Ints, options: _Options
 ) -> Floats:
+    """Return the size of the step: with the variation that is left beside it, where none is known.
+
+    The sigma of the null has to take up the step as well, and a larger sigma makes it larger.
+    """
+    size = _root(y, design, sigma, place, options)
+    free = np.flatnonzero(np.isnan(known) & np.isfinite(size))
+    if not len(free):
+        return size
+    part = design.take(free)
+    after = np.arange(len(y))[:, None] > place[free]
+    beside = fit_mechanism(
+        y[:, free], part, alpha_range=options.alpha_range, offset=-size[free] * after
+    )
+    size[free] = _root(y[:, free], part, beside.sigma, place[free], options)
+    return size
+
+
+def _root(y: Floats, design: Design, sigma: Floats, place: Ints, options: _Options) -> Floats:
     """Return the smallest step at which its own score is not above 0, the null fitted beside it.
 
     Beyond it lie roots without sense, at which all other points are at the floor.
@@ -225,7 +245,7 @@ def _step_size(
         part, offset = design.take(columns), -step * after[:, columns]
         again = fit_mechanism(
             y[:, columns], part,
-            alpha_range=options.alpha_range, sigma=fit.sigma[columns], offset=offset,
+            alpha_range=options.alpha_range, sigma=sigma[columns], offset=offset,
         )  # fmt: skip
         scores = step_scores(y[:, columns], part, again, offset=offset)
         return np.asarray(scores[place[columns], np.arange(len(columns))] > 0)
