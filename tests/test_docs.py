@@ -1,0 +1,73 @@
+"""The pages and their numbers: every example of Python and of the command line gives what it shows.
+
+What a page leaves out with ``...`` may be anything; white space may differ.
+"""
+
+from __future__ import annotations
+
+import doctest
+import re
+import shlex
+import warnings
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+from conftest import ROOT
+
+from bigbench_meta.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
+_BLOCK = re.compile(r"^```(pycon|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, kind: str) -> list[str]:
+    return [text for found, text in _BLOCK.findall(page.read_text("utf-8")) if found == kind]
+
+
+def commands(page: Path) -> list[tuple[str, str]]:
+    """Return the commands of a page with what they print."""
+    found = []
+    for block in blocks(page, "console"):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, printed = part.partition("\n")
+            found.append((command, printed))
+    return found
+
+
+CASES = [(page, *case) for page in PAGES for case in commands(page)]
+WITH_PYTHON = [page for page in PAGES if blocks(page, "pycon")]
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.stem)
+def test_python(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    examples = doctest.DocTestParser().get_doctest(
+        "\n".join(blocks(page, "pycon")), {}, page.name, str(page), 0
+    )
+    said: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=FLAGS, verbose=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        runner.run(examples, out=said.append)
+    assert not said, "".join(said)
+    assert runner.tries > 0
+
+
+@pytest.mark.parametrize(
+    ("page", "command", "printed"), CASES, ids=[f"{page.stem}: {text}" for page, text, _ in CASES]
+)
+def test_command(
+    page: Path, command: str, printed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    name, *arguments = shlex.split(command)
+    assert name == "bigbench-meta", page
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    if not doctest.OutputChecker().check_output(printed, result.stdout, FLAGS):
+        assert result.stdout == printed
