@@ -109,7 +109,8 @@ def family_sigma(profile: Floats, curve: Ints, kind: Ints, family: Ints) -> Floa
     Returns:
         Sigma of shape (r,): the root of the summed equations plus 1.28 standard errors of the sum,
         which is the upper limit at a :data:`CONFIDENCE` of 90%; linear in sigma^2 between the
-        values of the grid, at most the largest of them; NaN where no other curve says anything.
+        values of the grid, at most the largest of them, which a single other curve comes to, since
+        its equation is as uncertain as it is large; NaN where no other curve says anything.
 
     Examples:
         >>> alone = 1.0 - (SIGMA_GRID / 0.2) ** 2  # this curve says 0.2
@@ -150,4 +151,5 @@ def _pooled(profile: Floats, family: Ints) -> Floats:
     part = np.clip(high / np.where(high == low, 1.0, high - low), 0.0, 1.0)
     grid = SIGMA_GRID**2
     root = np.sqrt(grid[left] + part * (grid[left + 1] - grid[left]))
+    root = np.where(below == len(SIGMA_GRID) - 1, SIGMA_MAX, root)
     return np.where(silent, np.nan, np.where(below < 0, 0.0, root))
