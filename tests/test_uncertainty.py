@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -297,6 +301,22 @@ def test_published_curves():
     }  # fmt: skip
     scores = score_curves(curves)
     flagged = (scores["emergence_score"] > 100) & (frame["interval_status"] == "ok")
-    # Fourteen of the nineteen with intervals may be steps; none is certain to be none.
+    # Two of the 21 are of perplexity, without a number of examples.
     assert flagged.sum() == 19
     assert (frame["emergence_high"][flagged] == np.inf).all()
+    assert (frame["emergence_low"][flagged] > 100).sum() == 6
+    above = frame["p_above_threshold"][flagged] > 0.975
+    assert (above == (frame["emergence_low"][flagged] > 100)).all()
+
+
+def test_python_of_the_page():
+    page = Path(__file__).resolve().parents[1] / "docs" / "uncertainty.md"
+    if not page.is_file():
+        pytest.skip("needs the folder `docs`")
+    blocks = re.findall(r"^```pycon\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, page.name, str(page), 0)
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    told: list[str] = []
+    runner.run(test, out=told.append)
+    assert runner.tries > 10
+    assert not told, "".join(told)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
 
-__all__ = ["Denominator", "invert", "share_above", "value"]
+__all__ = ["Denominator", "confidence_above", "invert", "value"]
 
 Denominator = Literal["middle", "mean"]
 
@@ -79,13 +79,7 @@ def invert(
     """
     tail = (1 - level) / 2
     family = _family(block, denominator, level)
-    observed = np.sqrt(getattr(of_rows(block.scores), denominator))
-    smoothest = block.replicates(family.at(np.zeros(len(observed))))
-    at_least, at_most = _shares(smoothest, denominator, observed)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.sqrt(getattr(smoothest, denominator)) / smoothest.ranges
-    usual = np.median(np.where(smoothest.ranges > 0, ratio, np.inf), axis=1)
-    quiet = np.where(at_least < _QUIET, np.minimum(usual, 1 / _LEAST), observed)
+    observed, quiet, at_most = _against_smoothest(block, denominator, family)
     low = _low_end(block, denominator, family, quiet, tail)
     # Without an end: the largest value is not excluded.
     open_ = at_most >= tail
@@ -97,12 +91,11 @@ def invert(
     return np.where(flips, -high, low), high
 
 
-def share_above(block: Block, threshold: float, *, level: float) -> Floats:
+def confidence_above(block: Block, threshold: float, *, level: float) -> Floats:
     """Return the confidence that the emergence score, in the observed direction, is above a value.
 
-    It is one minus the p-value of the hypothesis that the score is at most that value, halving the
-    replicates that equal what was observed; so it is above 1 - (1 - level) / 2 about where the
-    interval at that level lies above the threshold.
+    It is one minus the p-value of the hypothesis that the score is at most that value; so it is
+    above 1 - (1 - level) / 2 about where the interval at that level lies above the threshold.
 
     Args:
         block: The curves.
@@ -110,11 +103,28 @@ def share_above(block: Block, threshold: float, *, level: float) -> Floats:
         level: Of the step family, see :func:`invert`.
     """
     family = _family(block, "middle", level)
-    observed = np.sqrt(of_rows(block.scores).middle)
-    place = _place_of(family, threshold)
-    found = block.replicates(family.at(place))
-    at_least, at_most = _shares(found, "middle", observed)
-    return (at_most + 1 - at_least) / 2
+    _, quiet, _ = _against_smoothest(block, "middle", family)
+    found = block.replicates(family.at(_place_of(family, threshold)))
+    confidence: Floats = 1 - _shares(found, "middle", quiet)[0]
+    return confidence
+
+
+def _against_smoothest(
+    block: Block, denominator: Denominator, family: _Family
+) -> tuple[Floats, Floats, Floats]:
+    """Return the observed denominator, the same of quiet curves replaced, and what is at most it.
+
+    The last is the share of replicates, in the world with the largest value, whose statistic is at
+    most the observed one.
+    """
+    observed = np.sqrt(getattr(of_rows(block.scores), denominator))
+    smoothest = block.replicates(family.at(np.zeros(len(observed))))
+    at_least, at_most = _shares(smoothest, denominator, observed)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.sqrt(getattr(smoothest, denominator)) / smoothest.ranges
+    usual = np.median(np.where(smoothest.ranges > 0, ratio, np.inf), axis=1)
+    quiet = np.where(at_least < _QUIET, np.minimum(usual, 1 / _LEAST), observed)
+    return observed, quiet, at_most
 
 
 def _place_of(family: _Family, threshold: float) -> Floats:

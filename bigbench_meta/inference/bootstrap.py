@@ -13,7 +13,7 @@ import numpy as np
 from bigbench_meta.emergence import MIN_SCALES, blocks_of_one_length
 from bigbench_meta.errors import InputError
 from bigbench_meta.inference._draws import Shuffler
-from bigbench_meta.inference._inversion import invert, share_above, value
+from bigbench_meta.inference._inversion import confidence_above, invert, value
 from bigbench_meta.inference._plain_intervals import acceleration, bca, percentile
 from bigbench_meta.inference._replicates import Block, PointNoise, curves_a_block, of_rows
 
@@ -142,7 +142,7 @@ def bootstrap_intervals(
             _put(ends[name], rows, inverted, block.sign)
         above[rows] = share[rows]
         if threshold >= 1:
-            sure = share_above(block, threshold, level=level) * right[rows]
+            sure = confidence_above(block, threshold, level=level) * right[rows]
             above[rows] = np.where(block.sign > 0, sure, share[rows])
         done += len(rows)
         if progress:
