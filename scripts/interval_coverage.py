@@ -321,7 +321,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON lines, appended to")
     parser.add_argument("--cells", default="", help="only cells whose name contains this")
     parser.add_argument("--curves", type=int, default=1000, help="curves a cell")
-    parser.add_argument("--boot", type=int, default=999, help="bootstrap replicates a curve")
+    parser.add_argument("--boot", type=int, default=299, help="bootstrap replicates a curve")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--docs", type=Path, help="write the tables into this file and stop")
     parser.add_argument("--summary", action="store_true", help="print the extremes and stop")

@@ -27,13 +27,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-__all__ = ["SEARCH_REPLICATES", "STATUSES", "RaggedIntervals", "bootstrap_intervals"]
+__all__ = ["STATUSES", "RaggedIntervals", "bootstrap_intervals"]
 
 STATUSES: Final = ("ok", "no_sampling_error", "flat", "too_few_scales")
 _OK, _NO_SAMPLING_ERROR, _FLAT, _TOO_FEW_SCALES = range(4)
-
-SEARCH_REPLICATES: Final = 299
-"""Replicates at each step of a search: some thirty steps a curve, on the same permutations."""
 
 _KINDS: Final[tuple[tuple[str, Denominator], ...]] = (
     ("emergence", "middle"), ("linearity", "mean"),
@@ -89,7 +86,8 @@ def bootstrap_intervals(
         noise: Sampling distribution of each point.
         level: Confidence of the intervals.
         threshold: Of the emergence score.
-        n_boot: Number of replicates, at least 19.
+        n_boot: Number of replicates, at least 19: of the curve, and of each of the some thirty
+            worlds that a search visits.
         seed: Seed or generator. A curve's result depends on it and on the curve alone.
         min_scales: Curves with fewer points get NaN and ``too_few_scales``.
         errors: Replicated errors of the scores of some curves, by their row, shape (scales, at
@@ -110,7 +108,7 @@ def bootstrap_intervals(
         >>> noise = PointNoise.of(y, n, np.nan * n, 0 * ones, ones)
         >>> found = bootstrap_intervals(y, np.array([0, 5]), noise)
         >>> found.emergence.round()
-        array([[ 56., 372.]])
+        array([[ 56., 401.]])
     """
     _check(level, n_boot, min_scales)
     status = _status(values, offsets, noise, max(min_scales, 2))
@@ -135,7 +133,7 @@ def bootstrap_intervals(
             _put(ends[f"{name}_percentile"], rows, percentile(replicates, level), block.sign)
             _put(ends[f"{name}_bca"], rows, accelerated, block.sign)
     done = int(np.count_nonzero(status != _OK))
-    for rows, block in batch.blocks(min(n_boot, SEARCH_REPLICATES), second) if search else ():
+    for rows, block in batch.blocks(n_boot, second) if search else ():
         flips = 1 - right[rows] > (1 - level) / 2
         for name, denominator in _KINDS:
             inverted = invert(block, denominator, level=level, flips=flips)
