@@ -197,6 +197,8 @@ def _refine(
     damping = np.full(len(theta), 1e-3)
     for _ in range(most_steps):
         gradient, held = _gradient(state, low[rows], high[rows])
+        # Where no step, however small, gets any lower, theta is on a plateau (which leaves it
+        # undetermined) or as low as rounding lets it see.
         arrived = _at_minimum(state, gradient, held) | (damping > 1e12)
         theta[rows], rss[rows] = state.theta, state.rss
         converged[rows[arrived]] = True
