@@ -148,6 +148,27 @@ def test_nothing_right_has_an_interval_with_width():
     assert high == INF
 
 
+def test_direction_and_size_are_told_apart():
+    # Whether the first or the last score is the least is chance; how large the steps are is not.
+    low, high = run([[0.0, 0.5, 1.0, 1.0, 0.0, 0.25]], n=10_000).emergence[0]
+    assert high == -low
+    assert 1.9 < high < 2.1
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-150, 1e150])
+@pytest.mark.parametrize("error", [1e-300, 1e-100, 1e-12, 1.0, 1e30, 1e150])
+def test_errors_of_any_size(unit, error):
+    y = [unit * value for value in (0.0, 0.1, 0.15, 0.5, 0.55, 0.9)]
+    for stderr in (error * unit, [error * unit, 0.01 * unit] * 3):
+        found = run([y], n=NAN, stderr=stderr, low=-INF, high=INF)
+        if found.status[0] == 0:  # else the error is too small for a float
+            assert np.isfinite(found.linearity).all()
+            assert not np.isnan(found.emergence).any()
+    found = run([y], n=NAN, stderr=max(error * unit, 1e-300), low=-INF, high=INF)
+    if error < 1e-9:
+        np.testing.assert_allclose(found.emergence[0], 0.9 / 0.1, rtol=0.01)
+
+
 def test_the_larger_the_test_set_the_narrower_the_interval():
     y = [0.1, 0.15, 0.25, 0.5, 0.7]
     widths = [np.diff(1 / run([y], n=n).emergence[0])[0] for n in (100, 1000, 10_000, 100_000)]

@@ -29,6 +29,8 @@ __all__ = ["Denominator", "confidence_above", "invert", "value"]
 
 Denominator = Literal["middle", "mean"]
 
+# Smaller errors, in units of the range, are those of floats.
+_LEAST_ERROR: Final = 1e-9
 # Halvings of the way between a parameter that is kept and one that is not.
 _HALVINGS: Final = 7
 # Ways from the observed parameter at which the search begins, in standard errors.
@@ -66,10 +68,11 @@ def invert(
 ) -> tuple[Floats, Floats]:
     """Return both ends of the interval of a statistic, in the observed direction.
 
-    A value is kept where, in its world, neither a statistic at least as large as the observed one
-    nor one at most as large is rarer than (1 - level) / 2. Where the data vary less than even the
-    smoothest world with this noise would, the observed statistic is replaced by its median there:
-    nothing can be told from them but that the noise is smaller than it is said to be.
+    A value is kept where, in its world, neither a statistic at least as large as the observed one,
+    whatever its direction, nor one at most as large is rarer than (1 - level) / 2. Where the data
+    vary less than even the smoothest world with this noise would, the observed statistic is
+    replaced by its median there: nothing can be told from them but that the noise is smaller than
+    it is said to be.
 
     Args:
         block: The curves.
@@ -86,7 +89,7 @@ def invert(
     largest = np.inf if denominator == "middle" else block.shape[1] - 1.0
     high = np.full(len(observed), largest)
     if not open_.all():
-        high = np.where(open_, high, _high_end(block, denominator, family, observed, tail))
+        high = np.where(open_, high, _high_end(block, denominator, family, observed, tail, largest))
     low, high = np.minimum(low, high), np.maximum(low, high)
     return np.where(flips, -high, low), high
 
@@ -120,10 +123,9 @@ def _against_smoothest(
     observed = np.sqrt(getattr(of_rows(block.scores), denominator))
     smoothest = block.replicates(family.at(np.zeros(len(observed))))
     at_least, at_most = _shares(smoothest, denominator, observed)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.sqrt(getattr(smoothest, denominator)) / smoothest.ranges
-    usual = np.median(np.where(smoothest.ranges > 0, ratio, np.inf), axis=1)
-    quiet = np.where(at_least < _QUIET, np.minimum(usual, 1 / _LEAST), observed)
+    with np.errstate(divide="ignore"):
+        usual = np.median(1 / np.abs(value(smoothest, denominator)), axis=1)
+    quiet = np.where(at_least < _QUIET, usual, observed)
     return observed, quiet, at_most
 
 
@@ -135,7 +137,7 @@ def _place_of(family: _Family, threshold: float) -> Floats:
     above = np.full(len(last), np.inf)
     for share in np.linspace(0, 1, _PLACES)[1:]:
         here = (last * share) ** 2
-        now = value(of_rows(family.at(here)), "middle")
+        now = np.abs(value(of_rows(family.at(here)), "middle"))
         crossed = ~settled & (now <= threshold)
         # 1 / E is nearly linear in the step.
         way = (1 / threshold - 1 / above) / np.maximum(1 / now - 1 / above, 1e-300)
@@ -148,7 +150,7 @@ def _place_of(family: _Family, threshold: float) -> Floats:
 def _family(block: Block, denominator: Denominator, level: float) -> _Family:
     m, n = block.shape
     low, high = (side.reshape(m, n)[:, :1] for side in (block.noise.low, block.noise.high))
-    centre, error = block.centre, block.error
+    centre, error = block.centre, np.maximum(block.error, _LEAST_ERROR)
     if denominator == "middle":
         steps = StepWorlds(centre=centre, weight=error**-2, low=low, high=high)
         return _Family(
@@ -166,10 +168,9 @@ def _shares(found: Replicates, denominator: Denominator, observed: Floats) -> tu
     Constant replicates have no statistic and do not count; where all are constant, nothing is rare.
     """
     own = np.sqrt(getattr(found, denominator))
-    limit = observed[:, None] * found.ranges
-    up = found.ranges > 0
-    at_least = up & (own <= limit * (1 + _ROUNDING))
-    at_most = ~up | (own >= limit * (1 - _ROUNDING))
+    limit = observed[:, None] * np.abs(found.ranges)
+    at_least = own <= limit * (1 + _ROUNDING)
+    at_most = own >= limit * (1 - _ROUNDING)
     scored = found.ranges != 0
     number = scored.sum(axis=1)
     shares = [
@@ -198,14 +199,15 @@ def _low_end(
             outside = np.where(endless, further, outside)
             endless = endless & kept(outside)
     outside = _between(kept, inside, outside)
-    end = value(of_rows(family.at(outside)), denominator)
+    end = np.abs(value(of_rows(family.at(outside)), denominator))
     # Where no world is left in which it is: the limits of the score allow no other.
     return np.where(end > _LEAST, end, _LEAST)
 
 
 def _high_end(
-    block: Block, denominator: Denominator, family: _Family, observed: Floats, tail: float
-) -> Floats:
+    block: Block, denominator: Denominator, family: _Family, observed: Floats, tail: float,
+    largest: float,
+) -> Floats:  # fmt: skip
     """Return the value of the world up to which one as small as observed is too rare."""
 
     def kept(place: Floats) -> Bools:
@@ -214,8 +216,8 @@ def _high_end(
     near = np.maximum(family.observed - _REACH * family.reach, 0.0)
     outside = np.where(kept(near), 0.0, near) if near.any() else near
     outside = _between(kept, family.observed + _REACH * family.reach, outside)
-    end = value(of_rows(family.at(outside)), denominator)
-    return np.where(outside > 0, np.maximum(end, _LEAST), np.inf)
+    end = np.abs(value(of_rows(family.at(outside)), denominator))
+    return np.where(outside > 0, np.maximum(end, _LEAST), largest)
 
 
 def _between(kept: Callable[[Floats], Bools], inside: Floats, outside: Floats) -> Floats:
