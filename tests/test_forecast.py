@@ -266,6 +266,22 @@ def test_flat_curves_and_short_ones():
     assert frame.loc[("mixture", 0), "forecast"] == pytest.approx(0.2)
 
 
+def test_an_exact_fit_says_nothing_of_the_noise():
+    """Scores without a known size of the test set that lie on a step: no interval of no width."""
+    step = curves_of([0.0, 0.0, 0.0, 0.01, 0.01, 0.01, 0.05], n_examples=None)
+    names = ("mixture", "step", "log_linear")
+    frame = forecast_curves(step, k="last", forecasters=names).set_index("forecaster")
+    assert frame["status"].to_dict() == {
+        "mixture": "no_interval", "step": "no_interval", "log_linear": "ok",
+    }  # fmt: skip
+    assert frame.loc[["mixture", "step"], "forecast"].to_numpy() == pytest.approx(0.01)
+    assert frame.loc[["mixture", "step"], ["lower", "upper", "surprise"]].isna().all(axis=None)
+    known = curves_of([0.0, 0.0, 0.0, 0.01, 0.01, 0.01, 0.05], n_examples=100)
+    row = one_row(forecast_curves(known, k="last"))
+    assert row["status"] == "ok"
+    assert row["lower"] < row["forecast"] < row["upper"]
+
+
 def test_every_status_is_named():
     assert len(set(FORECAST_STATUSES)) == len(FORECAST_STATUSES) == 12
     assert SKILL_STATUSES == ("ok", "perfect_persistence", "no_forecast")
@@ -398,6 +414,7 @@ def test_the_rule_against_its_formula(seed):
         ([0.1, 0.0, 0.2, 0.3, 0.5], {"adjust": "jeffreys"}, "ok"),
         ([0.5, 0.4, 0.3, 0.2, 0.1], {}, "not_improving"),
         ([0.5, 0.5, 0.6], {}, "too_few_points"),
+        ([0.044, 0.059, 0.044, 0.1], {}, "not_improving"),  # its slope is rounding error
     ],
 )
 def test_statuses_of_the_rule(scores, options, status):

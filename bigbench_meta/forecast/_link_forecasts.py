@@ -41,6 +41,8 @@ __all__ = ["LEAST_POINTS", "forecast_log_pass_rate", "forecast_through_link"]
 LEAST_POINTS: Final = 3
 """A line has two parameters, and its scatter one more."""
 
+# Change of ln(-ln p) over the fitted scales below which only rounding tells its sign.
+_LEAST_CHANGE: Final = 1e-9
 # Keeps logarithms of probabilities finite.
 _LEAST_P: Final = 1e-12
 
@@ -217,9 +219,9 @@ def _line(z: Floats, variance: Floats, x: Floats, offsets: Ints) -> _Line:
     fits = fit_shapes(
         z[kept], x[kept], kept_offsets, variance=variance[kept], shapes=("log_linear",)
     )
-    slope = fits.parameters["log_linear"][:, 1]
+    change = fits.parameters["log_linear"][:, 1] * fits.frame.span
     status = np.select(
-        [lengths < LEAST_POINTS, undefined, ~(slope < 0)],
+        [lengths < LEAST_POINTS, undefined, ~(change < -_LEAST_CHANGE)],
         [rows_of.TOO_FEW_POINTS, rows_of.UNDEFINED_SCORE, rows_of.NOT_IMPROVING],
         rows_of.OK,
     )
@@ -255,6 +257,8 @@ def _forecast(
     """Forecast z and turn it back; `noise` is the variance of what is observed at a true z."""
     asked, column = rows.padded(x[rows.target])
     mean, spread = (values[rows.part, column] for values in line.fits.predict("log_linear", asked))
+    # Where the fitted points lie exactly on the line, it is known as far as they can tell.
+    spread = np.where(np.isnan(mean), np.nan, np.nan_to_num(spread))
     z = mean + shift[rows.part]
     one = np.ones((len(z), 1))
     distribution = Predictive(

@@ -54,6 +54,8 @@ def _summary(forecasts: pd.DataFrame) -> Table:
         frame=forecast_summary(forecasts),
         columns=("forecaster", "horizon", "n", "n_forecast", "coverage", "coverage_low",
                  "coverage_high", "median_skill", "share_better", "median_surprise"),
+        brief=("forecaster", "horizon", "n", "n_forecast", "coverage", "median_skill",
+               "share_better", "median_surprise"),
     )  # fmt: skip
 
 
@@ -75,7 +77,7 @@ def _comparison(comparisons: pd.DataFrame) -> Table:
         "over all where none is given; the units of the sign test are tasks.",
         frame=comparisons,
         brief=("first", "second", "horizon", "n", "n_first", "n_second", "n_tasks_first",
-               "n_tasks_second", "p_value", "median_log_ratio"),
+               "n_tasks_second", "p_value"),
     )  # fmt: skip
 
 
@@ -88,6 +90,8 @@ def _least(forecasts: pd.DataFrame) -> Table:
         columns=("subtask", "metric", "model_family", "shots", "k", "model_name", "last",
                  "observed", "forecast", "lower", "upper", "surprise", "emergence_score",
                  "flagged"),
+        brief=("subtask", "metric", "shots", "k", "model_name", "observed", "lower", "upper",
+               "surprise"),
         most_rows=20,
     )  # fmt: skip
 

@@ -45,7 +45,7 @@ class ShapeFits:
         rss: Sum of squared residuals, each over its variance where variances are known.
         dispersion: rss / (n - p), with p parameters without the noise. Where variances are known
             it is at least 1, the factor by which points scatter beyond them; else it is the
-            noise variance.
+            noise variance, NaN where the shape fits exactly, which says nothing of the noise.
         log_likelihood: Gaussian, at its maximum.
         aicc: Akaike's criterion for few points; NaN unless ``status`` is ok or degenerate.
         bic: Schwarz's criterion; NaN where AICc is.
@@ -263,7 +263,8 @@ def _judged(
         square = frame.scale[:, None] ** 2
         unit = np.where(known, square / frame.unit_variance[:, None], 1.0)
         rss = unit * np.stack([inner[name].rss for name in shapes], axis=1)
-        counted = np.maximum(rss, unit * EXACT * n)
+        least = unit * EXACT * n
+        counted = np.maximum(rss, least)
         likeliest = np.ones_like(rss) if fixed else np.maximum(floor, counted / n)
         dispersion = np.ones_like(rss) if fixed else np.maximum(floor, rss / (n - p))
         logs = np.where(known, frame.log_variances[:, None], 2 * n * np.log(frame.scale[:, None]))
@@ -272,6 +273,8 @@ def _judged(
         judged = status <= DEGENERATE
         aicc = np.where(judged, criteria.aicc(likelihood, k, n), np.nan)
         bic = np.where(judged, criteria.bic(likelihood, k, n), np.nan)
+        # No scatter at all says nothing of the noise, unless its size is known beforehand.
+        unknown = ~known & (flat | (rss <= least))
         rss, dispersion = (np.where(known, part, square * part) for part in (rss, dispersion))
     weight, bic_weight = criteria.akaike_weights(aicc), criteria.akaike_weights(bic)
     if "constant" in shapes:
@@ -284,8 +287,7 @@ def _judged(
         n_points=lengths,
         n_parameters=k,
         rss=rss,
-        # No scatter at all says nothing of the noise, unless its size is known beforehand.
-        dispersion=np.where(nothing | (flat & ~known), np.nan, dispersion),
+        dispersion=np.where(nothing | unknown, np.nan, dispersion),
         log_likelihood=np.where(nothing | flat, np.nan, likelihood),
         aicc=aicc,
         bic=bic,

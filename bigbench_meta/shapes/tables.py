@@ -75,4 +75,6 @@ def _curves(shapes: pd.DataFrame) -> Table:
         frame=shapes,
         columns=("subtask", "metric", "model_family", "shots", "n_scales", "trend", "best_shape",
                  "best_weight", "tau", "p_trend", "jump_share", "gap_share", "emergence_score"),
+        brief=("subtask", "metric", "model_family", "shots", "trend", "best_shape", "best_weight",
+               "emergence_score"),
     )  # fmt: skip
