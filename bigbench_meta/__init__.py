@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         plot_emergence_by_metric,
     )
     from bigbench_meta.charts_evidence import plot_intervals
+    from bigbench_meta.charts_forecast import plot_forecasts
     from bigbench_meta.charts_mirage import plot_mirage
     from bigbench_meta.criteria import evidence_summary
     from bigbench_meta.curves import Curves, build_curves
@@ -41,7 +42,12 @@ if TYPE_CHECKING:
     from bigbench_meta.errors import BigbenchMetaError
     from bigbench_meta.evidence import curve_evidence
     from bigbench_meta.example_counts import with_example_counts
-    from bigbench_meta.forecast import forecast_curves, forecast_summary
+    from bigbench_meta.forecast import (
+        compare_forecasters,
+        forecast_curves,
+        forecast_summary,
+        least_predictable,
+    )
     from bigbench_meta.inference.power import (
         detection_power,
         examples_needed,
@@ -77,6 +83,7 @@ __all__ = [
     "build_curves",
     "claims_by_metric",
     "claims_summary",
+    "compare_forecasters",
     "curve_evidence",
     "curve_intervals",
     "curve_shapes",
@@ -88,6 +95,7 @@ __all__ = [
     "flagged",
     "forecast_curves",
     "forecast_summary",
+    "least_predictable",
     "linearity",
     "load_embedded",
     "mechanism_table",
@@ -98,6 +106,7 @@ __all__ = [
     "plot_claims_by_metric",
     "plot_curves",
     "plot_emergence_by_metric",
+    "plot_forecasts",
     "plot_intervals",
     "plot_mirage",
     "preferred_metrics",
@@ -137,6 +146,7 @@ _HOME = {
     "build_curves": "curves",
     "claims_by_metric": "aggregate",
     "claims_summary": "aggregate",
+    "compare_forecasters": "forecast",
     "curve_evidence": "evidence",
     "curve_intervals": "inference.uncertainty",
     "curve_shapes": "shapes",
@@ -148,6 +158,7 @@ _HOME = {
     "flagged": "aggregate",
     "forecast_curves": "forecast",
     "forecast_summary": "forecast",
+    "least_predictable": "forecast",
     "linearity": "emergence",
     "load_embedded": "readers",
     "mechanism_table": "mirage_table",
@@ -158,6 +169,7 @@ _HOME = {
     "plot_claims_by_metric": "charts",
     "plot_curves": "charts",
     "plot_emergence_by_metric": "charts",
+    "plot_forecasts": "charts_forecast",
     "plot_intervals": "charts_evidence",
     "plot_mirage": "charts_mirage",
     "preferred_metrics": "catalog",

@@ -48,7 +48,7 @@ __all__ = ["accounts"]
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=option.TABLE,
     help="Write every statistic, with --sensitivity under every choice, to this .csv, .parquet or "
     ".json file.",
 )
@@ -86,7 +86,6 @@ def accounts(
     from bigbench_meta.accounts import account_for_flags
     from bigbench_meta.accounts.tables import account_tables, sensitivity_tables
     from bigbench_meta.analysis import score_curves
-    from bigbench_meta.cli._study import _write_frame as write_frame
     from bigbench_meta.curves import build_curves
     from bigbench_meta.known_issues import check_known_issues
 
@@ -104,7 +103,7 @@ def accounts(
         varied = _sensitivity(loaded.observations, issues, exclude, options)
         tables += sensitivity_tables(varied)
     if output:
-        write_frame(account.estimates() if varied is None else varied, output)
+        console.write_frame(account.estimates() if varied is None else varied, output)
     written = _write(out, tables, varied) if out else []
     if as_json:
         console.print_json(

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bigbench_meta._text import shown
+from bigbench_meta.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import pandas as pd
 
@@ -29,6 +31,7 @@ __all__ = [
     "problem_line",
     "progress",
     "records",
+    "write_frame",
 ]
 
 _MOST_PROBLEMS = 10
@@ -114,6 +117,23 @@ def print_problems(problems: pd.DataFrame) -> None:
         note(problem_line(row))
     if (more := len(problems) - _MOST_PROBLEMS) > 0:
         note(f"... and {more} more problems")
+
+
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table, unrounded, in the form that the ending asks for, see `_option.TABLE`."""
+    writers: dict[str, Callable[[Path], Any]] = {
+        ".csv": lambda target: frame.to_csv(target, index=False),
+        ".parquet": lambda target: frame.to_parquet(target, index=False),
+        ".json": lambda target: target.write_text(
+            json_text(records(frame)) + "\n", encoding="utf-8"
+        ),
+    }
+    try:
+        writers[path.suffix](path)
+    except OSError as error:
+        raise InputError(
+            f"cannot be written: {error.strerror or error}", where=str(path)
+        ) from error
 
 
 @contextmanager

@@ -119,7 +119,7 @@ _how = option.options(
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=option.TABLE,
     help="Write every forecast, with all columns, to this .csv, .parquet or .json file.",
 )
 @click.option(
@@ -154,7 +154,6 @@ def forecast(
       bigbench-meta forecast store --forecaster smooth_pair --forecaster mixture --json
       bigbench-meta forecast results/ --confidence 0.8 --out forecasts
     """
-    from bigbench_meta.cli._study import _write_frame as write_frame
     from bigbench_meta.known_issues import check_known_issues
 
     issues, exclude, results = chosen_issues(results, options)
@@ -163,7 +162,7 @@ def forecast(
     curves, made = _made(kept, options)
     tables = _tables(made)
     if output:
-        write_frame(made, output)
+        console.write_frame(made, output)
     written = _write(out, tables, curves, made) if out else []
     if as_json:
         console.print_json(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "as_json", "example_counts", "inference", "known_issues", "level", "options", "reading",
-    "results", "scoring", "selection", "strict", "threshold",
+    "TABLE", "as_json", "example_counts", "inference", "known_issues", "level", "options",
+    "reading", "results", "scoring", "selection", "strict", "threshold",
 ]  # fmt: skip
 
 # The names in schema.SCALE_AXES, which --help must not import.
@@ -20,6 +21,22 @@ SCALES = (
     "flop_matched_non_embedding_params", "non_embedding_params", "total_params", "train_flops",
     "train_tokens",
 )  # fmt: skip
+
+_ENDINGS = (".csv", ".json", ".parquet")
+
+
+class _TableFile(click.Path):
+    """A file to write a table to. Its ending is looked at before the work, not behind it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if path.suffix not in _ENDINGS:
+            self.fail(f"{path}: ending not known: one of {', '.join(_ENDINGS)}", param, ctx)
+        return path
+
+
+TABLE = _TableFile(path_type=Path, dir_okay=False)
+"""Type of the option -o."""
 
 
 def options(*options: Callable[..., Any]) -> Callable[..., Any]:

@@ -50,7 +50,7 @@ _FIRST = ("breakthrough", "nonmonotonic", "noisy", "inverse", "trendless", "incr
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=option.TABLE,
     help="Write a row a curve, with all columns, to this .csv, .parquet or .json file.",
 )
 @click.option(
@@ -81,7 +81,6 @@ def shapes(
       bigbench-meta shapes store --metric exact_str_match --criterion bic
       bigbench-meta shapes results/ -o shapes.csv --out tables --json
     """
-    from bigbench_meta.cli._study import _write_frame as write_frame
     from bigbench_meta.known_issues import check_known_issues
     from bigbench_meta.shapes import TREND_RULES
     from bigbench_meta.shapes.tables import shape_tables
@@ -92,7 +91,7 @@ def shapes(
     frame = _named(kept, options)
     tables = shape_tables(frame)
     if output:
-        write_frame(frame, output)
+        console.write_frame(frame, output)
     written: list[Path] = []
     if out:
         from bigbench_meta.outputs import table_files, write_files

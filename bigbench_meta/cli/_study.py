@@ -19,11 +19,8 @@ from bigbench_meta.cli._load import (
     tell_issues,
     with_counts,
 )
-from bigbench_meta.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pandas as pd
 
     from bigbench_meta.cli._load import Loaded
@@ -154,7 +151,7 @@ def _tell_unsure(scores: pd.DataFrame) -> None:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=option.TABLE,
     help="Write all columns to this .csv, .parquet or .json file.",
 )
 @option.options(option.strict, option.as_json)
@@ -208,7 +205,7 @@ def score(
         "known_issues": issues_document(findings),
     }
     if output:
-        _write_frame(scores, output)
+        console.write_frame(scores, output)
     if as_json:
         console.print_json(document)
     else:
@@ -360,23 +357,3 @@ def _counts(study: Study, options: dict[str, Any]) -> dict[str, Any]:
         "threshold": options["threshold"],
         "level": options["level"],
     }
-
-
-def _write_frame(frame: pd.DataFrame, path: Path) -> None:
-    writers: dict[str, Callable[[Path], Any]] = {
-        ".csv": lambda target: frame.to_csv(target, index=False),
-        ".parquet": lambda target: frame.to_parquet(target, index=False),
-        ".json": lambda target: target.write_text(
-            console.json_text(console.records(frame)) + "\n", encoding="utf-8"
-        ),
-    }
-    if path.suffix not in writers:
-        raise InputError(
-            "ending not known", where=str(path), hint=f"one of {', '.join(sorted(writers))}"
-        )
-    try:
-        writers[path.suffix](path)
-    except OSError as error:
-        raise InputError(
-            f"cannot be written: {error.strerror or error}", where=str(path)
-        ) from error
