@@ -30,14 +30,7 @@ __all__ = ["accounts"]
 
 @click.command()
 @option.results
-@option.options(
-    option.reading,
-    option.selection,
-    option.threshold,
-    option.level,
-    option.scoring,
-    option.known_issues,
-)
+@option.counting
 @click.option(
     "--sensitivity",
     "with_sensitivity",

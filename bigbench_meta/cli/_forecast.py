@@ -11,10 +11,9 @@ from bigbench_meta.cli import _console as console
 from bigbench_meta.cli import _option as option
 from bigbench_meta.cli._load import (
     catalog,
-    chosen_issues,
     finish,
     issues_document,
-    load,
+    load_kept,
     tell_issues,
     with_counts,
 )
@@ -107,15 +106,7 @@ _how = option.options(
 @click.command()
 @option.results
 @_how
-@option.options(
-    option.reading,
-    option.selection,
-    option.threshold,
-    option.level,
-    option.scoring,
-    option.example_counts,
-    option.known_issues,
-)
+@option.options(option.counting, option.example_counts)
 @click.option(
     "-o",
     "--output",
@@ -154,11 +145,7 @@ def forecast(
       bigbench-meta forecast store --forecaster smooth_pair --forecaster mixture --json
       bigbench-meta forecast results/ --confidence 0.8 --out forecasts
     """
-    from bigbench_meta.known_issues import check_known_issues
-
-    issues, exclude, results = chosen_issues(results, options)
-    loaded = load(results, options)
-    kept, findings = check_known_issues(loaded.observations, issues=issues, exclude=exclude)
+    loaded, kept, findings = load_kept(results, options)
     curves, made = _made(kept, options)
     tables = _tables(made)
     if output:

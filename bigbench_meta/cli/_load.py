@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from bigbench_meta.known_issues import IssueFindings, KnownIssues
 
 __all__ = [
-    "Loaded", "catalog", "chosen_issues", "finish", "issues_document", "load", "samples_of",
+    "Loaded", "catalog", "chosen_issues", "finish", "issues_document", "load", "load_kept",
+    "samples_of",
     "tell_issues", "with_counts",
 ]  # fmt: skip
 
@@ -28,6 +29,7 @@ class Loaded:
     observations: pd.DataFrame
     problems: pd.DataFrame
     sources: list[str]
+    results: tuple[Path, ...] = ()
 
 
 def load(results: tuple[Path, ...], options: dict[str, Any]) -> Loaded:
@@ -47,7 +49,7 @@ def load(results: tuple[Path, ...], options: dict[str, Any]) -> Loaded:
     if len(results) == 1 and Store.is_store(results[0]):
         store = Store(results[0])
         name = f"store {_name(results[0])}"
-        loaded = Loaded(store.observations(**wanted), store.problems(), [name])
+        loaded = Loaded(store.observations(**wanted), store.problems(), [name], results)
     elif results:
         if stores := [path for path in results if Store.is_store(path)]:
             raise InputError("a store is analysed by itself", where=str(stores[0]))
@@ -75,6 +77,17 @@ def load(results: tuple[Path, ...], options: dict[str, Any]) -> Loaded:
     return loaded
 
 
+def load_kept(
+    results: tuple[Path, ...], options: dict[str, Any]
+) -> tuple[Loaded, pd.DataFrame, IssueFindings]:
+    """Return what was read, and the observations that are left without known issues."""
+    from bigbench_meta.known_issues import check_known_issues
+
+    issues, exclude, results = chosen_issues(results, options)
+    loaded = load(results, options)
+    return loaded, *check_known_issues(loaded.observations, issues=issues, exclude=exclude)
+
+
 def with_counts(observations: pd.DataFrame, options: dict[str, Any]) -> pd.DataFrame:
     """Return observations with the numbers of examples that --n-examples tells."""
     given: str | None = options["example_counts"]
@@ -89,16 +102,16 @@ def with_counts(observations: pd.DataFrame, options: dict[str, Any]) -> pd.DataF
             from error  # fmt: skip
 
 
-def samples_of(results: tuple[Path, ...], options: dict[str, Any]) -> pd.DataFrame | None:
+def samples_of(loaded: Loaded, options: dict[str, Any]) -> pd.DataFrame | None:
     """Return the samples of a store, if --with-samples asks for them."""
     if not options["with_samples"]:
         return None
     from bigbench_meta.store import Store
 
-    if len(results) != 1 or not Store.is_store(results[0]):
+    if not loaded.results:
         raise InputError("a store is needed", where="--with-samples",
                          hint="bigbench-meta ingest RESULTS --samples --store DIR")  # fmt: skip
-    return Store(results[0]).samples(
+    return Store(loaded.results[0]).samples(
         task=list(options["task"]) or None, model_family=list(options["family"]) or None
     )
 

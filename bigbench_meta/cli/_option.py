@@ -12,9 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "TABLE", "as_json", "example_counts", "inference", "known_issues", "level", "options",
-    "reading", "results", "scoring", "selection", "strict", "threshold",
-]  # fmt: skip
+    "TABLE",
+    "as_json",
+    "counting",
+    "example_counts",
+    "inference",
+    "known_issues",
+    "level",
+    "options",
+    "reading",
+    "results",
+    "scoring",
+    "selection",
+    "strict",
+    "threshold",
+]
 
 # The names in schema.SCALE_AXES, which --help must not import.
 SCALES = (
@@ -152,3 +164,5 @@ known_issues = options(
         help="CSV of known issues to use in place of the packaged ones (data/known_issues.csv).",
     ),
 )
+counting = options(reading, selection, threshold, level, scoring, known_issues)
+"""Options of commands that count the curves of a level and their flags."""

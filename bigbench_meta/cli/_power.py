@@ -11,10 +11,9 @@ from bigbench_meta.cli import _console as console
 from bigbench_meta.cli import _option as option
 from bigbench_meta.cli._load import (
     catalog,
-    chosen_issues,
     finish,
     issues_document,
-    load,
+    load_kept,
     tell_issues,
 )
 from bigbench_meta.errors import InputError
@@ -186,11 +185,7 @@ def _table(
     results: tuple[Path, ...], options: dict[str, Any], *, strict: bool, as_json: bool
 ) -> None:
     """Print the resolution of each curve."""
-    from bigbench_meta.known_issues import check_known_issues
-
-    issues, exclude, results = chosen_issues(results, options)
-    loaded = load(results, options)
-    kept, findings = check_known_issues(loaded.observations, issues=issues, exclude=exclude)
+    loaded, kept, findings = load_kept(results, options)
     frame = _resolution(kept, options)
     summary = _summary(frame, options)
     if as_json:

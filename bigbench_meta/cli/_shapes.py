@@ -11,10 +11,9 @@ from bigbench_meta.cli import _console as console
 from bigbench_meta.cli import _option as option
 from bigbench_meta.cli._load import (
     catalog,
-    chosen_issues,
     finish,
     issues_document,
-    load,
+    load_kept,
     tell_issues,
     with_counts,
 )
@@ -31,15 +30,7 @@ _FIRST = ("breakthrough", "nonmonotonic", "noisy", "inverse", "trendless", "incr
 
 @click.command()
 @option.results
-@option.options(
-    option.reading,
-    option.selection,
-    option.threshold,
-    option.level,
-    option.scoring,
-    option.example_counts,
-    option.known_issues,
-)
+@option.options(option.counting, option.example_counts)
 @click.option(
     "--criterion",
     type=click.Choice(["aicc", "bic"]),
@@ -81,13 +72,10 @@ def shapes(
       bigbench-meta shapes store --metric exact_str_match --criterion bic
       bigbench-meta shapes results/ -o shapes.csv --out tables --json
     """
-    from bigbench_meta.known_issues import check_known_issues
     from bigbench_meta.shapes import TREND_RULES
     from bigbench_meta.shapes.tables import shape_tables
 
-    issues, exclude, results = chosen_issues(results, options)
-    loaded = load(results, options)
-    kept, findings = check_known_issues(loaded.observations, issues=issues, exclude=exclude)
+    loaded, kept, findings = load_kept(results, options)
     frame = _named(kept, options)
     tables = shape_tables(frame)
     if output:

@@ -15,6 +15,7 @@ from bigbench_meta.cli._load import (
     finish,
     issues_document,
     load,
+    load_kept,
     samples_of,
     tell_issues,
     with_counts,
@@ -31,14 +32,7 @@ __all__ = ["aggregate", "analyze", "claims", "score"]
 
 @click.command()
 @option.results
-@option.options(
-    option.reading,
-    option.selection,
-    option.threshold,
-    option.level,
-    option.scoring,
-    option.known_issues,
-)
+@option.counting
 @click.option(
     "--inference/--no-inference",
     default=True,
@@ -178,12 +172,9 @@ def score(
     """
     from bigbench_meta.analysis import score_curves
     from bigbench_meta.curves import build_curves
-    from bigbench_meta.known_issues import check_known_issues
     from bigbench_meta.tables import Table
 
-    issues, exclude, results = chosen_issues(results, options)
-    loaded = load(results, options)
-    kept, findings = check_known_issues(loaded.observations, issues=issues, exclude=exclude)
+    loaded, kept, findings = load_kept(results, options)
     metrics = catalog(options)
     curves = build_curves(with_counts(kept, options), scale=options["scale"], catalog=metrics)
     with console.progress("Inference") as progress:
@@ -194,7 +185,7 @@ def score(
             threshold=options["threshold"],
             n_boot=options["replicates"],
             seed=options["seed"],
-            samples=samples_of(results, options) if inference else None,
+            samples=samples_of(loaded, options) if inference else None,
             catalog=metrics,
             progress=progress if inference else None,
         )
@@ -235,14 +226,7 @@ def score(
 
 @click.command()
 @option.results
-@option.options(
-    option.reading,
-    option.selection,
-    option.threshold,
-    option.level,
-    option.scoring,
-    option.known_issues,
-)
+@option.counting
 @click.option(
     "--by",
     type=click.Choice(["metric", "metric_type"]),
@@ -329,7 +313,7 @@ def _study(results: tuple[Path, ...], options: dict[str, Any]) -> tuple[Loaded, 
     if inference:
         observations = with_counts(observations, options)
         more = {"n_boot": options["replicates"], "seed": options["seed"],
-                "samples": samples_of(results, options)}  # fmt: skip
+                "samples": samples_of(loaded, options)}  # fmt: skip
     with console.progress("Inference") as progress:
         study = run_study(
             observations,
