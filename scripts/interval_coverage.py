@@ -94,13 +94,12 @@ def cells() -> Iterator[Cell]:
         ("rough line", 20, 2000), ("step", 4, 50),
     ):  # fmt: skip
         yield replace(base, shape=shape, n_scales=n_scales, n_examples=n)
-    for shape in ("exact match L=5", "rough line"):
+    for shape, sizes in (("exact match L=5", (100, 200, 1000)), ("rough line", (200,))):
         yield replace(base, shape=shape, n_examples=1000, level=0.8)
-        for n in (100, 200, 1000):
-            for noise in ("samples", "samples unused"):
-                yield replace(base, shape=shape, n_examples=n, noise=noise)
         for noise in ("samples", "samples unused"):
-            yield replace(base, shape=shape, n_examples=1000, noise=noise, clusters=200)
+            for n in sizes:
+                yield replace(base, shape=shape, n_examples=n, noise=noise)
+            yield replace(base, shape=shape, n_examples=500, noise=noise, clusters=100)
 
 
 def expected(cell: Cell, m: int, rng: np.random.Generator) -> Floats:
@@ -174,7 +173,7 @@ def frame(m: int, n: int, columns: dict[str, Any]) -> pd.DataFrame:
             "task": [f"task {i}" for i in np.arange(m).repeat(n)],
             "model_family": "family",
             "model_name": [f"model {i}" for i in model],
-            "total_params": 10 ** (6 + model),
+            "total_params": 10**6 * 2**model,
             **columns,
         }
     )
