@@ -276,8 +276,10 @@ COLUMNS: Final = {
     "sisters_sharpness": "sharpness", "alike_raw": "E > 100, σ = 0", "sisters_raw": "E > 100",
     "step_step": "step", "step_family_step": "step, pooled",
     "broken_step": "break", "broken_family_step": "break, pooled",
-    "sisters_tested": "tested",
+    "sisters_tested": "tested", "why": "why low",
 }  # fmt: skip
+
+LOW: Final = 0.03
 
 
 def table(rows: list[dict[str, object]], first: dict[str, str]) -> str:
@@ -293,6 +295,24 @@ def table(rows: list[dict[str, object]], first: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
+def why_low(row: dict[str, object]) -> str:
+    """Return why a rate of rejection under the null is below LOW: docs/nulls.md has sentences."""
+    alike, sisters, pooled = (
+        float(str(row[key])) for key in ("alike_step", "sisters_step", "sisters_family_step")
+    )
+    if min(alike, sisters, pooled) >= LOW:
+        return ""
+    metric, general = str(row["metric"]), []
+    if metric.startswith("multiple choice") or metric == "Brier":
+        general.append("links")
+    if float(str(row["sisters_tested"])) < 0.95:
+        general.append("ties")
+    reasons = general + ["σ ≥ 0"] * (alike < LOW) + ["limit"] * (pooled < LOW)
+    if sisters < LOW and not general:
+        reasons.append("few scales" if int(str(row["n_scales"])) <= 5 else "unknown")
+    return ", ".join(reasons)
+
+
 def write_docs(path: Path, done: dict[str, dict[str, object]]) -> None:
     """Put the tables between the markers of a file."""
     text = path.read_text()
@@ -305,6 +325,7 @@ def write_docs(path: Path, done: dict[str, dict[str, object]]) -> None:
             sys.exit(f"{path} has no {begin} and {end}")
         for row in rows:
             row["setting"] = str(row["name"]).removeprefix(f"{grid} ")
+            row["why"] = why_low(row)
         body = table(rows, {"setting": "setting"} if grid == "other" else {})
         text = f"{before}{begin}\n{body}\n{end}{after}"
     path.write_text(text)

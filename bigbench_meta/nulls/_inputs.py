@@ -260,7 +260,7 @@ def _rows(
     picks = kind.to_numpy(dtype=bool) & (known["low"] == 0).to_numpy(dtype=bool)
     curve: list[int] = []
     tried: list[tuple[float, Link]] = []
-    for i in np.flatnonzero(problem == "").tolist():
+    for i in np.flatnonzero((problem == "") & (np.diff(curves.offsets) > 0)).tolist():
         own = slice(curves.offsets[i], curves.offsets[i + 1])
         found = candidates(
             value[own], trials[own],
