@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from bigbench_meta.catalog import MetricCatalog
     from bigbench_meta.curves import Curves
+    from bigbench_meta.evidence import Variation
 
     Floats = NDArray[np.float64]
 
@@ -32,6 +33,8 @@ def score_curves(
     threshold: float = 100.0,
     n_boot: int | None = None,
     seed: int = 0,
+    variation: Variation = "both",
+    alpha_range: tuple[float, float] | None = None,
     samples: pd.DataFrame | None = None,
     catalog: MetricCatalog | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -45,8 +48,10 @@ def score_curves(
             :func:`bigbench_meta.curve_evidence`, which the options below go to. Tests are corrected
             for all these curves: choose what is searched before.
         threshold: Of the emergence score, for ``p_above_threshold``.
-        n_boot: Most bootstrap replicates of a test.
+        n_boot: Bootstrap replicates of intervals, and the most of a test.
         seed: Seed of all resampling.
+        variation: Where the mechanism's variation between models comes from.
+        alpha_range: Bounds of its exponent.
         samples: Samples table, for intervals that resample examples.
         catalog: Metric catalog; the packaged one by default.
         progress: Called with (work done, work).
@@ -77,11 +82,12 @@ def score_curves(
     if not inference:
         return scores
     # Imports scipy.stats and statsmodels, a second's work.
-    from bigbench_meta.evidence import curve_evidence
+    from bigbench_meta.evidence import ALPHA_RANGE, curve_evidence
 
     evidence = curve_evidence(
-        curves, threshold=threshold, n_boot=n_boot, seed=seed, min_scales=min_scales,
-        samples=samples, catalog=catalog, progress=progress,
+        curves, threshold=threshold, n_boot=n_boot, seed=seed, variation=variation,
+        alpha_range=alpha_range or ALPHA_RANGE, min_scales=min_scales, samples=samples,
+        catalog=catalog, progress=progress,
     )  # fmt: skip
     return pd.concat([scores.reset_index(drop=True), evidence], axis=1)
 

@@ -8,7 +8,7 @@ decides into one row a curve. Each of them gives more when called by itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from bigbench_meta.inference.power import resolution
 from bigbench_meta.inference.uncertainty import curve_intervals
 from bigbench_meta.inference.wei import wei_emergence
 from bigbench_meta.nulls import null_tests
+from bigbench_meta.nulls.mechanism import ALPHA_RANGE
 from bigbench_meta.schema import CURVE_EVIDENCE
 from bigbench_meta.shapes import curve_shapes
 
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], None]
 
-__all__ = ["curve_evidence", "default_replicates"]
+__all__ = ["ALPHA_RANGE", "Variation", "curve_evidence", "default_replicates"]
+
+Variation = Literal["both", "curve", "family"]
 
 _TESTS: Final = ("p", "q_bh", "q_by", "p_holm", "n_searched", "status")
 _COLUMNS: Final = {
@@ -44,9 +47,11 @@ _COLUMNS: Final = {
     "mechanism": {
         **{f"mechanism_{name}": "p_step" if name == "p" else name for name in _TESTS},
         "mechanism_p_sharpness": "p_sharpness", "mechanism_p_fit": "p_fit",
+        "mechanism_alpha": "alpha_hat", "mechanism_at_bound": "at_bound",
         "mechanism_sigma": "sigma_hat", "step_from": "step_from", "step_to": "step_to",
         "step_size": "step_size",
     },
+    "family": {f"family_{name}": "p_step" if name == "p" else name for name in _TESTS},
     "line": {f"line_{name}": "p_step" if name == "p" else name for name in _TESTS},
     "wei": {
         "chance": "chance", "chance_source": "chance_source", "wei_emergent": "wei_emergent",
@@ -66,8 +71,8 @@ _COLUMNS: Final = {
 
 # About what a curve costs in each, for the progress.
 _SHARES: Final = {
-    "intervals": 3, "mechanism": 10, "line": 1, "wei": 1, "resolution": 1, "shapes": 2,
-    "forecast": 2,
+    "intervals": 3, "mechanism": 10, "family": 10, "line": 3, "wei": 1, "resolution": 1,
+    "shapes": 2, "forecast": 2,
 }  # fmt: skip
 _MOST_REPLICATES: Final = 9999
 _LEAST_REPLICATES: Final = 999
@@ -79,7 +84,10 @@ class _Plan:
 
     threshold: float
     n_boot: int
+    n_boot_intervals: int
     seed: int
+    variation: Variation
+    alpha_range: tuple[float, float]
     min_scales: int
     samples: pd.DataFrame | None
     catalog: MetricCatalog | None
@@ -105,6 +113,8 @@ def curve_evidence(
     threshold: float = 100.0,
     n_boot: int | None = None,
     seed: int = 0,
+    variation: Variation = "both",
+    alpha_range: tuple[float, float] = ALPHA_RANGE,
     min_scales: int = 3,
     samples: pd.DataFrame | None = None,
     catalog: MetricCatalog | None = None,
@@ -116,9 +126,13 @@ def curve_evidence(
         curves: What :func:`bigbench_meta.build_curves` returns. Corrections count them all: choose
             what is searched before.
         threshold: Of the emergence score, for ``p_above_threshold``.
-        n_boot: Most bootstrap replicates of a test; :func:`default_replicates` by default.
-            Intervals take 999, or this number if it is less.
+        n_boot: Bootstrap replicates of intervals, and the most of a test; by default 999 and
+            :func:`default_replicates`.
         seed: Seed of all resampling.
+        variation: Whether the test against the mechanism takes the variation between models from
+            the ``curve``, which is cautious and weak, from its model ``family``, which is stronger
+            and assumes that tasks are alike, or both; see :func:`bigbench_meta.null_tests`.
+        alpha_range: Bounds of the mechanism's exponent, likewise.
         min_scales: Curves with fewer points get no interval.
         samples: Samples table, for intervals that resample examples.
         catalog: Metric catalog; the packaged one by default.
@@ -141,11 +155,19 @@ def curve_evidence(
         >>> found["wei_emergent"].tolist(), (found["emergence_low"] > 7).tolist()
         (['yes', 'yes', 'yes'], [True, True, True])
     """
+    n_boot_intervals = _LEAST_REPLICATES if n_boot is None else n_boot
     if n_boot is None:
         n_boot = default_replicates(len(curves))
     if isinstance(n_boot, bool) or n_boot < 1:
         raise InputError(f"{n_boot!r} is no number of replicates", where="n_boot")
-    plan = _Plan(threshold, n_boot, seed, min_scales, samples, catalog)
+    if variation not in get_args(Variation):
+        raise InputError(
+            f"{variation!r}", where="variation", hint=f"one of {', '.join(get_args(Variation))}"
+        )
+    plan = _Plan(
+        threshold, n_boot, n_boot_intervals, seed, variation, alpha_range, min_scales, samples,
+        catalog,
+    )  # fmt: skip
     done, whole = 0, sum(_SHARES.values()) * len(curves)
     columns: dict[str, pd.Series] = {}
     for name, share in _SHARES.items():
@@ -156,6 +178,7 @@ def curve_evidence(
         columns |= {
             ours: found[theirs].reset_index(drop=True) for ours, theirs in _COLUMNS[name].items()
         }
+    columns["n_boot"] = pd.Series(n_boot, index=pd.RangeIndex(len(curves)), dtype="Int64")
     return pd.DataFrame(columns, index=pd.RangeIndex(len(curves)))[CURVE_EVIDENCE.names]
 
 
@@ -174,13 +197,11 @@ def _within(progress: Progress | None, done: int, share: int, whole: int) -> Pro
 def _run(name: str, curves: Curves, plan: _Plan, progress: Progress | None) -> pd.DataFrame:
     if name == "intervals":
         return curve_intervals(
-            curves, samples=plan.samples, threshold=plan.threshold, n_boot=min(999, plan.n_boot),
+            curves, samples=plan.samples, threshold=plan.threshold, n_boot=plan.n_boot_intervals,
             seed=plan.seed, min_scales=plan.min_scales, catalog=plan.catalog, progress=progress,
         )  # fmt: skip
-    if name == "mechanism":
-        return null_tests(
-            curves, n_boot=plan.n_boot, seed=plan.seed, catalog=plan.catalog, progress=progress
-        )
+    if name in {"mechanism", "family"}:
+        return _mechanism(name, curves, plan, progress)
     if name == "line":
         return null_tests(
             curves, null="line", n_boot=plan.n_boot, seed=plan.seed, catalog=plan.catalog,
@@ -193,6 +214,19 @@ def _run(name: str, curves: Curves, plan: _Plan, progress: Progress | None) -> p
     if name == "shapes":
         return curve_shapes(curves, catalog=plan.catalog)
     return _last_forecast(curves, plan)
+
+
+def _mechanism(name: str, curves: Curves, plan: _Plan, progress: Progress | None) -> pd.DataFrame:
+    of_family = name == "family"
+    if plan.variation == ("curve" if of_family else "family"):
+        # The columns without a curve, of which all rows are missing then.
+        none = null_tests(curves.select(np.zeros(len(curves), dtype=bool)), n_boot=plan.n_boot)
+        return none.reindex(pd.RangeIndex(len(curves))).assign(status="not_asked", n_searched=0)
+    return null_tests(
+        curves, n_boot=plan.n_boot, seed=plan.seed, variation="family" if of_family else "curve",
+        alpha_range=plan.alpha_range, goodness=not of_family, catalog=plan.catalog,
+        progress=progress,
+    )  # fmt: skip
 
 
 def _last_forecast(curves: Curves, plan: _Plan) -> pd.DataFrame:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bigbench_meta.catalog import MetricCatalog
     from bigbench_meta.charts import Figure
     from bigbench_meta.curves import Curves
+    from bigbench_meta.evidence import Variation
     from bigbench_meta.known_issues import IssueFindings, KnownIssues
     from bigbench_meta.tables import Table
 
@@ -114,6 +115,8 @@ def run_study(
     inference: bool = False,
     n_boot: int | None = None,
     seed: int = 0,
+    variation: Variation = "both",
+    alpha_range: tuple[float, float] | None = None,
     samples: pd.DataFrame | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Study:
@@ -133,8 +136,11 @@ def run_study(
         inference: Whether to say how sure the scores are (intervals, tests, forecasts) and what
             accounts for the flags, see :func:`bigbench_meta.score_curves`. Tests are corrected for
             the curves of the level.
-        n_boot: Most bootstrap replicates of a test; by default as many as the search needs.
+        n_boot: Bootstrap replicates of intervals, and the most of a test; by default as many as
+            the search needs.
         seed: Seed of all resampling.
+        variation: Where the mechanism's variation between models comes from.
+        alpha_range: Bounds of its exponent.
         samples: Samples table, for intervals that resample examples.
         progress: Called with (work done, work) of the inference.
 
@@ -162,7 +168,8 @@ def run_study(
         chosen = scores.index.isin(counted.index)
         counted = score_curves(
             curves.select(chosen), min_scales=min_scales, inference=True, threshold=threshold,
-            n_boot=n_boot, seed=seed, samples=samples, catalog=catalog, progress=progress,
+            n_boot=n_boot, seed=seed, variation=variation, alpha_range=alpha_range,
+            samples=samples, catalog=catalog, progress=progress,
         ).set_index(scores.index[chosen])  # fmt: skip
         scores = scores.join(counted[counted.columns.difference(scores.columns, sort=False)])
     account = account_for_flags(counted, threshold=threshold, level="all") if inference else None

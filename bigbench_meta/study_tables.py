@@ -111,16 +111,17 @@ def evidence_tables(counted: pd.DataFrame, threshold: float) -> list[Table]:
             caption=(
                 f"How sure the flagged curves are (E above {threshold:g}): 95% interval of E, "
                 "false discovery rates of a step beyond a straight line and beyond the smooth "
-                "mechanism, p-value of that mechanism's fit without variation between models, "
+                "mechanism (with the curve's own and with its family's variation between models), "
+                "p-value of that mechanism's fit without variation between models, "
                 "Wei's definition, and bits of surprise at the largest scale."
             ),
             frame=chosen,
             columns=("subtask", "metric", "model_family", "shots", "emergence_score",
                      "emergence_low", "emergence_high", "line_q_bh", "mechanism_p",
-                     "mechanism_q_bh", "mechanism_p_fit", "wei_emergent", "trend",
-                     "forecast_surprise"),
+                     "mechanism_q_bh", "mechanism_at_bound", "family_q_bh", "mechanism_p_fit",
+                     "wei_emergent", "trend", "forecast_surprise"),
             brief=("subtask", "metric", "shots", "emergence_score", "emergence_low",
-                   "emergence_high", "line_q_bh", "mechanism_q_bh", "wei_emergent",
+                   "emergence_high", "line_q_bh", "mechanism_q_bh", "family_q_bh", "wei_emergent",
                    "forecast_surprise"),
         ),
         _forecast_table(counted, flags),
@@ -139,11 +140,25 @@ def _summary_table(counted: pd.DataFrame, threshold: float) -> Table:
     return Table(
         name="evidence_summary",
         caption=(
-            "Emergent curves by every way of asking: how many meet it, of how many of which it "
-            "can be told; of all curves, of those flagged, and by type of metric."
+            "Ways in which curves depart from a smooth, predictable rise: how many do, of how many "
+            "of which it can be told; of all curves, of those flagged, and by type of metric."
+            + _attainable(counted)
         ),
         frame=wide.reset_index().rename_axis(columns=None),
         columns=("meaning", *groups),
+    )
+
+
+def _attainable(counted: pd.DataFrame) -> str:
+    """Say what the number of replicates lets a p-value be."""
+    n_boot, searched = counted["n_boot"].max(), counted["mechanism_n_searched"].max()
+    if pd.isna(n_boot) or not searched:
+        return ""
+    least = 1 / (1 + int(n_boot))
+    return (
+        f" With at most {int(n_boot):,} replicates no p-value is below {least:.2g}, and of "
+        f"{int(searched):,} curves tested no one alone below {min(least * int(searched), 1):.2g} "
+        "once it is corrected."
     )
 
 

@@ -33,6 +33,7 @@ _LABELS: Final = {
     "resolution_limited_score": "E, resolution-limited", "n_scales": "scales",
     "model_family": "family", "emergence_low": "E low", "emergence_high": "E high",
     "line_q_bh": "q, line", "mechanism_p": "p, mechanism", "mechanism_q_bh": "q, mechanism",
+    "family_q_bh": "q, family", "mechanism_at_bound": "exponent at bound",
     "mechanism_p_fit": "p of fit", "wei_emergent": "Wei", "forecast_surprise": "surprise",
     "n_forecast": "forecasts", "n_skill": "with skill",
 }  # fmt: skip

@@ -20,10 +20,18 @@ SCORES = pd.DataFrame(
         "mechanism_q_bh": [0.6, 0.3, 0.04, NAN, NAN],
         "mechanism_q_by": [0.6, 0.3, 0.08, NAN, NAN],
         "mechanism_p_holm": [0.6, 0.3, 0.09, NAN, NAN],
+        "family_q_bh": [0.05, 0.3, 0.001, NAN, NAN],
+        "step_from": [1e7, 1e9, 1e7, NAN, 1e7],
+        "step_to": [1e8, 1e10, 1e8, NAN, 1e8],
+        "scale_min": [1e7] * 5,
+        "scale_max": [1e10] * 5,
+        "score_last": [0.9, 0.9, 0.1, 0.5, 0.2],
+        "forecast_low": [0.0, 0.3, 0.2, NAN, 0.1],
+        "forecast_high": [1.0, 0.8, 0.3, NAN, 0.4],
+        "orientation": ["up", "up", "down", "up", "up"],
         "mechanism_p_fit": [0.01, 0.3, 0.09, NAN, NAN],
         "wei_emergent": ["no", "yes", "cannot_tell", "cannot_tell", "no"],
         "trend": ["increasing", "breakthrough", "breakthrough", "too_few_points", "inverse"],
-        "forecast_covered": pd.array([True, False, None, None, True], "boolean"),
         "metric_type": ["linear", "nonlinear", "nonlinear", "linear", "unknown"],
     }
 )
@@ -37,10 +45,12 @@ EXPECTED = {
     "mechanism_q_bh": [NO, NO, YES, NONE, NONE],
     "mechanism_q_by": [NO, NO, NO, NONE, NONE],
     "mechanism_p_holm": [NO, NO, NO, NONE, NONE],
-    "mechanism_misfit": [YES, NO, NO, NONE, NONE],
+    "late_step": [NO, NO, NO, NONE, NONE],
+    "family_q_bh": [YES, NO, YES, NONE, NONE],
     "wei": [NO, YES, NONE, NONE, NO],
     "breakthrough": [NO, YES, YES, NONE, NO],
-    "forecast_missed": [NO, YES, NONE, NONE, NO],
+    "forecast_beaten": [NO, YES, YES, NONE, NO],
+    "mechanism_misfit": [YES, NO, NO, NONE, NONE],
 }
 
 
@@ -73,6 +83,12 @@ def test_counts_are_those_of_each_group():
 
 def test_rows_in_another_order_give_the_same():
     pd.testing.assert_frame_equal(evidence_summary(SCORES), evidence_summary(SCORES[::-1]))
+
+
+def test_a_late_step_is_one_in_the_upper_half_of_log_scale():
+    assert meets(SCORES, "late_step", alpha=0.3).fillna(value=False).tolist() == [
+        False, True, False, False, False,
+    ]  # fmt: skip
 
 
 def test_threshold_and_level_are_said():

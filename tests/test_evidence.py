@@ -30,7 +30,7 @@ def found(curves: bm.Curves) -> pd.DataFrame:
 
 
 def test_columns_are_those_declared_and_each_comes_from_one_analysis():
-    ours = [name for columns in _COLUMNS.values() for name in columns]
+    ours = [name for columns in _COLUMNS.values() for name in columns] + ["n_boot"]
     assert sorted(ours) == sorted(CURVE_EVIDENCE.names)
     assert list(_COLUMNS) == list(_SHARES)
     assert not set(ours) & set(CURVE_SCORES.names)
@@ -40,6 +40,7 @@ def test_it_is_what_each_analysis_says_by_itself(curves: bm.Curves, found: pd.Da
     alone = {
         "intervals": curve_intervals(curves, n_boot=99, seed=3),
         "mechanism": bm.null_tests(curves, n_boot=99, seed=3),
+        "family": bm.null_tests(curves, n_boot=99, seed=3, variation="family", goodness=False),
         "line": bm.null_tests(curves, null="line", n_boot=99, seed=3),
         "wei": bm.wei_emergence(curves, seed=3),
         "resolution": bm.resolution(curves),
@@ -68,6 +69,30 @@ def test_a_curve_has_the_same_interval_and_p_values_among_others(
     alone = curve_evidence(curves.select(is_first), n_boot=99, seed=3)
     names = ["emergence_low", "emergence_high", "mechanism_p", "line_p", "forecast"]
     pd.testing.assert_frame_equal(alone[names], found.loc[[0], names])
+
+
+@pytest.mark.parametrize("variation", ["curve", "family"])
+def test_one_of_the_two_variations(curves: bm.Curves, found: pd.DataFrame, variation: str):
+    one = curve_evidence(curves, n_boot=99, seed=3, variation=variation)
+    asked, not_asked = ("mechanism", "family")[:: 1 if variation == "curve" else -1]
+    for name in ("p", "q_bh", "status"):
+        pd.testing.assert_series_equal(one[f"{asked}_{name}"], found[f"{asked}_{name}"])
+    assert one[f"{not_asked}_p"].isna().all()
+    assert set(one[f"{not_asked}_status"]) == {"not_asked"}
+    assert set(one[f"{not_asked}_n_searched"]) == {0}
+
+
+def test_power_laws_steeper_than_any_published_are_smooth_if_they_are_allowed():
+    scales = list(np.logspace(9, 11, 8))
+    table = bm.simulate(n_examples=2000, seed=1, alpha=-1.0, target_lengths=[1], scales=scales)
+    curves = bm.build_curves(table[table["metric"] == "exact_str_match"])
+    narrow, wide = (
+        curve_evidence(curves, n_boot=199, variation="curve", alpha_range=(0.0, most)).iloc[0]
+        for most in (0.35, 3.0)
+    )
+    assert (narrow["mechanism_at_bound"], wide["mechanism_at_bound"]) == ("upper", "")
+    assert narrow["mechanism_p"] < 0.05 < wide["mechanism_p"]
+    assert wide["mechanism_alpha"] == pytest.approx(1.0, rel=0.2)
 
 
 def test_without_sizes_of_test_sets_reasons_stand_in_place_of_numbers():
@@ -116,6 +141,11 @@ def test_replicates_are_enough_to_survive_alone(n_curves: int):
     assert 999 <= n_boot <= 9999
     if n_boot < 9999:
         assert 1 / (1 + n_boot) < 0.05 / n_curves
+
+
+def test_wrong_variation(curves: bm.Curves):
+    with pytest.raises(InputError, match="variation: 'none'"):
+        curve_evidence(curves, variation="none")
 
 
 @pytest.mark.parametrize("n_boot", [0, -1, True])

@@ -143,8 +143,25 @@ inference = options(
     click.option(
         "--replicates",
         type=click.IntRange(min=99),
-        help="Most bootstrap replicates of a test. By default as many as a correction for the "
-        "number of curves needs, up to 9,999; tests that are clear stop early.",
+        help="Bootstrap replicates of intervals, and the most of a test. By default 999, and as "
+        "many as a correction for the number of curves needs, up to 9,999; tests that are clear "
+        "stop early.",
+    ),
+    click.option(
+        "--variation",
+        type=click.Choice(["both", "curve", "family"]),
+        default="both",
+        show_default=True,
+        help="Where the smooth mechanism's variation between models comes from: each curve's own "
+        "scatter (cautious, weak) or its model family's (stronger, assumes that tasks are alike).",
+    ),
+    click.option(
+        "--largest-exponent",
+        type=click.FloatRange(0, min_open=True),
+        default=0.35,
+        show_default=True,
+        help="Steepest power law of the loss that counts as smooth; the default is the steepest "
+        "published one (docs/nulls.md).",
     ),
     click.option("--seed", type=int, default=0, show_default=True, help="Of all resampling."),
 )

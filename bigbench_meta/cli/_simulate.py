@@ -57,7 +57,8 @@ _models = option.options(
         type=float,
         default=-1.0,
         show_default=True,
-        help="Exponent of the loss (N/c)^alpha, below 0. The paper names none.",
+        help="Exponent of the loss (N/c)^alpha, below 0. The paper names none; "
+        "published laws of the loss have -0.35 to 0 (docs/nulls.md).",
     ),
     click.option(
         "--c",

@@ -185,6 +185,8 @@ def score(
             threshold=options["threshold"],
             n_boot=options["replicates"],
             seed=options["seed"],
+            variation=options["variation"],
+            alpha_range=(0.0, options["largest_exponent"]),
             samples=samples_of(loaded, options) if inference else None,
             catalog=metrics,
             progress=progress if inference else None,
@@ -313,6 +315,8 @@ def _study(results: tuple[Path, ...], options: dict[str, Any]) -> tuple[Loaded, 
     if inference:
         observations = with_counts(observations, options)
         more = {"n_boot": options["replicates"], "seed": options["seed"],
+                "variation": options["variation"],
+                "alpha_range": (0.0, options["largest_exponent"]),
                 "samples": samples_of(loaded, options)}  # fmt: skip
     with console.progress("Inference") as progress:
         study = run_study(

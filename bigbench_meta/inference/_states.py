@@ -203,7 +203,7 @@ def places(points: Points, limit: Limits) -> Limits:
 
     def place(values: Floats, more: float) -> Floats:
         axes = (..., *(None,) * (values.ndim - 2))
-        with np.errstate(invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             z = (values - points.proportion[axes]) / points.stderr[axes]
         whole = 1 - at_least(values + more, n[axes], rate[axes])
         return np.where(count[axes], whole, ndtr(z))

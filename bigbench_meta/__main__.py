@@ -1,0 +1,5 @@
+"""``python -m bigbench_meta``."""
+
+from bigbench_meta.cli import main
+
+main(prog_name="bigbench-meta")
