@@ -295,7 +295,7 @@ CURVE_EVIDENCE = TableSchema(
         _text("flat_kind", "flat, not flat, or flat as far as the test set can show"),
         _text("trend", "class of Lourie et al. 2025"),
         _text("best_shape", "shape with the largest weight"),
-        _real("best_shape_weight", "its Akaike weight", "0..1"),
+        _real("best_shape_weight", "its weight by BIC", "0..1"),
         _real("forecast", "score at the largest scale as the smaller ones tell", "unit of score"),
         _real("forecast_low", "lower end of its 95% interval", "unit of score"),
         _real("forecast_high", "upper end", "unit of score"),

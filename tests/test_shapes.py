@@ -472,14 +472,14 @@ def test_rows_and_keys(curves):
     assert len(fits) == len(some) * len(SHAPES)
     assert fits["shape"].tolist() == list(SHAPES) * len(some)
     weights = table[[f"weight_{name}" for name in SHAPES]].to_numpy()
-    np.testing.assert_array_equal(weights.ravel(), fits["weight"])
+    np.testing.assert_array_equal(weights.ravel(), fits["bic_weight"])
     assert weights.sum(axis=1) == pytest.approx(1)
     assert (table["best_weight"] == weights.max(axis=1)).all()
-    by_bic = curve_shapes(some, criterion="bic")
+    by_aicc = curve_shapes(some, criterion="aicc")
     np.testing.assert_array_equal(
-        by_bic[[f"weight_{name}" for name in SHAPES]].to_numpy().ravel(), fits["bic_weight"]
+        by_aicc[[f"weight_{name}" for name in SHAPES]].to_numpy().ravel(), fits["weight"]
     )
-    assert (by_bic["best_shape"] != table["best_shape"]).any()
+    assert (by_aicc["best_shape"] != table["best_shape"]).any()
     assert not pd.isna(by_bic["trend"]).any()
 
 

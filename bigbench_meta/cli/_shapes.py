@@ -34,7 +34,7 @@ _FIRST = ("breakthrough", "nonmonotonic", "noisy", "inverse", "trendless", "incr
 @click.option(
     "--criterion",
     type=click.Choice(["aicc", "bic"]),
-    default="aicc",
+    default="bic",
     show_default=True,
     help="What shapes are weighed by.",
 )

@@ -84,7 +84,7 @@ def curve_shapes(
     catalog: MetricCatalog | None = None,
     shapes: Sequence[str] = SHAPES,
     dispersion: Literal["free", "fixed"] = "free",
-    criterion: Literal["aicc", "bic"] = "aicc",
+    criterion: Literal["aicc", "bic"] = "bic",
     rules: TrendRules | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
