@@ -480,7 +480,7 @@ def test_rows_and_keys(curves):
         by_aicc[[f"weight_{name}" for name in SHAPES]].to_numpy().ravel(), fits["weight"]
     )
     assert (by_aicc["best_shape"] != table["best_shape"]).any()
-    assert not pd.isna(by_bic["trend"]).any()
+    assert not pd.isna(by_aicc["trend"]).any()
 
 
 def test_parameters_are_in_the_unit_of_the_file(curves):
