@@ -119,8 +119,8 @@ def metrics_of_emergence(
 
     Returns:
         One row a metric (or type), most flagged curves first. ``n_curves``; ``n_scored`` (with an
-        emergence score), of which ``n_finite`` and ``n_infinite``; ``n_flat`` and
-        ``n_too_few_scales`` (without); ``n_flagged``; ``n_fallen`` (score below minus the
+        emergence score), of which ``n_finite`` and ``n_infinite``, upward or downward; ``n_flat``
+        and ``n_too_few_scales`` (without); ``n_flagged``; ``n_fallen`` (score below minus the
         threshold); ``share_flagged`` of the scored curves with its interval ``share_low``,
         ``share_high``; ``n_tasks``, ``n_families`` and ``n_tasks_flagged``; ``share_of_curves`` and
         ``share_of_flags`` over all metrics; and their ratio ``flag_ratio``, 1 if flags fell on

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Table", "format_scale", "format_value"]
 
 _LABELS: Final = {
-    "n_curves": "curves", "n_scored": "scored", "n_finite": "finite", "n_infinite": "infinite",
+    "n_curves": "curves", "n_scored": "scored", "n_finite": "finite", "n_infinite": "infinite (±)",
     "n_flat": "flat", "n_flagged": "flagged", "n_fallen": "fallen", "n_tasks": "tasks",
     "n_families": "families", "n_tasks_flagged": "tasks flagged", "n_claims": "claims",
     "share_flagged": "share flagged", "share_of_curves": "share of curves",

@@ -401,7 +401,7 @@ UNUSABLE = {
     "no catalog": (["score", "--catalog", "nowhere.csv"], "nowhere.csv: cannot be read as CSV"),
     "catalog that is none": (["score", "--catalog", "TABLE"], "table.csv: missing column"),
     "unknown ending": (["score", "-o", "scores.txt"], "scores.txt: ending not known"),
-    "no folder to write to": (["score", "-o", "nowhere/s.csv"], "s.csv: cannot be written: "),
+    "no folder to write to": (["score", "-o", "TABLE/s.csv"], "cannot be written: "),
     "file in place of a folder": (["analyze", "--out", "TABLE"], "is a file"),
     "folder below a file": (["analyze", "TREE", "--out", "TABLE/out"], "written: Not a directory"),
     "store below a file": (["ingest", "TREE", "--store", "TABLE/store"], "cannot be written"),

@@ -129,6 +129,7 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
         ),
     }
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         writers[path.suffix](path)
     except OSError as error:
         raise InputError(

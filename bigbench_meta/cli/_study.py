@@ -192,8 +192,10 @@ def score(
             progress=progress if inference else None,
         )
     shown = ("emergence_low", "emergence_high", "line_q_bh", "mechanism_q_bh") if inference else ()
+    variants = ("variant",) if scores["variant"].notna().any() else ()
     document = {
         "n_curves": len(scores),
+        "n_problems": len(loaded.problems),
         "curves": console.records(scores),
         "known_issues": issues_document(findings),
     }
@@ -208,7 +210,7 @@ def score(
                 name="curve_scores",
                 caption="",
                 frame=ordered,
-                columns=("subtask", "metric", "model_family", "shots", "n_scales",
+                columns=("subtask", "metric", "model_family", "shots", *variants, "n_scales",
                          "emergence_score", *shown, "relative_sharpness", "status"),
                 most_rows=20,
             )
@@ -261,6 +263,7 @@ def aggregate(
         console.print_json(
             _counts(study, options)
             | {
+                "n_problems": len(loaded.problems),
                 name: console.records(study.tables[name].frame),
                 "known_issues": issues_document(study.known_issues),
             }
