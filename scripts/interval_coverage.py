@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
+from scipy.special import expit, ndtri
 from scipy.stats import binom
 
 from bigbench_meta import build_curves
@@ -91,7 +91,8 @@ def cells() -> Iterator[Cell]:
         ("exact match L=5", 4, 500), ("exact match L=20", 7, 2000), ("exact match L=3", 20, 500),
         ("multiple choice K=3", 6, 300), ("multiple choice K=10", 10, 3000),
         ("edit distance", 20, 50), ("line", 8, 30), ("step", 20, 500), ("rough line", 6, 30),
-        ("rough line", 20, 2000), ("step", 4, 50),
+        ("rough line", 20, 2000), ("step", 4, 50), ("late rise", 8, 200), ("late rise", 8, 1000),
+        ("late rise", 12, 5000),
     ):  # fmt: skip
         yield replace(base, shape=shape, n_scales=n_scales, n_examples=n)
     for shape, sizes in (("exact match L=5", (100, 200)), ("rough line", (200,))):
@@ -105,7 +106,7 @@ def cells() -> Iterator[Cell]:
 def expected(cell: Cell, m: int, rng: np.random.Generator) -> Floats:
     """Return expected scores of m curves, up being better; wrong tokens with a minus."""
     n = cell.n_scales
-    if cell.shape in {"step", "step and slopes", "line", "rough line"}:
+    if cell.shape in {"step", "step and slopes", "line", "rough line", "late rise"}:
         return plain(cell, m, rng)
     gaps = rng.gamma(4.0, size=(m, n - 1))
     places = np.concatenate([np.zeros((m, 1)), gaps.cumsum(axis=1)], axis=1)
@@ -138,6 +139,9 @@ def plain(cell: Cell, m: int, rng: np.random.Generator) -> Floats:
         after = place >= rng.integers(1, n, (m, 1))
         slope = 0.0 if cell.shape == "step" else rng.uniform(0.0, 0.02, (m, n)).cumsum(axis=1)
         return np.clip(np.where(after, high, low) + slope, 0.0, 1.0)
+    if cell.shape == "late rise":  # flat, then a logistic rise over a few scales
+        middle, steepness = rng.uniform(0.5, 0.9, (m, 1)), rng.uniform(10.0, 20.0, (m, 1))
+        return low + (high - low) * expit(steepness * (place / (n - 1) - middle))
     line = low + (high - low) * place / (n - 1)
     if cell.shape == "line":
         return line
