@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import doctest
 import importlib.util
 import json
 import math
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -343,49 +341,9 @@ def test_tables_of_shapes() -> None:
     assert [len(table.frame) for table in shape_tables(frame.head(0))] == [0, 0, 0]
 
 
-# --- docs/shapes.md and docs/forecast.md say what the commands say ---
+# --- docs/shapes.md and docs/forecast.md name everything ---
 
 PAGES = {name: ROOT / "docs" / f"{name}.md" for name in ("shapes", "forecast")}
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    if not page.is_file():
-        return []
-    fence = re.compile(rf"^```{language}\n(.*?)^```", re.MULTILINE | re.DOTALL)
-    return fence.findall(page.read_text("utf-8"))
-
-
-def sessions() -> list[tuple[str, str]]:
-    return [
-        (command, output)
-        for page in PAGES.values()
-        for block in blocks(page, "console")
-        for command, _, output in (
-            part.partition("\n") for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
-        )
-    ]
-
-
-@pytest.mark.parametrize(("command", "output"), sessions())
-def test_commands_of_the_pages(command: str, output: str) -> None:
-    found = run(*shlex.split(command)[1:]).stdout
-    plain = "\n".join(line.rstrip() for line in found.splitlines()) + "\n"
-    before, _, tail = output.partition("...\n")
-    assert before == ""
-    assert plain.endswith(tail)
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_python_of_the_pages(name: str) -> None:
-    if not PAGES[name].is_file():
-        pytest.skip("needs the folder `docs`")
-    examples = "\n".join(blocks(PAGES[name], "pycon"))
-    test = doctest.DocTestParser().get_doctest(examples, {}, f"{name}.md", str(PAGES[name]), 0)
-    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-    told: list[str] = []
-    runner.run(test, out=told.append)
-    assert runner.tries > 15
-    assert not told, "".join(told)
 
 
 def test_names_of_the_pages() -> None:

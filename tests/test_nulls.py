@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import doctest
 import math
-import re
 from pathlib import Path
 
 import numpy as np
@@ -358,19 +356,6 @@ def test_a_jump_is_found_and_a_smooth_rise_is_not():
 # --- docs/nulls.md says what the library says ---
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "nulls.md"
-
-
-def test_python_of_the_page() -> None:
-    if not PAGE.is_file():
-        pytest.skip("needs the folder `docs`")
-    fence = re.compile(r"^```pycon\n(.*?)^```", re.MULTILINE | re.DOTALL)
-    examples = "\n".join(fence.findall(PAGE.read_text("utf-8")))
-    test = doctest.DocTestParser().get_doctest(examples, {}, "nulls.md", str(PAGE), 0)
-    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-    told: list[str] = []
-    runner.run(test, out=told.append)
-    assert runner.tries > 10
-    assert not told, "".join(told)
 
 
 def test_statuses_and_columns_of_the_page() -> None:

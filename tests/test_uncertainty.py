@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-import re
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -307,16 +303,3 @@ def test_published_curves():
     assert 3 <= (frame["emergence_low"][flagged] > 100).sum() <= 6  # seeds differ, see the page
     above = frame["p_above_threshold"][flagged] > 0.975
     assert (above == (frame["emergence_low"][flagged] > 100)).all()
-
-
-def test_python_of_the_page():
-    page = Path(__file__).resolve().parents[1] / "docs" / "uncertainty.md"
-    if not page.is_file():
-        pytest.skip("needs the folder `docs`")
-    blocks = re.findall(r"^```pycon\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, page.name, str(page), 0)
-    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-    told: list[str] = []
-    runner.run(test, out=told.append)
-    assert runner.tries > 10
-    assert not told, "".join(told)
