@@ -201,7 +201,9 @@ def _points(
 ) -> dict[str, Floats]:
     """Average the rows that share a curve and an x; each run of them begins at one of starts."""
     y, n_examples = score[rows], _floats(table, "n_examples")[rows]
-    variance = _floats(table, "stderr")[rows] ** 2
+    error = _floats(table, "stderr")[rows]
+    with np.errstate(over="ignore", invalid="ignore"):
+        variance = np.where(error >= 0, error, np.nan) ** 2
     if len(starts) == 0:
         empty = np.empty(0)
         return {"y": empty, "spread": empty, "stderr": empty, "n_examples": empty}

@@ -160,6 +160,8 @@ def curve_evidence(
         n_boot = default_replicates(len(curves))
     if isinstance(n_boot, bool) or n_boot < 1:
         raise InputError(f"{n_boot!r} is no number of replicates", where="n_boot")
+    if np.isnan(threshold):
+        raise InputError("not a number", where="threshold")
     if variation not in get_args(Variation):
         raise InputError(
             f"{variation!r}", where="variation", hint=f"one of {', '.join(get_args(Variation))}"

@@ -6,16 +6,15 @@ interval and no test of the smooth mechanism can be had. BIG-bench's score files
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import csv
+from os import PathLike
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from bigbench_meta.catalog import bigbench_tasks
 from bigbench_meta.errors import InputError, SchemaError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["BIGBENCH", "bigbench_counts", "read_example_counts", "with_example_counts"]
 
@@ -27,7 +26,7 @@ _ROUNDING: Final = 1e-12
 
 
 def with_example_counts(
-    observations: pd.DataFrame, counts: int | str | Path | pd.DataFrame
+    observations: pd.DataFrame, counts: int | str | PathLike[str] | pd.DataFrame
 ) -> pd.DataFrame:
     """Fill in how many examples are behind the scores that do not say.
 
@@ -50,23 +49,29 @@ def with_example_counts(
         >>> with_example_counts(some, 500)["n_examples"].tolist()
         [500, 500]
     """
-    known = observations["n_examples"].astype("Int64")
-    if isinstance(counts, int):
+    missing = pd.Series(pd.NA, index=observations.index, dtype="Int64")
+    known = observations.get("n_examples", missing).astype("Int64")
+    if isinstance(counts, int | np.integer) and not isinstance(counts, bool):
         if not 1 <= counts <= _MOST:
             raise InputError(f"{counts} is no number of examples", where="n_examples")
-        return observations.assign(n_examples=known.fillna(counts))
+        return observations.assign(n_examples=known.fillna(int(counts)))
     if isinstance(counts, pd.DataFrame):
         table = _checked(counts, "n_examples")
+    elif not isinstance(counts, str | PathLike):
+        raise InputError(f"{counts!r} is no number of examples, table or file", where="n_examples")
     else:
         table = bigbench_counts() if counts == BIGBENCH else read_example_counts(counts)
     keys = [name for name in ("benchmark", "task", "subtask") if name in table]
-    asked = observations[keys].astype(str).reset_index(drop=True)
+    task = observations["task"]
+    subtask = observations.get("subtask", task).astype("string").fillna(task.astype("string"))
+    asked = observations.assign(subtask=subtask)
+    asked = asked[keys].astype(str).reset_index(drop=True)
     found = asked.merge(table, on=keys, how="left")["n_examples"].astype("Int64")
     found.index = known.index
     return observations.assign(n_examples=known.fillna(found))
 
 
-def read_example_counts(path: str | Path) -> pd.DataFrame:
+def read_example_counts(path: str | PathLike[str]) -> pd.DataFrame:
     """Read sizes of test sets from a CSV file.
 
     Args:
@@ -81,8 +86,9 @@ def read_example_counts(path: str | Path) -> pd.DataFrame:
         SchemaError: A column is missing, or two numbers for one subtask.
     """
     try:
-        frame = pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
+        with open(path, encoding="utf-8-sig", newline="") as file:  # noqa: PTH123 - any path
+            frame = _table(list(csv.reader(file)))
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(
             f"cannot be read: {error}", where=str(path),
             hint=f"a CSV file with columns task and n_examples, a number, or {BIGBENCH}",
@@ -120,11 +126,21 @@ def bigbench_counts() -> pd.DataFrame:
     ]
 
 
+def _table(lines: list[list[str]]) -> pd.DataFrame:
+    if not lines:
+        raise ValueError("it is empty")
+    header = [name.strip() for name in lines[0]]
+    for number, cells in enumerate(lines[1:], start=2):
+        if cells and len(cells) != len(header):
+            raise ValueError(f"line {number} has {len(cells)} cells, the header {len(header)}")
+    return pd.DataFrame([cells for cells in lines[1:] if cells], columns=header, dtype="str")
+
+
 def _checked(frame: pd.DataFrame, where: str) -> pd.DataFrame:
     if missing := [name for name in ("task", "n_examples") if name not in frame]:
         raise SchemaError(f"missing column {', '.join(missing)}", where=where)
     names = [name for name in ("benchmark", "task", "subtask") if name in frame]
-    table = frame[names].astype(str)
+    table: pd.DataFrame = frame[names].astype(str).apply(lambda column: column.str.strip())
     subtask = frame.get("subtask", table["task"]).replace("", None)
     table = table.assign(subtask=subtask.fillna(table["task"]).astype(str))
     numbers = pd.to_numeric(frame["n_examples"], errors="coerce").astype("float64")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any, Final
 
 import vl_convert
 
+from bigbench_meta._text import drawable
 from bigbench_meta.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from bigbench_meta.charts import Figure
     from bigbench_meta.tables import Table
 
-__all__ = ["figure_files", "table_files", "write_files"]
+__all__ = ["figure_files", "prepare_folder", "table_files", "write_files"]
 
 # Twice the size of the screen: sharp in print.
 _PNG_SCALE: Final = 2.0
@@ -31,13 +33,40 @@ def figure_files(figure: Figure) -> dict[str, str | bytes]:
     Returns:
         Contents by path.
     """
-    spec = figure.to_dict()
+    spec = _drawable(figure.to_dict())
     return {
         f"figures/{figure.name}.svg": vl_convert.vegalite_to_svg(spec),
         f"figures/{figure.name}.png": vl_convert.vegalite_to_png(spec, scale=_PNG_SCALE),
         f"figures/{figure.name}.vl.json": json.dumps(spec, indent=1, ensure_ascii=False) + "\n",
         f"figures/{figure.name}.csv": figure.data.to_csv(index=False, lineterminator="\n"),
     }
+
+
+def _drawable(value: Any) -> Any:
+    """Return a specification without characters that no SVG holds: they would end the process."""
+    if isinstance(value, str):
+        return drawable(value)
+    if isinstance(value, list):
+        return [_drawable(item) for item in value]
+    if isinstance(value, dict):
+        return {_drawable(key): _drawable(item) for key, item in value.items()}
+    return value
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make a folder to write into, before the work whose results it is for.
+
+    Raises:
+        InputError: It cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"cannot be written: {error.strerror or error}", where=str(folder)
+        ) from error
 
 
 def table_files(table: Table) -> dict[str, str | bytes]:

@@ -357,7 +357,9 @@ def _from_pandas(frame: pd.DataFrame, schema: TableSchema) -> pa.Table:
             continue
         try:
             columns[column.name] = pa.array(frame[column.name], from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        except (
+            pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError,
+        ) as error:  # fmt: skip
             # Values of several types: those that are no numbers are to blame, where it should be.
             raise SchemaError(
                 f"{_first_other(frame[column.name], column.type)} does not fit {column.type}",
@@ -371,7 +373,7 @@ def _first_other(values: pd.Series[Any], target: pa.DataType) -> str:
     for row, value in enumerate(values):
         try:
             pa.array([value], from_pandas=True).cast(target)
-        except (pa.ArrowException, OverflowError):
+        except (pa.ArrowException, OverflowError, UnicodeEncodeError):
             return f"value {value!r} in row {row}"
     return "a mixture of types"
 

@@ -70,7 +70,7 @@ class Table:
     def to_markdown(self) -> str:
         """Return a GitHub-flavoured Markdown table with the caption below."""
         header, rows, alignment = self.text()
-        rows = [[" ".join(cell.replace("|", "\\|").split()) for cell in row] for row in rows]
+        rows = [[_markdown(cell) for cell in row] for row in rows]
         if rows:
             body = tabulate(rows, header, "github", disable_numparse=True, colalign=alignment)
         else:  # tabulate takes no alignment for a table without rows
@@ -203,8 +203,15 @@ def format_value(column: str, value: Any) -> str:
     return str(value).replace(";", "; ")
 
 
+def _markdown(text: str) -> str:
+    """Return a cell of one line, without control characters, bars and what begins a tag."""
+    line = " ".join(drawable(text).split())
+    return line.replace("|", "\\|").replace("<", "&lt;")
+
+
 def _tex(text: str) -> str:
-    encoded = str(_latex.unicode_to_latex(" ".join(text.split())))
+    line = " ".join(drawable(text).replace("\ufffd", "?").split())
+    encoded = str(_latex.unicode_to_latex(line))
     encoded = encoded.replace("∞", r"$\infty$").replace("|", r"\textbar{}")
     # At the beginning of a row these would be arguments of the line break before.
     return f"{{}}{encoded}" if encoded.startswith(("[", "*")) else encoded

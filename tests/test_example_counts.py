@@ -99,3 +99,25 @@ def test_sizes_of_bigbench_and_of_its_aggregates():
         else:
             assert (task, task) not in counts.index
     assert n_checked > 20
+
+
+def test_observations_may_lack_optional_columns():
+    table = pd.DataFrame({"task": [" a "], "n_examples": [4]})
+    bare = ROWS.drop(columns=["subtask", "n_examples"])
+    assert with_example_counts(bare, table)["n_examples"].fillna(0).tolist() == [4, 4, 4, 0]
+    assert with_example_counts(bare, 5)["n_examples"].tolist() == [5] * 4
+    categories = ROWS.astype({"task": "category", "subtask": "category"})
+    assert with_example_counts(categories, table)["n_examples"].fillna(0).tolist() == [4, 0, 4, 7]
+
+
+@pytest.mark.parametrize("counts", [True, 5.5, None, [3]])
+def test_neither_number_nor_table(counts: object):
+    with pytest.raises(InputError, match="no number of examples, table or file"):
+        with_example_counts(ROWS, counts)
+
+
+def test_a_line_with_a_cell_too_many_is_refused(tmp_path: Path):
+    path = tmp_path / "sizes.csv"
+    path.write_text("task,n_examples\na,100,7\n")
+    with pytest.raises(InputError, match="line 2 has 3 cells, the header 2"):
+        read_example_counts(path)

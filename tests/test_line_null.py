@@ -129,3 +129,20 @@ def test_progress_ends_with_all_curves():
     told = []
     line_null(*curves(0, (5, 3, 8)), n_boot=19, progress=lambda *now: told.append(now))
     assert told[-1] == (3, 3)
+
+
+@pytest.mark.parametrize("unit", [1e160, 1e300, 1e-200])
+def test_scores_whose_squares_are_out_of_range(unit):
+    y = np.array([0.1, 0.22, 0.29, 0.41, 0.5, 0.0, 0.01, 0.0, 0.01, 1.0])
+    x, offsets = np.tile(10.0 ** np.arange(5), 2), np.array([0, 5, 10])
+    plain, far = (line_null(scores, x, offsets, n_boot=99) for scores in (y, y * unit))
+    np.testing.assert_allclose(far.p_step, plain.p_step)
+    np.testing.assert_allclose(far.p_sharpness, plain.p_sharpness)
+    np.testing.assert_allclose(far.sigma, plain.sigma * unit)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "a", True])
+def test_wrong_seeds(seed):
+    x = 10.0 ** np.arange(5)
+    with pytest.raises(InputError, match="seed: .* is no whole number from 0 on"):
+        line_null(np.arange(5.0), x, np.array([0, 5]), seed=seed)

@@ -11,7 +11,7 @@ import pytest
 
 from bigbench_meta.charts import Figure
 from bigbench_meta.errors import InputError
-from bigbench_meta.outputs import figure_files, table_files, write_files
+from bigbench_meta.outputs import figure_files, prepare_folder, table_files, write_files
 from bigbench_meta.tables import Table
 
 FRAME = pd.DataFrame({"metric": ["a", "b"], "emergence_score": [1.25, float("inf")]})
@@ -55,3 +55,22 @@ def test_what_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="cannot be written"):
         write_files(tmp_path / "file", {"a.txt": ""})
+
+
+def test_control_characters_are_replaced_before_they_end_the_process():
+    frame = FRAME.assign(metric=["\x1b[31mred", "b\x00"])
+    chart = (
+        alt.Chart(frame[:1], title="t\x07").mark_point().encode(x="emergence_score:Q", y="metric")
+    )
+    files = figure_files(Figure(name="f", caption="c", chart=chart, data=frame))
+    assert "\x1b" not in files["figures/f.svg"]
+    assert files["figures/f.png"].startswith(b"\x89PNG")
+    assert pd.read_csv(io.StringIO(files["figures/f.csv"]))["metric"][0] == "\x1b[31mred"
+
+
+def test_a_folder_is_prepared_or_refused(tmp_path):
+    prepare_folder(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        prepare_folder(tmp_path / "file" / "below")

@@ -363,3 +363,12 @@ def test_html_marks_numbers() -> None:
     text = named(["x"]).to_html()
     assert '<th class="t">task</th><th class="n">curves</th>' in text
     assert '<td class="t">x</td><td class="n">0</td>' in text
+
+
+def test_markdown_and_latex_hold_no_control_characters_and_no_tags():
+    frame = pd.DataFrame({"task": ["\x1b[31m<script>a|b"], "n_curves": [1]})
+    table = Table(name="t", caption="c", frame=frame)
+    assert "&lt;script>a\\|b" in table.to_markdown()
+    for text in (table.to_markdown(), table.to_latex()):
+        assert "\x1b" not in text
+        assert "\ufffd" not in table.to_latex()

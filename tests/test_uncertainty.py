@@ -205,6 +205,27 @@ def test_samples_are_used_where_their_mean_is_the_score(metric, unit):
     assert other["noise"] == "stderr"
 
 
+def test_the_order_of_samples_does_not_matter():
+    right = drawn(RISE, 80)
+    samples = answers(right)
+    mixed = samples.sample(frac=1, random_state=1)
+    rows = [row_of(right.mean(axis=1), some) for some in (samples, mixed, samples[::-1])]
+    for row in rows[1:]:
+        pd.testing.assert_series_equal(row, rows[0])
+
+
+def test_a_model_whose_examples_are_seldom_drawn_has_errors_all_the_same():
+    """One cluster of 30 holds all examples of the last model: a third of replicates lack it."""
+    right = drawn(RISE, 30)
+    samples = answers(right)
+    samples = samples[(samples["model_name"] != "m4") | (samples["example_id"] == "3")]
+    scores = [*right.mean(axis=1)[:4], float(right[4, 3])]
+    examples = examples_of_curves(build_curves(observations(scores)), samples)[0]
+    errors = resampled_errors(examples, 500, 0)
+    assert np.isfinite(errors).all()
+    assert (errors[:4].std(axis=1) > 0).all()
+
+
 def test_samples_of_some_models_are_not_used():
     right = drawn(RISE, 80)
     some = answers(right).query("model_name != 'm2'")

@@ -74,7 +74,7 @@ _how = option.options(
     ),
     click.option(
         "--confidence",
-        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        type=option.FloatRange(0, 1, min_open=True, max_open=True),
         default=0.95,
         show_default=True,
         help="Confidence of the forecast intervals.",
@@ -96,7 +96,7 @@ _how = option.options(
     ),
     click.option(
         "--length",
-        type=click.FloatRange(min=0, min_open=True),
+        type=option.FloatRange(min=0, min_open=True),
         help="smooth_pair: units (tokens, words, ...) of a target. By default found from the "
         "fitted scales.",
     ),
@@ -145,6 +145,10 @@ def forecast(
       bigbench-meta forecast store --forecaster smooth_pair --forecaster mixture --json
       bigbench-meta forecast results/ --confidence 0.8 --out forecasts
     """
+    if out:
+        from bigbench_meta.outputs import prepare_folder
+
+        prepare_folder(out)
     loaded, kept, findings = load_kept(results, options)
     curves, made = _made(kept, options)
     tables = _tables(made)

@@ -96,10 +96,27 @@ def with_counts(observations: pd.DataFrame, options: dict[str, Any]) -> pd.DataF
     from bigbench_meta.example_counts import with_example_counts
 
     try:
-        return with_example_counts(observations, int(given) if given.isdecimal() else given)
+        filled = with_example_counts(observations, _number(given))
     except InputError as error:
         raise InputError(error.message, where=f"--n-examples {error.where}", hint=error.hint) \
             from error  # fmt: skip
+    before, after = (int(rows["n_examples"].notna().sum()) for rows in (observations, filled))
+    if before == after:
+        console.note(
+            f"--n-examples {given} fits none of {len(filled)} scores, or all of them say it."
+        )
+    return filled
+
+
+def _number(given: str) -> int | str:
+    """Return a number of examples as one, and anything else as it is: a file, or a name."""
+    try:
+        value = float(given)
+    except ValueError:
+        return given
+    if not value.is_integer():
+        raise InputError(f"{given} is no number of examples", where="n_examples")
+    return int(value)
 
 
 def samples_of(loaded: Loaded, options: dict[str, Any]) -> pd.DataFrame | None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TABLE",
+    "FloatRange",
     "as_json",
     "counting",
     "example_counts",
@@ -33,6 +34,19 @@ SCALES = (
     "flop_matched_non_embedding_params", "non_embedding_params", "total_params", "train_flops",
     "train_tokens",
 )  # fmt: skip
+
+
+class FloatRange(click.FloatRange):
+    """A range that NaN is not in."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
 
 _ENDINGS = (".csv", ".json", ".parquet")
 
@@ -142,7 +156,7 @@ inference = options(
     ),
     click.option(
         "--replicates",
-        type=click.IntRange(min=99),
+        type=click.IntRange(99, 1_000_000),
         help="Bootstrap replicates of intervals, and the most of a test. By default 999, and as "
         "many as a correction for the number of curves needs, up to 9,999; tests that are clear "
         "stop early.",
@@ -157,13 +171,19 @@ inference = options(
     ),
     click.option(
         "--largest-exponent",
-        type=click.FloatRange(0, min_open=True),
+        type=FloatRange(0, min_open=True),
         default=0.35,
         show_default=True,
         help="Steepest power law of the loss that counts as smooth; the default is the steepest "
         "published one (docs/nulls.md).",
     ),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of all resampling."),
+    click.option(
+        "--seed",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Of all resampling.",
+    ),
 )
 known_issues = options(
     click.option(

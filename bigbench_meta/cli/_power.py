@@ -28,10 +28,10 @@ __all__ = ["power"]
 _MOST_ROWS = 20
 
 _numbers = option.options(
-    click.option("--accuracy", type=click.FloatRange(0, 1), help="True accuracy to be shown."),
+    click.option("--accuracy", type=option.FloatRange(0, 1), help="True accuracy to be shown."),
     click.option(
         "--token-error",
-        type=click.FloatRange(0, 1),
+        type=option.FloatRange(0, 1),
         help="In place of an accuracy: probability that a token of an exact match is wrong.",
     ),
     click.option(
@@ -57,14 +57,14 @@ _numbers = option.options(
     click.option(
         "--power",
         "probability",
-        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        type=option.FloatRange(0, 1, min_open=True, max_open=True),
         default=0.95,
         show_default=True,
         help="Probability to show it.",
     ),
     click.option(
         "--alpha",
-        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        type=option.FloatRange(0, 1, min_open=True, max_open=True),
         default=0.05,
         show_default=True,
         help="Level of the exact one-sided test against chance.",
@@ -77,7 +77,7 @@ _numbers = option.options(
 @_numbers
 @click.option(
     "--margin",
-    type=click.FloatRange(0, 1),
+    type=option.FloatRange(0, 1),
     default=0.05,
     show_default=True,
     help="With RESULTS: a curve within so much of one value is flat, as a proportion.",

@@ -75,6 +75,10 @@ def shapes(
     from bigbench_meta.shapes import TREND_RULES
     from bigbench_meta.shapes.tables import shape_tables
 
+    if out:
+        from bigbench_meta.outputs import prepare_folder
+
+        prepare_folder(out)
     loaded, kept, findings = load_kept(results, options)
     frame = _named(kept, options)
     tables = shape_tables(frame)

@@ -68,6 +68,10 @@ def analyze(
       bigbench-meta analyze --no-inference                 scores alone, in seconds
       bigbench-meta analyze --exclude-known-issues=gpt3-piqa-contamination
     """
+    if out:
+        from bigbench_meta.outputs import prepare_folder
+
+        prepare_folder(out)
     loaded, study = _study(results, options)
     evidence = study.tables.get("evidence_summary")
     written: list[Path] = []
@@ -107,7 +111,7 @@ def analyze(
         )
     tell_issues(study.known_issues)
     if evidence:
-        _tell_unsure(study.counted)
+        _tell_unsure(study.counted, options)
     finish(loaded.problems, strict=strict)
 
 
@@ -124,8 +128,14 @@ def _evidence_document(study: Study) -> dict[str, Any]:
     }
 
 
-def _tell_unsure(scores: pd.DataFrame) -> None:
+def _tell_unsure(scores: pd.DataFrame, options: dict[str, Any]) -> None:
     """Say of how many curves nothing is known of the sampling error."""
+    if options["with_samples"]:
+        n = int((scores["noise"].astype(str) == "samples").sum())
+        console.note(
+            f"Examples were resampled for {n} of {len(scores)} curves: those whose models all have "
+            "samples that agree with their scores."
+        )
     if n := int((scores["interval_status"].astype(str) == "no_sampling_error").sum()):
         console.note(
             f"{n} of {len(scores)} curves have no interval: nothing tells how many examples are "
@@ -224,7 +234,7 @@ def score(
         console.print_problems(loaded.problems)
     tell_issues(findings)
     if inference:
-        _tell_unsure(scores)
+        _tell_unsure(scores, options)
     finish(loaded.problems, strict=strict)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from scipy.special import betainc, betaincinv, ndtri, rel_entr
@@ -238,8 +239,11 @@ def checked(values: ArrayLike, where: str, *, least: float, most: float, open_: 
     return array
 
 
-def entropy(seed: int | np.random.Generator) -> int:
+def entropy(seed: Any) -> int:
     """Return a whole number to seed further streams from; a generator gives one draw.
+
+    Raises:
+        InputError: Neither a whole number from 0 on nor a generator.
 
     Examples:
         >>> entropy(7)
@@ -247,4 +251,6 @@ def entropy(seed: int | np.random.Generator) -> int:
     """
     if isinstance(seed, np.random.Generator):
         return int(seed.integers(2**63))
-    return seed
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise InputError(f"{seed!r} is no whole number from 0 on", where="seed")
+    return int(seed)

@@ -166,7 +166,9 @@ def _chance(
                 hint="in the unit of the score: 25 where scores are in percent",
             )  # fmt: skip
         fill("given", given)
-    fill("low_score", (keys["low_score"].to_numpy(dtype=float) - worst) / span)
+    lowest, highest = (keys[name].to_numpy(dtype=float) for name in ("low_score", "high_score"))
+    # Ends that are one are no range of scores, and then the lower one is no chance level.
+    fill("low_score", (np.where(lowest == highest, np.nan, lowest) - worst) / span)
     if n_choices is not None:
         choices = checked(n_choices, "n_choices", least=2, most=np.inf, open_=False)
         share = 1 / _one_a_curve(choices, len(curves), "n_choices")

@@ -108,7 +108,11 @@ def resampled_errors(examples: CurveExamples, size: int, seed: int) -> Floats:
         with np.errstate(invalid="ignore"):  # no example of a model drawn
             errors[rows] = weight @ examples.total / (weight @ examples.count)
     errors -= mean
-    return np.where(np.isnan(errors), 0.0, errors).T
+    for column in errors.T:
+        # No example of the model was drawn: what it does where some are, stands in.
+        if (empty := np.isnan(column)).any():
+            column[empty] = rng.choice(column[~empty], int(empty.sum())) if not empty.all() else 0.0
+    return errors.T
 
 
 def errors_of_alike(n: int, rate: float, size: int, seed: int) -> Floats:
@@ -151,7 +155,9 @@ def _examples(
     """Return the examples of the models of a curve, or nothing where they do not fit it."""
     model = pd.Index(models).get_indexer(pd.Index(samples["model_name"].astype(str)))
     usable = (model >= 0) & np.isfinite(score)
-    cluster, names = pd.factorize(samples[CLUSTER][usable], use_na_sentinel=False)
+    cluster, names = pd.factorize(
+        samples[CLUSTER][usable].astype("string"), sort=True, use_na_sentinel=False
+    )
     shape = len(names), len(models)
     if 0 in shape or not pd.Index(models).is_unique:
         return None

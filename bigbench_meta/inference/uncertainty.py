@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from bigbench_meta.inference._binomial import entropy
 from bigbench_meta.inference._proportions import proportions
 from bigbench_meta.inference._replicates import PointNoise
 from bigbench_meta.inference._sample_errors import (
@@ -115,7 +116,7 @@ def curve_intervals(
     fit = (shares.problem == "")[shares.curve]
     values = np.where(fit, shares.proportion, curves.oriented)
     noise, kind = _noise(curves, shares, values, fit)
-    seeds = np.random.default_rng(seed).integers(1 << 62, size=2).tolist()
+    seeds = np.random.default_rng(entropy(seed)).integers(1 << 62, size=2).tolist()
     errors: dict[int, Floats] = {}
     if samples is not None:
         errors = _errors(curves, samples, shares, values, noise, kind, n_boot, seeds[1])
@@ -140,7 +141,7 @@ def _noise(
     low, high = np.where(fit, 0.0, -np.inf), np.where(fit, 1.0, np.inf)
     n = np.where(fit, shares.n_examples, np.nan)
     given = np.where(fit, shares.stderr, curves.stderr)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         binomial = np.sqrt(values * (1 - values) / n)
         # Estimates of variances divide by n or by n - 1.
         allowed = _ALIKE + 1 / n

@@ -40,6 +40,7 @@ __all__ = ["line_null"]
 _TINY: Final = 1e-300
 # Residuals below this share of the range are rounding.
 _ROUNDING: Final = 1e-9
+_LARGEST: Final = 1e100
 
 
 def line_null(
@@ -89,6 +90,8 @@ def line_null(
     check_ragged(y, x, offsets, n_boot, min_scales)
     base, lengths = entropy(seed), np.diff(offsets)
     result = unknown(lengths, min_scales)
+    unit = _units(y, offsets)
+    y = y / np.repeat(unit, lengths)
     result.sharpness[:] = score_ragged(y, offsets).relative_sharpness
     done = int((lengths < min_scales).sum())
     size = max(1, COLUMNS // n_boot)
@@ -98,7 +101,20 @@ def line_null(
         done += len(rows)
         if progress is not None:
             progress(done, len(lengths))
+    with np.errstate(over="ignore"):
+        for name in ("level", "alpha", "sigma", "step_size"):
+            getattr(result, name)[:] *= unit
     return result
+
+
+def _units(y: Floats, offsets: Ints) -> Floats:
+    """Return 1, or the largest score of curves whose squares would over- or underflow."""
+    largest = np.zeros(len(offsets) - 1)
+    filled = np.diff(offsets) > 0
+    if filled.any():
+        largest[filled] = np.maximum.reduceat(np.abs(y), offsets[:-1][filled])
+    extreme = (largest > _LARGEST) | ((largest > 0) & (largest < 1 / _LARGEST))
+    return np.where(extreme, largest, 1.0)
 
 
 def _test_block(

@@ -178,8 +178,9 @@ def _adjusted(r2: Floats, n_points: Ints) -> Floats:
 def _equal(y: Floats, w: Floats, frame: Frame, rows: Ints) -> Floats:
     weights = w**2
     mean = (weights * y).sum(axis=1, keepdims=True) / weights.sum(axis=1, keepdims=True)
-    unit = frame.scale[rows] ** 2 / frame.unit_variance[rows]
-    chi_squared = unit * (weights * (y - mean) ** 2).sum(axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):  # scores near the largest float
+        unit = frame.scale[rows] ** 2 / frame.unit_variance[rows]
+        chi_squared = unit * (weights * (y - mean) ** 2).sum(axis=1)
     p = chdtrc(max(y.shape[1] - 1, 1), chi_squared)
     return np.where(frame.variance_known[rows], p, np.nan)
 
