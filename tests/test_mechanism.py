@@ -11,7 +11,7 @@ from scipy import integrate, stats
 
 from bigbench_meta import mirage
 from bigbench_meta.errors import InputError
-from bigbench_meta.nulls.links import BRIER, SHARE, grade
+from bigbench_meta.nulls.links import BRIER, SHARE, brier, grade
 from bigbench_meta.nulls.mechanism import (
     RESOLUTION,
     Design,
@@ -25,7 +25,14 @@ from bigbench_meta.nulls.mechanism import (
     step_scores,
 )
 
-LINKS = [SHARE, BRIER, grade(2, 100.0), grade(4, 10.0), grade(3, 100.0, from_chance=False)]
+LINKS = [
+    SHARE,
+    BRIER,
+    brier(2.0),
+    grade(2, 100.0),
+    grade(4, 10.0),
+    grade(3, 100.0, from_chance=False),
+]
 
 
 def design(n, m=1, *, trials=100.0, floor=0.0, ceiling=1.0, link=SHARE, seed=0):
@@ -74,6 +81,18 @@ def test_share_and_brier_are_those_of_the_papers_model(log_loss, length):
     assert 0.75 * (1 - smooth) == pytest.approx(brier, abs=1e-12)
 
 
+@given(st.floats(-10, 4), st.sampled_from([2, 4]), st.sampled_from([0.5, 3.0, 100.0]))
+def test_brier_scores_of_questions_that_differ_are_those_of_the_papers_model(
+    log_loss, n_choices, concentration
+):
+    share, _ = brier(concentration)(np.array([log_loss]))
+    worst = (1 - 1 / n_choices) * (1 + 1 / (concentration + 1))
+    expected = mirage.expected_brier_score(
+        np.exp([log_loss]), n_choices=n_choices, concentration=concentration, chance_floor=True
+    )
+    assert worst * (1 - share) == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.parametrize("link", LINKS)
 def test_slopes_are_derivatives_and_inverses_invert(link):
     at = np.linspace(-6, 2.5, 80)
@@ -93,6 +112,11 @@ def test_links_fall_from_one_to_zero(link):
     assert np.all(slope <= 0)
     assert share[0] == pytest.approx(1, abs=1e-4)
     assert share[-1] == pytest.approx(0, abs=1e-4)
+
+
+def test_a_brier_score_says_what_is_out_of_range():
+    with pytest.raises(InputError, match="concentration: 0 is not above 0"):
+        brier(0.0)
 
 
 @pytest.mark.parametrize(

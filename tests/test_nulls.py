@@ -191,7 +191,13 @@ def test_scores_clearly_below_chance_come_of_models_that_are_misled():
 def test_brier_scores_try_their_own_link():
     y, trials = np.linspace(0.3, 0.8, 6), np.full(6, 100.0)
     found = candidates(y, trials, floor=0.25, picks_choice=False, is_brier=True)
-    assert found == [(0.25, BRIER), (0.25, SHARE)]
+    assert found[:2] == [(0.25, BRIER), (0.25, SHARE)]
+    # Sure models that know nothing: 1 + 1 / (kappa + 1) times the error of guessing.
+    assert {link.concentration: rate for rate, link in found[2:]} == pytest.approx(
+        {3.0: 0.0625, 10.0: 1 - 0.75 * 12 / 11, 100.0: 1 - 0.75 * 102 / 101}
+    )
+    none = candidates(y, trials, floor=0.25, picks_choice=False, is_brier=True, concentrations=())
+    assert none == [(0.25, BRIER), (0.25, SHARE)]
 
 
 @pytest.mark.parametrize("low", [0.0, 0.25])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from bigbench_meta.nulls.links import BRIER, CONCENTRATIONS, SHARE, Link, grade
+from bigbench_meta.nulls.links import BRIER, CONCENTRATIONS, SHARE, Link, brier, grade
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,10 @@ GUESS_RATES: Final = (0.0, 1 / 5, 1 / 4, 1 / 3, 1 / 2)
 # A score so many standard errors below the guess rate that is stated contradicts it.
 _BELOW: Final = 3.0
 
+# A Brier score, whose sampling error is small, shows where between differing questions and those
+# that are alike to a degree of 10 the truth is.
+_UNLIKE: Final = 3.0
+
 
 def candidates(
     y: Floats,
@@ -36,9 +40,9 @@ def candidates(
     """Return pairs of guess rate and link for one curve.
 
     Where a choice is picked, questions may be more or less alike, so that besides ``share`` the
-    grades of ``concentrations`` are tried, with as many choices as
-    the guess rate says. Scores clearly below the guess rate come from models that are misled: then
-    guess rates of zero and of the lowest score are tried as well.
+    grades of ``concentrations`` are tried, with as many choices as the guess rate says, and for
+    Brier scores the links of such questions. Scores clearly below the guess rate come from models
+    that are misled: then guess rates of zero and of the lowest score are tried as well.
 
     Args:
         y: Scores as proportions, up is better, at least one.
@@ -68,6 +72,12 @@ def candidates(
     found = [(rate, SHARE) for rate in sorted(floors)]
     if is_brier:
         found = [(rate, link) for rate in sorted(floors) for link in (BRIER, SHARE)]
+        if not np.isnan(floor) and len(concentrations):
+            # Sure models that know nothing are worse than guessing.
+            found += [
+                (max(1 - (1 - floor) * (1 + 1 / (one + 1)), 0.0), brier(one))
+                for one in (_UNLIKE, *concentrations)
+            ]
     elif picks_choice:
         chances = [
             rate for rate in (GUESS_RATES if np.isnan(floor) else (floor,)) if 0 < rate < 0.6

@@ -1,7 +1,8 @@
 r"""From log loss to the share of what can be gained: the metric's part of the mechanism.
 
 ``share`` is :math:`e^{-\lambda}`: exact match, normalised edit distance, perplexity, and multiple
-choice of models that know an answer or guess. ``brier`` is :math:`1 - (1 - e^{-\lambda})^2`.
+choice of models that know an answer or guess. ``brier`` is :math:`1 - (1 - e^{-\lambda})^2` where
+questions are all alike, and between that and ``share`` where they differ.
 ``grade`` is multiple choice by the largest mass, the metric of section 2 of the paper, with
 questions that differ as in :func:`bigbench_meta.mirage.expected_multiple_choice_grade`: the more
 alike they are, the nearer it is to a step.
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["BRIER", "CONCENTRATIONS", "MOST_LOG_LOSS", "SHARE", "Link", "grade"]
+__all__ = ["BRIER", "CONCENTRATIONS", "MOST_LOG_LOSS", "SHARE", "Link", "brier", "grade"]
 
 MOST_LOG_LOSS: Final = 30.0
 """A loss of exp(30) is far beyond the floor; one more would overflow."""
@@ -54,7 +55,8 @@ class Link:
     Attributes:
         kind: ``share``, ``brier`` or ``grade``.
         n_choices: Choices of a question; of a grade.
-        concentration: How alike questions are; of a grade.
+        concentration: How alike questions are; of a grade, and of a Brier score, where 0 says that
+            they do not differ.
         from_chance: Whether a model that knows nothing guesses, or is misled; of a grade.
     """
 
@@ -77,8 +79,13 @@ class Link:
         slope = -loss * share
         if self.kind == "share":
             return share, slope
-        miss = 1 - share
-        return 1 - miss * miss, 2 * miss * slope
+        miss, linear = 1 - share, self._linear
+        return 1 - miss * (linear + (1 - linear) * miss), (linear + 2 * (1 - linear) * miss) * slope
+
+    @property
+    def _linear(self) -> float:
+        """Weight of the linear part of a Brier score."""
+        return 2 / (self.concentration + 2) if self.concentration else 0.0
 
     def log_loss(self, share: Floats) -> Floats:
         """Return the log loss of shares strictly between 0 and 1."""
@@ -86,12 +93,41 @@ class Link:
             table = _table(self)
             grid = _FIRST + np.arange(len(table.share)) / _FINE
             return np.interp(share, table.share[::-1], grid[::-1])
-        right = 1 - np.sqrt(1 - share) if self.kind == "brier" else share
+        right = share
+        if self.kind == "brier":
+            linear = self._linear
+            root = np.sqrt(linear**2 + 4 * (1 - linear) * (1 - share))
+            right = 1 - (root - linear) / (2 * (1 - linear))
         return np.asarray(np.log(-np.log(right)))
 
 
 SHARE: Final = Link("share")
 BRIER: Final = Link("brier")
+
+
+def brier(concentration: float) -> Link:
+    r"""Return the link of a Brier score of questions that differ.
+
+    With masses from a Dirichlet distribution of concentration :math:`\kappa`, as in
+    :func:`bigbench_meta.mirage.expected_brier_score`, the score of K choices is :math:`(1 - 1/K)
+    (1 + w) (1 - \ell)` with :math:`w = 1 / (\kappa + 1)`, :math:`m = 1 - e^{-\lambda}` and
+    :math:`1 - \ell = (2 w m + (1 - w) m^2) / (1 + w)`, whatever K. Its worst value is that of sure
+    models that are often wrong, 1 + w times that of guessing.
+
+    Args:
+        concentration: How alike questions are, above 0.
+
+    Raises:
+        InputError: The concentration is not positive.
+
+    Examples:
+        >>> share, _ = brier(2.0)(np.log([np.log(2)]))
+        >>> share
+        array([0.625])
+    """
+    if not 0 < concentration < np.inf:
+        raise InputError(f"{concentration:g} is not above 0 and finite", where="concentration")
+    return Link("brier", concentration=float(concentration))
 
 
 def grade(n_choices: int, concentration: float, *, from_chance: bool = True) -> Link:
