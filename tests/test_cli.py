@@ -430,8 +430,12 @@ def test_what_cannot_be_done_exits_2_and_says_why(
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".json"])
 def test_reason_why_nothing_was_written(ending: str, tmp_path: Path) -> None:
-    stderr = run("score", "-o", tmp_path / "nowhere" / f"s{ending}", code=2).stderr
+    (tmp_path / "file").write_text("")
+    stderr = run("score", "-o", tmp_path / "file" / f"s{ending}", code=2).stderr
     assert re.search(r"cannot be written: .*(director|exist)", stderr)
+    made = tmp_path / "new" / "folder" / f"s{ending}"
+    run("score", "-o", made)
+    assert made.stat().st_size
 
 
 def test_nothing_readable_exits_2(tmp_path: Path) -> None:

@@ -224,7 +224,7 @@ def test_nothing_surprising_has_no_figure(tree: Path, tmp_path: Path) -> None:
         (["-k", "all"], "'all' is not 'last', 'every' or a number of scales"),
         (["-k", "²"], "is not 'last', 'every' or a number of scales"),
         (["--confidence", 1], "'--confidence': 1.0 is not in the range"),
-        (["--confidence", "nan"], "level: nan is not between 0 and 1"),
+        (["--confidence", "nan"], "'nan' is not a number"),
         (["--length", 0], "'--length': 0.0 is not in the range"),
         (["--forecaster", "oracle"], "'oracle' is not one of 'mixture'"),
         (["--task", "unheard of"], "nothing has task unheard of"),

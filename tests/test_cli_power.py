@@ -138,7 +138,7 @@ def test_sentences(arguments: list[object], text: str) -> None:
         (["--accuracy", 0.1, "results"], "--accuracy and --token-error are not for RESULTS"),
         (["--accuracy", 0.1, "--task", "t"], "--task: only with RESULTS"),
         (["--n", 10, "--chance", 25], "chance: 25, not in [0, 1]"),
-        (["--accuracy", "nan"], "--accuracy: not a number"),
+        (["--accuracy", "nan"], "'--accuracy': 'nan' is not a number"),
         (["--n", 10, "--chance", "nan"], "--chance: not a number"),
         (["--accuracy", 1.5], "'--accuracy': 1.5 is not in the range"),
         (["--n", 0], "'--n': 0 is not in the range"),

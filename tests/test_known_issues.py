@@ -739,9 +739,12 @@ TOUCHED = "2 known issues touch 6 of 189 curves; see --exclude-known-issues\n"
 PIQA = "gpt3-piqa-contamination"
 
 
-@pytest.mark.parametrize("command", ["score", "analyze"])
+COMMANDS = {"score": ["score"], "analyze": ["analyze", "--no-inference"]}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_command_tells_without_being_asked(command):
-    result = run(command, "--json")
+    result = run(*COMMANDS[command], "--json")
     found = json.loads(result.stdout)
     assert found["n_curves"] == 189
     issues = found["known_issues"]
@@ -751,13 +754,13 @@ def test_command_tells_without_being_asked(command):
     }  # fmt: skip
     told = affected(load_embedded()).to_dict("records")
     assert issues["affected"] == [row | {"excluded": False} for row in told]
-    assert result.stderr == run(command).stderr == TOUCHED
+    assert result.stderr == run(*COMMANDS[command]).stderr == TOUCHED
 
 
 @pytest.mark.parametrize("command", ["score", "analyze"])
 @pytest.mark.parametrize("switch", ["--exclude-known-issues", "--exclude-known-issues=all"])
 def test_command_leaves_out(command, switch):
-    result = run(command, switch, "--json")
+    result = run(*COMMANDS[command], switch, "--json")
     found = json.loads(result.stdout)
     assert found["n_curves"] == 183
     assert found["known_issues"]["excluded"]
@@ -794,7 +797,7 @@ def test_switch_before_the_results(tmp_path):
     ],
 )
 def test_bad_options(command, options, message):
-    result = run(command, *options, code=2)
+    result = run(*COMMANDS[command], *options, code=2)
     assert message in result.stderr
     assert "Traceback" not in result.stderr
 
