@@ -165,13 +165,15 @@ def run_study(
             else "level 'subtask' counts tasks that come without an aggregate row",
         )
     if inference:
-        chosen = scores.index.isin(counted.index)
-        counted = score_curves(
-            curves.select(chosen), min_scales=min_scales, inference=True, threshold=threshold,
-            n_boot=n_boot, seed=seed, variation=variation, alpha_range=alpha_range,
-            samples=samples, catalog=catalog, progress=progress,
-        ).set_index(scores.index[chosen])  # fmt: skip
-        scores = scores.join(counted[counted.columns.difference(scores.columns, sort=False)])
+        # Imports scipy.stats and statsmodels, a second's work.
+        from bigbench_meta.evidence import ALPHA_RANGE, curve_evidence
+
+        evidence = curve_evidence(
+            curves.select(scores.index.isin(counted.index)), threshold=threshold, n_boot=n_boot,
+            seed=seed, variation=variation, alpha_range=alpha_range or ALPHA_RANGE,
+            min_scales=min_scales, samples=samples, catalog=catalog, progress=progress,
+        ).set_index(counted.index)  # fmt: skip
+        counted, scores = counted.join(evidence), scores.join(evidence)
     account = account_for_flags(counted, threshold=threshold, level="all") if inference else None
     tables = [*study_tables(scores, counted, problems, threshold), issues_table(findings)]
     if account:

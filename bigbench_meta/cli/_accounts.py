@@ -16,6 +16,7 @@ from bigbench_meta.cli._load import (
     finish,
     issues_document,
     load,
+    prepare,
     tell_issues,
 )
 
@@ -82,10 +83,7 @@ def accounts(
     from bigbench_meta.curves import build_curves
     from bigbench_meta.known_issues import check_known_issues
 
-    if out:
-        from bigbench_meta.outputs import prepare_folder
-
-        prepare_folder(out)
+    prepare(out)
     issues, exclude, results = chosen_issues(results, options)
     loaded = load(results, options)
     kept, findings = check_known_issues(loaded.observations, issues=issues, exclude=exclude)

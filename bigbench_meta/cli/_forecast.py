@@ -14,6 +14,7 @@ from bigbench_meta.cli._load import (
     finish,
     issues_document,
     load_kept,
+    prepare,
     tell_issues,
     with_counts,
 )
@@ -145,10 +146,7 @@ def forecast(
       bigbench-meta forecast store --forecaster smooth_pair --forecaster mixture --json
       bigbench-meta forecast results/ --confidence 0.8 --out forecasts
     """
-    if out:
-        from bigbench_meta.outputs import prepare_folder
-
-        prepare_folder(out)
+    prepare(out)
     loaded, kept, findings = load_kept(results, options)
     curves, made = _made(kept, options)
     tables = _tables(made)

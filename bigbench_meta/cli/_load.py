@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Loaded", "catalog", "chosen_issues", "finish", "issues_document", "load", "load_kept",
-    "samples_of",
-    "tell_issues", "with_counts",
+    "prepare", "samples_of", "tell_issues", "with_counts",
 ]  # fmt: skip
 
 _EMBEDDED = "GPT-3's published results (Brown et al. 2020, Table H.1)"
@@ -75,6 +74,14 @@ def load(results: tuple[Path, ...], options: dict[str, Any]) -> Loaded:
             else "a table with one column a metric needs --mapping (docs/wide_tables.md)",
         )
     return loaded
+
+
+def prepare(out: Path | None) -> None:
+    """Make the folder that --out names, if it does, before the work."""
+    if out:
+        from bigbench_meta.outputs import prepare_folder
+
+        prepare_folder(out)
 
 
 def load_kept(

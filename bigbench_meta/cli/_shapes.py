@@ -14,6 +14,7 @@ from bigbench_meta.cli._load import (
     finish,
     issues_document,
     load_kept,
+    prepare,
     tell_issues,
     with_counts,
 )
@@ -75,10 +76,7 @@ def shapes(
     from bigbench_meta.shapes import TREND_RULES
     from bigbench_meta.shapes.tables import shape_tables
 
-    if out:
-        from bigbench_meta.outputs import prepare_folder
-
-        prepare_folder(out)
+    prepare(out)
     loaded, kept, findings = load_kept(results, options)
     frame = _named(kept, options)
     tables = shape_tables(frame)

@@ -16,6 +16,7 @@ from bigbench_meta.cli._load import (
     issues_document,
     load,
     load_kept,
+    prepare,
     samples_of,
     tell_issues,
     with_counts,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from bigbench_meta.study import Study
 
 __all__ = ["aggregate", "analyze", "claims", "score"]
+
+_MOST_CURVES = 20
 
 
 @click.command()
@@ -68,10 +71,7 @@ def analyze(
       bigbench-meta analyze --no-inference                 scores alone, in seconds
       bigbench-meta analyze --exclude-known-issues=gpt3-piqa-contamination
     """
-    if out:
-        from bigbench_meta.outputs import prepare_folder
-
-        prepare_folder(out)
+    prepare(out)
     loaded, study = _study(results, options)
     evidence = study.tables.get("evidence_summary")
     written: list[Path] = []
@@ -182,7 +182,6 @@ def score(
     """
     from bigbench_meta.analysis import score_curves
     from bigbench_meta.curves import build_curves
-    from bigbench_meta.tables import Table
 
     loaded, kept, findings = load_kept(results, options)
     metrics = catalog(options)
@@ -201,8 +200,6 @@ def score(
             catalog=metrics,
             progress=progress if inference else None,
         )
-    shown = ("emergence_low", "emergence_high", "line_q_bh", "mechanism_q_bh") if inference else ()
-    variants = ("variant",) if scores["variant"].notna().any() else ()
     document = {
         "n_curves": len(scores),
         "n_problems": len(loaded.problems),
@@ -214,28 +211,37 @@ def score(
     if as_json:
         console.print_json(document)
     else:
-        ordered = scores.sort_values("emergence_score", ascending=False, kind="stable")
-        console.print_table(
-            Table(
-                name="curve_scores",
-                caption="",
-                frame=ordered,
-                columns=("subtask", "metric", "model_family", "shots", *variants, "n_scales",
-                         "emergence_score", *shown, "relative_sharpness", "status"),
-                most_rows=20,
-            )
-        )  # fmt: skip
-        more = len(scores) - 20
-        click.echo(
-            f"{', '.join(loaded.sources)}: {len(scores)} curves"
-            + (", the highest 20 shown" if more > 0 else "")
-            + (f"; all of them are in {output}." if output else ". Use -o or --json for all.")
-        )
+        _tell_scores(scores, loaded, output)
         console.print_problems(loaded.problems)
     tell_issues(findings)
     if inference:
         _tell_unsure(scores, options)
     finish(loaded.problems, strict=strict)
+
+
+def _tell_scores(scores: pd.DataFrame, loaded: Loaded, output: Path | None) -> None:
+    """Print the curves with the highest scores, and where all of them are."""
+    from bigbench_meta.tables import Table
+
+    variants = ("variant",) if scores["variant"].notna().any() else ()
+    evidence = ("emergence_low", "emergence_high", "line_q_bh", "mechanism_q_bh")
+    console.print_table(
+        Table(
+            name="curve_scores",
+            caption="",
+            frame=scores.sort_values("emergence_score", ascending=False, kind="stable"),
+            columns=("subtask", "metric", "model_family", "shots", *variants, "n_scales",
+                     "emergence_score", *(name for name in evidence if name in scores),
+                     "relative_sharpness", "status"),
+            most_rows=_MOST_CURVES,
+        )
+    )  # fmt: skip
+    more = len(scores) - _MOST_CURVES
+    click.echo(
+        f"{', '.join(loaded.sources)}: {len(scores)} curves"
+        + (f", the highest {_MOST_CURVES} shown" if more > 0 else "")
+        + (f"; all of them are in {output}." if output else ". Use -o or --json for all.")
+    )
 
 
 @click.command()
