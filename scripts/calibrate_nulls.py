@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
+from simulated_cells import put_between, read
 
 from bigbench_meta import build_curves, score_curves
 from bigbench_meta.mirage import (
@@ -262,14 +262,6 @@ def rates(label: str, tests: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def read(path: Path) -> dict[str, dict[str, object]]:
-    """Return what has been done, by cell."""
-    if not path.exists():
-        return {}
-    rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    return {row["name"]: row for row in rows}
-
-
 COLUMNS: Final = {
     "metric": "metric", "n_scales": "scales", "n_examples": "examples",
     "alike_step": "σ = 0", "sisters_step": "sisters", "sisters_family_step": "pooled",
@@ -318,16 +310,11 @@ def write_docs(path: Path, done: dict[str, dict[str, object]]) -> None:
     text = path.read_text()
     for grid in ("main", "other"):
         rows = [done[cell.name] for cell in cells() if cell.grid == grid and cell.name in done]
-        begin, end = f"<!-- {grid} table: begin -->", f"<!-- {grid} table: end -->"
-        before, found, rest = text.partition(begin)
-        _, closed, after = rest.partition(end)
-        if not (found and closed):
-            sys.exit(f"{path} has no {begin} and {end}")
         for row in rows:
             row["setting"] = str(row["name"]).removeprefix(f"{grid} ")
             row["why"] = why_low(row)
         body = table(rows, {"setting": "setting"} if grid == "other" else {})
-        text = f"{before}{begin}\n{body}\n{end}{after}"
+        text = put_between(text, grid, body, path)
     path.write_text(text)
 
 

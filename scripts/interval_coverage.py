@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, ndtri
 from scipy.stats import binom
+from simulated_cells import put_between, read
 
 from bigbench_meta import build_curves
 from bigbench_meta.emergence import score_ragged
@@ -256,14 +256,6 @@ def rates(low: Floats, high: Floats, true: Floats) -> list[float]:
     return [1 - float(over.mean()) - float(under.mean()), float(over.mean()), float(under.mean())]
 
 
-def read(path: Path) -> dict[str, dict[str, Any]]:
-    """Return what has been done, by cell."""
-    if not path.exists():
-        return {}
-    rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    return {row["name"]: row for row in rows}
-
-
 COLUMNS: Final = {
     "emergence": "E", "emergence_percentile": "E, percentile", "emergence_bca": "E, BCa",
     "linearity": "linearity", "linearity_percentile": "percentile", "linearity_bca": "BCa",
@@ -298,12 +290,7 @@ def write_docs(path: Path, done: dict[str, dict[str, Any]]) -> None:
         rows = [
             (cell, done[cell.name]) for cell in cells() if cell.grid == grid and cell.name in done
         ]
-        begin, end = f"<!-- {grid} table: begin -->", f"<!-- {grid} table: end -->"
-        before, found, rest = text.partition(begin)
-        _, closed, after = rest.partition(end)
-        if not (found and closed):
-            sys.exit(f"{path} has no {begin} and {end}")
-        text = f"{before}{begin}\n{table(rows)}\n{end}{after}"
+        text = put_between(text, grid, table(rows), path)
     path.write_text(text)
 
 

@@ -39,7 +39,7 @@ def commands(page: Path) -> list[tuple[str, str]]:
     return found
 
 
-# The scripts that fill tables take an hour; their tests run a few of their cells.
+# The scripts that fill tables take an hour.
 CASES = [
     (page, *case)
     for page in PAGES
