@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from click.testing import CliRunner
 
 from bigbench_meta.schema import OBSERVATIONS
 
@@ -155,3 +156,21 @@ def expected_rows(document: dict[str, Any], source: str) -> list[dict[str, Any]]
             }
             rows.append(row)
     return rows
+
+
+def run_program(program: Any, arguments: Iterable[object], *, code: int = 0) -> Any:
+    """Run a command in this process; anything but an exit with the code expected is an error."""
+    result = CliRunner().invoke(program, [*map(str, arguments)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result
+
+
+def strict_json(text: str) -> Any:
+    """Return the one JSON document that a text holds; NaN and Infinity are no JSON."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from helpers import SIZES, entry, plain, score_file, tree_files, write_json, write_tree
+from helpers import (
+    SIZES,
+    entry,
+    plain,
+    run_program,
+    score_file,
+    strict_json,
+    tree_files,
+    write_json,
+    write_tree,
+)
 
 import bigbench_meta as bm
 from bigbench_meta.cli import _console as console
@@ -31,21 +41,12 @@ ANSI = re.compile("\x1b\\[")
 
 
 def run(*arguments: object, code: int = 0) -> Result:
-    """Run a command in this process; anything but an exit with the code expected is an error."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
+    result: Result = run_program(main, arguments, code=code)
     return result
 
 
 def document(result: Result) -> dict[str, Any]:
-    """Return the one JSON document that standard output holds; NaN and Infinity are no JSON."""
-
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is no JSON")
-
-    parsed: dict[str, Any] = json.loads(result.stdout, parse_constant=refuse)
+    parsed: dict[str, Any] = strict_json(result.stdout)
     return parsed
 
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
-from helpers import entry, score_file, write_tree
+from helpers import entry, run_program, score_file, strict_json, write_tree
 
 import bigbench_meta as bm
 from bigbench_meta.accounts import account_for_flags
@@ -29,18 +28,12 @@ STEP, LINE = [0.1, 0.1, 0.1, 0.9], [0.1, 0.2, 0.3, 0.4]
 
 
 def run(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(program, ["accounts", *map(str, arguments)])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
+    result: Result = run_program(program, ["accounts", *arguments], code=code)
     return result
 
 
 def document(*arguments: object) -> dict[str, Any]:
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is no JSON")
-
-    parsed: dict[str, Any] = json.loads(run(*arguments, "--json").stdout, parse_constant=refuse)
+    parsed: dict[str, Any] = strict_json(run(*arguments, "--json").stdout)
     return parsed
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import math
 import re
 import subprocess
@@ -14,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
-from helpers import entry, score_file, write_tree
+from helpers import entry, run_program, score_file, strict_json, write_tree
 
 import bigbench_meta as bm
 from bigbench_meta.cli import _forecast as module
@@ -42,18 +40,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def run(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(program, [*map(str, arguments)])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
+    result: Result = run_program(program, arguments, code=code)
     return result
 
 
 def document(*arguments: object) -> dict[str, Any]:
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is no JSON")
-
-    parsed: dict[str, Any] = json.loads(run(*arguments, "--json").stdout, parse_constant=refuse)
+    parsed: dict[str, Any] = strict_json(run(*arguments, "--json").stdout)
     return parsed
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from helpers import run_program, strict_json
 
 import bigbench_meta as bm
 from bigbench_meta.cli import main
@@ -28,18 +29,11 @@ SMALL = ("--length", "1,4", "--choices", "3", "--scales", "1e9:1e11:5", "--n-sca
 def run(*arguments, code=0):
     """Run the command as the group of all commands would."""
     group = type(main)(name="bigbench-meta", commands={"simulate": command})
-    result = CliRunner().invoke(group, ["simulate", *map(str, arguments)])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result
+    return run_program(group, ["simulate", *arguments], code=code)
 
 
 def document(*arguments):
-    def refuse(constant):
-        raise AssertionError(f"{constant} is no JSON")
-
-    return json.loads(run(*arguments, "--json").stdout, parse_constant=refuse)
+    return strict_json(run(*arguments, "--json").stdout)
 
 
 @pytest.fixture
