@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -25,6 +26,8 @@ __all__ = ["FILES", "STORED", "Manifest", "Part", "PartWriter"]
 FORMAT: Final = "bigbench-meta store"
 VERSION: Final = 2
 _NAME: Final = "manifest.json"
+# What uuid4().hex gives, and nothing else is deleted.
+_PART_NAME: Final = re.compile(r"[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}")
 # What is selected by: its range in a row group tells whether to read it.
 _KEYS: Final = ["benchmark", "task", "subtask", "metric", "model_family", "shots"]
 _UNIQUE: Final = {"score", "example_id", "input_hash", "output", "identity", "label", "digest"}
@@ -103,9 +106,8 @@ class Manifest:
         """
         path = folder / _NAME
         if not path.exists():
-            # Folders of Parquet files are what a killed first ingest leaves.
-            names = {path.name for path in folder.glob("[!.]*")} - STORED.keys()
-            if names:
+            # A store's folder holds a manifest from the first; hidden files are the system's.
+            if any(folder.glob("[!.]*")):
                 raise StoreError(
                     "the folder is not empty and holds no store",
                     where=str(folder),
@@ -156,15 +158,27 @@ class Manifest:
         except (OSError, pa.ArrowException) as error:
             raise StoreError(f"damaged: {error}", where=str(path)) from error
 
+    def claim(self) -> None:
+        """Mark the folder as a store, before anything else is written to it or removed from it."""
+        if not (self.folder / _NAME).exists():
+            self.write(self.parts)
+
     def sweep(self) -> None:
-        """Delete what no part names: the traces of killed ingests and replaced files."""
+        """Delete the files of killed ingests and replaced parts.
+
+        Only in a folder that holds a manifest, and only files under names that this module gives;
+        whatever else somebody keeps in the folder stays.
+        """
+        if not (self.folder / _NAME).exists():
+            return
         named = set(_files_of(self.folder, self.parts))
         for kind in STORED:
-            for path in (self.folder / kind).glob("*"):
-                if path not in named:
+            for path in (self.folder / kind).glob("*.parquet"):
+                if _PART_NAME.fullmatch(path.stem) and path not in named and path.is_file():
                     path.unlink(missing_ok=True)
         for path in self.folder.glob(f".{_NAME}.*.tmp"):
-            path.unlink(missing_ok=True)
+            if path.suffixes[-2][1:].isdecimal() and path.is_file():
+                path.unlink(missing_ok=True)
 
 
 def _files_of(folder: Path, parts: tuple[Part, ...]) -> list[Path]:

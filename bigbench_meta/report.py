@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jinja2
 
 from bigbench_meta._version import __version__
+from bigbench_meta.errors import InputError
 from bigbench_meta.outputs import figure_files, table_files, write_files
 
 if TYPE_CHECKING:
@@ -16,11 +17,14 @@ if TYPE_CHECKING:
     from bigbench_meta.study import Study
     from bigbench_meta.tables import Table
 
-__all__ = ["write_study"]
+__all__ = ["is_earlier_report", "write_study"]
 
 _EVERY_FIGURE: Final = (
     "emergence_by_metric", "flagged_curves", "flagged_intervals", "claims_by_metric",
 )  # fmt: skip
+
+# What the head of every report holds; a figure is deleted only beside a page with it.
+_OURS: Final = b'<meta name="generator" content="bigbench-meta '
 
 
 def write_study(
@@ -43,7 +47,7 @@ def write_study(
         ``figures/*.svg|png|vl.json|csv``.
 
     Raises:
-        InputError: The folder cannot be written to.
+        InputError: The folder cannot be written to, or holds a ``report.html`` that is not ours.
     """
     drawn = {name: figure_files(figure) for name, figure in study.figures.items()}
     svg = {name: files[f"figures/{name}.svg"] for name, files in drawn.items()}
@@ -54,9 +58,28 @@ def write_study(
     return write_files(folder, contents, progress=progress)
 
 
+def is_earlier_report(folder: Path) -> bool:
+    """Return whether a folder holds a report of this program, whose files may be replaced.
+
+    Raises:
+        InputError: It holds a ``report.html`` that somebody else wrote.
+    """
+    report = folder / "report.html"
+    if not report.is_file():
+        return False
+    with report.open("rb") as page:
+        if _OURS in page.read(4096):
+            return True
+    raise InputError(
+        "would be overwritten, and this program did not write it",
+        where=str(report),
+        hint="name another folder",
+    )
+
+
 def _clear(folder: Path, *, keep: set[str]) -> None:
-    """Delete figures and tables of an earlier study that this one does not have."""
-    if not (folder / "report.html").is_file():
+    """Delete the figures of an earlier study that this one does not have."""
+    if not is_earlier_report(folder):
         return
     for name in _EVERY_FIGURE:
         for ending in (".svg", ".png", ".vl.json", ".csv"):

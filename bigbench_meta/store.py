@@ -1,9 +1,10 @@
 """The store: observations of many result files in one Parquet dataset, queryable without loading.
 
-A store is a folder. ``manifest.json`` names its parts; a part is what one batch of files gave:
-``observations``, ``files``, ``problems`` and, if asked for, ``samples``, each a Parquet file that
-is never changed. A commit writes new files beside the old ones and then replaces the manifest in
-one step. So a reader, and whoever looks after a crash, sees the state before or after, and an
+A store is a folder with a ``manifest.json``, which names its parts; nothing is ever deleted from a
+folder without one, nor a file that this program did not write. A part is what one batch of files
+gave: ``observations``, ``files``, ``problems`` and, if asked for, ``samples``, each a Parquet file
+that is never changed. A commit writes new files beside the old ones and then replaces the manifest
+in one step. So a reader, and whoever looks after a crash, sees the state before or after, and an
 ingest that was killed goes on where the last commit ended.
 
 A row is in force while its file is: replacing or removing a file rewrites the part's short list of
@@ -160,6 +161,7 @@ class Store:
         log = ProblemLog()
         with self._locked():
             manifest = Manifest.read(self.path)
+            manifest.claim()
             manifest.sweep()
             known = Known.of(manifest, options)
             tally = _Tally(progress)

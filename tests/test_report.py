@@ -391,3 +391,22 @@ def test_study_without_problems_has_an_empty_table(written: tuple[Path, Any, Any
     text = (written[0] / "tables" / "problems.csv").read_text()
     assert text == ",".join(PROBLEMS.names) + "\n"
     assert list(to_frame(PROBLEMS.empty())) == PROBLEMS.names
+
+
+def test_a_report_of_somebody_else_is_not_overwritten(tmp_path: Path, study: Study) -> None:
+    mine = {"report.html": "<title>mine</title>", "figures/flagged_curves.svg": "mine"}
+    outputs.write_files(tmp_path, mine)
+    with pytest.raises(InputError, match=r"report.html: would be overwritten, and this program"):
+        write_study(study, tmp_path, sources=["x"])
+    assert {name: (tmp_path / name).read_text() for name in mine} == mine
+    assert len(list(tmp_path.rglob("*.*"))) == len(mine)
+
+
+def test_a_report_of_ours_is_replaced_with_its_figures(
+    tmp_path: Path, written: tuple[Path, Any, Any]
+) -> None:
+    page = (written[0] / "report.html").read_bytes()
+    old = {"report.html": page, "figures/flagged_curves.svg": "old", "figures/mine.svg": "mine"}
+    outputs.write_files(tmp_path, old)
+    report._clear(tmp_path, keep=set())
+    assert {path.name for path in tmp_path.rglob("*.*")} == {"report.html", "mine.svg"}

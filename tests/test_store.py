@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import shutil
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bigbench_meta as bm
+from bigbench_meta._manifest import FILES, Manifest, write_table
 from bigbench_meta.errors import InputError, StoreError
 from bigbench_meta.schema import CURVE_KEY, OBSERVATIONS, PROBLEMS
 
@@ -402,7 +404,7 @@ def test_crash_in_the_first_ingest(
     )
     assert crashed
     for store, _ in crashed:
-        assert not bm.Store.is_store(store.path)
+        assert Manifest.read(store.path).parts == ()
         assert counts(bm.Store(store.path).ingest(tree)) == (8, 8, 0, 0, 16)
         assert by_key(store.observations()) == by_key(bm.read_results(tree)[0])
         assert [name for name in files_of(store.path) if "tmp" in name] == []
@@ -501,6 +503,52 @@ def test_path_that_is_no_store(
     with pytest.raises(StoreError, match=message):
         bm.Store(path)
     assert not bm.Store.is_store(path)
+
+
+OTHERS = {
+    "names of a store": ("samples/run_1.jsonl", "files/b.parquet", "observations/c.parquet"),
+    "folders in them": ("samples/deep/run.jsonl", "problems/deep/deeper/x"),
+    "names like ours": (f"samples/{uuid.uuid4().hex}.parquet",),
+    "manifest of something else": ("manifest.json", f"samples/{uuid.uuid4().hex}.parquet"),
+}
+
+
+@pytest.mark.parametrize("names", OTHERS.values(), ids=OTHERS)
+def test_files_of_somebody_else_are_never_deleted(
+    tmp_path: Path, tree: Path, names: tuple[str, ...]
+) -> None:
+    """Cases r01: folders of these names were taken for what a killed first ingest leaves."""
+    for name in names:
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / name).write_text('"mine"')
+    before = files_of(tmp_path / "own")
+    for what in (tree, tmp_path / "own" / "samples"):
+        with pytest.raises(StoreError, match=r"holds no store|damaged"):
+            bm.Store(tmp_path / "own").ingest(what)
+    assert files_of(tmp_path / "own") == before
+
+
+def test_files_beside_a_store_are_never_deleted(store: bm.Store, tree: Path) -> None:
+    kept = {
+        "notes.txt", "samples/mine.parquet", "samples/deep/x.jsonl", "observations/README",
+        ".manifest.json.bak.tmp", f"files/{'0' * 32}.parquet", f"problems/{uuid.uuid4().hex}.csv",
+    }  # fmt: skip
+    for name in kept:
+        (store.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (store.path / name).write_text("mine")
+    write_json(tree / "alpha/results/scores_Fam_1m.json", score_file(score_dict={"bleu": 1.0}))
+    store.ingest(tree)
+    store.compact()
+    store.remove("*alpha*")
+    assert kept <= files_of(store.path)
+
+
+def test_a_killed_first_ingest_goes_on(tmp_path: Path, tree: Path) -> None:
+    store = bm.Store(tmp_path / "store")
+    Manifest.read(store.path).claim()
+    write_table(store.path, "files", FILES.empty_table())
+    store.ingest(tree)
+    check_tidy(store.path)
 
 
 def test_empty_folder_can_become_a_store(tmp_path: Path, tree: Path) -> None:

@@ -72,6 +72,10 @@ def analyze(
       bigbench-meta analyze --exclude-known-issues=gpt3-piqa-contamination
     """
     prepare(out)
+    if out:
+        from bigbench_meta.report import is_earlier_report
+
+        is_earlier_report(out)  # so that somebody's own report is refused before the work
     loaded, study = _study(results, options)
     evidence = study.tables.get("evidence_summary")
     written: list[Path] = []
