@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from bigbench_meta.curves import build_curves
-from bigbench_meta.forecast import forecast_curves
-from bigbench_meta.shapes import curve_shapes
+from bigbench_meta.curves.build import build_curves
+from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
+from bigbench_meta.inference.shapes.curve_shapes import curve_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bigbench_meta.curves import Curves
+    from bigbench_meta.curves.build import Curves
 
 WITHOUT_BROKEN = ("constant", "log_linear", "power_law", "step", "logistic")
 

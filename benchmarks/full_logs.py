@@ -158,7 +158,7 @@ def read_floor(paths: list[Path]) -> int:
 def ingest(paths: list[Path], *, samples: bool = True, jobs: int = 1) -> int:
     """Ingest logs into a new store, as the command line does; return the number of samples."""
     from bigbench_meta.readers import ReadOptions
-    from bigbench_meta.store import Store
+    from bigbench_meta.store.store import Store
 
     with tempfile.TemporaryDirectory() as folder:
         options = ReadOptions(samples=samples)
@@ -212,7 +212,7 @@ def child(what: str, path: Path) -> None:
     elif what == "samples":
         ingest([path])
     else:
-        import bigbench_meta.store  # noqa: F401
+        import bigbench_meta.store.store  # noqa: F401
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)  # kilobytes on Linux
 
 

@@ -58,7 +58,7 @@ def run_read(root: str, _: str) -> int:
 
 
 def _ingest(root: str, store: str, jobs: int) -> int:
-    from bigbench_meta.store import Store
+    from bigbench_meta.store.store import Store
 
     return Store(store).ingest(root, jobs=jobs).observations
 
@@ -72,7 +72,7 @@ def run_two_jobs(root: str, store: str) -> int:
 
 
 def run_again(root: str, store: str) -> int:
-    from bigbench_meta.store import Store
+    from bigbench_meta.store.store import Store
 
     summary = Store(store).ingest(root)
     if summary.unchanged != summary.files:
@@ -137,7 +137,7 @@ RUNS = {
 def child(name: str, root: str, store: str) -> None:
     """Run one measurement and print it; what a process of its own does."""
     if name in {"one_job", "two_jobs", "again"}:
-        import bigbench_meta.store  # noqa: F401
+        import bigbench_meta.store.store  # noqa: F401
     elif name in {"official", "df_loc"}:
         import pandas  # noqa: ICN001, F401
     start = time.perf_counter()

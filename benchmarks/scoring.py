@@ -62,7 +62,7 @@ def score_floor(data: Arrays) -> float:
 
 
 def score_ours(data: Arrays) -> float:
-    from bigbench_meta.emergence import score_ragged
+    from bigbench_meta.curves.emergence import score_ragged
 
     return total(score_ragged(data["values"], data["offsets"]).emergence_score)
 
@@ -97,8 +97,8 @@ def boot_floor(data: Arrays) -> float:
 
 
 def boot_ours(data: Arrays, *, search: bool = False) -> float:
-    from bigbench_meta.inference._replicates import PointNoise
     from bigbench_meta.inference.bootstrap import bootstrap_intervals
+    from bigbench_meta.inference.replicates import PointNoise
 
     y = data["values"]
     full = np.ones_like(y)
@@ -143,7 +143,7 @@ BOOTSTRAPS: dict[str, Callable[[Arrays], float]] = {
 def child(kind: str, name: str, m: str, size: str) -> None:
     """Run one measurement and print it; what a process of its own does."""
     if name in {"ours", "search"}:
-        import bigbench_meta.emergence
+        import bigbench_meta.curves.emergence
 
         if kind == "bootstrap":
             import bigbench_meta.inference.bootstrap  # noqa: F401

@@ -1,7 +1,7 @@
 """How often the null of a smooth mechanism is rejected where it is true, and where it is not.
 
 Every cell simulates families of models whose per-token loss is a power law of their size, by the
-formulas of ``bigbench_meta.mirage`` and not by those of the test, and hands the scores to
+formulas of ``bigbench_meta.generate.mirage`` and not by those of the test, and hands the scores to
 ``null_tests`` as any other results. One line of JSON a cell is appended to ``--out``; what is there
 is not done again. ``--docs FILE`` writes the tables between the markers of that file.
 
@@ -25,7 +25,7 @@ import pandas as pd
 from simulated_cells import put_between, read
 
 from bigbench_meta import build_curves, score_curves
-from bigbench_meta.mirage import (
+from bigbench_meta.generate.mirage import (
     expected_accuracy,
     expected_multiple_choice_grade,
     grade_and_brier,
@@ -33,7 +33,7 @@ from bigbench_meta.mirage import (
     per_token_probability,
     sample_choices,
 )
-from bigbench_meta.nulls import null_tests
+from bigbench_meta.inference.nulls.null_tests import null_tests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,8 +24,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from bigbench_meta.curves import build_curves
-from bigbench_meta.forecast import forecast_curves
+from bigbench_meta.curves.build import build_curves
+from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -1,6 +1,6 @@
 """How often the intervals of emergence score and linearity contain the truth.
 
-Every cell simulates curves by the formulas of ``bigbench_meta.mirage`` or as plain shapes, draws
+Every cell simulates curves by the formulas of ``generate.mirage`` or as plain shapes, draws
 test sets, and hands the scores to ``curve_intervals`` as any other results. The truth is the
 statistic of the expected scores. One line of JSON a cell is appended to ``--out``; what is there is
 not done again. ``--docs FILE`` writes the tables between the markers of that file.
@@ -27,14 +27,14 @@ from scipy.stats import binom
 from simulated_cells import put_between, read
 
 from bigbench_meta import build_curves
-from bigbench_meta.emergence import score_ragged
-from bigbench_meta.inference.uncertainty import curve_intervals
-from bigbench_meta.mirage import (
+from bigbench_meta.curves.emergence import score_ragged
+from bigbench_meta.generate.mirage import (
     expected_accuracy,
     expected_multiple_choice_grade,
     per_token_loss,
     per_token_probability,
 )
+from bigbench_meta.inference.uncertainty import curve_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

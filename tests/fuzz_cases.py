@@ -36,9 +36,9 @@ from fuzz_seeds import SEEDS, member_seeds
 from helpers import expected_rows, score_file, write_json
 
 import bigbench_meta as bm
-from bigbench_meta.errors import InputError
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.schema import FILE
 from bigbench_meta.readers import ProblemLog, ReadOptions, batches, discover, read_batch
-from bigbench_meta.schema import FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

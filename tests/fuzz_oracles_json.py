@@ -33,7 +33,7 @@ from fuzz_expected import (
 )
 from xxhash import xxh3_128_hexdigest
 
-from bigbench_meta.schema import OBSERVATIONS, SAMPLES
+from bigbench_meta.core.schema import OBSERVATIONS, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from fuzz_expected import ANY, FREE, MISSING, SURE, TOLD, Expected, Item, Row
 from fuzz_seeds import WIDE_MAPPING
 
-from bigbench_meta.schema import OBSERVATIONS
+from bigbench_meta.core.schema import OBSERVATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

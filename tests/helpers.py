@@ -6,16 +6,19 @@ import gzip
 import json
 import math
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from click.testing import CliRunner
 
-from bigbench_meta.schema import OBSERVATIONS
+from bigbench_meta.core.schema import OBSERVATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The checkout."""
 
 SIZES = {"1m": 10**6, "8m": 8 * 10**6, "64m": 64 * 10**6, "512m": 512 * 10**6}
 PARAMS = ("total_params", "non_embedding_params", "flop_matched_non_embedding_params")

@@ -10,6 +10,7 @@ import statistics
 from collections import Counter
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from itertools import pairwise
 
 NAN = math.nan
@@ -225,3 +226,19 @@ def groups_of(keys):
             numbers[key] = len(numbers)
             first.append(row)
     return [numbers[key] for key in keys], first
+
+
+def levenshtein(some, other):
+    """Edits from one tuple of tokens to another, by the textbook recursion."""
+
+    @cache
+    def edits(i, j):
+        if not i or not j:
+            return i + j
+        return min(
+            edits(i - 1, j) + 1,
+            edits(i, j - 1) + 1,
+            edits(i - 1, j - 1) + (some[i - 1] != other[j - 1]),
+        )
+
+    return edits(len(some), len(other))

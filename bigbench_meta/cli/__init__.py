@@ -9,15 +9,15 @@ from typing import Any, NoReturn
 import click
 
 from bigbench_meta._version import __version__
-from bigbench_meta.cli._accounts import accounts
-from bigbench_meta.cli._download import download
-from bigbench_meta.cli._forecast import forecast
-from bigbench_meta.cli._power import power
-from bigbench_meta.cli._shapes import shapes
-from bigbench_meta.cli._simulate import simulate
-from bigbench_meta.cli._store import ingest, store
-from bigbench_meta.cli._study import aggregate, analyze, claims, score
-from bigbench_meta.errors import BigbenchMetaError
+from bigbench_meta.cli.accounts import accounts
+from bigbench_meta.cli.download import download
+from bigbench_meta.cli.forecast import forecast
+from bigbench_meta.cli.power import power
+from bigbench_meta.cli.shapes import shapes
+from bigbench_meta.cli.simulate import simulate
+from bigbench_meta.cli.store import ingest, store
+from bigbench_meta.cli.study import aggregate, analyze, claims, score
+from bigbench_meta.core.errors import BigbenchMetaError
 
 __all__ = ["main"]
 

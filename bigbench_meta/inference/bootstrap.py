@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from bigbench_meta.emergence import MIN_SCALES, blocks_of_one_length
-from bigbench_meta.errors import InputError
-from bigbench_meta.inference._draws import Shuffler
-from bigbench_meta.inference._inversion import confidence_above, invert, value
-from bigbench_meta.inference._plain_intervals import acceleration, bca, percentile
-from bigbench_meta.inference._replicates import Block, PointNoise, curves_a_block, of_rows
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.curves.emergence import MIN_SCALES, blocks_of_one_length
+from bigbench_meta.inference.draws import Shuffler
+from bigbench_meta.inference.inversion import confidence_above, invert, value
+from bigbench_meta.inference.plain_intervals import acceleration, bca, percentile
+from bigbench_meta.inference.replicates import Block, PointNoise, curves_a_block, of_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
-    from bigbench_meta.inference._inversion import Denominator
+    from bigbench_meta.inference.inversion import Denominator
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]

@@ -1,6 +1,6 @@
 """Which curves are flat, and which only look so: arrays in, arrays out.
 
-A batch of curves is ragged, as in :mod:`bigbench_meta.emergence`.
+A batch of curves is ragged, as in :mod:`bigbench_meta.curves.emergence`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from bigbench_meta.emergence import MIN_SCALES, score_ragged
-from bigbench_meta.errors import InputError
-from bigbench_meta.inference._binomial import (
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.curves.emergence import MIN_SCALES, score_ragged
+from bigbench_meta.inference.binomial import (
     at_least,
     checked,
     detectable,

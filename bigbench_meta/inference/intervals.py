@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 import numpy as np
 from scipy.special import betainccinv, betaincinv, ndtri
 
-from bigbench_meta.errors import InputError
-from bigbench_meta.inference._binomial import checked
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.inference.binomial import checked
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

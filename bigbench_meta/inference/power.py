@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from bigbench_meta.errors import InputError
-from bigbench_meta.inference._binomial import (
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.inference.binomial import (
     MOST_EXAMPLES,
     at_least,
     checked,
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
-    from bigbench_meta.catalog import MetricCatalog
-    from bigbench_meta.curves import Curves
+    from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.curves.build import Curves
 
     Floats = NDArray[np.float64]
 
@@ -264,10 +264,10 @@ def resolution(
         ('88% of scales below', 'not_flat')
     """
     # Imported here: numbers alone need no catalog and no pandas.
-    from bigbench_meta.curves import whole
-    from bigbench_meta.inference._proportions import proportions
+    from bigbench_meta.core.schema import CURVE_KEY
+    from bigbench_meta.curves.build import whole
     from bigbench_meta.inference.flatness import FLAT_KINDS, flatness
-    from bigbench_meta.schema import CURVE_KEY
+    from bigbench_meta.inference.proportions import proportions
 
     shares = proportions(
         curves, catalog=catalog, chance=chance, n_choices=n_choices, n_examples=n_examples

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from bigbench_meta.inference._binomial import entropy
-from bigbench_meta.inference._proportions import proportions
-from bigbench_meta.inference._replicates import PointNoise
-from bigbench_meta.inference._sample_errors import (
+from bigbench_meta.core.schema import CURVE_KEY
+from bigbench_meta.inference.binomial import entropy
+from bigbench_meta.inference.bootstrap import STATUSES, RaggedIntervals, bootstrap_intervals
+from bigbench_meta.inference.proportions import proportions
+from bigbench_meta.inference.replicates import PointNoise
+from bigbench_meta.inference.sample_errors import (
     errors_of_alike,
     examples_of_curves,
     resampled_errors,
 )
-from bigbench_meta.inference.bootstrap import STATUSES, RaggedIntervals, bootstrap_intervals
-from bigbench_meta.schema import CURVE_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from bigbench_meta.catalog import MetricCatalog
-    from bigbench_meta.curves import Curves
-    from bigbench_meta.inference._proportions import Proportions
+    from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.curves.build import Curves
+    from bigbench_meta.inference.proportions import Proportions
 
     Floats = NDArray[np.float64]
     Names = NDArray[np.object_]

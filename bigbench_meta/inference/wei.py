@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import ndtri
 
-from bigbench_meta.curves import whole
-from bigbench_meta.inference._proportions import proportions
-from bigbench_meta.inference._states import REASONS, STATES, VERDICTS
-from bigbench_meta.inference._verdicts import RaggedWei, wei_ragged
+from bigbench_meta.core.schema import CURVE_KEY
+from bigbench_meta.curves.build import whole
 from bigbench_meta.inference.intervals import Interval, clopper_pearson
-from bigbench_meta.schema import CURVE_KEY
+from bigbench_meta.inference.proportions import proportions
+from bigbench_meta.inference.wei_states import REASONS, STATES, VERDICTS
+from bigbench_meta.inference.wei_verdicts import RaggedWei, wei_ragged
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
-    from bigbench_meta.catalog import MetricCatalog
-    from bigbench_meta.curves import Curves
-    from bigbench_meta.inference._proportions import Proportions
+    from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.curves.build import Curves
+    from bigbench_meta.inference.proportions import Proportions
 
     Floats = NDArray[np.float64]
 

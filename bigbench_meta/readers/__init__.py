@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bigbench_meta.errors import InputError
-from bigbench_meta.readers._batch import (
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.schema import FILE, to_frame
+from bigbench_meta.readers.batch import (
     BatchResult,
     FileRecord,
     batches,
     read_batch,
 )
-from bigbench_meta.readers._formats import SourceFile
-from bigbench_meta.readers._options import ReadOptions
-from bigbench_meta.readers._problems import ProblemLog
-from bigbench_meta.readers._sources import MAX_BYTES, Looks, discover, located
-from bigbench_meta.schema import FILE, to_frame
+from bigbench_meta.readers.detect import SourceFile
+from bigbench_meta.readers.options import ReadOptions
+from bigbench_meta.readers.problems import ProblemLog
+from bigbench_meta.readers.sources import MAX_BYTES, Looks, discover, located
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -67,7 +67,7 @@ def read_results(
         progress: Called with (files done, files found) after each batch.
 
     Returns:
-        Observations, one row a score (columns: :data:`bigbench_meta.schema.OBSERVATIONS`), and
+        Observations, one row a score (columns: :data:`bigbench_meta.core.schema.OBSERVATIONS`), and
         problems, one row a fault (``source, field, reason, severity``).
 
     Raises:
@@ -75,14 +75,14 @@ def read_results(
             there is any problem.
 
     Examples:
-        >>> from bigbench_meta.catalog import data_path
+        >>> from bigbench_meta.catalog.metrics import data_path
         >>> observations, problems = read_results(data_path("gpt3_table_h1.csv"))
         >>> len(observations), len(problems)
         (1512, 0)
     """
     import pyarrow as pa
 
-    from bigbench_meta.readers._conflicts import resolve_conflicts
+    from bigbench_meta.readers.conflicts import resolve_conflicts
 
     named = named_paths(paths)
     log = ProblemLog(strict=strict)
@@ -143,7 +143,7 @@ def load_embedded(name: str = "gpt3_table_h1") -> pd.DataFrame:
         >>> load_embedded()["model_name"].nunique()
         8
     """
-    from bigbench_meta.catalog import data_path
+    from bigbench_meta.catalog.metrics import data_path
 
     if name not in EMBEDDED:
         raise InputError(f"{name!r}", where="name", hint=f"one of {', '.join(EMBEDDED)}")

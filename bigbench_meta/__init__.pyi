@@ -1,0 +1,128 @@
+# The public names, each with its home. Read at run time too: a name is imported on first use.
+from .aggregate.attribution.account import account_for_flags as account_for_flags
+from .aggregate.attribution.sensitivity import sensitivity as sensitivity
+from .aggregate.by_metric import (
+    claims_by_metric as claims_by_metric,
+)
+from .aggregate.by_metric import (
+    claims_summary as claims_summary,
+)
+from .aggregate.by_metric import (
+    flagged as flagged,
+)
+from .aggregate.by_metric import (
+    metrics_of_emergence as metrics_of_emergence,
+)
+from .aggregate.by_metric import (
+    select_level as select_level,
+)
+from .aggregate.by_metric import (
+    threshold_sweep as threshold_sweep,
+)
+from .aggregate.emergence_criteria import evidence_summary as evidence_summary
+from .catalog.example_counts import with_example_counts as with_example_counts
+from .catalog.known_issues import (
+    KnownIssues as KnownIssues,
+)
+from .catalog.known_issues import (
+    affected as affected,
+)
+from .catalog.known_issues import (
+    exclude_known_issues as exclude_known_issues,
+)
+from .catalog.metrics import (
+    MetricCatalog as MetricCatalog,
+)
+from .catalog.metrics import (
+    bigbench_tasks as bigbench_tasks,
+)
+from .catalog.metrics import (
+    metric_catalog as metric_catalog,
+)
+from .catalog.metrics import (
+    paper_metrics as paper_metrics,
+)
+from .catalog.metrics import (
+    preferred_metrics as preferred_metrics,
+)
+from .catalog.metrics import (
+    scaling_annotation as scaling_annotation,
+)
+from .core.errors import BigbenchMetaError as BigbenchMetaError
+from .curves.build import Curves as Curves
+from .curves.build import build_curves as build_curves
+from .curves.emergence import (
+    emergence_score as emergence_score,
+)
+from .curves.emergence import (
+    linearity as linearity,
+)
+from .curves.emergence import (
+    relative_sharpness as relative_sharpness,
+)
+from .curves.emergence import (
+    score_ragged as score_ragged,
+)
+from .generate.simulation import simulate as simulate
+from .generate.simulation import simulate_samples as simulate_samples
+from .inference.evidence import curve_evidence as curve_evidence
+from .inference.forecast.forecast_curves import (
+    compare_forecasters as compare_forecasters,
+)
+from .inference.forecast.forecast_curves import (
+    forecast_curves as forecast_curves,
+)
+from .inference.forecast.forecast_curves import (
+    forecast_summary as forecast_summary,
+)
+from .inference.forecast.forecast_curves import (
+    least_predictable as least_predictable,
+)
+from .inference.nulls.null_tests import (
+    adjusted_p_values as adjusted_p_values,
+)
+from .inference.nulls.null_tests import (
+    null_tests as null_tests,
+)
+from .inference.power import (
+    detection_power as detection_power,
+)
+from .inference.power import (
+    examples_needed as examples_needed,
+)
+from .inference.power import (
+    resolution as resolution,
+)
+from .inference.power import (
+    smallest_detectable as smallest_detectable,
+)
+from .inference.score import score_curves as score_curves
+from .inference.shapes.curve_shapes import curve_shapes as curve_shapes
+from .inference.shapes.curve_shapes import shape_fits as shape_fits
+from .inference.uncertainty import curve_intervals as curve_intervals
+from .inference.wei import wei_emergence as wei_emergence
+from .inference.wei import wei_points as wei_points
+from .readers import load_embedded as load_embedded
+from .readers import read_results as read_results
+from .report.charts.emergence import (
+    Figure as Figure,
+)
+from .report.charts.emergence import (
+    plot_claims_by_metric as plot_claims_by_metric,
+)
+from .report.charts.emergence import (
+    plot_curves as plot_curves,
+)
+from .report.charts.emergence import (
+    plot_emergence_by_metric as plot_emergence_by_metric,
+)
+from .report.charts.evidence import plot_intervals as plot_intervals
+from .report.charts.forecast import plot_forecasts as plot_forecasts
+from .report.charts.mirage import plot_mirage as plot_mirage
+from .report.study import Study as Study
+from .report.study import run_study as run_study
+from .report.tables.mirage import mechanism_table as mechanism_table
+from .report.tables.table import Table as Table
+from .store.store import Store as Store
+
+__version__: str

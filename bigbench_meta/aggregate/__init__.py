@@ -1,0 +1,1 @@
+"""What the scores mean together: by metric, by criterion, by what accounts for the flags."""

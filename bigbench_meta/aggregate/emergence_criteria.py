@@ -1,0 +1,237 @@
+"""How many curves depart from a smooth, predictable rise, by every way of asking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pandas as pd
+
+from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD, flagged
+from bigbench_meta.core.errors import InputError, SchemaError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["CRITERIA", "Criterion", "evidence_summary", "meets"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criterion:
+    """One way of asking whether a curve departs from a smooth, predictable rise.
+
+    Attributes:
+        name: Its name.
+        meaning: When it holds; ``{threshold}`` and ``{alpha}`` are filled in.
+        holds: Curves, threshold and level of the tests to whether it holds: true, false, or
+            missing where it cannot be told.
+    """
+
+    name: str
+    meaning: str
+    holds: Callable[[pd.DataFrame, float, float], pd.Series]
+
+
+def _at_most(column: str) -> Callable[[pd.DataFrame, float, float], pd.Series]:
+    return lambda frame, _, alpha: (
+        (frame[column] <= alpha).astype("boolean").mask(frame[column].isna())
+    )
+
+
+def _flagged(frame: pd.DataFrame, threshold: float, _: float) -> pd.Series:
+    return flagged(frame, threshold).astype("boolean").mask(frame["emergence_score"].isna())
+
+
+def _interval_above(frame: pd.DataFrame, threshold: float, _: float) -> pd.Series:
+    low = frame["emergence_low"]
+    above = (low > threshold) | (low == np.inf)
+    return above.astype("boolean").mask(low.isna())
+
+
+def _wei(frame: pd.DataFrame, _: float, __: float) -> pd.Series:
+    told = frame["wei_emergent"].astype(str)
+    return (told == "yes").astype("boolean").mask(~told.isin(["yes", "no"]))
+
+
+def _breakthrough(frame: pd.DataFrame, _: float, __: float) -> pd.Series:
+    trend = frame["trend"].astype(str)
+    return (trend == "breakthrough").astype("boolean").mask(trend == "too_few_points")
+
+
+def _beaten(frame: pd.DataFrame, _: float, __: float) -> pd.Series:
+    rises = frame["orientation"].astype(str) == "up"
+    end = frame["forecast_high"].where(rises, frame["forecast_low"])
+    better = np.where(rises, frame["score_last"] > end, frame["score_last"] < end)
+    return pd.Series(better, index=frame.index, dtype="boolean").mask(end.isna())
+
+
+def _late(frame: pd.DataFrame, _: float, alpha: float) -> pd.Series:
+    place = np.sqrt(frame["step_from"] * frame["step_to"])
+    late = place >= np.sqrt(frame["scale_min"] * frame["scale_max"])
+    step = _at_most("mechanism_p")(frame, 0.0, alpha)
+    return (step & late.astype("boolean")).mask(step.isna())
+
+
+CRITERIA: Final = (
+    Criterion(name="flagged", meaning="E above {threshold:g}", holds=_flagged),
+    Criterion(
+        name="interval_above",
+        meaning="the 95% interval of E above {threshold:g}",
+        holds=_interval_above,
+    ),
+    Criterion(
+        name="line_p",
+        meaning="a step beyond a straight line, p at most {alpha:g}",
+        holds=_at_most("line_p"),
+    ),
+    Criterion(
+        name="line_q_bh",
+        meaning="the same, false discovery rate {alpha:g} over all curves searched",
+        holds=_at_most("line_q_bh"),
+    ),
+    Criterion(
+        name="mechanism_p",
+        meaning="a step beyond the smooth mechanism, p at most {alpha:g}",
+        holds=_at_most("mechanism_p"),
+    ),
+    Criterion(
+        name="mechanism_q_bh",
+        meaning="the same, false discovery rate {alpha:g} (Benjamini-Hochberg)",
+        holds=_at_most("mechanism_q_bh"),
+    ),
+    Criterion(
+        name="mechanism_q_by",
+        meaning="the same, whatever the dependence (Benjamini-Yekutieli)",
+        holds=_at_most("mechanism_q_by"),
+    ),
+    Criterion(
+        name="mechanism_p_holm",
+        meaning="the same, no false one at all (Holm)",
+        holds=_at_most("mechanism_p_holm"),
+    ),
+    Criterion(
+        name="late_step",
+        meaning="a step beyond the smooth mechanism, p at most {alpha:g}, in the upper half of "
+        "the scales",
+        holds=_late,
+    ),
+    Criterion(
+        name="family_q_bh",
+        meaning="beyond the mechanism with its family's variation, false discovery rate {alpha:g}",
+        holds=_at_most("family_q_bh"),
+    ),
+    Criterion(
+        name="wei",
+        meaning="random at small scales, clearly above at large ones (Wei et al. 2022)",
+        holds=_wei,
+    ),
+    Criterion(
+        name="breakthrough",
+        meaning="the trend is a breakthrough (Lourie et al. 2025)",
+        holds=_breakthrough,
+    ),
+    Criterion(
+        name="forecast_beaten",
+        meaning="the largest scale is better than the forecast interval from the smaller ones",
+        holds=_beaten,
+    ),
+    Criterion(
+        name="mechanism_misfit",
+        meaning="the mechanism without variation between models does not fit, p at most {alpha:g}",
+        holds=_at_most("mechanism_p_fit"),
+    ),
+)
+"""The ways of asking, in the order of :func:`evidence_summary`."""
+
+
+def meets(
+    scores: pd.DataFrame, name: str, *, threshold: float = DEFAULT_THRESHOLD, alpha: float = 0.05
+) -> pd.Series:
+    """Return which curves meet a criterion.
+
+    Args:
+        scores: What :func:`bigbench_meta.score_curves` returns with ``inference``.
+        name: Name of one of :data:`CRITERIA`.
+        threshold: Of the emergence score.
+        alpha: Level of the tests, in (0, 1).
+
+    Returns:
+        A nullable boolean series with the index of ``scores``, missing where it cannot be told.
+
+    Raises:
+        InputError: No such criterion, or ``alpha`` out of its range.
+        SchemaError: A column is missing.
+    """
+    known = {one.name: one for one in CRITERIA}
+    if name not in known:
+        raise InputError(f"{name!r}", where="criterion", hint=f"one of {', '.join(known)}")
+    if not 0 < alpha < 1:
+        raise InputError(f"{alpha!r} is not between 0 and 1", where="alpha")
+    try:
+        return known[name].holds(scores, threshold, alpha)
+    except KeyError as error:
+        raise SchemaError(
+            f"missing column {error}", where="scores", hint="score_curves(..., inference=True)"
+        ) from error
+
+
+def evidence_summary(
+    scores: pd.DataFrame,
+    *,
+    threshold: float = DEFAULT_THRESHOLD,
+    alpha: float = 0.05,
+    by: str = "metric_type",
+) -> pd.DataFrame:
+    """Count the curves that meet each criterion, and the flagged ones among them.
+
+    None of them is emergence. A misfit of the mechanism says nothing of a jump, a step beyond it
+    may be a smooth curve of another form, and flags are what the paper counts.
+
+    Args:
+        scores: What :func:`bigbench_meta.score_curves` returns with ``inference``, one level of
+            them (see :func:`bigbench_meta.select_level`).
+        threshold: Of the emergence score.
+        alpha: Level of the tests, in (0, 1).
+        by: Column whose values are counted apart, too.
+
+    Returns:
+        One row a criterion and group: ``criterion``, ``meaning``, ``group`` (``all``, ``flagged``
+        and the values of ``by``), ``n_met``, ``n_judged`` (curves of which it can be told) and
+        ``n_curves``.
+
+    Raises:
+        InputError: ``alpha`` is out of its range.
+        SchemaError: A column is missing.
+
+    Examples:
+        >>> from bigbench_meta import build_curves, load_embedded, score_curves
+        >>> curves = build_curves(load_embedded())
+        >>> some = curves.select(curves.keys["task"] == "arithmetic 3D+")
+        >>> found = evidence_summary(score_curves(some, inference=True, n_boot=199))
+        >>> found[found["group"] == "flagged"].set_index("criterion").loc["wei", "n_met"].item()
+        3
+    """
+    if by not in scores:
+        raise SchemaError(f"missing column {by}", where="scores")
+    flags = flagged(scores, threshold)
+    values = scores[by].astype(str)
+    groups = {"all": pd.Series(data=True, index=scores.index), "flagged": flags} | {
+        value: values == value for value in dict.fromkeys(values.sort_values())
+    }
+    rows = []
+    for one in CRITERIA:
+        met = meets(scores, one.name, threshold=threshold, alpha=alpha)
+        meaning = one.meaning.format(threshold=threshold, alpha=alpha)
+        rows += [
+            {
+                "criterion": one.name,
+                "meaning": meaning,
+                "group": group,
+                "n_met": int(met[chosen].sum()),
+                "n_judged": int(met[chosen].notna().sum()),
+                "n_curves": int(chosen.sum()),
+            }
+            for group, chosen in groups.items()
+        ]
+    return pd.DataFrame(rows)

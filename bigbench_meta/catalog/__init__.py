@@ -1,0 +1,1 @@
+"""What is known beforehand: metrics, tasks, model names, known issues, sizes of test sets."""

@@ -1,0 +1,273 @@
+"""What is known beforehand: metrics, tasks, the hand annotation and embedded published scores.
+
+The files are packaged from the repository's ``data/`` folder, where ``SOURCES.md`` names the
+origin of each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pandas as pd
+
+from bigbench_meta.core.errors import InputError, SchemaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "METRIC_TYPES",
+    "MetricCatalog",
+    "bigbench_tasks",
+    "data_path",
+    "metric_catalog",
+    "paper_metrics",
+    "preferred_metrics",
+    "scaling_annotation",
+]
+
+METRIC_TYPES: Final = ("discontinuous", "nonlinear", "linear", "continuous", "unknown")
+"""How a metric answers to a smooth change of per-token error (Schaeffer et al. 2023, sec. 2)."""
+
+_METRIC_COLUMNS: Final = (
+    "metric", "benchmark", "task_pattern", "unit", "low", "high", "higher_is_better",
+    "metric_type", "step", "reason", "source",
+)  # fmt: skip
+_OPTIONAL: Final = {
+    "benchmark", "task_pattern", "unit", "low", "high", "step", "reason", "source",
+}  # fmt: skip
+_TRUTH: Final = {"true": True, "false": False, "": pd.NA}
+
+
+def data_path(name: str) -> Path:
+    """Return the path of a packaged data file.
+
+    Args:
+        name: File name, for example ``"metrics.csv"``.
+
+    Returns:
+        The path, inside the installed package or in the ``data/`` folder of a checkout.
+
+    Raises:
+        InputError: There is no such file.
+
+    Examples:
+        >>> data_path("SOURCES.md").name
+        'SOURCES.md'
+    """
+    package = Path(__file__).parents[1]
+    # A wheel carries the folder inside the package; an editable install reads the checkout's own.
+    for folder in (package / "data", package.parent / "data"):
+        if (path := folder / name).is_file():
+            return path
+    raise InputError(f"no packaged data file {name!r}", hint="reinstall bigbench-meta")
+
+
+def _read_text(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read as CSV: {error}", where=str(path)) from error
+
+
+@dataclass(frozen=True)
+class MetricCatalog:
+    """Unit, range, direction and type of each metric, with the reason for the type.
+
+    Attributes:
+        entries: One row an entry, the first match counting in order of specificity. Columns
+            ``metric, benchmark, task_pattern`` (the last two empty for "any"; the pattern is a
+            shell-style glob over the task name), ``unit, low, high, higher_is_better, metric_type``
+            (one of :data:`METRIC_TYPES`), ``step`` (the most that one example can change the
+            metric, times the number of examples; NaN where there is no such constant), ``reason``
+            and ``source``.
+    """
+
+    entries: pd.DataFrame
+
+    @classmethod
+    def read(cls, path: str | Path) -> MetricCatalog:
+        """Read a catalog from a CSV file.
+
+        Args:
+            path: A file with at least the columns ``metric``, ``metric_type`` and
+                ``higher_is_better`` (true, false or empty).
+
+        Returns:
+            The catalog.
+
+        Raises:
+            InputError: The file cannot be read.
+            SchemaError: A column is missing or a value is not allowed.
+        """
+        frame = _read_text(Path(path))
+        if missing := [c for c in _METRIC_COLUMNS if c not in frame and c not in _OPTIONAL]:
+            raise SchemaError(f"missing column {', '.join(missing)}", where=str(path))
+        frame = frame.reindex(columns=list(_METRIC_COLUMNS), fill_value="")
+        _check_values(frame, "metric_type", METRIC_TYPES, str(path))
+        _check_values(frame, "higher_is_better", tuple(_TRUTH), str(path))
+        frame["higher_is_better"] = frame["higher_is_better"].map(_TRUTH).astype("boolean")
+        for column in ("low", "high", "step"):
+            frame[column] = _numbers(frame[column], column, str(path))
+        key = ["metric", "benchmark", "task_pattern"]
+        if (twice := frame[frame.duplicated(key)]).size:
+            raise SchemaError(f"two entries for {twice[key].iloc[0].tolist()}", where=str(path))
+        return cls(frame)
+
+    def overridden_by(self, other: MetricCatalog) -> MetricCatalog:
+        """Return this catalog with the other's entries put before its own.
+
+        Every metric that the other names is the other's alone, whatever the benchmark or task.
+        """
+        kept = self.entries[~self.entries["metric"].isin(other.entries["metric"])]
+        return MetricCatalog(pd.concat([other.entries, kept], ignore_index=True))
+
+    def lookup(self, keys: pd.DataFrame) -> pd.DataFrame:
+        """Return the entry that applies to each (benchmark, task, metric).
+
+        An entry for the benchmark goes before one for any, and among those an entry whose pattern
+        fits the task before one for any task.
+
+        Args:
+            keys: Frame with columns ``benchmark``, ``task`` and ``metric``.
+
+        Returns:
+            A frame with the index of ``keys`` and columns ``unit, low, high, higher_is_better,
+            metric_type, step, reason, source``; a metric without an entry is ``unknown`` with NaN.
+
+        Examples:
+            >>> import pandas as pd
+            >>> keys = pd.DataFrame({"benchmark": ["gpt3"], "task": ["x"], "metric": ["ppl"]})
+            >>> bool(metric_catalog().lookup(keys)["higher_is_better"].iloc[0])
+            False
+        """
+        columns = ["benchmark", "task", "metric"]
+        text = keys[columns].astype("object").astype(str)
+        unique = text.drop_duplicates()
+        candidates: dict[str, list[tuple[int, str, str]]] = {}
+        for row, metric, benchmark, pattern in self.entries[
+            ["metric", "benchmark", "task_pattern"]
+        ].itertuples():
+            candidates.setdefault(metric, []).append((row, benchmark, pattern))
+        entry = [
+            _best(candidates.get(metric, []), benchmark, task)
+            for benchmark, task, metric in unique.itertuples(index=False)
+        ]
+        found = self.entries.drop(columns=["metric", "benchmark", "task_pattern"]).reindex(entry)
+        found["metric_type"] = found["metric_type"].fillna("unknown")
+        found.index = pd.MultiIndex.from_frame(unique)
+        result = found.reindex(pd.MultiIndex.from_frame(text))
+        return result.set_axis(keys.index, axis=0)
+
+
+def _best(candidates: list[tuple[int, str, str]], benchmark: str, task: str) -> int:
+    """Return the row number of the most specific entry that applies, -1 if none does."""
+    best, best_rank = -1, -1
+    for row, its_benchmark, pattern in candidates:
+        if its_benchmark not in {"", benchmark} or not fnmatchcase(task, pattern or "*"):
+            continue
+        rank = 2 * bool(its_benchmark) + bool(pattern)
+        if rank > best_rank:
+            best, best_rank = row, rank
+    return best
+
+
+def _check_values(frame: pd.DataFrame, column: str, allowed: Iterable[str], where: str) -> None:
+    wrong = ~frame[column].isin(list(allowed))
+    if wrong.any():
+        line = int(wrong.to_numpy().argmax())
+        raise SchemaError(
+            f"{frame[column].iloc[line]!r} in line {line + 2}",
+            where=f"{where}: {column}",
+            hint=f"allowed are {', '.join(a or 'empty' for a in allowed)}",
+        )
+
+
+def _numbers(text: pd.Series[str], column: str, where: str) -> pd.Series[float]:
+    try:
+        return text.mask(text == "").astype("float64")
+    except ValueError as error:
+        raise SchemaError(f"not a number: {error}", where=f"{where}: {column}") from error
+
+
+@cache
+def metric_catalog() -> MetricCatalog:
+    """Return the packaged metric catalog.
+
+    Examples:
+        >>> entries = metric_catalog().entries.set_index("metric")
+        >>> entries.loc["multiple_choice_grade", "metric_type"]
+        'discontinuous'
+    """
+    return MetricCatalog.read(data_path("metrics.csv"))
+
+
+def bigbench_tasks() -> pd.DataFrame:
+    """Return the tasks and subtasks of BIG-bench 1.0.0.
+
+    Returns:
+        One row a task or subtask (``subtask == task`` on the task's own row), columns ``task,
+        subtask, preferred_metric, metrics, n_examples, keywords``. Several names are joined by
+        ``;``; a programmatic task has no fixed ``n_examples``.
+
+    Examples:
+        >>> bigbench_tasks()["task"].nunique()
+        209
+    """
+    frame = _read_text(data_path("bigbench_tasks.csv"))
+    counts = pd.to_numeric(frame["n_examples"].replace("", None))
+    return frame.assign(n_examples=counts.astype("Int64"))
+
+
+def preferred_metrics() -> pd.Series[str]:
+    """Return the preferred metric of each BIG-bench task.
+
+    A task whose own row names none has its subtasks' metric; several names are joined by ``;``.
+
+    Returns:
+        Series of metric names indexed by task.
+
+    Examples:
+        >>> preferred_metrics()["logical_deduction"]
+        'multiple_choice_grade'
+    """
+    frame = bigbench_tasks()
+    own = frame["subtask"] == frame["task"]
+    # Subtasks speak only where the task's own row is silent.
+    named = frame[frame["preferred_metric"] != ""]
+    speaks = named["task"].isin(named.loc[own[named.index], "task"])
+    named = named[own[named.index] | ~speaks]
+    joined = named.groupby("task")["preferred_metric"].agg(lambda m: ";".join(dict.fromkeys(m)))
+    return joined.rename("preferred_metric")
+
+
+def scaling_annotation() -> pd.DataFrame:
+    """Return the hand annotation of how 197 BIG-bench tasks scale.
+
+    Returns:
+        Columns ``task, scaling_class, emerges_at, emerges_at_evidence``; classes are
+        ``smoothly_increasing, emergent_gpt3_or_lamda, emergent_palm, flat, other``.
+
+    References:
+        Wei et al. (2022), arXiv 2206.07682, App. E; J. Wei (2022), "137 emergent abilities of
+        large language models".
+
+    Examples:
+        >>> int(scaling_annotation()["scaling_class"].str.startswith("emergent").sum())
+        67
+    """
+    return _read_text(data_path("wei2022_bigbench_scaling_classes.csv"))
+
+
+def paper_metrics() -> list[str]:
+    """Return the 39 preferred metrics on the axis of Fig. 5A of Schaeffer et al. (2023).
+
+    Examples:
+        >>> len(paper_metrics())
+        39
+    """
+    return _read_text(data_path("schaeffer2023_bigbench_preferred_metrics.csv"))["metric"].tolist()

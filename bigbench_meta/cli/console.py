@@ -1,0 +1,152 @@
+"""What the command line prints: JSON for machines, tables and progress for people."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import pandas as pd
+
+    from bigbench_meta.report.tables.table import Table
+
+__all__ = [
+    "json_text",
+    "note",
+    "print_json",
+    "print_problems",
+    "print_table",
+    "problem_line",
+    "progress",
+    "records",
+    "write_frame",
+]
+
+_MOST_PROBLEMS = 10
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print one JSON document on standard output; a number that is not finite becomes a text."""
+    click.echo(json_text(document))
+
+
+def json_text(document: Any) -> str:
+    """Return a document as JSON in ASCII, which a pipe of any encoding takes."""
+    return json.dumps(_plain(document), allow_nan=False, indent=1)
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a frame as one dict a row; missing names, counts and truths are None."""
+    columns = {name: frame[name].astype(object).tolist() for name in frame.columns}
+    is_real = {name: frame[name].dtype.kind == "f" for name in frame.columns}
+    return [
+        {
+            name: value if is_real[name] else _none_if_missing(value)
+            for name, value in zip(columns, row, strict=True)
+        }
+        for row in zip(*columns.values(), strict=True)
+    ]
+
+
+def _none_if_missing(value: Any) -> Any:
+    import pandas as pd
+
+    return None if pd.isna(value) else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):  # a numpy scalar
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    return value
+
+
+def note(message: str) -> None:
+    """Print a message for people on standard error."""
+    click.echo(message, err=True)
+
+
+def print_table(table: Table) -> None:
+    """Print a table for people on standard output, rounded, as wide as the terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    header, rows, alignment = replace(table, columns=table.brief or table.columns).text()
+    grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title, align in zip(header, alignment, strict=True):
+        if align == "right":
+            grid.add_column(title, justify="right")
+        else:
+            grid.add_column(title, overflow="fold")
+    for row in rows:
+        # Text, not markup: a task may be called [bold].
+        grid.add_row(*(Text(shown(cell)) for cell in row))
+    # In a pipe there is no width to fit, and a wrapped name cannot be searched for.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console.print(grid)
+
+
+def problem_line(row: dict[str, Any]) -> str:
+    """Return one problem as a line."""
+    place = f"{row['source']}: {row['field']}" if row["field"] else row["source"]
+    return shown(f"{row['severity']}: {place}: {row['reason']}")
+
+
+def print_problems(problems: pd.DataFrame) -> None:
+    """Print the first problems on standard error, and how many there are."""
+    for row in records(problems.head(_MOST_PROBLEMS)):
+        note(problem_line(row))
+    if (more := len(problems) - _MOST_PROBLEMS) > 0:
+        note(f"... and {more} more problems")
+
+
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table, unrounded, in the form that the ending asks for, see `_option.TABLE`."""
+    writers: dict[str, Callable[[Path], Any]] = {
+        ".csv": lambda target: frame.to_csv(target, index=False),
+        ".parquet": lambda target: frame.to_parquet(target, index=False),
+        ".json": lambda target: target.write_text(
+            json_text(records(frame)) + "\n", encoding="utf-8"
+        ),
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writers[path.suffix](path)
+    except OSError as error:
+        raise InputError(
+            f"cannot be written: {error.strerror or error}", where=str(path)
+        ) from error
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Give a callback that draws a progress bar on standard error; None outside a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (label, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

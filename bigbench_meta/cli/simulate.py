@@ -1,0 +1,346 @@
+"""The command that makes results of models that never were."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bigbench_meta.cli import console, option
+from bigbench_meta.core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+
+    from bigbench_meta.generate.simulation import Setting
+    from bigbench_meta.report.tables.table import Table
+
+__all__ = ["simulate"]
+
+_MOST_NUMBERS = 1000
+_RANGE = "N,...|LOW:HIGH:COUNT"
+
+
+def _numbers(kind: type[int | float], *, form: str = "N,...") -> Callable[..., Any]:
+    """Return a callback that reads numbers separated by commas, or low:high:count if so formed."""
+
+    def read(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
+        try:
+            if ":" in form and ":" in value:
+                return _between(*value.split(":"))
+            return tuple(map(kind, [] if value == "none" else value.split(",")))
+        except (TypeError, ValueError):
+            raise click.BadParameter(
+                f"{value!r} is not of the form {form}", ctx=ctx, param=param
+            ) from None
+
+    return read
+
+
+def _between(low_text: str, high_text: str, count_text: str) -> tuple[float, ...]:
+    """Return so many numbers at equal ratios."""
+    low, high, count = float(low_text), float(high_text), int(count_text)
+    if not (0 < low < high < math.inf and 2 <= count <= _MOST_NUMBERS):
+        raise ValueError(count_text)
+    ratio = math.log(high / low) / (count - 1)
+    return (*(low * math.exp(ratio * place) for place in range(count - 1)), high)
+
+
+_models = option.options(
+    click.option(
+        "--alpha",
+        type=float,
+        default=-1.0,
+        show_default=True,
+        help="Exponent of the loss (N/c)^alpha, below 0. The paper names none; "
+        "published laws of the loss have -0.35 to 0 (docs/nulls.md).",
+    ),
+    click.option(
+        "--c",
+        type=float,
+        default=1e10,
+        show_default="1e10",
+        help="Parameters at which the loss is 1 nat per token. The paper names none.",
+    ),
+    click.option(
+        "--scales",
+        callback=_numbers(float, form=_RANGE),
+        metavar=_RANGE,
+        default="1e9:1e11:8",
+        show_default=True,
+        help="Model sizes, in parameters: listed, or so many at equal ratios from LOW to HIGH.",
+    ),
+)
+_tasks = option.options(
+    click.option(
+        "--length",
+        "lengths",
+        callback=_numbers(int),
+        metavar="N,...",
+        default="1,5,10,20,36",
+        show_default=True,
+        help="Tokens of the targets, for exact match and edit distance; none for no such task.",
+    ),
+    click.option(
+        "--choices",
+        callback=_numbers(int),
+        metavar="N,...",
+        default="2,4",
+        show_default=True,
+        help="Choices of a question, for grade and Brier score; none for no such task.",
+    ),
+    click.option(
+        "--concentration",
+        "concentrations",
+        callback=_numbers(float),
+        metavar="N,...",
+        default="100",
+        show_default=True,
+        help="How alike the questions of a multiple choice task are: inf for the paper's step.",
+    ),
+    click.option(
+        "--chance-floor",
+        is_flag=True,
+        help="Let the right of K choices have a mass of 1/K at first, not 0.",
+    ),
+    click.option("--rouge", is_flag=True, help="Also ROUGE-L-Sum on the grid of Fig. 9. Slower."),
+)
+_sampling = option.options(
+    click.option(
+        "--expected", is_flag=True, help="Expected scores. This is what happens by default."
+    ),
+    click.option(
+        "--n-examples",
+        type=click.IntRange(1, 1_000_000),
+        help="Scores of a test set of so many examples, in place of expected ones.",
+    ),
+    click.option(
+        "--seed",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Seed of the examples.",
+    ),
+    click.option("--samples", is_flag=True, help="Also write every example, to samples.parquet."),
+    click.option(
+        "--n-scales",
+        callback=_numbers(int),
+        metavar="N,...",
+        default="5,8,12",
+        show_default=True,
+        help="Tabulate expected curves of so many models, at equal ratios over the range of "
+        "--scales.",
+    ),
+)
+
+
+@click.command()
+@option.options(_models, _tasks, _sampling, option.threshold)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write observations, tables and figures into this folder.",
+)
+@option.as_json
+def simulate(out: Path | None, as_json: bool, **options: Any) -> None:
+    """Simulate smooth models, and see what metrics make of them.
+
+    The mathematical model of Schaeffer et al. (2023), section 2: the per-token loss of a model of N
+    parameters is the power law (N/c)^alpha, a token is right with probability exp(-loss), and the
+    rest is the metric. Nothing in these models emerges, so an emergence score far above that of a
+    straight line is the metric's doing. Prints the scores, at several numbers of models.
+
+    With --out it writes observations.csv and .parquet, which the other commands read like any
+    results, tables, and figures after the paper's Fig. 2 (A loss, B probability of a right token,
+    C exact match, D multiple choice grade, E token edit distance, F Brier score).
+
+    \b
+    Examples:
+      bigbench-meta simulate
+      bigbench-meta simulate --length 1,5,10 --choices none --scales 1e9:1e11:12 --out simulated
+      bigbench-meta simulate --n-examples 100 --seed 1 --samples --out simulated
+      bigbench-meta simulate --concentration 1,10,100,inf --length none --threshold 50
+      bigbench-meta score simulated/observations.parquet
+    """
+    from bigbench_meta.curves.build import build_curves
+    from bigbench_meta.inference.score import score_curves
+    from bigbench_meta.report.tables.mirage import mechanism_table
+
+    _check(out, options)
+    setting = _setting(options)
+    observations = _observations(setting, options)
+    scores = score_curves(build_curves(observations))
+    mechanism = mechanism_table(
+        n_scales=options["n_scales"],
+        smallest=min(options["scales"]),
+        largest=max(options["scales"]),
+        threshold=options["threshold"],
+        **_without_rouge(setting),
+    )
+    tables = _tables(scores, mechanism, options)
+    written = _write(out, observations, tables, setting, options) if out else []
+    if as_json:
+        console.print_json(
+            {name: options[name] for name in ("alpha", "c", "scales", "n_examples", "seed")}
+            | {
+                "expected": options["n_examples"] is None,
+                "threshold": options["threshold"],
+                "n_curves": len(scores),
+                "curves": console.records(scores),
+                "mechanism": console.records(mechanism),
+                "outputs": [path.as_posix() for path in written],
+            }
+        )
+        return
+    for table in tables:
+        console.print_table(table)
+        click.echo(table.caption + "\n")
+    click.echo(
+        f"{len(written)} files written to {out.as_posix()}"
+        if out
+        else "Nothing was written. Name a folder with --out for observations and figures."
+    )
+
+
+def _check(out: Path | None, options: dict[str, Any]) -> None:
+    if options["expected"] and options["n_examples"] is not None:
+        raise InputError("--expected and --n-examples exclude each other")
+    if options["samples"] and (options["n_examples"] is None or not out):
+        raise InputError(
+            "--samples writes single examples", hint="give --n-examples and --out with it"
+        )
+    if len(options["scales"]) < 2:
+        raise InputError("a curve needs two models or more", where="--scales")
+
+
+def _setting(options: dict[str, Any]) -> Setting:
+    from bigbench_meta.generate.simulation import ROUGE_LENGTHS
+
+    return {
+        "alpha": options["alpha"],
+        "c": options["c"],
+        "target_lengths": options["lengths"],
+        "n_choices": options["choices"],
+        "concentrations": options["concentrations"],
+        "chance_floor": options["chance_floor"],
+        "rouge_lengths": ROUGE_LENGTHS if options["rouge"] else (),
+    }
+
+
+def _without_rouge(setting: Setting) -> Setting:
+    """Return the setting without what has no closed form."""
+    return {**setting, "rouge_lengths": ()}
+
+
+def _observations(setting: Setting, options: dict[str, Any]) -> pd.DataFrame:
+    from bigbench_meta.generate.simulation import simulate as run
+
+    with console.progress("Simulating") as progress:
+        return run(
+            scales=options["scales"],
+            n_examples=options["n_examples"],
+            seed=options["seed"],
+            progress=progress,
+            **setting,
+        )
+
+
+def _tables(scores: pd.DataFrame, mechanism: pd.DataFrame, options: dict[str, Any]) -> list[Table]:
+    from bigbench_meta.report.tables.mirage import mechanism_grid
+    from bigbench_meta.report.tables.table import Table
+
+    n = options["n_examples"]
+    model = f"alpha = {options['alpha']:g}, c = {options['c']:g}"
+    kind = "Expected scores" if n is None else f"Scores of {n:,} examples, seed {options['seed']},"
+    return [
+        Table(
+            name="curve_scores",
+            caption=f"{kind} of {len(options['scales'])} models, {model}.",
+            frame=scores.sort_values("metric", kind="stable", key=_rank),
+            columns=("metric", "task", "n_scales", "emergence_score", "relative_sharpness",
+                     "resolution_limited_score", "status"),
+            most_rows=len(scores),
+        ),
+        Table(
+            name="mechanism",
+            caption=(
+                f"Emergence score E of expected scores of n models at equal ratios from "
+                f"{min(options['scales']):g} to {max(options['scales']):g} parameters, {model}; "
+                f"flagged at those n for which E is above {options['threshold']:g}."
+            ),
+            frame=mechanism_grid(mechanism),
+            most_rows=len(mechanism) + 1,
+        ),
+    ]  # fmt: skip
+
+
+def _rank(metrics: pd.Series[Any]) -> pd.Series[Any]:
+    """Return the place of each metric in order of first appearance."""
+    order = {metric: place for place, metric in enumerate(dict.fromkeys(metrics))}
+    return metrics.astype(object).map(order)
+
+
+def _write(
+    out: Path,
+    observations: pd.DataFrame,
+    tables: list[Table],
+    setting: Setting,
+    options: dict[str, Any],
+) -> list[Path]:
+    from bigbench_meta.report.charts.mirage import plot_mirage
+    from bigbench_meta.report.outputs import figure_files, table_files, write_files
+
+    contents: dict[str, str | bytes] = {
+        "observations.csv": observations.to_csv(index=False, lineterminator="\n"),
+        "observations.parquet": observations.to_parquet(index=False),
+    }
+    for table in tables:
+        contents |= table_files(table)
+    figures = plot_mirage(_with_expected(observations, setting, options))
+    with console.progress("Drawing") as progress:
+        for number, figure in enumerate(figures):
+            contents |= figure_files(figure)
+            if progress:
+                progress(number + 1, len(figures))
+    if options["samples"]:
+        contents["samples.parquet"] = _samples(setting, options)
+    return write_files(out, contents)
+
+
+def _with_expected(
+    observations: pd.DataFrame, setting: Setting, options: dict[str, Any]
+) -> pd.DataFrame:
+    """Return sampled observations with the expected ones, which the figures draw as lines."""
+    import pandas as pd
+
+    from bigbench_meta.generate.simulation import simulate as run
+
+    if options["n_examples"] is None:
+        return observations
+    expected = run(scales=options["scales"], **_without_rouge(setting))
+    sampled = observations[observations["task"] != "next token"]
+    return pd.concat([expected, sampled], ignore_index=True)
+
+
+def _samples(setting: Setting, options: dict[str, Any]) -> bytes:
+    import io
+
+    import pyarrow.parquet as pq
+
+    from bigbench_meta.generate.simulation import samples_table
+
+    buffer = io.BytesIO()
+    with console.progress("Sampling") as progress:
+        table = samples_table(
+            n_examples=options["n_examples"],
+            scales=options["scales"],
+            seed=options["seed"],
+            progress=progress,
+            **setting,
+        )
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""What every room stands on: errors, tables, checks of arguments, keys, texts and Arrow arrays."""

@@ -1,0 +1,1 @@
+"""Observations to curves, and curves to emergence scores."""

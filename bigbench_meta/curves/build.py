@@ -1,0 +1,278 @@
+"""Observations to curves: the scores of one key, ordered by scale, as ragged arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+
+from bigbench_meta.catalog.metrics import metric_catalog
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.keys import group_rows
+from bigbench_meta.core.schema import CURVE_KEY, SCALE_AXES, conform, to_frame
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from bigbench_meta.catalog.metrics import MetricCatalog
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+__all__ = ["Curves", "build_curves"]
+
+_DEFAULT_AXES = SCALE_AXES[:3]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """A batch of curves of different lengths.
+
+    The points of curve ``i`` are ``[offsets[i]:offsets[i + 1]]`` of the arrays, by ascending x.
+
+    Attributes:
+        keys: One row a curve: the key columns, ``scale`` (the axis), ``n_missing`` (models left
+            out), ``n_tied`` (observations averaged into another), ``is_preferred``, ``low_score``,
+            ``high_score``, ``metric_type``, ``step``, ``higher_is_better`` and ``direction`` (where
+            that comes from: ``catalog``, ``low_high`` or ``assumed``).
+        offsets: Shape (number of curves + 1,).
+        x: Scale of each point, in the unit of the axis.
+        y: Score of each point, in the unit of the file; the mean where several share an x.
+        spread: Sample standard deviation of the scores averaged into a point, NaN if it is one.
+        stderr: Standard error of each point's score, NaN where none is given.
+        n_examples: Examples behind each point, NaN where not given; the fewest where several
+            observations share an x.
+        model_name: Model of each point, the first where several share an x.
+    """
+
+    keys: pd.DataFrame
+    offsets: Ints
+    x: Floats
+    y: Floats
+    spread: Floats
+    stderr: Floats
+    n_examples: Floats
+    model_name: NDArray[np.object_]
+
+    def __len__(self) -> int:
+        """Return the number of curves."""
+        return len(self.keys)
+
+    @property
+    def curve_of_point(self) -> Ints:
+        """Row in ``keys`` of each point."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    @property
+    def oriented(self) -> Floats:
+        """The scores with their sign turned where lower is better."""
+        sign = np.where(self.keys["higher_is_better"].to_numpy(dtype=bool), 1.0, -1.0)
+        return self.y * sign[self.curve_of_point]
+
+    def points(self) -> pd.DataFrame:
+        """Return one row a point: the curve's number and key columns, x, score and its errors."""
+        curve = self.curve_of_point
+        keys = self.keys[[*CURVE_KEY, "scale"]].take(curve).reset_index(drop=True)
+        return keys.assign(
+            curve=curve, model_name=self.model_name, x=self.x, score=self.y, spread=self.spread,
+            stderr=self.stderr, n_examples=whole(self.n_examples),
+        )  # fmt: skip
+
+    def select(self, mask: NDArray[np.bool_] | pd.Series[bool]) -> Curves:
+        """Return the curves for which a mask, one entry a curve, is true."""
+        chosen = np.asarray(mask, dtype=bool)
+        if chosen.shape != (len(self),):
+            raise InputError(f"shape {chosen.shape}, not ({len(self)},)", where="mask")
+        keep = chosen[self.curve_of_point]
+        lengths = np.diff(self.offsets)[chosen]
+        return Curves(
+            keys=self.keys[chosen].reset_index(drop=True),
+            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            x=self.x[keep],
+            y=self.y[keep],
+            spread=self.spread[keep],
+            stderr=self.stderr[keep],
+            n_examples=self.n_examples[keep],
+            model_name=self.model_name[keep],
+        )
+
+
+def whole(values: Floats) -> pd.Series[int]:
+    """Return whole numbers with gaps as a nullable integer column, NaN as missing."""
+    return pd.Series(values, dtype="Float64").astype("Int64")
+
+
+def build_curves(
+    observations: pd.DataFrame | pa.Table,
+    *,
+    scale: str | None = None,
+    catalog: MetricCatalog | None = None,
+) -> Curves:
+    """Order the observations of each key by scale.
+
+    A key is (benchmark, task, subtask, metric, model_family, shots, variant). A model without a
+    positive scale or without a finite score is left out and counted in ``n_missing``; observations
+    at the same scale are averaged and their spread kept. A score is taken as better when higher if
+    the catalog says so; without a word in the catalog, if the task's low score is not above its
+    high score; failing both that is assumed.
+
+    Args:
+        observations: Observations table.
+        scale: Column to use as x, one of :data:`SCALE_AXES`. By default, for
+            each curve, the first of ``flop_matched_non_embedding_params``,
+            ``non_embedding_params`` and ``total_params`` that all its models have, or else that
+            most have.
+        catalog: Metric catalog; the packaged one by default.
+
+    Returns:
+        The curves, in order of first appearance.
+
+    Raises:
+        InputError: ``scale`` is no scale axis.
+        SchemaError: ``observations`` is no observations table.
+
+    Examples:
+        >>> import pandas as pd
+        >>> observations = pd.DataFrame({
+        ...     "benchmark": "b", "task": "t", "metric": "acc", "model_family": "f",
+        ...     "model_name": ["L", "S", "M"], "total_params": [300, 100, 200],
+        ...     "score": [0.9, 0.1, 0.2],
+        ... })
+        >>> build_curves(observations).y
+        array([0.1, 0.2, 0.9])
+    """
+    if scale is not None and scale not in SCALE_AXES:
+        raise InputError(
+            f"{scale!r} is no scale axis", where="scale", hint=f"one of {', '.join(SCALE_AXES)}"
+        )
+    table = conform(observations)
+    group, first = group_rows(table, CURVE_KEY)
+    model = _model_ranks(table)
+    axes = (scale,) if scale else _DEFAULT_AXES
+    x, axis = _scale_of_rows(table, group, model, len(first), axes)
+    score = _floats(table, "score")
+    usable = np.isfinite(x) & np.isfinite(score)
+    rows = np.flatnonzero(usable)
+    # Score and model as last keys: what ties give does not depend on the order of the input.
+    rows = rows[np.lexsort((model[rows], score[rows], x[rows], group[rows]))]
+    starts = np.flatnonzero(
+        np.diff(group[rows], prepend=-1) | (np.diff(x[rows], prepend=np.nan) != 0)
+    )
+    sizes = np.diff(starts, append=len(rows))
+    n_points = np.bincount(group[rows[starts]], minlength=len(first))
+    keys = _keys(table, group, first, catalog or metric_catalog())
+    return Curves(
+        keys=keys.assign(
+            scale=axis,
+            n_missing=_missing_models(group, model, usable, len(first)),
+            n_tied=np.bincount(group[rows], minlength=len(first)) - n_points,
+        ),
+        offsets=np.concatenate([[0], np.cumsum(n_points)]).astype(np.int64),
+        x=x[rows[starts]],
+        model_name=np.array(
+            table.column("model_name").cast("string").take(rows[starts]).to_pylist(), dtype=object
+        ),
+        **_points(table, score, rows, starts, sizes),
+    )
+
+
+def _floats(table: pa.Table, name: str) -> Floats:
+    column = table.column(name).cast("float64", safe=False)
+    return np.array(pc.fill_null(column, np.nan).to_numpy(), dtype=np.float64)
+
+
+def _scale_of_rows(
+    table: pa.Table, group: Ints, model: Ints, n_groups: int, axes: tuple[str, ...]
+) -> tuple[Floats, NDArray[np.object_]]:
+    """Return x of each row, NaN where it has none, and the axis of each group."""
+    candidates = np.array([_floats(table, axis) for axis in axes])
+    candidates[~(np.isfinite(candidates) & (candidates > 0))] = np.nan
+    covered = [_n_models(group, model, ~np.isnan(values), n_groups) for values in candidates]
+    best = np.argmax(covered, axis=0)  # the first one on ties
+    return candidates[best[group], np.arange(len(group))], np.array(axes, dtype=object)[best]
+
+
+def _points(
+    table: pa.Table, score: Floats, rows: Ints, starts: Ints, sizes: Ints
+) -> dict[str, Floats]:
+    """Average the rows that share a curve and an x; each run of them begins at one of starts."""
+    y, n_examples = score[rows], _floats(table, "n_examples")[rows]
+    error = _floats(table, "stderr")[rows]
+    with np.errstate(over="ignore", invalid="ignore"):
+        variance = np.where(error >= 0, error, np.nan) ** 2
+    if len(starts) == 0:
+        empty = np.empty(0)
+        return {"y": empty, "spread": empty, "stderr": empty, "n_examples": empty}
+    lowest, highest = y[starts], np.maximum.reduceat(y, starts)
+    # Rounding must not move the mean beyond the scores, least of all that of equal ones.
+    mean = np.clip(np.add.reduceat(y, starts) / sizes, lowest, highest)
+    deviation = y - np.repeat(mean, sizes)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        spread = np.sqrt(np.add.reduceat(deviation**2, starts) / (sizes - 1))
+    return {
+        "y": mean,
+        "spread": spread,
+        "stderr": np.sqrt(np.add.reduceat(variance, starts)) / sizes,
+        "n_examples": np.fmin.reduceat(n_examples, starts),
+    }
+
+
+def _model_ranks(table: pa.Table) -> Ints:
+    """Return the place of each row's model in the alphabetical list of models."""
+    names = table.column("model_name").cast("string")
+    ordered = names.unique().sort()
+    return np.asarray(pc.index_in(names, value_set=ordered).to_numpy(), dtype=np.int64)
+
+
+def _n_models(group: Ints, model: Ints, chosen: NDArray[np.bool_], n_groups: int) -> Ints:
+    """Count the models of each group that have a chosen row."""
+    n_models = int(model.max(initial=0)) + 1
+    return np.bincount(
+        np.unique(group[chosen] * n_models + model[chosen]) // n_models, minlength=n_groups
+    )
+
+
+def _missing_models(group: Ints, model: Ints, usable: NDArray[np.bool_], n_groups: int) -> Ints:
+    everything = np.ones(len(group), dtype=bool)
+    return _n_models(group, model, everything, n_groups) - _n_models(group, model, usable, n_groups)
+
+
+def _keys(table: pa.Table, group: Ints, first: Ints, catalog: MetricCatalog) -> pd.DataFrame:
+    keys = to_frame(table.select(CURVE_KEY).take(first))
+    low, high = _bounds(table, group, len(first))
+    known = catalog.lookup(keys[["benchmark", "task", "metric"]])
+    in_catalog = known["higher_is_better"].notna()
+    both = np.isfinite(low) & np.isfinite(high) & (low != high)
+    return keys.assign(
+        is_preferred=_preferred(table, group, len(first)),
+        low_score=low,
+        high_score=high,
+        metric_type=known["metric_type"],
+        step=known["step"],
+        higher_is_better=known["higher_is_better"]
+        .fillna(pd.Series(~(both & (low > high))))
+        .astype(bool),
+        direction=np.where(in_catalog, "catalog", np.where(both, "low_high", "assumed")),
+    )
+
+
+def _bounds(table: pa.Table, group: Ints, n_groups: int) -> tuple[Floats, Floats]:
+    """Return the low and high score of each group, of one row: the smallest pair that is known."""
+    low, high = _floats(table, "low_score"), _floats(table, "high_score")
+    rows = np.flatnonzero(~np.isnan(low) & ~np.isnan(high))
+    rows = rows[np.lexsort((high[rows], low[rows]))][::-1]  # the smallest is written last
+    result = np.full((2, n_groups), np.nan)
+    result[:, group[rows]] = low[rows], high[rows]
+    return result[0], result[1]
+
+
+def _preferred(table: pa.Table, group: Ints, n_groups: int) -> pd.Series[bool]:
+    column = table.column("is_preferred")
+    said = np.bincount(group[pc.is_valid(column).to_numpy()], minlength=n_groups) > 0
+    yes = pc.fill_null(column, fill_value=False).to_numpy()
+    value = pd.Series(np.bincount(group[yes], minlength=n_groups) > 0, dtype="boolean")
+    return value.mask(~said)

@@ -1,0 +1,1 @@
+"""Model families made on purpose: the mathematical model of the paper."""

@@ -1,0 +1,1 @@
+"""What smaller models predict of larger ones, and how wrong that is."""

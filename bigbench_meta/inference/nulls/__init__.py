@@ -1,0 +1,1 @@
+"""What smooth models would have shown: tests of every curve against a null."""

@@ -1,0 +1,155 @@
+"""The variation between models, pooled over the curves of a model family.
+
+Eight scores hold little about their own scatter. The curves of a family have the same models: their
+moment equations, summed, give one sigma, each curve's own equation left out for the curve itself,
+and the upper limit of its confidence interval is taken.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from scipy.special import ndtri
+
+from bigbench_meta.inference.nulls.batch import Batch, is_flat
+from bigbench_meta.inference.nulls.links import SHARE, Link
+from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE, dispersion, pieces
+from bigbench_meta.inference.nulls.mechanism_fit import SIGMA_MAX, fit_mechanism
+from bigbench_meta.inference.nulls.parts import (
+    FEWEST_REPLICATES,
+    MIN_SCALES,
+    OK,
+    check_ragged,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+__all__ = ["CONFIDENCE", "SIGMA_GRID", "family_sigma", "sigma_profile"]
+
+SIGMA_GRID: Final = np.concatenate([[0.0], np.geomspace(0.01, SIGMA_MAX, 24)])
+"""Values of sigma at which each curve is fitted before the equations of a family are summed."""
+
+CONFIDENCE: Final = 0.9
+"""Of the upper limit that is taken for a family's sigma.
+
+The sigma of few curves is uncertain, and one that is too small makes jumps of what is variation.
+"""
+
+_QUANTILE: Final = float(ndtri(CONFIDENCE))
+
+
+def sigma_profile(
+    y: Floats,
+    x: Floats,
+    trials: Floats,
+    offsets: Ints,
+    *,
+    floor: Floats | float = 0.0,
+    ceiling: Floats | float = 1.0,
+    link: Link | Sequence[Link] = SHARE,
+    alpha_range: tuple[float, float] = ALPHA_RANGE,
+    min_scales: int = MIN_SCALES,
+) -> Floats:
+    """Return what each curve says of the variation between models, to be pooled over a family.
+
+    Args:
+        y: Scores; all arguments are those of
+            :func:`bigbench_meta.inference.nulls.mechanism_null.mechanism_null`.
+        x: Scales.
+        trials: Examples.
+        offsets: Where curves begin.
+        floor: Guess rate.
+        ceiling: Best proportion.
+        link: The metric's link.
+        alpha_range: Bounds of the exponent.
+        min_scales: Curves with fewer points say nothing.
+
+    Returns:
+        Observed less expected sum of squares with sigma at each of :data:`SIGMA_GRID`, shape
+        (m, 25): positive where sigma is too small. Zeros for a curve that is flat, too short or
+        could not be fitted. The root of a family's sum is its sigma.
+    """
+    check_ragged(y, x, offsets, FEWEST_REPLICATES, min_scales)
+    batch = Batch.of(y, x, trials, offsets, floor, ceiling, link, np.nan)
+    lengths = np.diff(offsets)
+    profile = np.zeros((len(lengths), len(SIGMA_GRID)))
+    for rows, scores, design, _ in batch.blocks(min_scales):
+        usable = ~is_flat(scores)
+        for column, value in enumerate(SIGMA_GRID):
+            sigma = np.full(len(rows), value)
+            fit = fit_mechanism(scores, design, alpha_range=alpha_range, sigma=sigma)
+            found = pieces(scores, fit.log_loss(design.x), sigma, design)
+            observed, expected = dispersion(found, design.x, fit.at_bound != 0)
+            profile[rows, column] = observed - expected
+            usable &= fit.status == OK
+        profile[rows[~usable]] = 0.0
+    return profile
+
+
+def family_sigma(profile: Floats, curve: Ints, kind: Ints, family: Ints) -> Floats:
+    """Return the sigma that the other curves of each curve's family agree on.
+
+    A curve may have several rows: guess rates and kinds of link, of which nobody states the right
+    one. A row's sigma is that of the other curves with its own kind of link; where a curve has
+    several guess rates, or no such link, its row that needs the least variation speaks for it.
+
+    Args:
+        profile: What :func:`sigma_profile` returned, shape (r, 25).
+        curve: Number of each row's curve, shape (r,).
+        kind: Number of each row's kind of link, shape (r,), from 0 on.
+        family: Number of each curve's family, shape (m,), from 0 on.
+
+    Returns:
+        Sigma of shape (r,): the root of the summed equations plus 1.28 standard errors of the sum,
+        which is the upper limit at a :data:`CONFIDENCE` of 90%; linear in sigma^2 between the
+        values of the grid, at most the largest of them, which a single other curve comes to, since
+        its equation is as uncertain as it is large; NaN where no other curve says anything.
+
+    Examples:
+        >>> alone = 1.0 - (SIGMA_GRID / 0.2) ** 2  # this curve says 0.2
+        >>> row = np.arange(101)
+        >>> family_sigma(np.array([alone] * 101), row, 0 * row, row // 100)[[0, 99, 100]].round(3)
+        array([0.2, 0.2, nan])
+    """
+    needed = np.maximum(profile, 0.0).sum(axis=1)
+    sigma = np.full(len(curve), np.nan)
+    for number in range(int(kind.max(initial=-1)) + 1):
+        order = np.lexsort((needed, kind != number, curve))
+        curves, first = np.unique(curve[order], return_index=True)
+        whole = np.zeros((len(family), profile.shape[1]))
+        whole[curves] = profile[order[first]]
+        own = kind == number
+        sigma[own] = _pooled(whole, family)[curve[own]]
+    return sigma
+
+
+def _pooled(profile: Floats, family: Ints) -> Floats:
+    """Return the sigma of each curve, shape (m,), from the other profiles of its family."""
+    n_families, m = int(family.max(initial=-1)) + 1, len(family)
+    total = np.zeros((n_families, len(SIGMA_GRID)))
+    np.add.at(total, family, profile)
+    square = np.zeros_like(total)
+    np.add.at(square, family, profile**2)
+    speaks = np.bincount(family, weights=profile.any(axis=1), minlength=n_families)
+    silent = speaks[family] - profile.any(axis=1) == 0
+    others = total[family] - profile
+    # Equations of different curves are taken as independent: their sum has this standard error.
+    error = np.sqrt(np.maximum(square[family] - profile**2, 0.0))
+    upper = others + _QUANTILE * error
+    # The largest sigma that is still too small: the sum can have more than one root.
+    below = np.where(upper > 0, np.arange(len(SIGMA_GRID)), -1).max(axis=1)
+    left = np.clip(below, 0, len(SIGMA_GRID) - 2)
+    row = np.arange(m)
+    high, low = upper[row, left], upper[row, left + 1]
+    part = np.clip(high / np.where(high == low, 1.0, high - low), 0.0, 1.0)
+    grid = SIGMA_GRID**2
+    root = np.sqrt(grid[left] + part * (grid[left + 1] - grid[left]))
+    root = np.where(below == len(SIGMA_GRID) - 1, SIGMA_MAX, root)
+    return np.where(silent, np.nan, np.where(below < 0, 0.0, root))

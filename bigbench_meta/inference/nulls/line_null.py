@@ -1,0 +1,193 @@
+"""The weaker null: a straight line in the logarithm of scale, plus noise of one size.
+
+It asks less than the mechanism: nothing about the metric, the test set or the loss. With normal
+noise of one standard deviation, the statistic does not depend on level, slope or noise, so that its
+distribution is known up to simulation and the test holds its size exactly.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from bigbench_meta.curves.emergence import score_ragged
+from bigbench_meta.inference.binomial import entropy
+from bigbench_meta.inference.nulls.parts import (
+    COLUMNS,
+    FLAT,
+    MIN_SCALES,
+    OK,
+    RaggedNull,
+    blocks_of_one_length,
+    centred_log,
+    check_ragged,
+    stream,
+    unknown,
+)
+from bigbench_meta.inference.nulls.sequential import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+__all__ = ["line_null"]
+
+_TINY: Final = 1e-300
+# Residuals below this share of the range are rounding.
+_ROUNDING: Final = 1e-9
+_LARGEST: Final = 1e100
+
+
+def line_null(
+    y: Floats,
+    x: Floats,
+    offsets: Ints,
+    *,
+    n_boot: int = 999,
+    seed: int | np.random.Generator = 0,
+    min_scales: int = MIN_SCALES,
+    progress: Callable[[int, int], None] | None = None,
+) -> RaggedNull:
+    r"""Test a ragged batch of curves against a straight line in log scale plus noise.
+
+    With residuals r of the least squares line and the part :math:`d_k` of a step after scale k that
+    is orthogonal to level and slope, the statistic is the largest of :math:`T_k = r^\top d_k /
+    (|d_k| s)`, :math:`s^2 = |r|^2 / (n - 2)`. P-values are as in
+    :func:`bigbench_meta.inference.nulls.mechanism_null.mechanism_null`, from normal noise.
+
+    Args:
+        y: Scores in any unit, shape (total,), up is better, by ascending scale in each curve.
+        x: Scale of each score, positive, any unit.
+        offsets: Where each curve begins and the last ends, shape (m + 1,), from 0 to total.
+        n_boot: Replicates, at least 19.
+        seed: Seed, or a generator, of which one number is drawn.
+        min_scales: Curves with fewer points are not tested, at least 4.
+        progress: Called with (curves done, curves).
+
+    Returns:
+        The tests, arrays of shape (m,). ``alpha`` is the slope by natural logarithm of scale,
+        ``sigma`` and ``step_size`` are in units of the score; there is no goodness of fit. Where
+        the curve is a line up to rounding, the p-values are 1.
+
+    Raises:
+        InputError: Arrays do not fit together or an option is out of range.
+
+    References:
+        Davison & Hinkley (1997), Bootstrap Methods and their Application, sec. 4.2,
+        doi:10.1017/CBO9780511802843.
+
+    Examples:
+        >>> y = np.array([0.1, 0.22, 0.29, 0.41, 0.5, 0.0, 0.01, 0.0, 0.01, 1.0])
+        >>> tests = line_null(y, np.tile(10.0 ** np.arange(5), 2), np.array([0, 5, 10]))
+        >>> (tests.p_step < 0.05).tolist()
+        [False, True]
+    """
+    check_ragged(y, x, offsets, n_boot, min_scales)
+    base, lengths = entropy(seed), np.diff(offsets)
+    result = unknown(lengths, min_scales)
+    unit = _units(y, offsets)
+    y = y / np.repeat(unit, lengths)
+    result.sharpness[:] = score_ragged(y, offsets).relative_sharpness
+    done = int((lengths < min_scales).sum())
+    size = max(1, COLUMNS // n_boot)
+    for rows, length in blocks_of_one_length(lengths, min_scales, size):
+        at = offsets[rows] + np.arange(length)[:, None]
+        _test_block(result, rows, y[at], centred_log(x[at]), n_boot, base)
+        done += len(rows)
+        if progress is not None:
+            progress(done, len(lengths))
+    with np.errstate(over="ignore"):
+        for name in ("level", "alpha", "sigma", "step_size"):
+            getattr(result, name)[:] *= unit
+    return result
+
+
+def _units(y: Floats, offsets: Ints) -> Floats:
+    """Return 1, or the largest score of curves whose squares would over- or underflow."""
+    largest = np.zeros(len(offsets) - 1)
+    filled = np.diff(offsets) > 0
+    if filled.any():
+        largest[filled] = np.maximum.reduceat(np.abs(y), offsets[:-1][filled])
+    extreme = (largest > _LARGEST) | ((largest > 0) & (largest < 1 / _LARGEST))
+    return np.where(extreme, largest, 1.0)
+
+
+def _test_block(
+    result: RaggedNull, rows: Ints, y: Floats, x: Floats, n_boot: int, seed: int
+) -> None:
+    """Fill in the results of curves of one length, given scale first."""
+    flat = np.ptp(y, axis=0) == 0
+    result.status[rows] = np.where(flat, FLAT, OK)
+    rows, y, x = rows[~flat], y[:, ~flat], x[:, ~flat]
+    if not len(rows):
+        return
+    level, slope, residual = _line(y[..., None], x)
+    noise = np.sqrt((residual**2).sum(axis=0) / (len(y) - 2))
+    steps = _steps(x)
+    scores = _scores(residual, steps, noise)
+    place = scores[..., 0].argmax(axis=0)
+    column = np.arange(len(rows))
+    best = steps[place, :, column].T
+    result.level[rows], result.alpha[rows], result.sigma[rows] = level, slope[:, 0], noise[:, 0]
+    result.n_before[rows] = place + 1
+    result.step_score[rows] = scores[place, column, 0]
+    result.step_size[rows] = (residual[..., 0] * best).sum(axis=0) / (best**2).sum(axis=0)
+    fitted = y - residual[..., 0]
+    unit = np.ptp(y, axis=0)
+    noises = np.stack(
+        [
+            stream(seed, "line", residual[:, j, 0] / unit[j], x[:, j]).standard_normal(
+                (n_boot, len(y))
+            )
+            for j in column.tolist()
+        ],
+        axis=1,
+    )  # (n_boot, m, n)
+    drawn = noises.transpose(2, 1, 0)
+    _, _, left = _line(drawn, x)
+    replicates = _scores(left, steps, np.sqrt((left**2).sum(axis=0) / (len(y) - 2)))
+    step, sharp = (
+        Tally.start(observed[rows], None) for observed in (result.step_score, result.sharpness)
+    )
+    step.add(column, replicates.max(axis=0))
+    sharp.add(column, _sharpness(fitted[..., None] + noise * drawn))
+    exact = noise[:, 0] <= _ROUNDING * unit
+    result.p_step[rows] = np.where(exact, 1.0, step.p_values())
+    result.p_sharpness[rows] = np.where(exact, 1.0, sharp.p_values())
+    result.n_valid[rows] = n_boot
+
+
+def _line(y: Floats, x: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return level (m,), slope (m, b) and residuals (n, m, b) of scores (n, m, b) on x (n, m)."""
+    level = y.mean(axis=0)
+    slope = np.einsum("nm,nmb->mb", x, y) / (x**2).sum(axis=0)[:, None]
+    return level[:, 0], slope, y - level - x[..., None] * slope
+
+
+def _steps(x: Floats) -> Floats:
+    """Return steps after each scale, less level and slope, shape (n - 1, n, m)."""
+    n = len(x)
+    step = (np.arange(n) > np.arange(n - 1)[:, None]).astype(float)
+    centred = step - step.mean(axis=1, keepdims=True)
+    slope = np.einsum("kn,nm->km", centred, x) / (x**2).sum(axis=0)
+    return np.asarray(centred[..., None] - slope[:, None, :] * x)
+
+
+def _scores(residual: Floats, steps: Floats, noise: Floats) -> Floats:
+    """Return T of shape (n - 1, m, b) from residuals (n, m, b) and noise (m, b)."""
+    length = np.sqrt((steps**2).sum(axis=1))[..., None]
+    product = np.einsum("knm,nmb->kmb", steps, residual)
+    return np.asarray(product / (length * np.maximum(noise, _TINY)))
+
+
+def _sharpness(curves: Floats) -> Floats:
+    """Return relative sharpness (m, b) of curves (n, m, b)."""
+    n, m, b = curves.shape
+    flat = np.ascontiguousarray(curves.transpose(1, 2, 0)).ravel()
+    offsets = np.arange(m * b + 1, dtype=np.int64) * n
+    return score_ragged(flat, offsets).relative_sharpness.reshape(m, b)

@@ -1,0 +1,178 @@
+"""Curves to proportions: which scores are means over examples, and what chance alone would give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from bigbench_meta.catalog.metrics import metric_catalog
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.inference.binomial import checked, known_size
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.curves.build import Curves
+
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+    Names = NDArray[np.object_]
+
+__all__ = ["Proportions", "proportions"]
+
+# A score of 100.00000000000001 percent is 100 percent.
+_ROUNDING: Final = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proportions:
+    """Scores as proportions in [0, 1] of which up is better.
+
+    Attributes:
+        curve: Row in ``curves.keys`` of each point.
+        proportion: Of each point; NaN on curves that are none.
+        stderr: Standard error of each proportion, NaN where not given.
+        n_examples: Examples behind each point, NaN where not known.
+        worst: Score that is proportion 0, of each curve, in the unit of the file.
+        best: Score that is proportion 1.
+        chance: Proportion that chance gives, of each curve; NaN where not known.
+        chance_source: ``given``, ``low_score``, ``choices``, ``floor`` or ``unknown``.
+        problem: ``not_a_proportion``, ``score_out_of_range`` or empty, of each curve.
+    """
+
+    curve: NDArray[np.int64]
+    proportion: Floats
+    stderr: Floats
+    n_examples: Floats
+    worst: Floats
+    best: Floats
+    chance: Floats
+    chance_source: Names
+    problem: Names
+
+    def point_scores(self, proportion: Floats) -> Floats:
+        """Return proportions, one a point, in the unit of the file."""
+        return self.worst[self.curve] + proportion * (self.best - self.worst)[self.curve]
+
+    def curve_scores(self, proportion: Floats) -> Floats:
+        """Return proportions, one a curve, in the unit of the file."""
+        return self.worst + proportion * (self.best - self.worst)
+
+    def amount(self, difference: Floats) -> Floats:
+        """Return differences of proportions, one a curve, in the unit of the file."""
+        return difference * np.abs(self.best - self.worst)
+
+
+def proportions(
+    curves: Curves,
+    *,
+    catalog: MetricCatalog | None = None,
+    chance: ArrayLike | None = None,
+    n_choices: ArrayLike | None = None,
+    n_examples: ArrayLike | None = None,
+) -> Proportions:
+    """Take the scores of curves as proportions where they are means over examples.
+
+    A score is one where the catalog says that it is bounded and that one example can change it by
+    the whole range over n (``step`` equal to ``high - low``). Chance is, in this order: ``chance``;
+    the task's ``low_score``, which BIG-bench declares for the preferred metric and which for
+    multiple choice is the mean of 1 / number of choices; 1 / ``n_choices`` on discontinuous
+    metrics; 0 on nonlinear and linear metrics that begin at 0 and rise. A discontinuous or
+    continuous metric without any of these has a chance level that nobody states.
+
+    Args:
+        curves: What :func:`bigbench_meta.build_curves` returns.
+        catalog: Metric catalog; the packaged one by default.
+        chance: Chance level in the unit of the score, a number or one a curve, NaN for not given.
+        n_choices: Number of choices, a number or one a curve, NaN for not given.
+        n_examples: Size of the test set where the observations give none, a number or one a curve.
+
+    Raises:
+        InputError: An option of another shape, or no number in its range.
+    """
+    keys = curves.keys
+    known = (catalog or metric_catalog()).lookup(keys[["benchmark", "task", "metric"]])
+    low, high, step = (known[name].to_numpy(dtype=float) for name in ("low", "high", "step"))
+    up = keys["higher_is_better"].to_numpy(dtype=bool)
+    with np.errstate(invalid="ignore"):
+        bounded = (high > low) & (np.abs(step - (high - low)) <= _ROUNDING * (high - low))
+    worst = np.where(bounded, np.where(up, low, high), np.nan)
+    best = np.where(bounded, np.where(up, high, low), np.nan)
+    curve = curves.curve_of_point
+    value, outside = _within((curves.y - worst[curve]) / (best - worst)[curve])
+    out_of_range = np.bincount(curve[outside], minlength=len(curves)) > 0
+    value[out_of_range[curve]] = np.nan
+    size = known_size(curves.n_examples)
+    if n_examples is not None:
+        given = known_size(_one_a_curve(n_examples, len(curves), "n_examples"))
+        size = np.where(np.isnan(size), given[curve], size)
+    level, source = _chance(curves, worst, best, chance, n_choices)
+    return Proportions(
+        curve=curve,
+        proportion=value,
+        stderr=curves.stderr / np.abs(best - worst)[curve],
+        n_examples=size,
+        worst=worst,
+        best=best,
+        chance=level,
+        chance_source=source,
+        problem=np.select(
+            [~bounded, out_of_range], ["not_a_proportion", "score_out_of_range"], ""
+        ).astype(object),
+    )
+
+
+def _within(proportion: Floats) -> tuple[Floats, Bools]:
+    """Return proportions within [0, 1], and which are not even up to rounding."""
+    outside = (proportion < -_ROUNDING) | (proportion > 1 + _ROUNDING)
+    return np.clip(proportion, 0, 1), outside
+
+
+def _one_a_curve(values: ArrayLike, n_curves: int, where: str) -> Floats:
+    array = checked(values, where, least=-np.inf, most=np.inf, open_=False)
+    if array.shape not in {(), (n_curves,)}:
+        raise InputError(f"shape {array.shape}, not () or ({n_curves},)", where=where)
+    return np.broadcast_to(array, (n_curves,))
+
+
+def _chance(
+    curves: Curves,
+    worst: Floats,
+    best: Floats,
+    chance: ArrayLike | None,
+    n_choices: ArrayLike | None,
+) -> tuple[Floats, Names]:
+    """Return the chance level of each curve as a proportion, and where it comes from."""
+    keys, span = curves.keys, best - worst
+    kind = keys["metric_type"].astype(str).to_numpy()
+    rises = keys["higher_is_better"].to_numpy(dtype=bool)
+    level, source = np.full(len(curves), np.nan), np.full(len(curves), "unknown", dtype=object)
+
+    def fill(name: str, values: Floats) -> None:
+        # A chance level of 1 or more leaves nothing to be better than: some other quantity.
+        usable = np.isnan(level) & (values >= -_ROUNDING) & (values < 1)
+        level[usable] = np.maximum(values[usable], 0.0)
+        source[usable] = name
+
+    if chance is not None:
+        given = (_one_a_curve(chance, len(curves), "chance") - worst) / span
+        if np.any((given < -_ROUNDING) | (given >= 1)):
+            wrong = (worst + given * span)[(given < -_ROUNDING) | (given >= 1)][0]
+            raise InputError(
+                f"{wrong:g} is no score that chance can give", where="chance",
+                hint="in the unit of the score: 25 where scores are in percent",
+            )  # fmt: skip
+        fill("given", given)
+    lowest, highest = (keys[name].to_numpy(dtype=float) for name in ("low_score", "high_score"))
+    # Ends that are one are no range of scores, and then the lower one is no chance level.
+    fill("low_score", (np.where(lowest == highest, np.nan, lowest) - worst) / span)
+    if n_choices is not None:
+        choices = checked(n_choices, "n_choices", least=2, most=np.inf, open_=False)
+        share = 1 / _one_a_curve(choices, len(curves), "n_choices")
+        fill("choices", np.where(kind == "discontinuous", share, np.nan))
+    floor = np.isin(kind, ["nonlinear", "linear"]) & rises & (worst == 0)
+    fill("floor", np.where(floor, 0.0, np.nan))
+    return level, source

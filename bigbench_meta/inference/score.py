@@ -1,0 +1,140 @@
+"""Curves to curve scores: the array core, labelled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from bigbench_meta.core.schema import CURVE_KEY, CURVE_SCORES
+from bigbench_meta.curves.build import whole
+from bigbench_meta.curves.emergence import MIN_SCALES, STATUSES, score_ragged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.curves.build import Curves
+    from bigbench_meta.inference.evidence import Variation
+
+    Floats = NDArray[np.float64]
+
+__all__ = ["score_curves"]
+
+
+def score_curves(
+    curves: Curves,
+    *,
+    min_scales: int = MIN_SCALES,
+    inference: bool = False,
+    threshold: float = 100.0,
+    n_boot: int | None = None,
+    seed: int = 0,
+    variation: Variation = "both",
+    alpha_range: tuple[float, float] | None = None,
+    samples: pd.DataFrame | None = None,
+    catalog: MetricCatalog | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Score every curve, and if asked say how sure the score is.
+
+    Args:
+        curves: What :func:`bigbench_meta.build_curves` returns.
+        min_scales: Curves with fewer points get no score and status ``too_few_scales``.
+        inference: Whether to add intervals, tests, shapes and forecasts, see
+            :func:`bigbench_meta.curve_evidence`, which the options below go to. Tests are corrected
+            for all these curves: choose what is searched before.
+        threshold: Of the emergence score, for ``p_above_threshold``.
+        n_boot: Bootstrap replicates of intervals, and the most of a test.
+        seed: Seed of all resampling.
+        variation: Where the mechanism's variation between models comes from.
+        alpha_range: Bounds of its exponent.
+        samples: Samples table, for intervals that resample examples.
+        catalog: Metric catalog; the packaged one by default.
+        progress: Called with (work done, work).
+
+    Returns:
+        One row a curve, in the order of the curves, with the columns of
+        :data:`bigbench_meta.core.schema.CURVE_SCORES`, and with ``inference`` those of
+        :data:`bigbench_meta.core.schema.CURVE_EVIDENCE` behind them. Scores are computed on the
+        orientation in which up is better; ``score_first`` to ``score_max`` stay in the unit and
+        sign of the file. ``emergence_score`` is infinite where ``status`` is ``zero_median`` and
+        NaN where it is ``flat`` or ``too_few_scales``. ``resolution`` is the catalog's ``step``
+        divided by the smallest test set of the curve, NaN where either is not known.
+
+    Raises:
+        InputError: An option of the inference is out of range.
+
+    References:
+        Schaeffer et al. (2023), arXiv 2304.15004, eq. 1 and App. A.1.
+
+    Examples:
+        >>> from bigbench_meta import build_curves, load_embedded
+        >>> scores = score_curves(build_curves(load_embedded()))
+        >>> row = scores[(scores.task == "arithmetic 3D+") & (scores.shots == 50)].iloc[0]
+        >>> round(float(row.emergence_score), 3), row.status
+        (321.0, 'ok')
+    """
+    scores = _scores(curves, min_scales)
+    if not inference:
+        return scores
+    # Imports scipy.stats and statsmodels, a second's work.
+    from bigbench_meta.inference.evidence import ALPHA_RANGE, curve_evidence
+
+    evidence = curve_evidence(
+        curves, threshold=threshold, n_boot=n_boot, seed=seed, variation=variation,
+        alpha_range=alpha_range or ALPHA_RANGE, min_scales=min_scales, samples=samples,
+        catalog=catalog, progress=progress,
+    )  # fmt: skip
+    return pd.concat([scores.reset_index(drop=True), evidence], axis=1)
+
+
+def _scores(curves: Curves, min_scales: int) -> pd.DataFrame:
+    keys = curves.keys
+    n_examples = _reduce(np.fmin, curves.n_examples, curves.offsets)
+    resolution = keys["step"].to_numpy(dtype=float) / np.where(n_examples > 0, n_examples, np.nan)
+    scores = score_ragged(
+        curves.oriented, curves.offsets, resolution=resolution, min_scales=min_scales
+    )
+    n_scales = scores.n_scales
+    has_points = n_scales > 0
+    first = np.where(has_points, curves.offsets[:-1], 0)
+    last = np.where(has_points, curves.offsets[1:] - 1, 0)
+
+    def at(values: Floats, position: NDArray[np.int64]) -> Floats:
+        padded = values if len(values) else np.array([np.nan])
+        return np.where(has_points, padded[position], np.nan)
+
+    frame = keys[
+        [*CURVE_KEY, "metric_type", "scale", "n_missing", "n_tied", "is_preferred"]
+    ].assign(
+        n_scales=n_scales,
+        scale_min=at(curves.x, first),
+        scale_max=at(curves.x, last),
+        score_first=at(curves.y, first),
+        score_last=at(curves.y, last),
+        score_min=_reduce(np.fmin, curves.y, curves.offsets),
+        score_max=_reduce(np.fmax, curves.y, curves.offsets),
+        orientation=np.where(keys["higher_is_better"], "up", "down"),
+        direction=keys["direction"],
+        emergence_score=scores.emergence_score,
+        linearity=scores.linearity,
+        relative_sharpness=scores.relative_sharpness,
+        resolution=resolution,
+        resolution_limited_score=scores.resolution_limited_score,
+        status=np.array(STATUSES, dtype=object)[scores.status],
+        n_examples_min=whole(n_examples),
+    )
+    return frame[CURVE_SCORES.names]
+
+
+def _reduce(ufunc: np.ufunc, values: Floats, offsets: NDArray[np.int64]) -> Floats:
+    """Reduce each curve's values to one; NaN for a curve without points."""
+    result = np.full(len(offsets) - 1, np.nan)
+    nonempty = np.diff(offsets) > 0
+    if nonempty.any():
+        result[nonempty] = ufunc.reduceat(values, offsets[:-1][nonempty])
+    return result

@@ -1,0 +1,1 @@
+"""The trend of every curve and the shape that explains it best."""

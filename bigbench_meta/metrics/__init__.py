@@ -1,0 +1,1 @@
+"""Outputs to scores of single examples: arrays in, arrays out."""

@@ -1,0 +1,143 @@
+"""Reads result files out of ``.tar``, ``.tar.gz`` and ``.zip`` archives, in place.
+
+Nothing is unpacked to disk, so no member can write anywhere; a member whose name points outside
+the archive is refused all the same, because its name goes into tables.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import tarfile
+import zipfile
+import zlib
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from bigbench_meta.readers.detect import JSON_ENDINGS, SourceFile, by_content, by_name, by_place
+from bigbench_meta.readers.sources import PEEK, decompressed
+from bigbench_meta.readers.streams import Limited
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bigbench_meta.readers.problems import ProblemLog
+    from bigbench_meta.readers.streams import ByteStream
+
+__all__ = ["members"]
+
+_DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    NotImplementedError,
+    struct.error,
+    UnicodeDecodeError,  # of a name
+)
+_BROKEN = (OSError, EOFError, zlib.error, *_DAMAGE)
+
+
+def members(
+    archive: SourceFile, log: ProblemLog, *, max_bytes: int
+) -> Iterator[tuple[SourceFile, ByteStream]]:
+    """Yield the result files in an archive.
+
+    Args:
+        archive: The archive.
+        log: Where members that cannot be used are noted.
+        max_bytes: How much all members together may expand to. Reading on raises an InputError,
+            and no more members come.
+
+    Yields:
+        A member, sized and stamped like the archive so that an unchanged archive is recognised
+        without opening it, and its content, decompressed, to be read before the next one comes.
+        Damage raises an OSError there.
+    """
+    left = max_bytes
+    reason = f"the archive expands to more than {max_bytes} bytes (--max-bytes)"
+    kind = _zip if archive.path.lower().endswith(".zip") else _tar
+    noted, found = len(log.rows), False
+    try:
+        for name, stream in kind(archive, log):
+            label = f"{archive.label}/{name}"
+            detected = by_name(os.path.basename(name))
+            counted = _Member(decompressed(name, stream), left, reason)
+            content = io.BufferedReader(counted, PEEK)
+            detected = detected or by_content(_begin(content)) or by_place(name)
+            if detected is not None:
+                found = True
+                file = SourceFile(archive.path, label, detected, archive.size, archive.stamp, name)
+                yield file, content
+            if (left := counted.left) < 0:
+                return
+    except _BROKEN as error:
+        log.error(archive.label, "", f"cannot be read to its end: {error}")
+    if not found and len(log.rows) == noted:
+        log.warning(archive.label, "", "no result files in this archive")
+
+
+class _Member(Limited):
+    """A member's content, whose damage is an OSError whatever the kind of archive."""
+
+    _damage: Exception | None = None
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer, unless the content ends, and return how many bytes that took."""
+        filled = 0
+        with memoryview(buffer) as whole:
+            try:
+                while not self._damage and filled < len(whole):
+                    count = super().readinto(whole[filled:])
+                    filled += count
+                    if not count:
+                        break
+            except _BROKEN as error:
+                self._damage = error
+        if self._damage and not filled:
+            raise OSError(str(self._damage)) from self._damage
+        return filled
+
+
+def _begin(content: io.BufferedReader[Any]) -> bytes:
+    try:
+        return content.peek(PEEK)
+    except (OSError, EOFError, zlib.error):
+        # What cannot even be opened is for the reader to report.
+        return b'"scores"'
+
+
+def _is_wanted(name: str, archive: SourceFile, log: ProblemLog) -> bool:
+    """Return whether a member may be a results file, by its name."""
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        log.error(f"{archive.label}/{name}", "", "refused: the name points outside the archive")
+        return False
+    detected = by_name(os.path.basename(name))
+    return detected != "archive" and (detected is not None or name.lower().endswith(JSON_ENDINGS))
+
+
+def _zip(archive: SourceFile, log: ProblemLog) -> Iterator[tuple[str, ByteStream]]:
+    with zipfile.ZipFile(archive.path) as opened:
+        for info in opened.infolist():
+            if not info.filename:  # is_dir would raise
+                log.error(archive.label, "", "a member without a name: not read")
+                continue
+            if info.is_dir() or not _is_wanted(info.filename, archive, log):
+                continue
+            try:
+                stream = opened.open(info)
+            except (RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+                # Encrypted, compressed in an unknown way, or moved: the others may be sound.
+                log.error(f"{archive.label}/{info.filename}", "", f"cannot be read: {error}")
+                continue
+            with stream:
+                yield info.filename, stream
+
+
+def _tar(archive: SourceFile, log: ProblemLog) -> Iterator[tuple[str, ByteStream]]:
+    # As a stream: members come in their order, and none is kept.
+    with tarfile.open(archive.path, "r|*") as opened:
+        for info in opened:
+            if not info.isfile() or not _is_wanted(info.name, archive, log):
+                continue
+            if stream := opened.extractfile(info):
+                yield info.name, stream

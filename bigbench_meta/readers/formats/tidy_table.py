@@ -1,0 +1,171 @@
+"""Reader for tidy tables: CSV or Parquet files with the columns of an observations table."""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pandas.errors import ParserWarning
+
+from bigbench_meta.core.errors import SchemaError
+from bigbench_meta.core.schema import OBSERVATIONS, SCALE_AXES, Column, conform
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from bigbench_meta.readers.problems import ProblemLog
+
+__all__ = ["has_columns", "read_table"]
+
+_TRUTH = {"true": True, "1": True, "false": False, "0": False}
+_POSITIVE: Final = {*SCALE_AXES, "n_examples"}
+_NOT_NEGATIVE: Final = {"shots", "stderr"}
+_NOT_STATED: Final = -1  # as shots in BIG-bench's files
+# Problems of one kind in one column are told for the first lines only.
+_MOST_LINES = 5
+
+
+def has_columns(
+    path: Path, wanted: Collection[str] = OBSERVATIONS.required, *, delimiter: str = ","
+) -> bool:
+    """Return whether a table's header has every column that is wanted, or cannot be seen."""
+    try:
+        if path.name.lower().endswith(".parquet"):
+            names = pq.read_schema(path).names
+        else:
+            header = pd.read_csv(path, nrows=0, encoding="utf-8", sep=delimiter)
+            names = header.columns.tolist()
+    except (OSError, EOFError, zlib.error, pa.ArrowException):
+        return True  # for the reader to report
+    except ValueError:
+        return False
+    return set(wanted) <= set(names)
+
+
+def read_table(data: bytes, name: str, label: str, log: ProblemLog) -> pa.Table | None:
+    """Read one tidy table.
+
+    A row without a required value is left out and reported; an optional value that does not fit
+    its column is left empty and reported; a row without a score is kept, its score NaN.
+
+    Args:
+        data: The file's content, decompressed.
+        name: Its file name, whose ending tells the format.
+        label: Its name in tables and messages, and the ``source`` of rows that name none.
+        log: Where problems are noted.
+
+    Returns:
+        An observations table, None if the file cannot be used at all.
+    """
+    try:
+        if name.lower().endswith(".parquet"):
+            table = _without_times(pq.read_table(pa.BufferReader(data)))
+            table.validate(full=True)  # texts that are no UTF-8 raise only when they are used
+            frame = table.to_pandas(types_mapper=pd.ArrowDtype)
+        else:
+            frame = _read_csv(data)
+    except (OSError, ValueError, EOFError, pa.ArrowException, ParserWarning) as error:
+        log.error(label, "", f"cannot be read as a table: {error}")
+        return None
+    if missing := [name for name in OBSERVATIONS.required if name not in frame.columns]:
+        log.error(
+            label,
+            ", ".join(missing),
+            "required column missing",
+        )
+        return None
+    if frame.empty:
+        log.warning(label, "", "the table has no rows")
+    for name in frame.columns.difference(OBSERVATIONS.names):
+        log.warning(label, str(name), "unknown column: ignored")
+    text = frame.astype(object).where(frame.notna(), "").map(_as_text)
+    columns = {
+        c.name: _column(text[c.name], c, label, log) for c in OBSERVATIONS.columns if c.name in text
+    }
+    result = _without_holes(pd.DataFrame(columns), label, log)
+    source = result.get("source", pd.Series(pd.NA, index=result.index, dtype="str"))
+    try:
+        return conform(result.assign(source=source.fillna(label)))
+    except SchemaError as error:
+        log.error(label, error.where or "", error.message)
+        return None
+
+
+def _without_times(table: pa.Table) -> pa.Table:
+    """Return a table with dates and times as texts: not all that Arrow has are Python's."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_temporal(field.type):
+            texts = table.column(place).cast(pa.string())
+            table = table.set_column(place, field.name, texts)
+    return table
+
+
+def _read_csv(data: bytes) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        # Rows longer than the header: without index_col they would shift, with it be cut.
+        warnings.simplefilter("error", ParserWarning)
+        return pd.read_csv(
+            BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8", index_col=False
+        )
+
+
+def _as_text(value: object) -> str:
+    return str(value).strip()
+
+
+def _column(text: pd.Series[str], column: Column, label: str, log: ProblemLog) -> pd.Series:
+    if pa.types.is_dictionary(column.type):
+        return text.astype("str").mask(text == "")
+    values: pd.Series[Any]
+    if pa.types.is_boolean(column.type):
+        values = text.str.lower().map(_TRUTH).astype("boolean")
+        wrong = values.isna() & (text != "")
+    else:
+        values = pd.to_numeric(text, errors="coerce").astype("float64")
+        wrong = values.isna() & ~text.str.lower().isin(["", "nan"])
+        if pa.types.is_integer(column.type):
+            wrong |= values.notna() & ((values % 1 != 0) | (values.abs() >= 2**63))
+            values = values.mask(wrong).astype("Int64")
+            # Plain digits as they are: a float has room for fifteen of them.
+            exact = text.str.fullmatch(r"[+-]?[0-9]{1,18}")
+            values[exact] = text[exact].astype("int64").astype("Int64")  # else by way of floats
+    _note_lines(text, wrong, f"does not fit {column.type}: left empty", column.name, label, log)
+    if column.name == "shots":
+        values = values.mask(values == _NOT_STATED)
+    if column.name in _POSITIVE or column.name in _NOT_NEGATIVE:
+        impossible = (values <= 0 if column.name in _POSITIVE else values < 0) | (values == np.inf)
+        impossible = impossible.fillna(value=False).astype(bool)
+        _note_lines(text, impossible, "is out of range: left empty", column.name, label, log)
+        values = values.mask(impossible)
+    return values
+
+
+def _without_holes(frame: pd.DataFrame, label: str, log: ProblemLog) -> pd.DataFrame:
+    """Leave out rows without a required value, except the score: its absence is a fact."""
+    hole = pd.Series(data=False, index=frame.index)
+    for name in OBSERVATIONS.required:
+        if name == "score":
+            continue
+        empty = frame[name].isna()
+        _note_lines(frame[name], empty & ~hole, "no value: row left out", name, label, log)
+        hole |= empty
+    return frame[~hole].reset_index(drop=True)
+
+
+def _note_lines(
+    values: pd.Series, wrong: pd.Series[bool], reason: str, column: str, label: str, log: ProblemLog
+) -> None:
+    lines = wrong.index[wrong]
+    for row in lines[:_MOST_LINES]:
+        shown = "" if pd.isna(values[row]) else f"{values[row]!r} "
+        # The header is line 1.
+        log.error(label, f"line {row + 2}, {column}", f"{shown}{reason}")
+    if len(lines) > _MOST_LINES:
+        log.error(label, column, f"{len(lines) - _MOST_LINES} more lines: {reason}")

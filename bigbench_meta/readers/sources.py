@@ -1,0 +1,423 @@
+"""Finds result files where a user names them: files, folders, patterns, archives, URLs.
+
+A folder with a hundred thousand files is walked in a second, so this module works on plain strings
+and asks the file system for as little as it can.
+"""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import os
+import zlib
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, BinaryIO, Final, NamedTuple, cast
+
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.text import printable
+from bigbench_meta.readers.detect import (
+    JSON_ENDINGS,
+    TABLE_ENDINGS,
+    Format,
+    SourceFile,
+    by_content,
+    by_name,
+    by_place,
+)
+from bigbench_meta.readers.streams import Limited, pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from bigbench_meta.readers.problems import ProblemLog
+    from bigbench_meta.readers.streams import ByteStream
+
+__all__ = [
+    "MAX_BYTES",
+    "PEEK",
+    "UNREADABLE",
+    "Looks",
+    "SourceFile",
+    "decompressed",
+    "discover",
+    "open_raw",
+    "read_beside",
+    "read_bytes",
+    "read_stream",
+    "within",
+]
+
+MAX_BYTES: Final = 1 << 30
+"""A score file has kilobytes; what holds or expands to more than this is refused."""
+
+# Enough to see the first keys of a results file; a task.json of gigabytes is not read for it.
+PEEK: Final = 4096
+
+UNREADABLE: Final = (OSError, EOFError, zlib.error)
+"""What reading raises on a file that cannot be read."""
+
+_MOST_EXPANSION: Final = 100
+
+# Formats that are read where they are named, or with another file, but not found.
+_NOT_BELOW: Final = {"archive", "companion"}
+
+# Folders with such a file hold other JSON files too, which are none of ours.
+_WITH_OTHER_JSON: Final = {"task.json", "task.py", "run_spec.json"}
+
+# What names a store and what names a study: their tables are made of results, but are none.
+_OURS: Final = ({"manifest.json", "observations", "files"}, {"report.html", "tables", "figures"})
+
+
+@dataclass
+class Looks:
+    """Files that are known as they are, by a look at them.
+
+    Attributes:
+        files: Size and time of the last change of each, by path.
+        passed: Paths below folders that were found so, and passed over.
+    """
+
+    files: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    passed: list[str] = field(default_factory=list)
+
+
+def discover(
+    paths: Iterable[str | Path],
+    log: ProblemLog,
+    *,
+    samples: bool = False,
+    mapping: Path | None = None,
+    looks: Looks | None = None,
+) -> Iterator[SourceFile]:
+    """Yield the result files at or below the paths, each once, in a fixed order.
+
+    A file named outright is read whatever its name. Below a folder, a JSON file is taken if it is
+    called ``scores_*``, lies in a ``results`` folder or begins like a format that
+    is known, and a table if its header has the columns of an observations table or, with a
+    mapping, all columns that the mapping names.
+
+    Args:
+        paths: Files, folders, patterns with ``*`` or ``**``, archives, URLs.
+        log: Where oddities below folders are noted.
+        samples: Also yield files that hold nothing but samples.
+        mapping: TOML file that maps the columns of wide tables.
+        looks: Files to pass over if they are found below a folder as they were.
+
+    Yields:
+        The files.
+
+    Raises:
+        InputError: A path does not exist, a pattern fits nothing, or the mapping is none.
+    """
+    for file in _everything(paths, log, _Search(looks or Looks(), _is_table(mapping))):
+        if samples or file.format != "lm_eval_samples":
+            yield file
+
+
+class _Search(NamedTuple):
+    """What is passed over below folders, and which of the tables there are taken."""
+
+    looks: Looks
+    is_table: Callable[[Path], bool]
+
+
+def _is_table(mapping: Path | None) -> Callable[[Path], bool]:
+    if mapping is None:
+
+        def has_observations(path: Path) -> bool:
+            from bigbench_meta.readers.formats.tidy_table import has_columns
+
+            return has_columns(path)
+
+        return has_observations
+    from bigbench_meta.readers.formats.mapping import Mapping as ColumnMapping
+    from bigbench_meta.readers.formats.tidy_table import has_columns
+
+    rules = ColumnMapping.read(mapping)
+    return partial(has_columns, wanted=rules.source_columns, delimiter=rules.delimiter)
+
+
+def _everything(
+    paths: Iterable[str | Path], log: ProblemLog, search: _Search
+) -> Iterator[SourceFile]:
+    found = located(paths)
+    names = _names([path for path, _ in found if os.path.isdir(path)])
+    for path, given in found:
+        if "://" in path:
+            from bigbench_meta.readers.remote import remote_files
+
+            yield from remote_files(path)
+        elif os.path.isdir(path):
+            yield from _walk(path, names[path], log, search)
+        else:
+            yield _named(path, given)
+
+
+def located(paths: Iterable[str | Path]) -> list[tuple[str, str]]:
+    """Return the paths, resolved and as given, each once and none below another.
+
+    Raises:
+        InputError: A path does not exist, or a pattern fits nothing.
+    """
+    found = _distinct(_expand(paths))
+    for path, given in found:
+        if "://" not in path and not os.path.exists(path):
+            _named(path, given)
+    return found
+
+
+def _names(folders: list[str]) -> dict[str, str]:
+    """Return what each folder is called in labels: its last names, as many as tell it apart."""
+    parts = {folder: Path(folder).parts for folder in folders}
+    names = {folder: Path(folder).name for folder in folders}
+    for length in range(2, max(map(len, parts.values()), default=0)):
+        taken = Counter(names.values())
+        if max(taken.values()) == 1:
+            break
+        for folder, name in names.items():
+            if taken[name] > 1:
+                names[folder] = "/".join(parts[folder][-length:])
+    return names
+
+
+def _expand(paths: Iterable[str | Path]) -> Iterator[str]:
+    for path in map(str, paths):
+        if "://" in path or os.path.exists(path) or not glob.has_magic(path):
+            yield path
+        elif found := sorted(glob.glob(path, recursive=True)):
+            yield from found
+        else:
+            raise InputError("no file fits the pattern", where=path)
+
+
+def _distinct(paths: Iterable[str]) -> list[tuple[str, str]]:
+    """Return (absolute, as given) without repetitions and without what lies below another."""
+    absolute = {path if "://" in path else os.path.realpath(path): path for path in paths}
+    folders = {path for path in absolute if "://" not in path and os.path.isdir(path)}
+    return [
+        (path, given)
+        for path, given in absolute.items()
+        if "://" in path or folders.isdisjoint(map(str, Path(path).parents))
+    ]
+
+
+def _named(path: str, given: str) -> SourceFile:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        raise InputError(
+            "no such file or folder" if missing else str(error.strerror),
+            where=given,
+            hint="name result files, or a folder such as bigbench/benchmark_tasks",
+        ) from error
+    if not os.path.isfile(path):
+        raise InputError("neither file nor folder", where=given)
+    detected = by_name(os.path.basename(path))
+    if detected is None and path.lower().endswith(JSON_ENDINGS):
+        detected = by_content(_head(path)) or "bigbench"
+    if detected is None:
+        raise InputError(
+            "format not recognised from the name",
+            where=given,
+            hint=f"known endings: {', '.join((*JSON_ENDINGS, *TABLE_ENDINGS))}, .jsonl, archives",
+        )
+    label = printable(Path(given).as_posix())
+    return SourceFile(path, label, detected, status.st_size, status.st_mtime_ns)
+
+
+def _walk(root: str, name: str, log: ProblemLog, search: _Search) -> Iterator[SourceFile]:
+    pending = [(root, name)]
+    known, passed = search.looks.files.get, search.looks.passed.append
+    while pending:
+        folder, prefix = pending.pop()
+        try:
+            with os.scandir(folder) as found:
+                entries = {entry.name: entry for entry in found}
+        except OSError as error:
+            log.error(prefix, "", f"cannot be read: {error.strerror}")
+            continue
+        if any(ours <= entries.keys() for ours in _OURS):
+            continue
+        quiet = not _WITH_OTHER_JSON.isdisjoint(entries)
+        below: list[tuple[str, str]] = []
+        for base in sorted(entries):
+            entry = entries[base]
+            look = known(entry.path)
+            if look and look == _look(entry):
+                passed(entry.path)
+                continue
+            label = printable(f"{prefix}/{base}")
+            if entry.is_dir(follow_symlinks=False):
+                if base.lower().endswith(JSON_ENDINGS):
+                    log.error(label, "", "a folder with the name of a JSON file")
+                below.append((entry.path, label))
+            elif entry.is_symlink() and _leads_out(entry.path, root):
+                log.warning(label, "", "a link to a folder: not followed; name it to read it")
+            elif file := _found(entry, label, log, search, quiet=quiet):
+                yield file
+        pending.extend(reversed(below))
+
+
+def _leads_out(link: str, root: str) -> bool:
+    """Return whether a link leads to a folder that is not below the root."""
+    target = os.path.realpath(link)
+    return os.path.isdir(target) and os.path.commonpath([target, root]) not in (target, root)
+
+
+def _look(entry: os.DirEntry[str]) -> tuple[int, int] | None:
+    try:
+        status = entry.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _found(
+    entry: os.DirEntry[str], label: str, log: ProblemLog, search: _Search, *, quiet: bool
+) -> SourceFile | None:
+    """Return a file found below a folder, None if it is none of ours."""
+    detected = by_name(entry.name)
+    is_unknown = detected is None
+    if detected in _NOT_BELOW or (is_unknown and not entry.name.lower().endswith(JSON_ENDINGS)):
+        return None
+    try:
+        status = entry.stat()
+    except OSError as error:
+        log.error(label, "", f"cannot be read: {error.strerror}")
+        return None
+    if not entry.is_file():  # a socket, a device
+        return None
+    if detected == "table" and not search.is_table(Path(entry.path)):
+        return None
+    if detected is None:
+        detected = _looked_into(entry)
+    if detected is None:
+        if is_unknown and not quiet:
+            if status.st_size:
+                log.warning(label, "", "ignored: looks like no results file")
+            else:
+                log.error(label, "", "the file is empty")
+        return None
+    path = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
+    return SourceFile(path, label, detected, status.st_size, status.st_mtime_ns)
+
+
+def _looked_into(entry: os.DirEntry[str]) -> Format | None:
+    """Return the format of a JSON file whose name does not settle it."""
+    if found := by_content(_head(entry.path)):
+        return found
+    placed = by_place(entry.path)
+    # Many programs write a stats.json; HELM writes another file beside it.
+    if placed == "helm" and not os.path.exists(
+        entry.path[: -len(entry.name)] + entry.name.replace("stats", "run_spec")
+    ):
+        return None
+    return placed
+
+
+def _head(path: str) -> bytes:
+    try:
+        opener = gzip.open if path.lower().endswith(".gz") else open
+        with opener(path, "rb") as file:
+            return bytes(file.read(PEEK))
+    except UNREADABLE:
+        # What cannot even be opened is for the reader to report.
+        return b'"scores"'
+
+
+def read_bytes(file: SourceFile, *, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return a file's content, decompressed if its name ends in ``.gz``.
+
+    Raises:
+        InputError: The file cannot be read, is no gzip file, or holds more than ``max_bytes``.
+    """
+    small = 0 <= file.size <= max_bytes and "://" not in file.path
+    if small and not file.path.lower().endswith(".gz"):
+        return _slurp(file)
+    with _refusing(), open_raw(file) as raw:
+        reason = f"holds more than {max_bytes} bytes (--max-bytes)"
+        return b"".join(pieces(Limited(decompressed(file.path, raw), max_bytes, reason)))
+
+
+def read_stream(stream: ByteStream) -> bytes:
+    """Return all of a stream.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    with _refusing():
+        return b"".join(pieces(stream))
+
+
+def read_beside(file: SourceFile, name: str, *, max_bytes: int = MAX_BYTES) -> bytes | None:
+    """Return the content of another file in the folder of a file, None if there is none.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    path = os.path.join(os.path.dirname(file.path), name)
+    if "://" in path or not os.path.isfile(path):
+        return None
+    return read_bytes(file._replace(path=path, size=os.path.getsize(path)), max_bytes=max_bytes)
+
+
+def within(file: SourceFile, stream: ByteStream, *, max_bytes: int) -> ByteStream:
+    """Return the content of a file that is read as a stream, decompressed if it is compressed.
+
+    A file may have the size that it has, and expand to a hundred times of it: no more memory is
+    taken, only time.
+
+    Raises:
+        InputError: When read: it is larger, and larger than ``max_bytes``.
+    """
+    content = decompressed(file.path, stream)
+    most = max(max_bytes, file.size * (_MOST_EXPANSION if content is not stream else 1))
+    if content is stream and "://" not in file.path:
+        return stream
+    reason = f"holds more than {most} bytes (--max-bytes)"
+    return Limited(content, most, reason)
+
+
+def open_raw(file: SourceFile) -> IO[bytes]:
+    """Open a file or URL for reading, as it is."""
+    if "://" in file.path:
+        from bigbench_meta.readers.remote import open_remote
+
+        return open_remote(file.path)
+    return cast("IO[bytes]", open(file.path, "rb", buffering=0))
+
+
+def decompressed(name: str, stream: ByteStream) -> ByteStream:
+    """Return the stream, or what it decompresses to if the name ends in ``.gz``."""
+    if not name.lower().endswith(".gz"):
+        return stream
+    return gzip.GzipFile(fileobj=cast("BinaryIO", stream))
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except UNREADABLE as error:
+        # Its text alone: the whole error names a path of this machine.
+        raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _slurp(file: SourceFile) -> bytes:
+    # A hundred thousand small files: three calls each, where open() makes seven.
+    try:
+        handle = os.open(file.path, os.O_RDONLY)
+        try:
+            data = os.read(handle, file.size + 1)
+            while len(data) != file.size and (more := os.read(handle, 1 << 20)):
+                data += more  # it has grown since it was found
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}") from error
+    return data

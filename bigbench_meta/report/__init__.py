@@ -1,0 +1,1 @@
+"""The study put together and shown: tables, charts, one page, files."""

@@ -1,0 +1,121 @@
+"""A study to files: tables, figures and one self-contained HTML page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import jinja2
+
+from bigbench_meta._version import __version__
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.report.outputs import figure_files, table_files, write_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from bigbench_meta.report.study import Study
+    from bigbench_meta.report.tables.table import Table
+
+__all__ = ["is_earlier_report", "write_study"]
+
+_EVERY_FIGURE: Final = (
+    "emergence_by_metric", "flagged_curves", "flagged_intervals", "claims_by_metric",
+)  # fmt: skip
+
+# What the head of every report holds; a figure is deleted only beside a page with it.
+_OURS: Final = b'<meta name="generator" content="bigbench-meta '
+
+
+def write_study(
+    study: Study,
+    folder: Path,
+    *,
+    sources: list[str],
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Write a study's tables, figures and report.
+
+    Args:
+        study: The study.
+        folder: Where to; made if need be, files of the same names are overwritten.
+        sources: What was analysed, for the report's first line.
+        progress: Called with (files written, files to write).
+
+    Returns:
+        The files written: ``report.html``, ``tables/*.csv|md|tex`` and
+        ``figures/*.svg|png|vl.json|csv``.
+
+    Raises:
+        InputError: The folder cannot be written to, or holds a ``report.html`` that is not ours.
+    """
+    drawn = {name: figure_files(figure) for name, figure in study.figures.items()}
+    svg = {name: files[f"figures/{name}.svg"] for name, files in drawn.items()}
+    contents: dict[str, str | bytes] = {"report.html": _page(study, svg, sources)}
+    for files in (*map(_forms, study.tables.values()), *drawn.values()):
+        contents |= files
+    _clear(folder, keep=set(contents))
+    return write_files(folder, contents, progress=progress)
+
+
+def is_earlier_report(folder: Path) -> bool:
+    """Return whether a folder holds a report of this program, whose files may be replaced.
+
+    Raises:
+        InputError: It holds a ``report.html`` that somebody else wrote.
+    """
+    report = folder / "report.html"
+    if not report.is_file():
+        return False
+    with report.open("rb") as page:
+        if _OURS in page.read(4096):
+            return True
+    raise InputError(
+        "would be overwritten, and this program did not write it",
+        where=str(report),
+        hint="name another folder",
+    )
+
+
+def _clear(folder: Path, *, keep: set[str]) -> None:
+    """Delete the figures of an earlier study that this one does not have."""
+    if not is_earlier_report(folder):
+        return
+    for name in _EVERY_FIGURE:
+        for ending in (".svg", ".png", ".vl.json", ".csv"):
+            if f"figures/{name}{ending}" not in keep:
+                (folder / "figures" / f"{name}{ending}").unlink(missing_ok=True)
+
+
+def _forms(table: Table) -> dict[str, str | bytes]:
+    files = table_files(table)
+    # A listing of every curve or problem is for machines; nobody prints it.
+    if table.name in {"curve_scores", "problems", "flag_models_left_out"}:
+        return {path: content for path, content in files.items() if path.endswith(".csv")}
+    return files
+
+
+def _page(study: Study, svg: Mapping[str, str | bytes], sources: list[str]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("bigbench_meta.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(
+        study=study,
+        svg=svg,
+        sources=sources,
+        version=__version__,
+        counts=study.counted["status"].value_counts(),
+        assumed=int((study.counted["direction"] == "assumed").sum()),
+        issues=_issues(study),
+    )
+
+
+def _issues(study: Study) -> list[Any]:
+    """Return the known issues row by row, each with whether its source is an address to follow."""
+    frame = study.known_issues.affected
+    is_link = frame["source"].astype(str).str.startswith("https://")
+    return list(frame.assign(is_link=is_link).itertuples(index=False))

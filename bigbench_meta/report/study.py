@@ -1,0 +1,203 @@
+"""The whole study of one set of observations: curves, scores, tables and figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bigbench_meta.aggregate.attribution.account import account_for_flags
+from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD, flagged, select_level
+from bigbench_meta.catalog.known_issues import check_known_issues
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.curves.build import build_curves
+from bigbench_meta.curves.emergence import MIN_SCALES
+from bigbench_meta.inference.score import score_curves
+from bigbench_meta.report.charts.emergence import (
+    plot_claims_by_metric,
+    plot_curves,
+    plot_emergence_by_metric,
+)
+from bigbench_meta.report.charts.evidence import plot_intervals
+from bigbench_meta.report.tables.attribution import account_tables
+from bigbench_meta.report.tables.study import evidence_tables, issues_table, study_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import pandas as pd
+
+    from bigbench_meta.aggregate.attribution.account import Account
+    from bigbench_meta.aggregate.by_metric import Level
+    from bigbench_meta.catalog.known_issues import IssueFindings, KnownIssues
+    from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.curves.build import Curves
+    from bigbench_meta.inference.evidence import Variation
+    from bigbench_meta.report.charts.emergence import Figure
+    from bigbench_meta.report.tables.table import Table
+
+# The median of two squared steps is their mean, so E = (a + b) / sqrt((a^2 + b^2) / 2) <= 2.
+_TWO_STEPS = 2.0
+
+__all__ = ["Study", "run_study"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Everything that :func:`run_study` found.
+
+    Attributes:
+        curves: All curves.
+        scores: Scores of all curves, in their order.
+        counted: The scores of the chosen level, with their evidence if it was asked for.
+        problems: Problems of reading.
+        known_issues: Which known issues touch the observations, and what was left out for them.
+        threshold: Curves with a score above it are flagged.
+        level: Which of a task's rows count.
+        account: What accounts for the flags; None without inference.
+        tables: Tables by name.
+        figures: Figures by name.
+    """
+
+    curves: Curves
+    scores: pd.DataFrame
+    counted: pd.DataFrame
+    problems: pd.DataFrame
+    known_issues: IssueFindings
+    threshold: float
+    level: Level
+    account: Account | None
+    tables: dict[str, Table]
+    figures: dict[str, Figure]
+
+    @property
+    def n_flagged(self) -> int:
+        """Number of flagged curves at the level."""
+        return int(flagged(self.counted, self.threshold).sum())
+
+    @property
+    def n_infinite(self) -> int:
+        """Number of flagged curves at the level with an infinite score."""
+        return int(self.counted["emergence_score"].eq(float("inf")).sum())
+
+    @property
+    def n_scored(self) -> int:
+        """Number of curves at the level that have an emergence score."""
+        return int(self.counted["emergence_score"].notna().sum())
+
+    @property
+    def n_out_of_reach(self) -> int:
+        """Number of scored curves of three models, if those cannot reach the threshold."""
+        scored = self.counted[self.counted["emergence_score"].notna()]
+        return int((scored["n_scales"] <= 3).sum()) if self.threshold >= _TWO_STEPS else 0
+
+    @property
+    def headline(self) -> str:
+        """One or two sentences on what was found."""
+        statuses = self.counted["status"].astype(str).value_counts()
+        text = (
+            f"{self.n_scored} of {len(self.counted)} curves have an emergence score, "
+            f"{self.n_flagged} of them above {self.threshold:g} ({self.n_infinite} infinite)."
+        )
+        if few := int(statuses.get("too_few_scales", 0)):
+            text += f" {few} have too few models with a scale and a score."
+        if self.n_out_of_reach:
+            text += f" {self.n_out_of_reach} have three models, with which E is at most 2."
+        return text
+
+
+def run_study(
+    observations: pd.DataFrame,
+    problems: pd.DataFrame,
+    *,
+    threshold: float = DEFAULT_THRESHOLD,
+    level: Level = "task",
+    scale: str | None = None,
+    min_scales: int = MIN_SCALES,
+    catalog: MetricCatalog | None = None,
+    issues: KnownIssues | None = None,
+    exclude_known_issues: bool | Iterable[str] = False,
+    inference: bool = False,
+    n_boot: int | None = None,
+    seed: int = 0,
+    variation: Variation = "both",
+    alpha_range: tuple[float, float] | None = None,
+    samples: pd.DataFrame | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Study:
+    """Score every curve and tabulate and draw which metrics account for the flagged ones.
+
+    Args:
+        observations: Observations table.
+        problems: Problems table, carried along for the report.
+        threshold: Curves with an emergence score above it are flagged.
+        level: Which of a task's rows count, see :func:`bigbench_meta.select_level`.
+        scale: Scale axis, see :func:`bigbench_meta.build_curves`.
+        min_scales: Curves with fewer points are not scored.
+        catalog: Metric catalog; the packaged one by default.
+        issues: Registry of known issues; the packaged one by default.
+        exclude_known_issues: Whether to leave out the rows that they touch, or names of those to
+            leave out.
+        inference: Whether to say how sure the scores are (intervals, tests, forecasts) and what
+            accounts for the flags, see :func:`bigbench_meta.score_curves`. Tests are corrected for
+            the curves of the level.
+        n_boot: Bootstrap replicates of intervals, and the most of a test; by default as many as
+            the search needs.
+        seed: Seed of all resampling.
+        variation: Where the mechanism's variation between models comes from.
+        alpha_range: Bounds of its exponent.
+        samples: Samples table, for intervals that resample examples.
+        progress: Called with (work done, work) of the inference.
+
+    Returns:
+        The study.
+
+    Raises:
+        InputError: There is no curve at the level, or no such known issue.
+        SchemaError: ``observations`` is no observations table.
+    """
+    kept, findings = check_known_issues(observations, issues=issues, exclude=exclude_known_issues)
+    curves = build_curves(kept, scale=scale, catalog=catalog)
+    scores = score_curves(curves, min_scales=min_scales)
+    counted = select_level(scores, level)
+    flagged(counted, threshold)  # refuses a threshold that is no number, before the work
+    if counted.empty:
+        raise InputError(
+            f"none of {len(scores)} curves is of level {level!r}",
+            where="level",
+            hint=findings.summary
+            if findings.n_rows_excluded and scores.empty
+            else "level 'subtask' counts tasks that come without an aggregate row",
+        )
+    if inference:
+        # Imports scipy.stats and statsmodels, a second's work.
+        from bigbench_meta.inference.evidence import ALPHA_RANGE, curve_evidence
+
+        evidence = curve_evidence(
+            curves.select(scores.index.isin(counted.index)), threshold=threshold, n_boot=n_boot,
+            seed=seed, variation=variation, alpha_range=alpha_range or ALPHA_RANGE,
+            min_scales=min_scales, samples=samples, catalog=catalog, progress=progress,
+        ).set_index(counted.index)  # fmt: skip
+        counted, scores = counted.join(evidence), scores.join(evidence)
+    account = account_for_flags(counted, threshold=threshold, level="all") if inference else None
+    tables = [*study_tables(scores, counted, problems, threshold), issues_table(findings)]
+    if account:
+        tables += [*evidence_tables(counted, threshold), *account_tables(account)]
+    by_name = {table.name: table for table in tables}
+    figures = [
+        plot_emergence_by_metric(counted, threshold=threshold),
+        plot_curves(curves, counted, threshold=threshold),
+        plot_intervals(counted, threshold=threshold) if inference else None,
+        plot_claims_by_metric(by_name["claims_by_metric"].frame),
+    ]
+    return Study(
+        curves=curves,
+        scores=scores,
+        counted=counted,
+        problems=problems,
+        known_issues=findings,
+        threshold=threshold,
+        level=level,
+        account=account,
+        tables=by_name,
+        figures={figure.name: figure for figure in figures if figure},
+    )

@@ -1,0 +1,1 @@
+"""Tables for people, each with a caption that can be quoted alone."""

@@ -1,0 +1,217 @@
+"""Tables for people: CSV as computed, Markdown, LaTeX and HTML rounded and labelled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from html import escape
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+from pylatexenc.latexencode import UnicodeToLatexEncoder
+from tabulate import tabulate
+
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.text import drawable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Table", "format_scale", "format_value"]
+
+_LABELS: Final = {
+    "n_curves": "curves", "n_scored": "scored", "n_finite": "finite", "n_infinite": "infinite (±)",
+    "n_flat": "flat", "n_flagged": "flagged", "n_fallen": "fallen", "n_tasks": "tasks",
+    "n_families": "families", "n_tasks_flagged": "tasks flagged", "n_claims": "claims",
+    "share_flagged": "share flagged", "share_of_curves": "share of curves",
+    "share_of_flags": "share of flags", "flag_ratio": "flag ratio",
+    "share_of_tasks": "share of tasks",
+    "claim_ratio": "claim ratio", "claim_rate": "claim rate", "metric_type": "type",
+    "n_metrics": "metrics", "n_metrics_flagged": "metrics flagged",
+    "share_metrics_flagged": "share of metrics", "share_top_two": "share of top two",
+    "top_two_metrics": "top two", "emergence_score": "E", "relative_sharpness": "E/(n-1)",
+    "resolution_limited_score": "E, resolution-limited", "n_scales": "scales",
+    "model_family": "family", "emergence_low": "E low", "emergence_high": "E high",
+    "line_q_bh": "q, line", "mechanism_p": "p, mechanism", "mechanism_q_bh": "q, mechanism",
+    "family_q_bh": "q, family", "mechanism_at_bound": "exponent at bound",
+    "mechanism_p_fit": "p of fit", "wei_emergent": "Wei", "forecast_surprise": "surprise",
+    "n_forecast": "forecasts", "n_skill": "with skill",
+}  # fmt: skip
+_MISSING: Final = "–"
+_latex = UnicodeToLatexEncoder(
+    unknown_char_policy="keep", unknown_char_warning=False, replacement_latex_protection="braces"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table with what a paper prints around it.
+
+    Attributes:
+        name: File name without ending, and the LaTeX label.
+        caption: One or two sentences.
+        frame: The numbers as computed; all of them go into the CSV.
+        columns: Columns shown in the rounded forms, in order; all by default.
+        brief: Those of them that a terminal or a page has room for; all by default.
+        most_rows: Rows shown in the rounded forms.
+    """
+
+    name: str
+    caption: str
+    frame: pd.DataFrame
+    columns: tuple[str, ...] | None = None
+    brief: tuple[str, ...] | None = None
+    most_rows: int = 40
+
+    def to_csv(self) -> str:
+        """Return every row and column, unrounded; infinite is ``inf``, missing is empty."""
+        return self.frame.to_csv(index=False, lineterminator="\n")
+
+    def to_markdown(self) -> str:
+        """Return a GitHub-flavoured Markdown table with the caption below."""
+        header, rows, alignment = self.text()
+        rows = [[_markdown(cell) for cell in row] for row in rows]
+        if rows:
+            body = tabulate(rows, header, "github", disable_numparse=True, colalign=alignment)
+        else:  # tabulate takes no alignment for a table without rows
+            body = tabulate(rows, header, "github")
+        return f"{body}\n\n{self.caption}{self._cut()}\n"
+
+    def to_latex(self) -> str:
+        r"""Return a ``table`` environment; its preamble needs ``\usepackage{booktabs,graphicx}``.
+
+        Of the columns it has the brief ones, and where they are too wide it is shrunk to the line.
+        """
+        header, rows, alignment = replace(self, columns=self.brief or self.columns).text()
+        spec = "".join("l" if align == "left" else "r" for align in alignment)
+        line = " & ".join
+        end = r" \\"
+        return "\n".join(
+            [
+                r"\begin{table}",
+                r"  \centering\footnotesize",
+                rf"  \caption{{{_tex(self.caption + self._cut())}}}",
+                rf"  \label{{tab:{self.name.replace('_', '-')}}}",
+                r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+                rf"  \begin{{tabular}}{{{spec}}}",
+                r"    \toprule",
+                "    " + line(_tex(cell) for cell in header) + end,
+                r"    \midrule",
+                *("    " + line(_tex(cell) for cell in row) + end for row in rows),
+                r"    \bottomrule",
+                r"  \end{tabular}}",
+                r"\end{table}",
+                "",
+            ]
+        )
+
+    def to_html(self) -> str:
+        """Return a ``<table>`` element with its caption, all text escaped."""
+        header, rows, alignment = self.text()
+        classes = [f' class="{"t" if align == "left" else "n"}"' for align in alignment]
+
+        def cells(tag: str, values: list[str]) -> str:
+            pairs = zip(classes, values, strict=True)
+            return "".join(f"<{tag}{c}>{escape(drawable(value))}</{tag}>" for c, value in pairs)
+
+        body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+        return (
+            f"<table>\n<caption>{escape(self.caption + self._cut())}</caption>\n"
+            f"<thead><tr>{cells('th', header)}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+        )
+
+    def _shown(self) -> pd.DataFrame:
+        names = list(self.columns) if self.columns else list(self.frame.columns)
+        if absent := [name for name in names if name not in self.frame]:
+            raise InputError(f"no column {', '.join(absent)}", where=f"table {self.name}")
+        return self.frame[names].head(self.most_rows)
+
+    def text(self) -> tuple[list[str], list[list[str]], list[str]]:
+        """Return labels, rounded cells row by row, and ``left`` or ``right`` for each column."""
+        shown = self._shown()
+        names = [str(name) for name in shown]
+        header = [_LABELS.get(name, name.replace("_", " ")) for name in names]
+        rows = [
+            [format_value(name, value) for name, value in zip(names, row, strict=True)]
+            for row in shown.itertuples(index=False)
+        ]
+        return header, rows, self._align()
+
+    def _align(self) -> list[str]:
+        # kind: integers, unsigned ones and floats; booleans and text stay left.
+        kinds = [getattr(dtype, "kind", "O") for dtype in self._shown().dtypes]
+        return ["right" if kind in "iuf" else "left" for kind in kinds]
+
+    def _cut(self) -> str:
+        left = len(self.frame) - self.most_rows
+        return f" {left} more rows are in {self.name}.csv." if left > 0 else ""
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}"
+
+
+def format_scale(value: float) -> str:
+    """Return a number of parameters as people write it.
+
+    Examples:
+        >>> format_scale(1.32e9), format_scale(125e6), format_scale(3.14e23)
+        ('1.32B', '125M', '3.14e+23')
+    """
+    value = float(f"{value:.3g}")  # so that 999.9 is 1K and not 1e+03
+    for limit, divisor, unit in ((1e3, 1, ""), (1e6, 1e3, "K"), (1e9, 1e6, "M"), (1e12, 1e9, "B")):
+        if value < limit:
+            return f"{value / divisor:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+_FORMATS: Final[dict[str, Callable[[float], str]]] = {
+    **dict.fromkeys(
+        ("share", "share_flagged", "share_low", "share_high", "share_of_curves", "share_of_flags",
+         "share_of_tasks", "claim_rate", "rate_low", "rate_high", "share_metrics_flagged",
+         "share_top_two"),
+        _percent,
+    ),
+    "flag_ratio": "{:.2f}".format,
+    "claim_ratio": "{:.2f}".format,
+    "emergence_score": "{:.1f}".format,
+    "relative_sharpness": "{:.2f}".format,
+    "linearity": "{:.2f}".format,
+    "resolution_limited_score": "{:.1f}".format,
+    "scale_min": format_scale,
+    "scale_max": format_scale,
+}  # fmt: skip
+
+
+def format_value(column: str, value: Any) -> str:
+    """Return one cell as text: rounded by its column, infinite as ∞, missing as a dash.
+
+    Examples:
+        >>> format_value("share", 0.15574), format_value("emergence_score", float("inf"))
+        ('15.6%', '∞')
+    """
+    if pd.isna(value):
+        return _MISSING
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, float | np.floating):
+        if np.isinf(value):
+            return "∞" if value > 0 else "−∞"
+        return _FORMATS.get(column, "{:.4g}".format)(float(value))
+    if isinstance(value, int | np.integer):
+        return f"{value:,}"
+    return str(value).replace(";", "; ")
+
+
+def _markdown(text: str) -> str:
+    """Return a cell of one line, without control characters, bars and what begins a tag."""
+    line = " ".join(drawable(text).split())
+    return line.replace("|", "\\|").replace("<", "&lt;")
+
+
+def _tex(text: str) -> str:
+    line = " ".join(drawable(text).replace("\ufffd", "?").split())
+    encoded = str(_latex.unicode_to_latex(line))
+    encoded = encoded.replace("∞", r"$\infty$").replace("|", r"\textbar{}")
+    # At the beginning of a row these would be arguments of the line break before.
+    return f"{{}}{encoded}" if encoded.startswith(("[", "*")) else encoded

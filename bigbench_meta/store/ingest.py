@@ -1,0 +1,310 @@
+"""Runs batches of files through the readers into new Parquet files, in one process or several."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.util import find_spec
+from itertools import chain
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Final, Self
+
+import numpy as np
+import pyarrow as pa
+
+from bigbench_meta.core.arrow import blobs, flags, numbers, texts
+from bigbench_meta.readers.batch import read_batch
+from bigbench_meta.store.manifest import FILES, Part, PartWriter, write_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from bigbench_meta.readers.batch import BatchResult, FileRecord
+    from bigbench_meta.readers.options import ReadOptions
+    from bigbench_meta.readers.sources import SourceFile
+
+__all__ = ["Readers", "Work", "Written", "run"]
+
+# Batches under way for each process: one being read, one waiting.
+_AHEAD: Final = 2
+
+# Two processes take a third of a second to start, in which one reads fifty megabytes; from here on
+# they are faster.
+_WORTH_PROCESSES: Final = 192 << 20
+
+# Formats that hold samples. An archive may hold such files, left out as long as nobody asks.
+_WITH_SAMPLES: Final = {"full_log", "inspect", "lm_eval_samples"}
+
+READER_VERSION: Final = 2
+"""Raised when readers learn to read more or better; files read before are then read again."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A batch to read.
+
+    Attributes:
+        files: The files.
+        expected: Digests at which a file is passed over, by identity.
+        known: Identities of those that the store has in whatever state.
+    """
+
+    files: list[SourceFile]
+    expected: dict[str, bytes] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a batch gave.
+
+    Attributes:
+        part: A part of the store.
+        files: Its files.
+        loaded: Files that gave rows or samples.
+        unchanged: Files that were passed over.
+        observations: Rows.
+        samples: Samples.
+        known: The fate of the files that the store had before.
+        problems: Problems.
+    """
+
+    part: Part
+    files: int
+    loaded: int
+    unchanged: int
+    observations: int
+    samples: int
+    known: list[FileRecord]
+    problems: pa.Table
+
+
+def run(
+    folder: Path, work: Iterable[Work], options: ReadOptions, *, jobs: int
+) -> Iterator[Written]:
+    """Read batches and write what they give.
+
+    Args:
+        folder: The store.
+        work: The batches; taken as they are needed.
+        options: How to read.
+        jobs: Processes. With one, or little to read, reading and writing overlap in two threads.
+
+    Yields:
+        What each batch gave, in the order of the batches.
+    """
+    batches = iter(work)
+    first: list[Work] = []
+    size = 0
+    while jobs > 1 and (size < _WORTH_PROCESSES or len(first) < 2):
+        if (batch := next(batches, None)) is None:
+            break
+        first.append(batch)
+        size += sum(max(file.size, 0) for file in batch.files)
+    everything = chain(first, batches)
+    if len(first) > 1 and size >= _WORTH_PROCESSES:
+        yield from _in_processes(folder, everything, options, jobs)
+    else:
+        yield from _in_threads(folder, everything, options)
+
+
+def _in_threads(folder: Path, work: Iterator[Work], options: ReadOptions) -> Iterator[Written]:
+    readers = Readers(options)
+    # Compression and writing release the interpreter's lock, so they cost the reader nothing.
+    with ThreadPoolExecutor(1) as writer:
+        under_way: deque[Future[Written]] = deque()
+        for batch in work:
+            with _SampleSink(folder, writer) as sink:
+                for result in read_batch(
+                    batch.files, options, expected=batch.expected, on_samples=sink.write
+                ):
+                    under_way.append(
+                        writer.submit(_write, folder, result, sink.finish(), readers, batch.known)
+                    )
+                    if len(under_way) > 1:
+                        yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+
+
+def _in_processes(
+    folder: Path, work: Iterator[Work], options: ReadOptions, jobs: int
+) -> Iterator[Written]:
+    # Spawned, not forked: Arrow's threads do not survive a fork.
+    with ExitStack() as stack:
+        pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+        stack.callback(pool.shutdown, cancel_futures=True)
+        under_way: deque[Future[list[Written]]] = deque()
+        for batch in work:
+            under_way.append(pool.submit(read_and_write, folder, batch, options))
+            if len(under_way) >= _AHEAD * jobs:
+                yield from under_way.popleft().result()
+        while under_way:
+            yield from under_way.popleft().result()
+
+
+def read_and_write(folder: Path, batch: Work, options: ReadOptions) -> list[Written]:
+    """Read one batch and write what it gives; what a worker process runs."""
+    readers = Readers(options)
+    with _SampleSink(folder) as sink:
+        results = read_batch(batch.files, options, expected=batch.expected, on_samples=sink.write)
+        return [_write(folder, result, sink.finish(), readers, batch.known) for result in results]
+
+
+def _write(
+    folder: Path, result: BatchResult, samples: str | None, readers: Readers, known: frozenset[str]
+) -> Written:
+    problems, records = result.log.table(), result.records
+    tables = {
+        "observations": result.observations,
+        "problems": problems,
+        "files": _files_table(records, readers),
+    }
+    names = {
+        kind: write_table(folder, kind, table)
+        for kind, table in tables.items()
+        if table.num_rows or kind == "files"
+    }
+    unchanged = sum(record.unchanged for record in records)
+    part = Part(
+        files=names["files"],
+        observations=names.get("observations"),
+        problems=names.get("problems"),
+        samples=samples,
+        # An unchanged record keeps its row, so that file numbers stay, but is in force elsewhere.
+        n_gone=unchanged,
+    )
+    return Written(
+        part=part,
+        files=len(records),
+        loaded=sum(bool(record.n_rows or record.n_samples) for record in records),
+        unchanged=unchanged,
+        observations=sum(record.n_rows for record in records),
+        samples=sum(record.n_samples for record in records),
+        known=[record for record in records if record.file.identity in known] if known else [],
+        problems=problems,
+    )
+
+
+def _files_table(records: list[FileRecord], readers: Readers) -> pa.Table:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    files = [record.file for record in records]
+    columns = {
+        "identity": texts([file.identity for file in files]),
+        "label": texts([file.label for file in files]),
+        "format": texts([file.format for file in files]),
+        "size": _whole([file.size for file in files]),
+        "stamp": _whole([file.stamp for file in files]),
+        "digest": blobs([record.digest for record in records]),
+        "n_rows": _whole([record.n_rows for record in records]),
+        "n_samples": _whole([record.n_samples for record in records]),
+        "reader": texts(
+            [readers.name(file.format, in_archive=bool(file.member)) for file in files]
+        ),
+        "ingested": texts([now] * len(records)),
+        "in_force": flags(np.array([not record.unchanged for record in records], dtype=bool)),
+    }
+    return pa.table([columns[name] for name in FILES.names], FILES)
+
+
+def _whole(values: list[int]) -> pa.Array:
+    return numbers(np.array(values, dtype=np.int64))
+
+
+class Readers:
+    """What tells whether a file would be read today as it was: version and options of its reader.
+
+    Args:
+        options: How files are read today.
+    """
+
+    def __init__(self, options: ReadOptions) -> None:
+        base = [f"v{READER_VERSION}", str(options.max_bytes)]
+        names, mapping = (
+            [sha256(path.read_bytes()).hexdigest()[:12]] if path else []
+            for path in (options.names, options.mapping)
+        )
+        self._names = {
+            "bigbench": base,
+            "full_log": base,
+            "lm_eval": [*base, *names],
+            "helm": [*base, *names],
+            # A log that was refused for want of the package is read once it is there.
+            "inspect": [*base, *names, *(["inspect-ai"] if find_spec("inspect_ai") else [])],
+            "lm_eval_samples": [*base, *names],
+            "table": [*base, *names, *mapping],
+        }
+        self._samples = options.samples
+
+    def name(self, format_: str, *, in_archive: bool) -> str:
+        """Return what is stored with a file."""
+        with_samples = self._samples and (in_archive or format_ in _WITH_SAMPLES)
+        return "+".join([*self._names[format_], *(["samples"] if with_samples else [])])
+
+    def accept(self, stored: str, format_: str, in_archive: bool) -> bool:
+        """Return whether a file that was read so need not be read again.
+
+        One that was read with its samples is not read again for their being asked for no more.
+        """
+        wanted = self.name(format_, in_archive=in_archive)
+        return stored in (wanted, f"{wanted}+samples")
+
+
+class _SampleSink:
+    """Writes samples as they come, into one file for each result of a batch.
+
+    Args:
+        folder: The store.
+        writer: Writes meanwhile, if there is one.
+    """
+
+    def __init__(self, folder: Path, writer: ThreadPoolExecutor | None = None) -> None:
+        self._folder = folder
+        self._executor = writer
+        self._stack = ExitStack()
+        self._writer: PartWriter | None = None
+        self._under_way: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._under_way:
+            wait([self._under_way])
+        self._stack.__exit__(kind, error, trace)
+
+    def write(self, table: pa.Table) -> None:
+        """Take a table; at most one is being written while the next is read."""
+        if self._writer is None:
+            self._writer = self._stack.enter_context(PartWriter(self._folder, "samples"))
+        self._wait()
+        if self._executor:
+            self._under_way = self._executor.submit(self._writer.write, table)
+        else:
+            self._writer.write(table)
+
+    def finish(self) -> str | None:
+        """Close the file under way and return its name, None if no sample came."""
+        self._wait()
+        if self._writer is None:
+            return None
+        name = self._writer.name
+        self._stack.close()
+        self._writer = None
+        return name
+
+    def _wait(self) -> None:
+        if self._under_way:
+            self._under_way.result()
+            self._under_way = None

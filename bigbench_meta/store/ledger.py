@@ -1,0 +1,324 @@
+"""What a store has, and how a batch of newly read files changes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bigbench_meta.core.schema import FILE
+from bigbench_meta.store.ingest import Readers, Work
+from bigbench_meta.store.manifest import FILES, STORED, Manifest, Part, PartWriter, write_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from bigbench_meta.readers import FileRecord, ReadOptions, SourceFile
+    from bigbench_meta.store.ingest import Written
+
+__all__ = ["Known", "commit", "compacted"]
+
+
+Place = tuple[str, int]
+"""Part and row of an entry in a list of files."""
+
+
+class Known:
+    """The files in force, found by identity.
+
+    What most ingests ask for is gathered at once, the rest when it is asked for.
+
+    Attributes:
+        looks: Size and time of the last change of every file that would be read today as it was.
+        failed: Labels of files whose newest content gave nothing, by identity.
+    """
+
+    def __init__(self, tables: list[tuple[str, pa.Table]], readers: Readers) -> None:
+        self._tables = tables
+        self._readers = readers
+        self.looks: dict[str, tuple[int, int]] = {}
+        self.failed: dict[str, str] = {}
+        for _, table in tables:
+            self._look(table)
+
+    @classmethod
+    def of(cls, manifest: Manifest, options: ReadOptions) -> Self:
+        """Return what a store has."""
+        tables = [(part.id, manifest.table("files", part.files)) for part in manifest.parts]
+        return cls(tables, Readers(options))
+
+    def _look(self, table: pa.Table) -> None:
+        """Gather the looks of one part, column by column: there may be a hundred thousand."""
+        table = table.filter(table["in_force"])
+        identity, size, stamp = (table[name].to_pylist() for name in ("identity", "size", "stamp"))
+        accepted = self._accepted(table)
+        if all(accepted) and 0 not in stamp:
+            self.looks.update(zip(identity, zip(size, stamp, strict=True), strict=True))
+        else:
+            for key, look, is_accepted in zip(
+                identity, zip(size, stamp, strict=True), accepted, strict=True
+            ):
+                if is_accepted and look[1]:
+                    self.looks[key] = look
+                else:
+                    self.looks.pop(key, None)
+        columns = (table[name].to_pylist() for name in ("label", "n_rows", "n_samples"))
+        for key, label, n_rows, n_samples in zip(identity, *columns, strict=True):
+            if n_rows or n_samples:
+                self.failed.pop(key, None)
+            else:
+                self.failed[key] = label
+
+    def _accepted(self, table: pa.Table) -> list[bool]:
+        """Return which files would be read today as they were."""
+        columns = (table[name].to_pylist() for name in ("reader", "format", "identity"))
+        accept = cache(self._readers.accept)
+        return [
+            accept(reader, format_, "!" in identity)
+            for reader, format_, identity in zip(*columns, strict=True)
+        ]
+
+    @cached_property
+    def _entries(self) -> dict[str, list[Place]]:
+        """Places of the entries of each identity, oldest first.
+
+        There are several only where the newest content is unreadable: it keeps the last good rows.
+        """
+        entries: dict[str, list[Place]] = {}
+        for part, table in self._tables:
+            rows = table["in_force"].to_numpy().nonzero()[0].tolist()
+            identities = table["identity"].to_pylist()
+            for row in rows:
+                entries.setdefault(identities[row], []).append((part, row))
+        return entries
+
+    @cached_property
+    def _digests(self) -> dict[str, bytes]:
+        """Digests of the files that would be read today as they were, by identity."""
+        digests: dict[str, bytes] = {}
+        for _, whole in self._tables:
+            table = whole.filter(whole["in_force"])
+            columns = (table[name].to_pylist() for name in ("identity", "digest"))
+            rows = zip(*columns, self._accepted(table), strict=True)
+            for identity, digest, is_accepted in rows:
+                if is_accepted:
+                    digests[identity] = digest
+                else:
+                    digests.pop(identity, None)
+        return digests
+
+    @cached_property
+    def _members(self) -> dict[str, list[str]]:
+        """Identities of the members of each archive."""
+        members: dict[str, list[str]] = {}
+        for _, table in self._tables:
+            in_archive = table.filter(pc.and_(table["in_force"], _is_member(table)))
+            for identity in dict.fromkeys(in_archive["identity"].to_pylist()):
+                members.setdefault(identity.partition("!")[0], []).append(identity)
+        return members
+
+    def has(self, file: SourceFile) -> bool:
+        """Return whether a file is known, by its size and time of change."""
+        look = (file.size, file.stamp)
+        if file.format == "archive":
+            members = self._members.get(file.path, [])
+            return bool(members) and all(self.looks.get(one) == look for one in members)
+        return self.looks.get(file.identity) == look
+
+    def members_of(self, file: SourceFile) -> list[str]:
+        """Return the identities that a known file stands for."""
+        return self._members[file.path] if file.format == "archive" else [file.identity]
+
+    def work(self, files: list[SourceFile]) -> Work:
+        """Return a batch with what is known of its files."""
+        if not self._tables:
+            return Work(files)
+        wanted = [
+            one
+            for file in files
+            for one in (
+                self._members.get(file.path, []) if file.format == "archive" else [file.identity]
+            )
+        ]
+        return Work(
+            files,
+            {one: self._digests[one] for one in wanted if one in self._digests},
+            frozenset(one for one in wanted if one in self._entries),
+        )
+
+    def places(self, identity: str) -> list[Place]:
+        """Return the places of a file, oldest first."""
+        return self._entries.get(identity, [])
+
+    def labels(self) -> Iterator[tuple[Place, str]]:
+        """Yield place and label of every file in force."""
+        for part, table in self._tables:
+            columns = (table[name].to_pylist() for name in ("label", "in_force"))
+            for row, (label, in_force) in enumerate(zip(*columns, strict=True)):
+                if in_force:
+                    yield (part, row), label
+
+    def drop(self, manifest: Manifest, places: Iterable[Place]) -> Manifest:
+        """Put entries out of force and return the new manifest."""
+        changes = {place: _Change(gone=True) for place in places}
+        return manifest.write(_rewritten(manifest, changes))
+
+
+def _is_member(table: pa.Table) -> pa.ChunkedArray:
+    return pc.match_substring(table["identity"], "!")
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What happens to an entry: it goes, or its file was touched but not changed."""
+
+    gone: bool = False
+    size: int = -1
+    stamp: int = 0
+
+
+def commit(manifest: Manifest, known: Known, batches: list[Written]) -> Manifest:
+    """Put what batches gave in force, and what it replaces out of force, in one step.
+
+    Args:
+        manifest: The store as it is.
+        known: What it has.
+        batches: What they gave.
+
+    Returns:
+        The store as it is then.
+    """
+    changes: dict[Place, _Change] = {}
+    new: list[Part] = []
+    for written in batches:
+        for record in written.known:
+            changes |= _changes(manifest, known, record)
+        if written.unchanged < written.files:
+            new.append(written.part)
+    return manifest.write((*_rewritten(manifest, changes), *new))
+
+
+def _changes(manifest: Manifest, known: Known, record: FileRecord) -> dict[Place, _Change]:
+    """Return what a newly read file means for what is known of it."""
+    places = known.places(record.file.identity)
+    if not places:
+        return {}
+    if record.unchanged:
+        return {places[-1]: _Change(size=record.file.size, stamp=record.file.stamp)}
+    if record.n_rows or record.n_samples:
+        return dict.fromkeys(places, _Change(gone=True))
+    # Nothing came of it: what it replaces stays, unless that was nothing as well.
+    return {} if _n_rows(manifest, places[-1]) else {places[-1]: _Change(gone=True)}
+
+
+def _n_rows(manifest: Manifest, place: Place) -> int:
+    part = next(part for part in manifest.parts if part.id == place[0])
+    return int(manifest.table("files", part.files)["n_rows"][place[1]].as_py())
+
+
+def _rewritten(manifest: Manifest, changes: dict[Place, _Change]) -> tuple[Part, ...]:
+    """Return the parts with changed lists of files; a part without a file in force is left out."""
+    by_part: dict[str, dict[int, _Change]] = {}
+    for (number, row), change in changes.items():
+        by_part.setdefault(number, {})[row] = change
+    parts: list[Part] = []
+    for part in manifest.parts:
+        if part.id not in by_part:
+            parts.append(part)
+            continue
+        table = _changed(manifest.table("files", part.files), by_part[part.id])
+        n_gone = int(pc.sum(pc.invert(table["in_force"])).as_py())
+        if n_gone < table.num_rows:
+            parts.append(
+                replace(part, files=write_table(manifest.folder, "files", table), n_gone=n_gone)
+            )
+    return tuple(parts)
+
+
+def _changed(table: pa.Table, changes: dict[int, _Change]) -> pa.Table:
+    columns = {name: table[name].to_pylist() for name in ("in_force", "size", "stamp")}
+    for row, change in changes.items():
+        if change.gone:
+            columns["in_force"][row] = False
+        else:
+            columns["size"][row], columns["stamp"][row] = change.size, change.stamp
+    for name, values in columns.items():
+        field_ = FILES.field(name)
+        table = table.set_column(FILES.get_field_index(name), field_, pa.array(values, field_.type))
+    return table
+
+
+def compacted(manifest: Manifest, *, rows: int) -> tuple[Part, ...]:
+    """Return parts of about so many rows that hold what is in force, in its order."""
+    parts = []
+    for group in _groups(manifest, rows):
+        names: dict[str, str | None] = {}
+        files = [manifest.table("files", part.files) for part in group]
+        shifts = np.cumsum([0, *(table.num_rows for table in files)])
+        kept = pa.concat_tables(files)
+        renumber = np.cumsum(kept["in_force"].to_numpy()) - 1
+        for kind in ("observations", "samples"):
+            with PartWriter(manifest.folder, kind) as writer:
+                for part, shift in zip(group, shifts, strict=False):
+                    if name := getattr(part, kind):
+                        table = manifest.table(kind, name)
+                        writer.write(_renumbered(table, kept, int(shift), renumber))
+            names[kind] = writer.name if writer.n_rows else None
+        labels = kept.filter(kept["in_force"])["label"]
+        problems = _problems(manifest, group, labels)
+        parts.append(
+            Part(
+                files=write_table(manifest.folder, "files", kept.filter(kept["in_force"])),
+                observations=names["observations"],
+                samples=names["samples"],
+                problems=write_table(manifest.folder, "problems", problems)
+                if problems.num_rows
+                else None,
+            )
+        )
+    return tuple(parts)
+
+
+def _groups(manifest: Manifest, rows: int) -> Iterator[list[Part]]:
+    group: list[Part] = []
+    n_rows = 0
+    for part in manifest.parts:
+        group.append(part)
+        n_rows += int(pc.sum(manifest.table("files", part.files)["n_rows"]).as_py() or 0)
+        if n_rows >= rows:
+            yield group
+            group, n_rows = [], 0
+    if group:
+        yield group
+
+
+def _renumbered(
+    table: pa.Table,
+    files: pa.Table,
+    shift: int,
+    renumber: np.ndarray[tuple[int], np.dtype[np.int64]],
+) -> pa.Table:
+    number = table[FILE].to_numpy() + shift
+    keep = files["in_force"].to_numpy()[number]
+    column = pa.array(renumber[number[keep]].astype(np.int32))
+    index = table.schema.get_field_index(FILE)
+    return table.filter(pa.array(keep)).set_column(index, table.schema.field(FILE), column)
+
+
+def _problems(manifest: Manifest, group: list[Part], labels: pa.ChunkedArray) -> pa.Table:
+    """Return the problems of a group, without those of files that are gone."""
+    tables = [STORED["problems"].empty_table()]
+    for part in group:
+        if part.problems:
+            table = manifest.table("problems", part.problems)
+            files = manifest.table("files", part.files)
+            gone = files.filter(pc.invert(files["in_force"]))["label"]
+            stays = pc.or_(
+                pc.invert(pc.is_in(table["source"], gone)), pc.is_in(table["source"], labels)
+            )
+            tables.append(table.filter(stays))
+    return pa.concat_tables(tables)

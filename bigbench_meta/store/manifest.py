@@ -1,0 +1,256 @@
+"""The files of a store, written so that a crash leaves the old state or the new one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import uuid
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bigbench_meta.core.errors import StoreError
+from bigbench_meta.core.schema import FILE, OBSERVATIONS, PROBLEMS, SAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+__all__ = ["FILES", "STORED", "Manifest", "Part", "PartWriter"]
+
+FORMAT: Final = "bigbench-meta store"
+VERSION: Final = 2
+_NAME: Final = "manifest.json"
+# What uuid4().hex gives, and nothing else is deleted.
+_PART_NAME: Final = re.compile(r"[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}")
+# What is selected by: its range in a row group tells whether to read it.
+_KEYS: Final = ["benchmark", "task", "subtask", "metric", "model_family", "shots"]
+_UNIQUE: Final = {"score", "example_id", "input_hash", "output", "identity", "label", "digest"}
+# Rows arrive clustered by task, so a group of this size holds few tasks and the rest is skipped.
+_ROW_GROUP: Final = 1 << 17
+
+FILES: Final = pa.schema(
+    [
+        ("identity", pa.string()),  # absolute path or URL, with "!member" inside an archive
+        ("label", pa.string()),
+        ("format", pa.string()),
+        ("size", pa.int64()),
+        ("stamp", pa.int64()),
+        ("digest", pa.binary()),
+        ("n_rows", pa.int64()),
+        ("n_samples", pa.int64()),
+        ("reader", pa.string()),  # version and options of the reader
+        ("ingested", pa.string()),
+        ("in_force", pa.bool_()),
+    ]
+)
+
+
+def _numbered(schema: pa.Schema) -> pa.Schema:
+    return schema.append(pa.field(FILE, pa.int32()))
+
+
+STORED: Final[dict[str, pa.Schema]] = {
+    "observations": _numbered(OBSERVATIONS.arrow),
+    "samples": _numbered(SAMPLES.arrow),
+    "problems": PROBLEMS.arrow,
+    "files": FILES,
+}
+"""Schema of each kind of file; in observations and samples ``file`` is a row number in files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one batch gave: the names of its Parquet files, None where there is nothing.
+
+    Attributes:
+        id: Stays when the list of files is rewritten.
+        files: List of files.
+        observations: Rows.
+        samples: Samples.
+        problems: Problems.
+        n_gone: How many of its files are no longer in force.
+    """
+
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    files: str
+    observations: str | None = None
+    samples: str | None = None
+    problems: str | None = None
+    n_gone: int = 0
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The parts of a store.
+
+    Attributes:
+        folder: The store.
+        parts: Its parts, oldest first.
+    """
+
+    folder: Path
+    parts: tuple[Part, ...] = ()
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the manifest of a folder; a folder that is empty or absent is an empty store.
+
+        Raises:
+            StoreError: The folder holds something else, a damaged manifest or another version.
+        """
+        path = folder / _NAME
+        if not path.exists():
+            # A store's folder holds a manifest from the first; hidden files are the system's.
+            if any(folder.glob("[!.]*")):
+                raise StoreError(
+                    "the folder is not empty and holds no store",
+                    where=str(folder),
+                    hint="name a new folder",
+                )
+            return cls(folder)
+        try:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            found = (content["format"], content["version"])
+            listed = content["parts"] if found == (FORMAT, VERSION) else []
+            parts = tuple(Part(**part) for part in listed)
+            missing = [path for path in _files_of(folder, parts) if not path.exists()]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise StoreError(f"damaged: {error}", where=str(path)) from error
+        if found != (FORMAT, VERSION):
+            raise StoreError(
+                f"{found[0]!r} version {found[1]}, but this program reads version {VERSION}",
+                where=str(path),
+                hint="bigbench-meta ingest RESULTS... --store NEW_FOLDER builds it anew",
+            )
+        if missing:
+            raise StoreError(f"damaged: {missing[0].name} is missing", where=str(path))
+        return cls(folder, parts)
+
+    def write(self, parts: tuple[Part, ...]) -> Manifest:
+        """Put other parts in force, in one step, and return the new manifest."""
+        content = {"format": FORMAT, "version": VERSION, "parts": [asdict(part) for part in parts]}
+        with atomic(self.folder / _NAME) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        return replace(self, parts=parts)
+
+    def path(self, kind: str, name: str) -> Path:
+        """Return the path of one Parquet file."""
+        return self.folder / kind / f"{name}.parquet"
+
+    def table(self, kind: str, name: str, *, columns: list[str] | None = None) -> pa.Table:
+        """Read one Parquet file, or some of its columns.
+
+        Raises:
+            StoreError: It is missing or damaged.
+        """
+        path = self.path(kind, name)
+        try:
+            # Not read_table: it makes a dataset of every single file.
+            with pq.ParquetFile(path) as file:
+                table = file.read(columns)
+            return table.cast(pa.schema([STORED[kind].field(name) for name in table.column_names]))
+        except (OSError, pa.ArrowException) as error:
+            raise StoreError(f"damaged: {error}", where=str(path)) from error
+
+    def claim(self) -> None:
+        """Mark the folder as a store, before anything else is written to it or removed from it."""
+        if not (self.folder / _NAME).exists():
+            self.write(self.parts)
+
+    def sweep(self) -> None:
+        """Delete the files of killed ingests and replaced parts.
+
+        Only in a folder that holds a manifest, and only files under names that this module gives;
+        whatever else somebody keeps in the folder stays.
+        """
+        if not (self.folder / _NAME).exists():
+            return
+        named = set(_files_of(self.folder, self.parts))
+        for kind in STORED:
+            for path in (self.folder / kind).glob("*.parquet"):
+                if _PART_NAME.fullmatch(path.stem) and path not in named and path.is_file():
+                    path.unlink(missing_ok=True)
+        for path in self.folder.glob(f".{_NAME}.*.tmp"):
+            if path.suffixes[-2][1:].isdecimal() and path.is_file():
+                path.unlink(missing_ok=True)
+
+
+def _files_of(folder: Path, parts: tuple[Part, ...]) -> list[Path]:
+    """Return the paths of all files that parts name."""
+    return [
+        folder / kind / f"{name}.parquet"
+        for part in parts
+        for kind in STORED
+        if (name := getattr(part, kind))
+    ]
+
+
+def write_table(folder: Path, kind: str, table: pa.Table) -> str:
+    """Write a new Parquet file and return its name."""
+    with PartWriter(folder, kind) as writer:
+        writer.write(table)
+    return writer.name
+
+
+class PartWriter:
+    """Writes one new Parquet file, table after table; it counts only once a manifest names it."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        self.name = uuid.uuid4().hex
+        self.n_rows = 0
+        path = folder / kind / f"{self.name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._writer = pq.ParquetWriter(
+            path,
+            STORED[kind],
+            compression="zstd",
+            # Scores hardly repeat; their dictionary would be built in vain.
+            use_dictionary=[name for name in STORED[kind].names if name not in _UNIQUE],
+            write_statistics=[name for name in _KEYS if name in STORED[kind].names],
+            # A stored dictionary schema keeps readers from skipping row groups.
+            store_schema=False,
+        )
+
+    def __enter__(self) -> Self:
+        """Return the writer."""
+        return self
+
+    def write(self, table: pa.Table) -> None:
+        """Append a table."""
+        self._writer.write_table(table, row_group_size=_ROW_GROUP)
+        self.n_rows += table.num_rows
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file; delete it if anything was raised."""
+        self._writer.close()
+        if kind:
+            self._path.unlink(missing_ok=True)
+        else:
+            with self._path.open("rb") as written:
+                os.fsync(written.fileno())
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary path and put it in place, complete and on disk, if nothing was raised."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,570 @@
+"""The store: observations of many result files in one Parquet dataset, queryable without loading.
+
+A store is a folder with a ``manifest.json``, which names its parts; nothing is ever deleted from a
+folder without one, nor a file that this program did not write. A part is what one batch of files
+gave: ``observations``, ``files``, ``problems`` and, if asked for, ``samples``, each a Parquet file
+that is never changed. A commit writes new files beside the old ones and then replaces the manifest
+in one step. So a reader, and whoever looks after a crash, sees the state before or after, and an
+ingest that was killed goes on where the last commit ended.
+
+A row is in force while its file is: replacing or removing a file rewrites the part's short list of
+files, not its rows. :meth:`Store.compact` leaves out what is no longer in force.
+
+Rows are stored as the files have them. What two files say of the same thing is settled on reading,
+so it does not depend on the order of ingests.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import filelock
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bigbench_meta.core.arrow import texts
+from bigbench_meta.core.errors import InputError, StoreError
+from bigbench_meta.core.schema import FILE, PROBLEMS, to_frame
+from bigbench_meta.readers import (
+    Looks,
+    ReadOptions,
+    batches,
+    discover,
+    located,
+    named_paths,
+    require_found,
+)
+from bigbench_meta.readers.problems import ProblemLog
+from bigbench_meta.store import ingest as _ingest
+from bigbench_meta.store.ledger import Known, commit
+from bigbench_meta.store.manifest import STORED, Manifest, Part, write_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    import pandas as pd
+
+    from bigbench_meta.readers import SourceFile
+
+__all__ = ["IngestSummary", "Store"]
+
+_COMPACT_ROWS: Final = 1 << 20
+# Up to so many rows an ingest ends with a look for conflicts; beyond, `conflicts` is for that.
+_LOOK_ROWS: Final = 1 << 18
+
+Filter = str | int | list[str] | list[int] | None
+
+
+@dataclass(frozen=True)
+class IngestSummary:
+    """What an ingest did.
+
+    Attributes:
+        files: Files found.
+        loaded: Files that gave rows.
+        unchanged: Files passed over because the store has them as they are.
+        failed: Files that gave no rows.
+        observations: Rows added.
+        samples: Samples added.
+    """
+
+    files: int
+    loaded: int
+    unchanged: int
+    failed: int
+    observations: int
+    samples: int
+    _problems: pa.Table
+
+    @cached_property
+    def problems(self) -> pd.DataFrame:
+        """Problems table of this ingest."""
+        return to_frame(self._problems)
+
+
+class Store:
+    """A folder of observations.
+
+    Args:
+        path: The folder; it need not exist before the first ingest.
+        wait: Seconds to wait for another process that is writing to the store.
+
+    Raises:
+        StoreError: The folder holds something else, or a store of another version.
+
+    Examples:
+        >>> import tempfile
+        >>> from bigbench_meta.catalog.metrics import data_path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     store = Store(folder)
+        ...     summary = store.ingest(data_path("gpt3_table_h1.csv"))
+        ...     rows = store.observations(task="LAMBADA", metric="ppl")
+        >>> summary.observations, len(rows)
+        (1512, 24)
+    """
+
+    def __init__(self, path: str | Path, *, wait: float = 30.0) -> None:
+        self.path = Path(path)
+        self.wait = wait
+        if self.path.exists() and not self.path.is_dir():
+            raise StoreError("is a file, not a store", where=str(path))
+        Manifest.read(self.path)
+
+    @staticmethod
+    def is_store(path: str | Path) -> bool:
+        """Return whether a path is a folder with a store's manifest."""
+        return (Path(path) / "manifest.json").is_file()
+
+    def __repr__(self) -> str:
+        """Return the constructor call."""
+        return f"Store({str(self.path)!r})"
+
+    def ingest(
+        self,
+        paths: str | Path | Iterable[str | Path],
+        *,
+        options: ReadOptions | None = None,
+        jobs: int = 1,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> IngestSummary:
+        """Read result files into the store.
+
+        A file that the store has is passed over: at a look if its size and time of change are the
+        same, else if its content is. A file that has changed replaces its rows. A changed file
+        that cannot be read any more keeps its old rows and is reported. Each batch of files is
+        committed when it is read, so an ingest that is killed loses at most some megabytes of
+        reading.
+
+        Args:
+            paths: Files and folders, as for :func:`bigbench_meta.read_results`.
+            options: How to read, see :class:`bigbench_meta.readers.ReadOptions`.
+            jobs: Processes to read with. With more than one, a script must guard its main part
+                with ``if __name__ == "__main__"``, as always with Python's processes.
+            progress: Called with (files done, files found so far).
+
+        Returns:
+            What was done.
+
+        Raises:
+            InputError: A path does not exist, or nothing that looks like results is found.
+            StoreError: The store is damaged, or another process is writing to it.
+        """
+        named = named_paths(paths)
+        located(named)  # before a folder is made for what cannot be read
+        options = options or ReadOptions()
+        log = ProblemLog()
+        with self._locked():
+            manifest = Manifest.read(self.path)
+            manifest.claim()
+            manifest.sweep()
+            known = Known.of(manifest, options)
+            tally = _Tally(progress)
+            looks = Looks(known.looks)
+            found = discover(
+                named, log, samples=options.samples, mapping=options.mapping, looks=looks
+            )
+            work = _changed(batches(found), known, looks, tally)
+            for group in _every_second(_ingest.run(self.path, work, options, jobs=jobs)):
+                manifest = commit(manifest, known, group)
+                for written in group:
+                    tally.add(written)
+            tally.pass_over(known, looks)
+            require_found(named, tally.found, log)
+            self._keep_problems(manifest, log)
+            Manifest.read(self.path).sweep()
+        return tally.summary(log, self._told_before(tally), self._small_conflicts(tally))
+
+    def _told_before(self, tally: _Tally) -> pa.Table:
+        """Return the problems of files that failed before and have not changed."""
+        if not tally.failed_before:
+            return PROBLEMS.empty()
+        problems = self._problems()
+        return problems.filter(pc.is_in(problems["source"], pa.array(tally.failed_before)))
+
+    def _small_conflicts(self, tally: _Tally) -> pa.Table:
+        """Return conflicts after an ingest that changed something, unless it takes long to look."""
+        if not tally.loaded or tally.observations > _LOOK_ROWS:
+            return PROBLEMS.empty()
+        if pc.sum(self._files(["n_rows"])["n_rows"]).as_py() > _LOOK_ROWS:
+            return PROBLEMS.empty()
+        return self._conflicts()
+
+    def _keep_problems(self, manifest: Manifest, log: ProblemLog) -> None:
+        """Store what was noted of folders, unless it is known."""
+        if not log.rows:
+            return
+        old = _row_set(self._problems()) if manifest.parts else {}
+        if new := [row for row in _row_set(log.table()) if row not in old]:
+            columns = [texts(column) for column in zip(*new, strict=True)]
+            problems = write_table(self.path, "problems", pa.table(columns, schema=PROBLEMS.arrow))
+            files = write_table(self.path, "files", STORED["files"].empty_table())
+            manifest.write((*manifest.parts, Part(files=files, problems=problems)))
+
+    def observations(
+        self,
+        *,
+        benchmark: Filter = None,
+        task: Filter = None,
+        subtask: Filter = None,
+        metric: Filter = None,
+        model_family: Filter = None,
+        shots: Filter = None,
+    ) -> pd.DataFrame:
+        """Return the stored observations, or those with the given values.
+
+        Only the parts of the files that can hold such rows are read.
+
+        Args:
+            benchmark: A value or a list of values to keep; None keeps all. So for the others.
+            task: Task names.
+            subtask: Subtask names.
+            metric: Metric names.
+            model_family: Model families.
+            shots: Numbers of shots.
+
+        Returns:
+            Frame with the columns of :data:`bigbench_meta.core.schema.OBSERVATIONS`.
+
+        Raises:
+            InputError: A value is of another type than its column.
+            StoreError: There is no store, or a part is damaged.
+        """
+        wanted = {
+            "benchmark": benchmark, "task": task, "subtask": subtask, "metric": metric,
+            "model_family": model_family, "shots": shots,
+        }  # fmt: skip
+        from bigbench_meta.readers.conflicts import resolve_conflicts
+
+        table = self._rows("observations", _expression(wanted))
+        return to_frame(resolve_conflicts(table, ProblemLog()))
+
+    def samples(
+        self, *, task: Filter = None, model_family: Filter = None, shots: Filter = None
+    ) -> pd.DataFrame:
+        """Return the stored samples, or those with the given values.
+
+        Args:
+            task: A task or a list of tasks to keep; None keeps all. So for the others.
+            model_family: Model families.
+            shots: Numbers of shots.
+
+        Returns:
+            Frame with the columns of :data:`SAMPLES`; empty unless an ingest
+            asked for samples.
+
+        Raises:
+            StoreError: There is no store, or a part is damaged.
+        """
+        wanted = {"task": task, "model_family": model_family, "shots": shots}
+        return to_frame(self._rows("samples", _expression(wanted)))
+
+    def problems(self) -> pd.DataFrame:
+        """Return the problems of reading the files in force.
+
+        Raises:
+            StoreError: There is no store, or a part is damaged.
+        """
+        return to_frame(self._problems())
+
+    def _problems(self) -> pa.Table:
+        manifest = self._manifest()
+        tables = [PROBLEMS.empty()]
+        for part in manifest.parts:
+            if part.problems:
+                table = manifest.table("problems", part.problems)
+                files = manifest.table("files", part.files)
+                gone = files.filter(pc.invert(files["in_force"]))["label"]
+                kept = files.filter(files["in_force"])["label"]  # another file of that label
+                of_gone = pc.and_not(
+                    pc.is_in(table["source"], gone), pc.is_in(table["source"], kept)
+                )
+                tables.append(table.filter(pc.invert(of_gone)))
+        return _distinct(pa.concat_tables(tables))
+
+    def conflicts(self) -> pd.DataFrame:
+        """Return what files in force say differently, or twice, of the same thing.
+
+        Returns:
+            A problems table. Repetitions are dropped and conflicting scores kept as replicates
+            whenever observations are read.
+
+        Raises:
+            StoreError: There is no store, or a part is damaged.
+        """
+        return to_frame(self._conflicts())
+
+    def _conflicts(self) -> pa.Table:
+        from bigbench_meta.readers.conflicts import resolve_conflicts
+
+        log = ProblemLog()
+        resolve_conflicts(self._rows("observations", None), log)
+        return log.table()
+
+    def files(self) -> pd.DataFrame:
+        """Return the files in force, one row a file.
+
+        Returns:
+            Columns ``label, identity, format, size, n_rows, n_samples, reader, ingested``.
+
+        Raises:
+            StoreError: There is no store, or a part is damaged.
+        """
+        columns = (
+            "label", "identity", "format", "size", "n_rows", "n_samples", "reader", "ingested",
+        )  # fmt: skip
+        return to_frame(self._files(columns))
+
+    def _files(self, columns: Sequence[str]) -> pa.Table:
+        manifest = self._manifest()
+        tables = [
+            manifest.table("files", part.files, columns=[*columns, "in_force"])
+            for part in manifest.parts
+        ]
+        table = pa.concat_tables(tables)
+        return table.filter(table["in_force"]).select(list(columns))
+
+    def info(self) -> pd.DataFrame:
+        """Return what came in from each source: the folder, archive or file that was named.
+
+        Returns:
+            One row a source and format: ``source, format, files, failed, observations, samples,
+            bytes, last_ingest``.
+
+        Raises:
+            StoreError: There is no store, or a part is damaged.
+        """
+        files = self.files()
+        # The folder that was named; of a file that was named, all of its label.
+        below = files["label"].str.replace(r"^([^/]+)/.*", r"\1", regex=True)
+        failed = (files["n_rows"] == 0) & (files["n_samples"] == 0)
+        files = files.assign(source=below, failed=failed)
+        return (
+            files.groupby(["source", "format"], sort=True)
+            .agg(
+                files=("label", "size"),
+                failed=("failed", "sum"),
+                observations=("n_rows", "sum"),
+                samples=("n_samples", "sum"),
+                bytes=("size", "sum"),
+                last_ingest=("ingested", "max"),
+            )
+            .reset_index()
+        )
+
+    def remove(self, pattern: str) -> int:
+        """Put files out of force.
+
+        Args:
+            pattern: Shell-style pattern over the labels of files, as ``files()`` lists them.
+
+        Returns:
+            How many files it was.
+
+        Raises:
+            InputError: No file fits.
+            StoreError: There is no store, it is damaged, or another process is writing to it.
+        """
+        with self._locked():
+            manifest = self._manifest()
+            known = Known.of(manifest, ReadOptions())
+            places = [place for place, label in known.labels() if fnmatchcase(label, pattern)]
+            if not places:
+                raise InputError("fits no file", where=pattern, hint="bigbench-meta store info")
+            known.drop(manifest, places)
+        return len(places)
+
+    def compact(self) -> int:
+        """Join small parts and leave out what is no longer in force.
+
+        Returns:
+            How many parts the store has now.
+
+        Raises:
+            StoreError: There is no store, it is damaged, or another process is writing to it.
+        """
+        from bigbench_meta.store.ledger import compacted
+
+        with self._locked():
+            manifest = self._manifest()
+            manifest = manifest.write(compacted(manifest, rows=_COMPACT_ROWS))
+            manifest.sweep()
+        return len(manifest.parts)
+
+    def _manifest(self) -> Manifest:
+        manifest = Manifest.read(self.path)
+        if not manifest.parts:
+            raise StoreError("no store here", where=str(self.path), hint="ingest something first")
+        return manifest
+
+    def _rows(self, kind: str, where: pc.Expression | None) -> pa.Table:
+        """Return the rows in force, without their file number."""
+        manifest = self._manifest()
+        whole: list[str] = []
+        tables = []
+        for part in manifest.parts:
+            if not (name := getattr(part, kind)):
+                continue
+            path = str(manifest.path(kind, name))
+            if part.n_gone:
+                gone = pc.field(FILE).isin(_gone(manifest, part))
+                clause = ~gone if where is None else where & ~gone
+                tables.append(_scan([path], kind, clause))
+            else:
+                whole.append(path)
+        if whole:
+            tables.append(_scan(whole, kind, where))
+        rows = pa.concat_tables([STORED[kind].empty_table(), *tables])
+        return rows.drop_columns(FILE).unify_dictionaries()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other processes from writing meanwhile; the lock of a killed one is void."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"cannot be written: {error.strerror}", where=str(self.path)
+            ) from error
+        lock = filelock.FileLock(self.path / ".lock", timeout=self.wait)
+        try:
+            lock.acquire()
+        except (PermissionError, NotImplementedError) as error:
+            raise StoreError(f"cannot be written: {error}", where=str(self.path)) from error
+        except filelock.Timeout as error:
+            raise StoreError(
+                f"another process is writing to it, since {self.wait:g} seconds at least",
+                where=str(self.path),
+                hint="wait until it is done, then run this again: nothing is lost",
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _every_second(items: Iterable[_ingest.Written]) -> Iterator[list[_ingest.Written]]:
+    """Group what comes within a second, so that as much is lost at most, and little time spent."""
+    group: list[_ingest.Written] = []
+    since = time.monotonic()
+    for item in items:
+        group.append(item)
+        if time.monotonic() - since >= 1:
+            yield group
+            group, since = [], time.monotonic()
+    if group:
+        yield group
+
+
+class _Tally:
+    """Counts what becomes of the files of an ingest."""
+
+    def __init__(self, progress: Callable[[int, int], None] | None) -> None:
+        self.found = self.unchanged = self.loaded = self.failed = 0
+        self.observations = self.samples = 0
+        self.failed_before: list[str] = []
+        self._problems = [PROBLEMS.empty()]
+        self._progress = progress
+
+    def pass_over(self, known: Known, looks: Looks) -> None:
+        """Count what was found as the store has it."""
+        failed = [known.failed[path] for path in looks.passed if path in known.failed]
+        self.found += len(looks.passed)
+        self.unchanged += len(looks.passed) - len(failed)
+        self.failed += len(failed)
+        self.failed_before += failed
+        looks.passed.clear()
+        self._show()
+
+    def add(self, written: _ingest.Written) -> None:
+        self.unchanged += written.unchanged
+        self.loaded += written.loaded
+        self.failed += written.files - written.loaded - written.unchanged
+        self.observations += written.observations
+        self.samples += written.samples
+        self._problems.append(written.problems)
+        self._show()
+
+    def _show(self) -> None:
+        if self._progress:
+            self._progress(self.loaded + self.failed + self.unchanged, self.found)
+
+    def summary(self, log: ProblemLog, *more: pa.Table) -> IngestSummary:
+        return IngestSummary(
+            files=self.loaded + self.failed + self.unchanged,
+            loaded=self.loaded,
+            unchanged=self.unchanged,
+            failed=self.failed,
+            observations=self.observations,
+            samples=self.samples,
+            _problems=_distinct(pa.concat_tables([*self._problems, log.table(), *more])),
+        )
+
+
+def _row_set(table: pa.Table) -> dict[tuple[Any, ...], None]:
+    """Return the rows of a table as the keys of a dict: without repetitions, in their order."""
+    return dict.fromkeys(zip(*table.to_pydict().values(), strict=True))
+
+
+def _distinct(problems: pa.Table) -> pa.Table:
+    if problems.num_rows < 2:
+        return problems
+    columns = [texts(column) for column in zip(*_row_set(problems), strict=True)]
+    return pa.table(columns, schema=PROBLEMS.arrow)
+
+
+def _changed(
+    found: Iterable[list[SourceFile]], known: Known, looks: Looks, tally: _Tally
+) -> Iterator[_ingest.Work]:
+    """Leave out the files that the store has, by a look at size and time of change."""
+    for batch in found:
+        changed = [file for file in batch if not known.has(file)] if known.looks else batch
+        if len(changed) < len(batch):
+            for file in batch:
+                if known.has(file):
+                    looks.passed.extend(known.members_of(file))
+        tally.found += len(changed)
+        tally.pass_over(known, looks)
+        if changed:
+            yield known.work(changed)
+
+
+def _gone(manifest: Manifest, part: Part) -> pa.Array:
+    in_force = manifest.table("files", part.files)["in_force"].combine_chunks()
+    return pc.indices_nonzero(pc.invert(in_force)).cast(pa.int32())
+
+
+def _scan(paths: list[str], kind: str, where: pc.Expression | None) -> pa.Table:
+    # Imported here: it brings pandas along, which an ingest does without until its end.
+    import pyarrow.dataset as ds
+
+    schema = STORED[kind]
+    plain = pa.schema([(field.name, _plain_type(field.type)) for field in schema])
+    try:
+        return ds.dataset(paths, schema=plain).to_table(filter=where).cast(schema)
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"damaged: {error}", where=str(Path(paths[0]).parent)) from error
+
+
+def _plain_type(type_: pa.DataType) -> pa.DataType:
+    return type_.value_type if pa.types.is_dictionary(type_) else type_
+
+
+def _expression(wanted: dict[str, Filter]) -> pc.Expression | None:
+    expression = None
+    for column, value in wanted.items():
+        if value is None:
+            continue
+        values = value if isinstance(value, list) else [value]
+        type_ = _plain_type(STORED["observations"].field(column).type)
+        try:
+            clause = pc.field(column).isin(pa.array(values, type_))
+        except (pa.ArrowException, TypeError) as error:
+            raise InputError(f"{value!r} is no {type_}", where=column) from error
+        expression = clause if expression is None else expression & clause
+    return expression

@@ -1,0 +1,111 @@
+"""Ways of asking whether a curve is emergent."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bigbench_meta.aggregate.emergence_criteria import CRITERIA, evidence_summary, meets
+from bigbench_meta.core.errors import InputError, SchemaError
+
+NAN = float("nan")
+SCORES = pd.DataFrame(
+    {
+        "emergence_score": [7.0, 150.0, np.inf, NAN, -np.inf],
+        "emergence_low": [3.0, 99.0, np.inf, NAN, NAN],
+        "line_p": [0.5, 0.05, 0.01, NAN, 0.9],
+        "line_q_bh": [0.6, 0.06, 0.02, NAN, 0.9],
+        "mechanism_p": [0.5, 0.2, 0.04, NAN, NAN],
+        "mechanism_q_bh": [0.6, 0.3, 0.04, NAN, NAN],
+        "mechanism_q_by": [0.6, 0.3, 0.08, NAN, NAN],
+        "mechanism_p_holm": [0.6, 0.3, 0.09, NAN, NAN],
+        "family_q_bh": [0.05, 0.3, 0.001, NAN, NAN],
+        "step_from": [1e7, 1e9, 1e7, NAN, 1e7],
+        "step_to": [1e8, 1e10, 1e8, NAN, 1e8],
+        "scale_min": [1e7] * 5,
+        "scale_max": [1e10] * 5,
+        "score_last": [0.9, 0.9, 0.1, 0.5, 0.2],
+        "forecast_low": [0.0, 0.3, 0.2, NAN, 0.1],
+        "forecast_high": [1.0, 0.8, 0.3, NAN, 0.4],
+        "orientation": ["up", "up", "down", "up", "up"],
+        "mechanism_p_fit": [0.01, 0.3, 0.09, NAN, NAN],
+        "wei_emergent": ["no", "yes", "cannot_tell", "cannot_tell", "no"],
+        "trend": ["increasing", "breakthrough", "breakthrough", "too_few_points", "inverse"],
+        "metric_type": ["linear", "nonlinear", "nonlinear", "linear", "unknown"],
+    }
+)
+NO, YES, NONE = False, True, None
+EXPECTED = {
+    "flagged": [NO, YES, YES, NONE, NO],
+    "interval_above": [NO, NO, YES, NONE, NONE],
+    "line_p": [NO, YES, YES, NONE, NO],
+    "line_q_bh": [NO, NO, YES, NONE, NO],
+    "mechanism_p": [NO, NO, YES, NONE, NONE],
+    "mechanism_q_bh": [NO, NO, YES, NONE, NONE],
+    "mechanism_q_by": [NO, NO, NO, NONE, NONE],
+    "mechanism_p_holm": [NO, NO, NO, NONE, NONE],
+    "late_step": [NO, NO, NO, NONE, NONE],
+    "family_q_bh": [YES, NO, YES, NONE, NONE],
+    "wei": [NO, YES, NONE, NONE, NO],
+    "breakthrough": [NO, YES, YES, NONE, NO],
+    "forecast_beaten": [NO, YES, YES, NONE, NO],
+    "mechanism_misfit": [YES, NO, NO, NONE, NONE],
+}
+
+
+def test_every_criterion_is_expected_here():
+    assert [one.name for one in CRITERIA] == list(EXPECTED)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_criterion_holds_fails_or_cannot_be_told(name: str):
+    found = [None if pd.isna(one) else bool(one) for one in meets(SCORES, name)]
+    assert found == EXPECTED[name]
+
+
+def test_counts_are_those_of_each_group():
+    table = evidence_summary(SCORES).set_index(["criterion", "group"])
+    types = SCORES["metric_type"].tolist()
+    flags = [bool(one) for one in EXPECTED["flagged"]]
+    for name, expected in EXPECTED.items():
+        groups = {
+            "all": [True] * 5, "flagged": flags,
+            **{kind: [one == kind for one in types] for kind in set(types)},
+        }  # fmt: skip
+        for group, members in groups.items():
+            told = [one for one, inside in zip(expected, members, strict=True) if inside]
+            row = table.loc[(name, group)]
+            assert row["n_met"] == sum(one is True for one in told)
+            assert row["n_judged"] == sum(one is not None for one in told)
+            assert row["n_curves"] == len(told)
+
+
+def test_rows_in_another_order_give_the_same():
+    pd.testing.assert_frame_equal(evidence_summary(SCORES), evidence_summary(SCORES[::-1]))
+
+
+def test_a_late_step_is_one_in_the_upper_half_of_log_scale():
+    assert meets(SCORES, "late_step", alpha=0.3).fillna(value=False).tolist() == [
+        False, True, False, False, False,
+    ]  # fmt: skip
+
+
+def test_threshold_and_level_are_said():
+    table = evidence_summary(SCORES, threshold=5, alpha=0.1)
+    meaning = dict(zip(table["criterion"], table["meaning"], strict=True))
+    assert meaning["flagged"] == "E above 5"
+    assert "p at most 0.1" in meaning["line_p"]
+    row = table.set_index(["criterion", "group"]).loc[("mechanism_p_holm", "all")]
+    assert row["n_met"] == 1
+
+
+def test_wrong_use():
+    with pytest.raises(InputError, match="criterion: 'nonsense'"):
+        meets(SCORES, "nonsense")
+    with pytest.raises(InputError, match="alpha"):
+        meets(SCORES, "wei", alpha=1.0)
+    with pytest.raises(SchemaError, match="missing column 'trend'"):
+        meets(SCORES.drop(columns="trend"), "breakthrough")
+    with pytest.raises(SchemaError, match="missing column family"):
+        evidence_summary(SCORES, by="family")

@@ -1,0 +1,105 @@
+"""Forecasts as drawn: the points, bands and titles are those of the table."""
+
+from __future__ import annotations
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import pytest
+
+from bigbench_meta import build_curves, load_embedded
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.inference.forecast.forecast_curves import forecast_curves, least_predictable
+from bigbench_meta.report.charts.forecast import FITTED, FORECAST, HELD_OUT, plot_forecasts
+
+CURVES = build_curves(load_embedded())
+ADDITION = CURVES.select(CURVES.keys["task"] == "arithmetic 3D+")
+
+
+def specification(figure):
+    spec = figure.to_dict()
+    alt.Chart.from_dict(spec)  # valid Vega-Lite
+    return spec
+
+
+def test_points_and_band_of_one_curve():
+    frame = forecast_curves(ADDITION, k=6)
+    figure = plot_forecasts(ADDITION, frame, chosen=frame[frame["curve"] == 2])
+    data = figure.data
+    points = slice(ADDITION.offsets[2], ADDITION.offsets[3])
+    scores = data[data["part"] != FORECAST]
+    assert scores["score"].tolist() == ADDITION.y[points].tolist()
+    assert scores["x"].tolist() == ADDITION.x[points].tolist()
+    assert scores["part"].tolist() == [FITTED] * 6 + [HELD_OUT] * 2
+    own = frame[frame["curve"] == 2]
+    assert scores["inside"].tolist()[6:] == own["covered"].tolist()
+    ahead = data[data["part"] == FORECAST]
+    # The band opens at the last fitted score.
+    assert ahead["score"].tolist() == [own["last"].iloc[0], *own["forecast"]]
+    assert ahead["lower"].tolist() == [own["last"].iloc[0], *own["lower"]]
+    assert ahead["upper"].tolist() == [own["last"].iloc[0], *own["upper"]]
+    assert set(data["title"]) == {"arithmetic 3D+\nacc, 50 shots, 6 of 8 fitted"}
+    specification(figure)
+
+
+def test_the_least_predictable_come_first():
+    frame = forecast_curves(CURVES, k="last")
+    figure = plot_forecasts(CURVES, frame, most=4)
+    spec = specification(figure)
+    least = least_predictable(frame)
+    assert figure.data["title"].nunique() == 4
+    assert spec["facet"]["sort"] == list(dict.fromkeys(figure.data["title"]))
+    assert figure.data.drop_duplicates("title")["task"].tolist() == least["task"].tolist()[:4]
+    assert figure.caption.startswith(f"4 of {len(least)} curves whose larger scales surprise most")
+
+
+def test_forecasters_and_scales_have_panels_of_their_own():
+    frame = forecast_curves(ADDITION, forecasters=("mixture", "log_pass_rate"), adjust="jeffreys")
+    chosen = frame[(frame["curve"] == 0) & (frame["horizon"] == 1) & (frame["k"] >= 6)]
+    figure = plot_forecasts(ADDITION, frame, chosen=chosen)
+    assert list(dict.fromkeys(figure.data["title"])) == [
+        f"arithmetic 3D+\nacc, 0 shots, {name}, {k} of 8 fitted"
+        for name in ("mixture", "log pass rate")
+        for k in (6, 7)
+    ]
+    assert "4 of 4 forecasts" in figure.caption
+
+
+def test_no_two_titles_are_alike():
+    twice = build_curves(pd.concat([load_embedded().query("task == 'arithmetic 3D+'").assign(
+        benchmark=name) for name in ("one", "two")]))  # fmt: skip
+    figure = plot_forecasts(twice, forecast_curves(twice, k="last"))
+    assert figure.data["title"].nunique() == len(twice) == 6
+
+
+def test_forecasts_without_interval_or_number():
+    """A band needs an interval; without a forecast only the scores are drawn."""
+    frame = forecast_curves(ADDITION, k="last", forecasters=("log_pass_rate",))
+    failed = frame[frame["status"] == "undefined_score"]
+    assert len(failed) == 1
+    figure = plot_forecasts(ADDITION, frame, chosen=failed)
+    specification(figure)
+    assert figure.data["part"].value_counts().to_dict() == {FITTED: 7, HELD_OUT: 1, FORECAST: 1}
+    bare = frame.assign(lower=np.nan, upper=np.nan)
+    specification(plot_forecasts(ADDITION, bare, chosen=bare.head(1)))
+
+
+def test_names_of_others_are_drawable():
+    table = load_embedded().query("task == 'arithmetic 3D+'")
+    odd = table.assign(subtask="without a\x00b\n<c> " + "long " * 20)
+    curves = build_curves(odd)
+    figure = plot_forecasts(curves, forecast_curves(curves, k="last"))
+    specification(figure)
+    for title in set(figure.data["title"]):
+        head, _, tail = title.partition("\n")
+        assert head.isprintable()
+        assert len(head) <= 34
+        assert tail.endswith("7 of 8 fitted")
+
+
+def test_what_cannot_be_drawn():
+    frame = forecast_curves(ADDITION, k="last")
+    with pytest.raises(InputError, match="forecasts: no forecast that could be drawn"):
+        plot_forecasts(ADDITION, frame.head(0))
+    with pytest.raises(InputError, match="forecasts: of other curves"):
+        plot_forecasts(ADDITION.select(np.array([True, False, False])), frame)

@@ -1,0 +1,413 @@
+"""The files of a study: all that are listed, and a page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+from helpers import SIZES, score_file, write_json, write_tree
+
+import bigbench_meta as bm
+from bigbench_meta.catalog.known_issues import KnownIssues
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.schema import PROBLEMS, to_frame
+from bigbench_meta.readers import load_embedded
+from bigbench_meta.report import outputs
+from bigbench_meta.report import page as report
+from bigbench_meta.report.page import write_study
+from bigbench_meta.report.study import Study, run_study
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(2)>',
+    "</svg><iframe src=//x>",
+    "{{ 7654321 * 3 }}",
+    "]]><b>",
+    "&lt;u&gt;",
+    "' onload='alert(3)",
+]
+TABLES = (
+    "by_metric", "by_metric_type", "threshold_sweep", "claims_by_metric", "flagged_curves",
+    "known_issues",
+)  # fmt: skip
+LISTINGS = ("curve_scores", "problems")
+FIGURES = ("emergence_by_metric", "flagged_curves", "claims_by_metric")
+# Elements that load or run something.
+ACTIVE = {"script", "iframe", "img", "link", "object", "embed", "base", "form", "video", "audio"}
+
+
+def study_of(
+    folder: Path, tasks: list[str], *, scores: tuple[float, ...] = (0, 0, 0, 0.9), **options: Any
+) -> Study:
+    """Return a study of two curves for each task, one of which is flagged."""
+    for task in range(len(tasks)):
+        for number, (name, params) in enumerate(SIZES.items()):
+            document = score_file(
+                task_name=tasks[task],
+                model_name=name,
+                params=params,
+                score_dict={"exact_str_match": scores[number], tasks[task]: float(number)},
+            )
+            write_json(folder / "tree" / str(task) / "results" / f"scores_{name}.json", document)
+    observations, problems = bm.read_results(folder / "tree")
+    return run_study(observations, problems, **options)
+
+
+class Page(HTMLParser):
+    """Collects what a page is made of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return study_of(tmp_path_factory.mktemp("plain"), ["alpha", "beta"])
+
+
+@pytest.fixture(scope="module")
+def written(
+    study: Study, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[Path], list[tuple[int, int]]]:
+    """The study on disk: folder, files, and what progress was told."""
+    folder = tmp_path_factory.mktemp("out") / "deep" / "study"
+    told: list[tuple[int, int]] = []
+    files = write_study(
+        study,
+        folder,
+        sources=["results <of> A & B"],
+        progress=lambda done, total: told.append((done, total)),
+    )
+    return folder, files, told
+
+
+@pytest.fixture(scope="module")
+def page(written: tuple[Path, list[Path], Any]) -> str:
+    return (written[0] / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Study]:
+    folder = tmp_path_factory.mktemp("hostile")
+    study = study_of(folder, HOSTILE)
+    write_study(study, folder / "out", sources=HOSTILE)
+    return folder / "out", study
+
+
+def test_files_are_those_listed(written: tuple[Path, list[Path], list[tuple[int, int]]]) -> None:
+    folder, files, told = written
+    assert [path for path in files if not path.stat().st_size] == []
+    assert set(files) == {path for path in folder.rglob("*") if path.is_file()}
+    assert {path.relative_to(folder).as_posix() for path in files} == {
+        "report.html",
+        *(f"tables/{name}{ending}" for name in TABLES for ending in (".csv", ".md", ".tex")),
+        *(f"tables/{name}.csv" for name in LISTINGS),
+        *(f"figures/{name}{e}" for name in FIGURES for e in (".svg", ".png", ".vl.json", ".csv")),
+    }  # fmt: skip
+    assert told == [(n, len(files)) for n in range(1, len(files) + 1)]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_are_what_their_endings_say(written: tuple[Path, Any, Any], name: str) -> None:
+    path = written[0] / "figures" / name
+    png = path.with_suffix(".png").read_bytes()
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = (int.from_bytes(png[at : at + 4]) for at in (16, 20))
+    svg = ET.fromstring(path.with_suffix(".svg").read_text(encoding="utf-8"))
+    assert svg.tag == "{http://www.w3.org/2000/svg}svg"
+    assert width == pytest.approx(2 * float(svg.attrib["width"]), abs=2)
+    assert height == pytest.approx(2 * float(svg.attrib["height"]), abs=2)
+    spec = json.loads((path.parent / f"{name}.vl.json").read_text(encoding="utf-8"))
+    assert "vega-lite" in spec["$schema"]
+
+
+@pytest.mark.parametrize("name", [*TABLES, *LISTINGS])
+def test_tables_on_disk_are_those_of_the_study(
+    study: Study, written: tuple[Path, Any, Any], name: str
+) -> None:
+    text = (written[0] / "tables" / f"{name}.csv").read_bytes().decode()
+    assert text == study.tables[name].frame.to_csv(index=False, lineterminator="\n")
+    if name in TABLES:
+        markdown = (written[0] / "tables" / f"{name}.md").read_text(encoding="utf-8")
+        assert markdown == study.tables[name].to_markdown()
+        tex = (written[0] / "tables" / f"{name}.tex").read_text(encoding="utf-8")
+        assert tex == study.tables[name].to_latex()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_data_of_figures(study: Study, written: tuple[Path, Any, Any], name: str) -> None:
+    text = (written[0] / "figures" / f"{name}.csv").read_text(encoding="utf-8")
+    read = pd.read_csv(io.StringIO(text))
+    assert list(read) == list(study.figures[name].data)
+    assert len(read) == len(study.figures[name].data) > 0
+
+
+def loads(text: str) -> list[str]:
+    """Return whatever in a page would be fetched from elsewhere, or run."""
+    found = Page(text)
+    references = [
+        value
+        for name, value in found.attributes
+        if name in {"src", "href", "xlink:href", "data", "srcset", "action", "poster"}
+        and not value.startswith(("#", "data:"))
+    ]
+    handlers = [name for name, _ in found.attributes if name.startswith("on")]
+    styles = re.findall(r"@import[^;]*|url\((?!['\"]?(?:#|data:))[^)]*\)", text)
+    return [*references, *handlers, *styles, *sorted(ACTIVE & set(found.tags))]
+
+
+def test_page_needs_nothing_else(page: str) -> None:
+    assert loads(page) == []
+    assert page.count("<svg") == len(FIGURES)
+    assert '<meta charset="utf-8">' in page
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "<script src=x></script>",
+        "<img src='https://x/y.png'>",
+        "<link rel=stylesheet href=//x>",
+        "<style>@import 'x';</style>",
+        "<p style='background: url(x.png)'>",
+        "<svg onload=x>",
+    ],
+)
+def test_the_check_for_that_would_notice(page: str, planted: str) -> None:
+    assert loads(page.replace("</body>", f"{planted}</body>"))
+
+
+def test_page_is_well_formed(page: str) -> None:
+    class Balance(HTMLParser):
+        open: list[str]
+
+        def handle_starttag(self, tag: str, attrs: Any) -> None:  # noqa: ARG002
+            if tag not in {"meta", "br"}:
+                self.open.append(tag)
+
+        def handle_endtag(self, tag: str) -> None:
+            assert self.open.pop() == tag
+
+    parser = Balance()
+    parser.open = []
+    parser.feed(page)
+    assert parser.open == []
+
+
+def test_page_has_the_numbers_of_the_tables(page: str, study: Study) -> None:
+    text = Page(page).text
+    for name in TABLES:
+        for row in study.tables[name].text()[1]:
+            assert [cell for cell in row if f"{cell}" not in text] == []
+    for name in ("by_metric", "by_metric_type", "threshold_sweep", "claims_by_metric"):
+        assert study.tables[name].to_html() in page
+    facts = re.findall(r"<li><b>(.*?)</b><span>(.*?)</span></li>", page)
+    assert facts == [
+        ("4", "curves, level “task”"),
+        ("4", "with an emergence score E"),
+        ("2", "with E above 100"),
+        ("2", "of those infinite"),
+        ("0", "problems in the input"),
+    ]
+
+
+def test_page_names_its_sources(page: str) -> None:
+    assert "Emergence scores of results &lt;of&gt; A &amp; B." in page
+    assert f"bigbench-meta {bm.__version__}." in page
+
+
+def test_captions_are_on_the_page(page: str, study: Study) -> None:
+    text = Page(page).text
+    assert [name for name in FIGURES if study.figures[name].caption not in text] == []
+
+
+def test_hostile_names_do_nothing_on_the_page(hostile: tuple[Path, Study]) -> None:
+    text = (hostile[0] / "report.html").read_text(encoding="utf-8")
+    assert loads(text) == []
+    found = Page(text)
+    assert {"b", "u"} & set(found.tags) == {"b"}  # the page's own, in its list of facts
+    assert found.tags.count("b") == 5
+    # Every name is there to be read: once in the first line, and in the tables.
+    assert [name for name in HOSTILE if found.text.count(name) < 2] == []
+    assert str(7654321 * 3) not in found.text
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_hostile_names_do_nothing_in_figures(hostile: tuple[Path, Study], name: str) -> None:
+    text = (hostile[0] / "figures" / f"{name}.svg").read_text(encoding="utf-8")
+    assert loads(text) == []
+    svg = ET.fromstring(text)
+    tags = {element.tag.rpartition("}")[2] for element in svg.iter()}
+    assert not tags & (ACTIVE | {"foreignObject", "a", "b", "u"})
+    if name == "flagged_curves":
+        drawn = {element.text for element in svg.iter() if element.tag.endswith("}tspan")}
+        assert set(HOSTILE) <= drawn
+
+
+CONTROLS = ["\x00", "\x08", "\x1b[31m", "\x7f", "\u2028", "\ufffe"]
+
+
+def test_characters_that_no_svg_can_hold(tmp_path: Path) -> None:
+    """In a process of its own: a crash of the renderer would take the tests with it."""
+    tasks = [f"a{character}b" for character in CONTROLS]
+    study_of(tmp_path, tasks)
+    code = "from bigbench_meta.cli import main; main()"
+    command = [sys.executable, "-c", code, "analyze", "tree", "--out", "out", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")[:300]
+    assert json.loads(done.stdout)["n_flagged"] == len(tasks)
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert not set(page) & {"\x00", "\x08", "\x1b"}
+    # The tables have the names as they are.
+    scores = (tmp_path / "out" / "tables" / "curve_scores.csv").read_text(encoding="utf-8")
+    assert [task for task in tasks if task not in scores] == []
+
+
+def test_known_issues_are_listed_with_their_sources(study: Study, tmp_path: Path) -> None:
+    text = report._page(study, drawn(study), ["x"])
+    assert "Known issues of the data" not in text
+    path = tmp_path / "own.csv"
+    path.write_text(
+        "id,metric,level,effect,source\n"
+        'found,ppl,scores,<u>bad</u>,https://example.org/?a&"b\n'
+        "script,f1*,scores,worse,javascript:alert(1)\n"
+        "other,none,scores,elsewhere,https://example.org/other\n",
+        encoding="utf-8",
+    )
+    issues = KnownIssues.read(path)
+    told = run_study(
+        load_embedded(), study.problems, issues=issues, exclude_known_issues=["script"]
+    )
+    text = report._page(told, drawn(told), ["x"])
+    page = Page(text)
+    links = [value for name, value in page.attributes if name == "href"]
+    assert links == ['https://example.org/?a&"b']
+    assert "javascript:alert(1)" in page.text
+    assert "<u>bad</u>" in page.text
+    assert "u" not in page.tags
+    assert "elsewhere" not in page.text
+    assert re.search(r"Left out for known issues: \d+ rows of .* script \(", page.text)
+    assert set(page.tags) & ACTIVE == set()
+
+
+def drawn(study: Study) -> dict[str, Any]:
+    return {
+        name: outputs.figure_files(figure)[f"figures/{name}.svg"]
+        for name, figure in study.figures.items()
+    }
+
+
+def test_problems_are_listed_and_escaped(study: Study, page: str) -> None:
+    rows = [("<i>.json", "scores[0]", 'got "<script>"', "error")]
+    problems = pd.DataFrame(rows, columns=PROBLEMS.names)
+    table = replace(study.tables["problems"], frame=problems)
+    told = replace(study, problems=problems, tables=study.tables | {"problems": table})
+    text = report._page(told, drawn(told), ["x"])
+    assert loads(text) == []
+    assert Page(text).tags.count("i") == Page(page).tags.count("i")
+    assert 'got "<script>"' in Page(text).text
+    assert "<i>.json" in Page(text).text
+    assert "<b>1</b><span>problems in the input" in text
+
+
+def test_nothing_flagged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outputs.vl_convert, "vegalite_to_png", lambda *_, **__: b"")
+    study = study_of(tmp_path, ["alpha"], scores=(0.1, 0.2, 0.3, 0.4), threshold=50)
+    assert set(study.figures) == {"emergence_by_metric", "claims_by_metric"}
+    files = write_study(study, tmp_path / "out", sources=["x"])
+    assert not any(path.name.startswith("flagged_curves.svg") for path in files)
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "No curve has an emergence score above 50." in page
+    assert page.count("<svg") == 2
+    assert (tmp_path / "out" / "tables" / "flagged_curves.csv").read_text().count("\n") == 1
+
+
+def test_no_curve_has_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outputs.vl_convert, "vegalite_to_png", lambda *_, **__: b"")
+    study = study_of(tmp_path, ["alpha"], min_scales=9)
+    write_study(study, tmp_path / "out", sources=["x"])
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "<b>0</b><span>with an emergence score E</span>" in page
+
+
+def test_assumed_directions_are_counted(tmp_path: Path) -> None:
+    write_tree(
+        tmp_path / "tree",
+        [
+            score_file(
+                model_name=name, params=params, score_dict={"own metric": params / 1e9},
+                preferred_score="own metric", low_score=0, high_score=0,
+            )
+            for name, params in SIZES.items()
+        ],
+    )  # fmt: skip
+    study = run_study(*bm.read_results(tmp_path / "tree"))
+    page = report._page(study, drawn(study), ["x"])
+    assert "For 1 curves nothing says whether a higher score is better" in page
+
+
+@pytest.mark.parametrize("taken", ["", "tables", "figures", "report.html"])
+def test_place_that_is_taken(
+    tmp_path: Path, study: Study, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outputs.vl_convert, "vegalite_to_svg", lambda *_, **__: "<svg></svg>")
+    monkeypatch.setattr(outputs.vl_convert, "vegalite_to_png", lambda *_, **__: b"")
+    folder = tmp_path / "out"
+    if taken:
+        folder.mkdir()
+    if taken == "report.html":
+        (folder / taken).mkdir()
+    else:
+        (folder / taken).write_text("x")
+    reason = r"out/.*: cannot be written: (File exists|Not a directory|Is a directory)"
+    with pytest.raises(InputError, match=reason):
+        write_study(study, folder, sources=["x"])
+
+
+def test_study_without_problems_has_an_empty_table(written: tuple[Path, Any, Any]) -> None:
+    text = (written[0] / "tables" / "problems.csv").read_text()
+    assert text == ",".join(PROBLEMS.names) + "\n"
+    assert list(to_frame(PROBLEMS.empty())) == PROBLEMS.names
+
+
+def test_a_report_of_somebody_else_is_not_overwritten(tmp_path: Path, study: Study) -> None:
+    mine = {"report.html": "<title>mine</title>", "figures/flagged_curves.svg": "mine"}
+    outputs.write_files(tmp_path, mine)
+    with pytest.raises(InputError, match=r"report.html: would be overwritten, and this program"):
+        write_study(study, tmp_path, sources=["x"])
+    assert {name: (tmp_path / name).read_text() for name in mine} == mine
+    assert len(list(tmp_path.rglob("*.*"))) == len(mine)
+
+
+def test_a_report_of_ours_is_replaced_with_its_figures(
+    tmp_path: Path, written: tuple[Path, Any, Any]
+) -> None:
+    page = (written[0] / "report.html").read_bytes()
+    old = {"report.html": page, "figures/flagged_curves.svg": "old", "figures/mine.svg": "mine"}
+    outputs.write_files(tmp_path, old)
+    report._clear(tmp_path, keep=set())
+    assert {path.name for path in tmp_path.rglob("*.*")} == {"report.html", "mine.svg"}
