@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from embedded import EmbeddedStudy
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,3 +25,16 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the folder `shared` beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def embedded_study(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedStudy:
+    """Curves, scores with inference, forecasts and shapes of the embedded results.
+
+    Half a minute's work: one process of a run does it, and the others wait for it.
+    """
+    import embedded
+
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return embedded.computed_once(tmp_path_factory.getbasetemp().parent)
+    return embedded.compute()
