@@ -1,19 +1,33 @@
-"""Checks of numbers that a caller passed: the message says which one was wrong."""
+"""Checks of arguments: each returns the checked value, or says which one is wrong and why."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bigbench_meta.core.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
 
-__all__ = ["at_least", "checked_loss", "whole"]
+__all__ = [
+    "at_least",
+    "check_shape",
+    "checked_loss",
+    "one_a_curve",
+    "one_of",
+    "reject",
+    "seed_number",
+    "whole",
+    "within",
+]
 
 
 def at_least(values: ArrayLike, lowest: float, where: str, *, strict: bool = False) -> Floats:
@@ -31,9 +45,9 @@ def at_least(values: ArrayLike, lowest: float, where: str, *, strict: bool = Fal
     array = _numbers(values, where)
     good = np.isfinite(array) & ((array > lowest) if strict else (array >= lowest))
     if not good.all():
-        relation = "above" if strict else "from"
+        relation = "above" if strict else "of at least"
         raise InputError(
-            f"{array[~good][0]:g} is no finite number {relation} {lowest:g}", where=where
+            f"{array[~good][0]:g} is not a finite number {relation} {lowest:g}", where=where
         )
     return array
 
@@ -52,7 +66,32 @@ def whole(values: ArrayLike, lowest: int, where: str) -> Floats:
     array = _numbers(values, where)
     good = np.isfinite(array) & (array >= lowest) & (array == np.floor(array))
     if not good.all():
-        raise InputError(f"{array[~good][0]:g} is no whole number from {lowest} on", where=where)
+        raise InputError(
+            f"{array[~good][0]:g} is not a whole number of at least {lowest}", where=where
+        )
+    return array
+
+
+def within(
+    values: ArrayLike, least: float, most: float, where: str, *, open_: bool = False
+) -> Floats:
+    """Return values as floats if all are in a range; NaN is allowed and stays.
+
+    Args:
+        values: Numbers of any shape.
+        least: Lower end of the range.
+        most: Upper end of the range.
+        where: Name of the argument, for the message.
+        open_: Whether the ends are out of range themselves.
+
+    Raises:
+        InputError: Not numbers, or one is out of range.
+    """
+    array = _numbers(values, where)
+    wrong = (array <= least) | (array >= most) if open_ else (array < least) | (array > most)
+    if np.any(wrong):
+        range_ = f"({least:g}, {most:g})" if open_ else f"[{least:g}, {most:g}]"
+        raise InputError(f"{array[wrong].flat[0]:g}, not in {range_}", where=where)
     return array
 
 
@@ -69,6 +108,73 @@ def checked_loss(loss: ArrayLike) -> Floats:
     if (low := array < 0).any():
         raise InputError(f"{array[low][0]:g} is negative", where="loss")
     return array
+
+
+def one_a_curve(values: ArrayLike, n_curves: int, where: str) -> Floats:
+    """Return one float a curve; a single number is that of all curves.
+
+    Raises:
+        InputError: Not numbers, or of another shape than () and (n_curves,).
+    """
+    array = _numbers(values, where)
+    if array.shape not in {(), (n_curves,)}:
+        raise InputError(f"shape {array.shape}, not () or ({n_curves},)", where=where)
+    return np.broadcast_to(array, (n_curves,))
+
+
+def check_shape(values: ArrayLike, shape: tuple[int, ...], where: str) -> None:
+    """Check the shape of an array.
+
+    Raises:
+        InputError: It has another one.
+    """
+    if np.shape(values) != shape:
+        raise InputError(f"shape {np.shape(values)}, not {shape}", where=where)
+
+
+def reject(values: Floats, wrong: Bools, problem: str, where: str) -> None:
+    """Raise an error that names the first wrong value of a flat array, if there is one.
+
+    Args:
+        values: The values, shape (n,).
+        wrong: Which of them are wrong.
+        problem: What is wrong with them, after "is".
+        where: Name of the argument, for the message.
+
+    Raises:
+        InputError: A value is wrong.
+    """
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        raise InputError(f"{values[first]} at position {first} is {problem}", where=where)
+
+
+def one_of(value: str, allowed: Iterable[str], where: str) -> None:
+    """Check that an option is one of those that exist.
+
+    Raises:
+        InputError: It is another; the hint lists those that exist.
+    """
+    names = tuple(allowed)
+    if value not in names:
+        raise InputError(f"{value!r}", where=where, hint=f"one of {', '.join(names)}")
+
+
+def seed_number(seed: Any) -> int:
+    """Return a whole number to seed further streams from; a generator gives one draw.
+
+    Raises:
+        InputError: Neither a whole number of at least 0 nor a generator.
+
+    Examples:
+        >>> seed_number(7)
+        7
+    """
+    if isinstance(seed, np.random.Generator):
+        return int(seed.integers(2**63))
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise InputError(f"{seed!r} is not a whole number of at least 0", where="seed")
+    return int(seed)
 
 
 def _numbers(values: ArrayLike, where: str) -> Floats:

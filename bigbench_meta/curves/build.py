@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.keys import group_rows
+from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.core.schema import CURVE_KEY, SCALE_AXES, conform, to_frame
 
 if TYPE_CHECKING:
@@ -62,10 +64,15 @@ class Curves:
         """Return the number of curves."""
         return len(self.keys)
 
+    @cached_property
+    def ragged(self) -> Ragged:
+        """Where the curves lie in the arrays of their points."""
+        return Ragged(self.offsets)
+
     @property
     def curve_of_point(self) -> Ints:
         """Row in ``keys`` of each point."""
-        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        return self.ragged.curve
 
     @property
     def oriented(self) -> Floats:
@@ -87,11 +94,10 @@ class Curves:
         chosen = np.asarray(mask, dtype=bool)
         if chosen.shape != (len(self),):
             raise InputError(f"shape {chosen.shape}, not ({len(self)},)", where="mask")
-        keep = chosen[self.curve_of_point]
-        lengths = np.diff(self.offsets)[chosen]
+        keep, ragged = self.ragged.take(np.flatnonzero(chosen))
         return Curves(
             keys=self.keys[chosen].reset_index(drop=True),
-            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            offsets=ragged.offsets,
             x=self.x[keep],
             y=self.y[keep],
             spread=self.spread[keep],
@@ -171,7 +177,7 @@ def build_curves(
             n_missing=_missing_models(group, model, usable, len(first)),
             n_tied=np.bincount(group[rows], minlength=len(first)) - n_points,
         ),
-        offsets=np.concatenate([[0], np.cumsum(n_points)]).astype(np.int64),
+        offsets=Ragged.of_lengths(n_points).offsets,
         x=x[rows[starts]],
         model_name=np.array(
             table.column("model_name").cast("string").take(rows[starts]).to_pylist(), dtype=object

@@ -1,10 +1,6 @@
 """Emergence score, linearity and relative sharpness of curves: arrays in, arrays out.
 
-A batch of curves of different lengths is *ragged*: one flat array of scores, curve after curve,
-each ordered by ascending scale, and ``offsets`` with one entry more than there are curves, so that
-curve ``i`` is ``values[offsets[i]:offsets[i + 1]]``. Curves of one length are gathered, scale by
-scale, and scored together, a block at a time: the work is vectorised over curves and its memory
-does not grow with their number.
+A batch of curves is ragged, see :mod:`bigbench_meta.core.ragged`.
 
 References:
     Schaeffer, Miranda & Koyejo (2023), "Are Emergent Abilities of Large Language Models a Mirage?",
@@ -20,7 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from bigbench_meta.core.checks import reject
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.curves.step_statistics import (
     absolute_steps,
     mean_squared_ratio,
@@ -29,8 +27,6 @@ from bigbench_meta.curves.step_statistics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
@@ -55,7 +51,7 @@ OK, ZERO_MEDIAN, FLAT, TOO_FEW_SCALES = range(4)
 # Curves gathered at a time: a block of a dozen scales stays in the processor's cache.
 _BLOCK: Final = 4096
 # Longer curves are few of one length: work along them is faster than across so few.
-_MOST_PLANES: Final = 32
+_LONGEST_BY_SCALE: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,16 +214,16 @@ def score_ragged(
         ['ok', 'zero_median']
     """
     values = np.asarray(values, dtype=np.float64)
-    _check_ragged(values, offsets)
-    lengths = np.diff(offsets)
-    ranges, median_step, rms_step = (np.full(len(lengths), np.nan) for _ in range(3))
-    for rows in blocks_of_one_length(lengths, _BLOCK):
-        starts, n = offsets[rows], int(lengths[rows[0]])
-        if n <= _MOST_PLANES:
-            found = _range_and_steps([values[starts + scale] for scale in range(n)])
+    batch = Ragged.of(offsets, values=values)
+    reject(values, ~np.isfinite(values), "not finite", "values")
+    lengths = batch.lengths
+    ranges, median_step, rms_step = (np.full(len(batch), np.nan) for _ in range(3))
+    for block in batch.blocks(_BLOCK, shortest=2):
+        if block.length <= _LONGEST_BY_SCALE:
+            found = _range_and_steps(list(block.by_scale(values)))
         else:
-            found = _long_range_and_steps(values[starts[:, None] + np.arange(n)])
-        ranges[rows], median_step[rows], rms_step[rows] = found
+            found = _long_range_and_steps(values[block.points])
+        ranges[block.curves], median_step[block.curves], rms_step[block.curves] = found
     status = _status(lengths, ranges, median_step, min_scales)
     limited = (
         np.full(len(lengths), np.nan) if resolution is None else np.maximum(median_step, resolution)
@@ -246,28 +242,6 @@ def score_ragged(
             resolution_limited_score=np.where(scored, ranges / limited, np.nan),
             status=status,
         )
-
-
-def _check_ragged(values: Floats, offsets: Ints) -> None:
-    if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(values):
-        raise InputError(f"must run from 0 to the number of values, {len(values)}", where="offsets")
-    if np.any(np.diff(offsets) < 0):
-        raise InputError("must not decrease", where="offsets")
-    if not np.isfinite(values).all():
-        first = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise InputError(f"{values[first]} at position {first} is not finite", where="values")
-
-
-def blocks_of_one_length(lengths: Ints, size: int) -> Iterator[Ints]:
-    """Yield indices of curves of one length of at least two points, at most a size at a time."""
-    # Numbers of 16 bits are sorted by their digits, several times as fast.
-    narrow = lengths.astype(np.uint16) if lengths.max(initial=0) < 1 << 16 else lengths
-    order = np.argsort(narrow, kind="stable")
-    ordered = lengths[order]
-    first = int(np.searchsorted(ordered, 2))
-    for group in np.split(order[first:], np.flatnonzero(np.diff(ordered[first:])) + 1):
-        for start in range(0, len(group), size):
-            yield group[start : start + size]
 
 
 def _range_and_steps(planes: list[Floats]) -> tuple[Floats, Floats, Floats]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from numbers import Integral
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from scipy.special import betainc, betaincinv, ndtri, rel_entr
 
-from bigbench_meta.core.errors import InputError
-
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -19,10 +16,8 @@ if TYPE_CHECKING:
 __all__ = [
     "MOST_EXAMPLES",
     "at_least",
-    "checked",
     "critical_count",
     "detectable",
-    "entropy",
     "known_size",
     "near_whole",
     "size_from_which",
@@ -213,44 +208,3 @@ def known_size(n: Floats) -> Floats:
         array([100.,  nan,  nan,  nan])
     """
     return np.where((n >= 1) & (n <= MOST_EXAMPLES) & (n == np.rint(n)), n, np.nan)
-
-
-def checked(values: ArrayLike, where: str, *, least: float, most: float, open_: bool) -> Floats:
-    """Return an array of floats, or say which is out of range; NaN passes.
-
-    Args:
-        values: Numbers of any shape.
-        where: Name of the argument, for the message.
-        least: Lower end of the range.
-        most: Upper end of the range.
-        open_: Whether the ends are out of range themselves.
-
-    Raises:
-        InputError: Not numbers, or one is out of range.
-    """
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"not numbers: {error}", where=where) from error
-    wrong = (array <= least) | (array >= most) if open_ else (array < least) | (array > most)
-    if np.any(wrong):
-        range_ = f"({least:g}, {most:g})" if open_ else f"[{least:g}, {most:g}]"
-        raise InputError(f"{array[wrong].flat[0]:g}, not in {range_}", where=where)
-    return array
-
-
-def entropy(seed: Any) -> int:
-    """Return a whole number to seed further streams from; a generator gives one draw.
-
-    Raises:
-        InputError: Neither a whole number from 0 on nor a generator.
-
-    Examples:
-        >>> entropy(7)
-        7
-    """
-    if isinstance(seed, np.random.Generator):
-        return int(seed.integers(2**63))
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
-        raise InputError(f"{seed!r} is no whole number from 0 on", where="seed")
-    return int(seed)

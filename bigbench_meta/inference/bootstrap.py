@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from bigbench_meta.core.errors import InputError
-from bigbench_meta.curves.emergence import MIN_SCALES, blocks_of_one_length
+from bigbench_meta.core.checks import whole, within
+from bigbench_meta.core.ragged import Ragged
+from bigbench_meta.curves.emergence import MIN_SCALES
 from bigbench_meta.inference.draws import Shuffler
 from bigbench_meta.inference.inversion import confidence_above, invert, value
 from bigbench_meta.inference.plain_intervals import acceleration, bca, percentile
@@ -110,9 +111,12 @@ def bootstrap_intervals(
         >>> found.emergence.round()
         array([[ 56., 401.]])
     """
-    _check(level, n_boot, min_scales)
-    status = _status(values, offsets, noise, max(min_scales, 2))
-    batch = _Batch(values, offsets, noise, np.flatnonzero(status == _OK), errors or {})
+    within(level, 0, 1, "level", open_=True)
+    whole(n_boot, 19, "n_boot")
+    whole(min_scales, 0, "min_scales")
+    ragged = Ragged.of(offsets, values=values)
+    status = _status(values, ragged, noise, max(min_scales, 2))
+    batch = _Batch(values, ragged, noise, np.flatnonzero(status == _OK), errors or {})
     first, second = np.random.default_rng(seed).integers(1 << 62, size=2).tolist()
     ends = {
         f"{name}{kind}": np.full((len(status), 2), np.nan)
@@ -148,29 +152,14 @@ def bootstrap_intervals(
     return RaggedIntervals(**ends, p_above=above, share_above=share, status=status)
 
 
-def _check(level: float, n_boot: int, min_scales: int) -> None:
-    if not 0 < level < 1:
-        raise InputError(f"{level}, not in (0, 1)", where="level")
-    if n_boot < 19:
-        raise InputError(f"{n_boot}, fewer than 19", where="n_boot")
-    if min_scales < 0:
-        raise InputError(f"{min_scales} is negative", where="min_scales")
-
-
-def _status(values: Floats, offsets: Ints, noise: PointNoise, min_scales: int) -> NDArray[np.int8]:
-    lengths = np.diff(offsets)
-    status = np.full(len(lengths), _TOO_FEW_SCALES, dtype=np.int8)
-    some = np.flatnonzero(lengths >= min_scales)
-    if len(some) == 0:
-        return status
-    curve = np.repeat(np.arange(len(lengths)), lengths)
-    unknown = np.bincount(curve[np.isnan(noise.error)], minlength=len(lengths)) > 0
-    differs = np.flatnonzero(np.diff(values) != 0)
-    within = curve[differs] == curve[differs + 1]
-    changes = np.bincount(curve[differs[within]], minlength=len(lengths)) > 0
-    status[some] = np.where(unknown, _NO_SAMPLING_ERROR, _OK)[some]
-    status[some[~changes[some]]] = _FLAT
-    return status
+def _status(values: Floats, ragged: Ragged, noise: PointNoise, min_scales: int) -> NDArray[np.int8]:
+    constant = ragged.reduce(np.maximum, values) == ragged.reduce(np.minimum, values)
+    too_few = ragged.lengths < min_scales
+    return np.select(
+        [too_few, constant, ragged.any(np.isnan(noise.error))],
+        [_TOO_FEW_SCALES, _FLAT, _NO_SAMPLING_ERROR],
+        _OK,
+    ).astype(np.int8)
 
 
 @dataclass(frozen=True)
@@ -178,20 +167,19 @@ class _Batch:
     """Curves of a ragged batch that have replicates."""
 
     values: Floats
-    offsets: Ints
+    ragged: Ragged
     noise: PointNoise
     rows: Ints
     errors: Mapping[int, Floats]
 
     def blocks(self, size: int, seed: int) -> Iterator[tuple[Ints, Block]]:
         """Yield rows of curves of one length, and what replicates them."""
-        lengths = np.diff(self.offsets)
-        shuffler = Shuffler(size, int(lengths[self.rows].max(initial=0)), seed)
+        longest = int(self.ragged.lengths[self.rows].max(initial=0))
+        shuffler = Shuffler(size, longest, seed)
         resampled = np.isin(self.rows, list(self.errors))
         for some in (self.rows[~resampled], self.rows[resampled]):
-            for chosen in blocks_of_one_length(lengths[some], curves_a_block(size)):
-                rows = some[chosen]
-                points = self.offsets[rows][:, None] + np.arange(lengths[rows[0]])
+            for chosen in self.ragged.blocks(curves_a_block(size), shortest=2, among=some):
+                rows, points = chosen.curves, chosen.points
                 own = self.values[points], self.noise.take(points.ravel())
                 errors = None
                 if rows[0] in self.errors:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from bigbench_meta.core.checks import one_of
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_EVIDENCE
 from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
@@ -161,10 +162,7 @@ def curve_evidence(
         raise InputError(f"{n_boot!r} is no number of replicates", where="n_boot")
     if np.isnan(threshold):
         raise InputError("not a number", where="threshold")
-    if variation not in get_args(Variation):
-        raise InputError(
-            f"{variation!r}", where="variation", hint=f"one of {', '.join(get_args(Variation))}"
-        )
+    one_of(variation, get_args(Variation), "variation")
     plan = _Plan(
         threshold, n_boot, n_boot_intervals, seed, variation, alpha_range, min_scales, samples,
         catalog,

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from bigbench_meta.core.checks import seed_number, within
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.curves.emergence import MIN_SCALES, score_ragged
 from bigbench_meta.inference.binomial import (
     at_least,
-    checked,
     detectable,
-    entropy,
     known_size,
     near_whole,
 )
@@ -122,27 +122,30 @@ def flatness(
         >>> [FLAT_KINDS[code] for code in found.kind], found.n_below
         (['unseen', 'flat', 'not_flat'], array([3., 0., 2.]))
     """
-    _check(proportion, offsets, n_examples, chance)
+    batch = Ragged.of(offsets, proportion=proportion, n_examples=n_examples)
+    batch.check_curves(chance=chance)
+    for name, values in (("proportion", proportion), ("chance", chance)):
+        within(values, 0, 1, name)
     for name, share in (("margin", margin), ("power", power), ("alpha", alpha)):
-        checked(share, name, least=0, most=1, open_=name != "margin")
-    lengths = np.diff(offsets)
-    curve = np.repeat(np.arange(len(lengths)), lengths)
+        within(share, 0, 1, name, open_=name != "margin")
+    curve = batch.curve
     n_examples = known_size(n_examples)
     usable = ~np.isnan(proportion + n_examples)
-    n_usable = np.bincount(curve[usable], minlength=len(lengths))
+    n_usable = batch.count(usable)
     detectable = _detectable(np.where(usable, n_examples, np.nan), chance[curve], power, alpha)
     above_chance = (proportion - chance[curve]) * n_examples
 
     def count(points: Bools) -> Floats:
-        number = np.bincount(curve[usable & points], minlength=len(lengths))
-        return np.where(np.isnan(chance), np.nan, number)
+        return np.where(np.isnan(chance), np.nan, batch.count(usable & points))
 
     # A test set too small for any detection leaves every score undetectable.
     n_undetectable = count(~(proportion >= detectable))
-    smallest = np.full(len(lengths), -np.inf)
+    smallest = np.full(len(batch), -np.inf)
     with np.errstate(invalid="ignore"):  # NaN is to win
         np.maximum.at(smallest, curve[usable], detectable[usable])
-    p_flat, span = _tests(proportion[usable], n_examples[usable], n_usable, alpha)
+    p_flat, span = _tests(
+        proportion[usable], n_examples[usable], Ragged.of_lengths(n_usable), alpha
+    )
     kind = np.select(
         [
             n_usable < max(min_scales, 2),
@@ -164,23 +167,6 @@ def flatness(
     )
 
 
-def _check(proportion: Floats, offsets: Ints, n_examples: Floats, chance: Floats) -> None:
-    if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(proportion):
-        raise InputError(
-            f"must run from 0 to the number of points, {len(proportion)}", where="offsets"
-        )
-    if np.any(np.diff(offsets) < 0):
-        raise InputError("must not decrease", where="offsets")
-    for name, values, shape in (
-        ("n_examples", n_examples, (len(proportion),)),
-        ("chance", chance, (len(offsets) - 1,)),
-    ):
-        if np.shape(values) != shape:
-            raise InputError(f"shape {np.shape(values)}, not {shape}", where=name)
-    for name, values in (("proportion", proportion), ("chance", chance)):
-        checked(values, name, least=0, most=1, open_=False)
-
-
 def _detectable(n: Floats, chance: Floats, power: float, alpha: float) -> Floats:
     """Return the smallest detectable accuracy at each point, once for each size and chance."""
     pairs, inverse = np.unique(np.column_stack([n, chance]), axis=0, return_inverse=True)
@@ -189,27 +175,23 @@ def _detectable(n: Floats, chance: Floats, power: float, alpha: float) -> Floats
 
 
 def _tests(
-    proportion: Floats, n_examples: Floats, n_usable: Ints, alpha: float
+    proportion: Floats, n_examples: Floats, batch: Ragged, alpha: float
 ) -> tuple[Floats, Floats]:
     """Return the p-value of equality and the span of each curve; NaN without two points.
 
     Args:
         proportion: Of usable points alone, curve after curve.
         n_examples: Likewise.
-        n_usable: Number of points of each curve.
+        batch: The curves of these points.
         alpha: The span is that of intervals at 1 - alpha.
     """
-    offsets = np.concatenate([[0], np.cumsum(n_usable)])
-    p_flat, span = np.full(len(n_usable), np.nan), np.full(len(n_usable), np.nan)
+    p_flat, span = np.full(len(batch), np.nan), np.full(len(batch), np.nan)
     ends = clopper_pearson(proportion * n_examples, n_examples, confidence=1 - alpha)
-    for length in np.unique(n_usable[n_usable >= 2]):
-        group = np.flatnonzero(n_usable == length)
-        for start in range(0, len(group), _BLOCK):
-            rows = group[start : start + _BLOCK]
-            points = offsets[rows][:, None] + np.arange(length)
-            counts = np.rint(proportion[points] * n_examples[points])
-            p_flat[rows] = _equality(counts, n_examples[points])
-            span[rows] = ends.high[points].max(axis=1) - ends.low[points].min(axis=1)
+    for block in batch.blocks(_BLOCK, shortest=2):
+        points = block.points
+        counts = np.rint(proportion[points] * n_examples[points])
+        p_flat[block.curves] = _equality(counts, n_examples[points])
+        span[block.curves] = ends.high[points].max(axis=1) - ends.low[points].min(axis=1)
     return p_flat, span
 
 
@@ -306,13 +288,13 @@ def emergence_of_nothing(
         (array([0.    , 0.4622]), array([0.    , 0.5986]))
     """
     arrays = np.broadcast_arrays(
-        checked(accuracy, "accuracy", least=0, most=1, open_=False),
-        checked(n_examples, "n_examples", least=1, most=2**53, open_=False),
-        checked(n_scales, "n_scales", least=MIN_SCALES, most=2**20, open_=False),
+        within(accuracy, 0, 1, "accuracy"),
+        within(n_examples, 1, 2**53, "n_examples"),
+        within(n_scales, MIN_SCALES, 2**20, "n_scales"),
     )
     if any(np.isnan(array).any() for array in arrays):
         raise InputError("not a number", where="accuracy, n_examples or n_scales")
-    base = entropy(seed)
+    base = seed_number(seed)
     rows = [
         _nothing(rate, int(n), int(k), threshold, n_curves, np.random.default_rng(base))
         for rate, n, k in zip(*(np.ravel(array).tolist() for array in arrays), strict=True)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 import numpy as np
 from scipy.special import betainccinv, betaincinv, ndtri
 
+from bigbench_meta.core.checks import one_of, within
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.inference.binomial import checked
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -164,10 +164,7 @@ def proportion_interval(
     """
     if not 0 < confidence < 1:
         raise InputError(f"{confidence}, not in (0, 1)", where="confidence")
-    if method not in get_args(Method):
-        raise InputError(
-            f"{method!r}", where="method", hint=f"one of {', '.join(get_args(Method))}"
-        )
+    one_of(method, get_args(Method), "method")
     x, size = _counts(successes, n)
     tail = (1 - confidence) / 2
     ends = {"wilson": _wilson, "jeffreys": _jeffreys, "clopper_pearson": _clopper_pearson}[method]
@@ -213,7 +210,7 @@ def score_interval(
         np.float64(0.19)
     """
     value, least, most, size = (
-        checked(a, name, least=-np.inf, most=np.inf, open_=False)
+        within(a, -np.inf, np.inf, name)
         for name, a in (("score", score), ("low", low), ("high", high), ("n", n))
     )
     if np.any(least >= most):

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from bigbench_meta.core.checks import within
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.inference.binomial import (
     MOST_EXAMPLES,
     at_least,
-    checked,
     critical_count,
     detectable,
     size_from_which,
@@ -204,7 +204,7 @@ def exact_match_accuracy(token_error: ArrayLike, n_tokens: ArrayLike) -> Floats:
         >>> accuracy, examples_needed(accuracy)
         (array([0.5       , 0.03125   , 0.00097656]), array([   5.,   95., 3067.]))
     """
-    tokens = checked(n_tokens, "n_tokens", least=1, most=np.inf, open_=False)
+    tokens = within(n_tokens, 1, np.inf, "n_tokens")
     return np.asarray((1 - _share(token_error, "token_error")) ** tokens)[()]
 
 
@@ -309,11 +309,11 @@ def resolution(
 
 
 def _share(values: ArrayLike, where: str, *, open_: bool = False) -> Floats:
-    return checked(values, where, least=0.0, most=1.0, open_=open_)
+    return within(values, 0.0, 1.0, where, open_=open_)
 
 
 def _sizes(n_examples: ArrayLike) -> Floats:
-    sizes = checked(n_examples, "n_examples", least=1, most=MOST_EXAMPLES, open_=False)
+    sizes = within(n_examples, 1, MOST_EXAMPLES, "n_examples")
     whole = np.isnan(sizes) | (sizes == np.rint(sizes))
     if not np.all(whole):
         raise InputError(f"{sizes[~whole].flat[0]:g} is not whole", where="n_examples")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from bigbench_meta.catalog.metrics import metric_catalog
+from bigbench_meta.core.checks import one_a_curve, within
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.inference.binomial import checked, known_size
+from bigbench_meta.inference.binomial import known_size
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -107,7 +108,7 @@ def proportions(
     value[out_of_range[curve]] = np.nan
     size = known_size(curves.n_examples)
     if n_examples is not None:
-        given = known_size(_one_a_curve(n_examples, len(curves), "n_examples"))
+        given = known_size(one_a_curve(n_examples, len(curves), "n_examples"))
         size = np.where(np.isnan(size), given[curve], size)
     level, source = _chance(curves, worst, best, chance, n_choices)
     return Proportions(
@@ -131,13 +132,6 @@ def _within(proportion: Floats) -> tuple[Floats, Bools]:
     return np.clip(proportion, 0, 1), outside
 
 
-def _one_a_curve(values: ArrayLike, n_curves: int, where: str) -> Floats:
-    array = checked(values, where, least=-np.inf, most=np.inf, open_=False)
-    if array.shape not in {(), (n_curves,)}:
-        raise InputError(f"shape {array.shape}, not () or ({n_curves},)", where=where)
-    return np.broadcast_to(array, (n_curves,))
-
-
 def _chance(
     curves: Curves,
     worst: Floats,
@@ -158,7 +152,7 @@ def _chance(
         source[usable] = name
 
     if chance is not None:
-        given = (_one_a_curve(chance, len(curves), "chance") - worst) / span
+        given = (one_a_curve(chance, len(curves), "chance") - worst) / span
         if np.any((given < -_ROUNDING) | (given >= 1)):
             wrong = (worst + given * span)[(given < -_ROUNDING) | (given >= 1)][0]
             raise InputError(
@@ -170,8 +164,8 @@ def _chance(
     # Ends that are one are no range of scores, and then the lower one is no chance level.
     fill("low_score", (np.where(lowest == highest, np.nan, lowest) - worst) / span)
     if n_choices is not None:
-        choices = checked(n_choices, "n_choices", least=2, most=np.inf, open_=False)
-        share = 1 / _one_a_curve(choices, len(curves), "n_choices")
+        choices = within(n_choices, 2, np.inf, "n_choices")
+        share = 1 / one_a_curve(choices, len(curves), "n_choices")
         fill("choices", np.where(kind == "discontinuous", share, np.nan))
     floor = np.isin(kind, ["nonlinear", "linear"]) & rises & (worst == 0)
     fill("floor", np.where(floor, 0.0, np.nan))

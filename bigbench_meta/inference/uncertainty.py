@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from bigbench_meta.core.checks import seed_number
 from bigbench_meta.core.schema import CURVE_KEY
-from bigbench_meta.inference.binomial import entropy
 from bigbench_meta.inference.bootstrap import STATUSES, RaggedIntervals, bootstrap_intervals
 from bigbench_meta.inference.proportions import proportions
 from bigbench_meta.inference.replicates import PointNoise
@@ -116,7 +116,7 @@ def curve_intervals(
     fit = (shares.problem == "")[shares.curve]
     values = np.where(fit, shares.proportion, curves.oriented)
     noise, kind = _noise(curves, shares, values, fit)
-    seeds = np.random.default_rng(entropy(seed)).integers(1 << 62, size=2).tolist()
+    seeds = np.random.default_rng(seed_number(seed)).integers(1 << 62, size=2).tolist()
     errors: dict[int, Floats] = {}
     if samples is not None:
         errors = _errors(curves, samples, shares, values, noise, kind, n_boot, seeds[1])

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from bigbench_meta.core.checks import seed_number, within
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.inference.binomial import checked, entropy, known_size
+from bigbench_meta.core.ragged import Ragged
+from bigbench_meta.inference.binomial import known_size
 from bigbench_meta.inference.wei_states import (
     AT_CHANCE,
     BELOW,
@@ -27,8 +29,6 @@ from bigbench_meta.inference.wei_states import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from bigbench_meta.inference.wei_states import Codes, Limits
@@ -175,32 +175,36 @@ def wei_ragged(
         >>> found.scale_low, found.emergence_scale
         (array([4., 1.]), array([8., 2.]))
     """
-    _check(proportion, x, offsets, n_examples, chance, stderr)
+    stderr = np.full(len(proportion), np.nan) if stderr is None else stderr
+    batch = Ragged.of(offsets, proportion=proportion, x=x, n_examples=n_examples, stderr=stderr)
+    batch.check_curves(chance=chance)
+    within(proportion, 0, 1, "proportion")
+    if np.any(wrong := (chance < 0) | (chance >= 1)):
+        raise InputError(f"{chance[wrong][0]:g}, not in [0, 1)", where="chance")
     effects = {"min_effect": min_effect, "zero_chance_effect": zero_chance_effect}
     for name, value in ({"alpha": alpha, "margin": margin} | effects).items():
-        checked(value, name, least=0, most=1, open_=name == "alpha")
-    lengths = np.diff(offsets)
-    at_point = np.repeat(chance, lengths)
+        within(value, 0, 1, name, open_=name == "alpha")
+    at_point = chance[batch.curve]
     effect = np.where(at_point > 0, min_effect, max(min_effect, zero_chance_effect))
     points = Points(
         proportion=proportion,
         n=known_size(n_examples),
-        stderr=np.full(len(proportion), np.nan) if stderr is None else stderr,
+        stderr=stderr,
         chance=at_point,
         null=np.minimum(at_point + effect, 1.0),
     )
     options = _Options(alpha, margin, min_at_chance, n_resamples)
-    found = _found(points, offsets, options, entropy(seed))
-    reason = np.where(lengths <= min_at_chance, TOO_FEW_SCALES, found["reason"])
+    found = _found(points, batch, options, seed_number(seed))
+    reason = np.where(batch.lengths <= min_at_chance, TOO_FEW_SCALES, found["reason"])
     reason = np.where(np.isnan(chance), CHANCE_UNKNOWN, reason).astype(np.int8)
     return RaggedWei(
         verdict=VERDICT_OF[reason],
         reason=reason,
         start=np.nan_to_num(found["start"], nan=-1).astype(np.int64),
-        emergence_scale=_scale(found["start"], x, offsets),
-        scale_low=_scale(found["last_absent"], x, offsets),
-        resampled_low=_scale(found["resampled_low"], x, offsets),
-        resampled_high=_scale(found["resampled_high"], x, offsets),
+        emergence_scale=batch.at(x, found["start"]),
+        scale_low=batch.at(x, found["last_absent"]),
+        resampled_low=batch.at(x, found["resampled_low"]),
+        resampled_high=batch.at(x, found["resampled_high"]),
         prob_scale=found["prob_scale"],
         prob_emergent=np.where(reason < TOO_FEW_SCALES, found["prob_emergent"], np.nan),
         state=found["state"].astype(np.int8),
@@ -209,41 +213,6 @@ def wei_ragged(
         null=points.null,
         exact=points.is_count,
     )
-
-
-def _check(
-    proportion: Floats,
-    x: Floats,
-    offsets: Ints,
-    n_examples: Floats,
-    chance: Floats,
-    stderr: Floats | None,
-) -> None:
-    n_points = len(proportion)
-    if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != n_points:
-        raise InputError(f"must run from 0 to the number of points, {n_points}", where="offsets")
-    if np.any(np.diff(offsets) < 0):
-        raise InputError("must not decrease", where="offsets")
-    shapes = {
-        "x": (x, n_points),
-        "n_examples": (n_examples, n_points),
-        "stderr": (proportion if stderr is None else stderr, n_points),
-        "chance": (chance, len(offsets) - 1),
-    }
-    for name, (values, length) in shapes.items():
-        if np.shape(values) != (length,):
-            raise InputError(f"shape {np.shape(values)}, not ({length},)", where=name)
-    checked(proportion, "proportion", least=0, most=1, open_=False)
-    if np.any(wrong := (chance < 0) | (chance >= 1)):
-        raise InputError(f"{chance[wrong][0]:g}, not in [0, 1)", where="chance")
-
-
-def _scale(position: Floats, x: Floats, offsets: Ints) -> Floats:
-    """Return the x of a position in each curve, NaN where there is none."""
-    known = ~np.isnan(position)
-    result = np.full(len(position), np.nan)
-    result[known] = x[offsets[:-1][known] + position[known].astype(np.int64)]
-    return result
 
 
 _OF_CURVES: Final = (
@@ -261,29 +230,18 @@ class _Options:
     n_resamples: int
 
 
-def _found(points: Points, offsets: Ints, options: _Options, base: int) -> dict[str, Floats]:
+def _found(points: Points, batch: Ragged, options: _Options, base: int) -> dict[str, Floats]:
     """Return what is found of each curve and of each point; a position of nothing is NaN."""
-    n_curves, n_points = len(offsets) - 1, len(points.proportion)
-    found = {name: np.full(n_curves, np.nan) for name in _OF_CURVES}
-    found |= {name: np.full(n_points, np.nan) for name in _OF_POINTS}
+    found = {name: np.full(len(batch), np.nan) for name in _OF_CURVES}
+    found |= {name: np.full(batch.n_points, np.nan) for name in _OF_POINTS}
     found["reason"][:] = TOO_FEW_SCALES  # also of a curve without points
-    for rows, at in _blocks(offsets):
-        length = at.shape[1]
-        uniform = np.random.default_rng([base, length]).random((options.n_resamples, length))
-        for name, values in _of_block(points.take(at), options, uniform).items():
-            found[name][at if name in _OF_POINTS else rows] = values
+    for block in batch.blocks(lambda length: max(1, _LIMITS_HELD // length**2)):
+        rng = np.random.default_rng([base, block.length])
+        uniform = rng.random((options.n_resamples, block.length))
+        of_block = _of_block(points.take(block.points), options, uniform)
+        for name, values in of_block.items():
+            found[name][block.points if name in _OF_POINTS else block.curves] = values
     return found
-
-
-def _blocks(offsets: Ints) -> Iterator[tuple[Ints, Ints]]:
-    """Yield curves of one length, at most a block at a time, and the places of their points."""
-    lengths = np.diff(offsets)
-    for length in np.unique(lengths[lengths > 0]):
-        group = np.flatnonzero(lengths == length)
-        held = max(1, _LIMITS_HELD // int(length) ** 2)
-        for start in range(0, len(group), held):
-            rows = group[start : start + held]
-            yield rows, offsets[rows][:, None] + np.arange(length)
 
 
 def _of_block(points: Points, options: _Options, uniform: Floats) -> dict[str, NDArray[np.generic]]:

@@ -398,10 +398,10 @@ def test_what_is_no_curve(function, y, message):
 @pytest.mark.parametrize(
     ("values", "offsets", "message"),
     [
-        ([0.0, 1, 2], [], "offsets: must run from 0 to the number of values, 3"),
-        ([0.0, 1, 2], [1, 3], "offsets: must run from 0 to the number of values, 3"),
-        ([0.0, 1, 2], [0, 2], "offsets: must run from 0 to the number of values, 3"),
-        ([0.0, 1, 2], [0, 4], "offsets: must run from 0 to the number of values, 3"),
+        ([0.0, 1, 2], [], "offsets: must run from 0 to the number of points, 3"),
+        ([0.0, 1, 2], [1, 3], "offsets: must run from 0 to the number of points, 3"),
+        ([0.0, 1, 2], [0, 2], "offsets: must run from 0 to the number of points, 3"),
+        ([0.0, 1, 2], [0, 4], "offsets: must run from 0 to the number of points, 3"),
         ([0.0, 1, 2], [0, 2, 1, 3], "offsets: must not decrease"),
         ([0.0, NAN, 2], [0, 3], "values: nan at position 1 is not finite"),
         ([0.0, 1, -INF, NAN], [0, 4], "values: -inf at position 2 is not finite"),

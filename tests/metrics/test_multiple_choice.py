@@ -284,7 +284,10 @@ def test_grade_and_brier_of_questions(weights):
     ("call", "message"),
     [
         (lambda: choice_masses(-1.0, n_choices=2), "loss: -1 is negative"),
-        (lambda: choice_masses(1.0, n_choices=1), "n_choices: 1 is no whole number from 2 on"),
+        (
+            lambda: choice_masses(1.0, n_choices=1),
+            "n_choices: 1 is not a whole number of at least 2",
+        ),
         (
             lambda: expected_multiple_choice_grade(1.0, n_choices=2, concentration=0.0),
             "concentration: 0 is not between 0.001 and infinity",
@@ -293,7 +296,7 @@ def test_grade_and_brier_of_questions(weights):
             lambda: expected_brier_score(1.0, n_choices=2, concentration=[1.0, math.nan]),
             "concentration: nan is not between",
         ),
-        (lambda: sample_choices(1.0, n_choices=2, n_examples=0), "n_examples: 0 is no whole"),
+        (lambda: sample_choices(1.0, n_choices=2, n_examples=0), "n_examples: 0 is not a whole"),
         (lambda: grade_and_brier([0.0, 0.0]), r"log_masses: shape \(2,\), not"),
         (lambda: grade_and_brier([[0.0]]), r"log_masses: shape \(1, 1\), not"),
     ],

@@ -245,13 +245,13 @@ def test_draws_depend_on_the_seed_alone():
         (lambda: rouge_l_sum([[[1]]], np.zeros((1, 0, 3))), "a text without tokens"),
         (
             lambda: sample_rouge_l_sum(0.1, target_length=0, n_references=1, n_examples=1),
-            "target_length: 0 is no whole number",
+            "target_length: 0 is not a whole number",
         ),
         (
             lambda: sample_rouge_l_sum(
                 0.1, target_length=1, n_references=1, n_examples=1, vocabulary=1
             ),
-            "vocabulary: 1 is no whole number from 2 on",
+            "vocabulary: 1 is not a whole number of at least 2",
         ),
     ],
 )

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 import pandas as pd
 
+from bigbench_meta.core.checks import within
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_KEY
-from bigbench_meta.inference.binomial import checked
 from bigbench_meta.inference.forecast import rows as rows_of
 from bigbench_meta.inference.forecast.link_forecasts import (
     LEAST_POINTS,
@@ -216,7 +216,7 @@ def _check(forecasters: Sequence[str], level: float, criterion: str, adjust: str
 
 
 def _lengths(length: ArrayLike, m: int) -> Floats:
-    values = checked(length, "length", least=0, most=np.inf, open_=True)
+    values = within(length, 0, np.inf, "length", open_=True)
     if values.shape not in {(), (m,)}:
         raise InputError(f"shape {values.shape}, not () or ({m},)", where="length")
     return np.broadcast_to(values, (m,))

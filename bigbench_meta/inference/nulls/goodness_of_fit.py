@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from bigbench_meta.inference.binomial import entropy
+from bigbench_meta.core.checks import seed_number
 from bigbench_meta.inference.nulls.batch import Batch, is_flat, replicates
 from bigbench_meta.inference.nulls.links import SHARE, Link
 from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE, Design, deviance, pearson
@@ -108,7 +108,7 @@ def goodness_of_fit(
     """
     check_ragged(y, x, offsets, n_boot, min_scales)
     batch = Batch.of(y, x, trials, offsets, floor, ceiling, link, 0.0)
-    lengths, base = np.diff(offsets), entropy(seed)
+    lengths, base = np.diff(offsets), seed_number(seed)
     p_value, unlikeness, squares = (np.full(len(lengths), np.nan) for _ in range(3))
     done = int((lengths < min_scales).sum())
     for rows, scores, design, _ in batch.blocks(min_scales):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from bigbench_meta.core.checks import seed_number
 from bigbench_meta.curves.emergence import score_ragged
-from bigbench_meta.inference.binomial import entropy
 from bigbench_meta.inference.nulls.parts import (
     COLUMNS,
     FLAT,
@@ -88,7 +88,7 @@ def line_null(
         [False, True]
     """
     check_ragged(y, x, offsets, n_boot, min_scales)
-    base, lengths = entropy(seed), np.diff(offsets)
+    base, lengths = seed_number(seed), np.diff(offsets)
     result = unknown(lengths, min_scales)
     unit = _units(y, offsets)
     y = y / np.repeat(unit, lengths)

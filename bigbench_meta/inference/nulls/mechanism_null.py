@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from bigbench_meta.core.checks import seed_number
 from bigbench_meta.curves.emergence import score_ragged
-from bigbench_meta.inference.binomial import entropy
 from bigbench_meta.inference.nulls.batch import Batch, is_flat, replicates
 from bigbench_meta.inference.nulls.links import SHARE, Link
 from bigbench_meta.inference.nulls.mechanism import (
@@ -134,7 +134,7 @@ def mechanism_null(
     """
     check_ragged(y, x, offsets, n_boot, min_scales, stop_after)
     batch = Batch.of(y, x, trials, offsets, floor, ceiling, link, sigma)
-    options = _Options(alpha_range, n_boot, stop_after, entropy(seed))
+    options = _Options(alpha_range, n_boot, stop_after, seed_number(seed))
     lengths = np.diff(offsets)
     result = unknown(lengths, min_scales)
     done = int((lengths < min_scales).sum())

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
+from bigbench_meta.core.checks import seed_number
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_KEY
-from bigbench_meta.inference.binomial import entropy
 from bigbench_meta.inference.nulls.family_sigma import family_sigma, sigma_profile
 from bigbench_meta.inference.nulls.inputs import DEFAULT_PARTS, INPUT_PROBLEMS, NullInputs
 from bigbench_meta.inference.nulls.line_null import line_null
@@ -188,7 +188,7 @@ def null_tests(
         concentrations=concentrations,
     )  # fmt: skip
     sigma = _sigma(curves, inputs, variation, alpha_range, min_scales)
-    base, lengths = entropy(seed), np.diff(curves.offsets)
+    base, lengths = seed_number(seed), np.diff(curves.offsets)
     best = hardest(
         inputs, lengths, sigma, alpha_range=alpha_range, n_boot=n_boot, stop_after=stop_after,
         seed=base, min_scales=min_scales, progress=progress,

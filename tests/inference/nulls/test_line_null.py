@@ -144,5 +144,5 @@ def test_scores_whose_squares_are_out_of_range(unit):
 @pytest.mark.parametrize("seed", [-1, 1.5, "a", True])
 def test_wrong_seeds(seed):
     x = 10.0 ** np.arange(5)
-    with pytest.raises(InputError, match=r"seed: .* is no whole number from 0 on"):
+    with pytest.raises(InputError, match=r"seed: .* is not a whole number of at least 0"):
         line_null(np.arange(5.0), x, np.array([0, 5]), seed=seed)

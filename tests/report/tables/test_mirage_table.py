@@ -102,11 +102,11 @@ def test_grid():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_scales": [2]}, "n_scales: 2 is no whole number from 3 on"),
+        ({"n_scales": [2]}, "n_scales: 2 is not a whole number of at least 3"),
         ({"n_scales": []}, "n_scales: no number of models"),
         ({"smallest": 1e10, "largest": 1e10}, "smallest, largest: 1e.10 is not below 1e.10"),
-        ({"smallest": 0.0}, "smallest: 0 is no finite number from 1"),
-        ({"largest": math.inf}, "largest: inf is no finite number"),
+        ({"smallest": 0.0}, "smallest: 0 is not a finite number of at least 1"),
+        ({"largest": math.inf}, "largest: inf is not a finite number"),
         ({"alpha": 0.1}, "alpha: 0.1 is not a negative number"),
     ],
 )
