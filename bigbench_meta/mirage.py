@@ -1,16 +1,19 @@
-"""Deprecated path of :mod:`bigbench_meta.generate.mirage`."""
+"""Deprecated path of :mod:`bigbench_meta.generate.mirage` and of what it used to hold besides."""
 
 import warnings
 
 from bigbench_meta.generate import mirage as _mirage
+from bigbench_meta.metrics import multiple_choice as _multiple_choice
+from bigbench_meta.metrics import rouge as _rouge
 
 
 def __getattr__(name: str) -> object:
-    if name not in _mirage.__all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warnings.warn(
-        "bigbench_meta.mirage has moved: import bigbench_meta.generate.mirage",
-        DeprecationWarning,
-        stacklevel=2,
-    )
-    return getattr(_mirage, name)
+    for home in (_mirage, _multiple_choice, _rouge):
+        if name in home.__all__:
+            warnings.warn(
+                f"bigbench_meta.mirage has moved: import {name} from {home.__name__}",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            return getattr(home, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -27,13 +27,15 @@ from simulated_cells import put_between, read
 from bigbench_meta import build_curves, score_curves
 from bigbench_meta.generate.mirage import (
     expected_accuracy,
-    expected_multiple_choice_grade,
-    grade_and_brier,
     per_token_loss,
     per_token_probability,
-    sample_choices,
 )
 from bigbench_meta.inference.nulls.null_tests import null_tests
+from bigbench_meta.metrics.multiple_choice import (
+    expected_multiple_choice_grade,
+    grade_and_brier,
+    sample_choices,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -30,11 +30,11 @@ from bigbench_meta import build_curves
 from bigbench_meta.curves.emergence import score_ragged
 from bigbench_meta.generate.mirage import (
     expected_accuracy,
-    expected_multiple_choice_grade,
     per_token_loss,
     per_token_probability,
 )
 from bigbench_meta.inference.uncertainty import curve_intervals
+from bigbench_meta.metrics.multiple_choice import expected_multiple_choice_grade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

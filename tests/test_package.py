@@ -65,8 +65,11 @@ def test_import_loads_nothing_heavy():
 def test_old_path_of_the_mathematical_model():
     from bigbench_meta import mirage
     from bigbench_meta.generate.mirage import per_token_loss
+    from bigbench_meta.metrics.rouge import rouge_l_sum
 
-    with pytest.warns(DeprecationWarning, match=r"import bigbench_meta\.generate\.mirage"):
+    with pytest.warns(DeprecationWarning, match=r"from bigbench_meta\.generate\.mirage"):
         assert mirage.per_token_loss is per_token_loss
+    with pytest.warns(DeprecationWarning, match=r"from bigbench_meta\.metrics\.rouge"):
+        assert mirage.rouge_l_sum is rouge_l_sum
     with pytest.raises(AttributeError, match="nonsense"):
         _ = mirage.nonsense

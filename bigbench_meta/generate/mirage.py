@@ -6,8 +6,8 @@ is then a matter of the metric alone:
 
 * exact match of a target of n tokens: p^n, which is exp(-n L);
 * token edit distance: n (1 - p), linear in the per-token error;
-* multiple choice grade and Brier score: see :func:`expected_multiple_choice_grade`;
-* ROUGE-L-Sum: has no closed form in general, see :func:`sample_rouge_l_sum`.
+* multiple choice grade and Brier score: see :mod:`bigbench_meta.metrics.multiple_choice`;
+* ROUGE-L-Sum: has no closed form in general, see :mod:`bigbench_meta.metrics.rouge`.
 
 A longer target is the same curve further to the right: n (N / c)^alpha is (N / c')^alpha with
 c' = c n^(-1 / alpha). So exact match of any length has one shape over log N, and its emergence
@@ -26,22 +26,6 @@ import numpy as np
 
 from bigbench_meta.core.checks import at_least, checked_loss, whole
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.metrics.multiple_choice import (
-    DEFAULT_CONCENTRATION,
-    checked_concentration,
-    choice_masses,
-    expected_brier_score,
-    expected_multiple_choice_grade,
-    grade_and_brier,
-    sample_choices,
-)
-from bigbench_meta.metrics.rouge import (
-    RougeDraws,
-    RougeScores,
-    lcs_mask,
-    rouge_l_sum,
-    sample_rouge_l_sum,
-)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -51,25 +35,12 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_ALPHA",
     "DEFAULT_C",
-    "DEFAULT_CONCENTRATION",
-    "RougeDraws",
-    "RougeScores",
-    "checked_concentration",
-    "choice_masses",
     "expected_accuracy",
-    "expected_brier_score",
-    "expected_multiple_choice_grade",
     "expected_token_edit_distance",
-    "grade_and_brier",
-    "lcs_mask",
     "per_token_loss",
     "per_token_probability",
-    "resolution",
-    "resolvable_scale",
-    "rouge_l_sum",
-    "sample_choices",
     "sample_right_tokens",
-    "sample_rouge_l_sum",
+    "smallest_nonzero_score",
 ]
 
 DEFAULT_ALPHA: Final = -1.0
@@ -203,7 +174,7 @@ def expected_token_edit_distance(loss: ArrayLike, *, target_length: ArrayLike) -
     return distance
 
 
-def resolution(n_examples: ArrayLike, *, units: ArrayLike = 1) -> Floats:
+def smallest_nonzero_score(n_examples: ArrayLike, *, units: ArrayLike = 1) -> Floats:
     """Return the smallest score above zero that a test set can show, 1 / (n units).
 
     Args:
@@ -221,52 +192,12 @@ def resolution(n_examples: ArrayLike, *, units: ArrayLike = 1) -> Floats:
         Schaeffer et al. (2023), arXiv 2304.15004, App. A.1.
 
     Examples:
-        >>> resolution([100, 2000]), resolution([100, 2000], units=5)
-        (array([0.01  , 0.0005]), array([0.002 , 0.0001]))
+        >>> smallest_nonzero_score([100, 2000], units=5)
+        array([0.002 , 0.0001])
     """
     whole_units = whole(units, 1, "units")
     limit: Floats = 1.0 / (whole(n_examples, 1, "n_examples") * whole_units)
     return limit
-
-
-def resolvable_scale(
-    n_examples: ArrayLike,
-    *,
-    target_length: ArrayLike,
-    alpha: float = DEFAULT_ALPHA,
-    c: float = DEFAULT_C,
-) -> Floats:
-    r"""Return the smallest model whose expected exact match reaches the resolution 1/n.
-
-    .. math:: e^{-k (N / c)^\alpha} \ge 1/n \iff N \ge c\,(\ln n / k)^{1 / \alpha}
-
-    for targets of k tokens. Below it, an accuracy of exactly zero is what to expect.
-
-    Args:
-        n_examples: Examples of the test set, n >= 1; with one, no finite model reaches it.
-        target_length: Tokens of the target, k >= 1; broadcast against ``n_examples``.
-        alpha: Exponent of the loss, < 0.
-        c: Size at which the loss is 1 nat, in parameters, > 0.
-
-    Returns:
-        Model size in parameters, of the broadcast shape.
-
-    Raises:
-        InputError: An argument is out of its range.
-
-    References:
-        Follows from Schaeffer et al. (2023), arXiv 2304.15004, section 2 and App. A.1.
-
-    Examples:
-        >>> resolvable_scale([100, 10_000], target_length=10) / 1e9
-        array([21.7147241 , 10.85736205])
-    """
-    per_token_loss(1.0, alpha=alpha, c=c)  # for its checks
-    length = whole(target_length, 1, "target_length")
-    highest_loss = np.log(whole(n_examples, 1, "n_examples")) / length
-    with np.errstate(divide="ignore", over="ignore", under="ignore"):
-        scale: Floats = c * highest_loss ** (1 / alpha)
-    return scale
 
 
 def sample_right_tokens(

@@ -20,9 +20,8 @@ from bigbench_meta.generate.mirage import (
     expected_token_edit_distance,
     per_token_loss,
     per_token_probability,
-    resolution,
-    resolvable_scale,
     sample_right_tokens,
+    smallest_nonzero_score,
 )
 
 INF = math.inf
@@ -168,25 +167,12 @@ def test_nan_stays():
     assert np.isnan(expected_accuracy([np.nan], target_length=2)).all()
 
 
-# --- Resolution ---
+# --- What a test set can show ---
 
 
 @pytest.mark.parametrize(("n", "units", "limit"), [(1, 1, 1.0), (100, 1, 0.01), (100, 5, 0.002)])
-def test_resolution(n, units, limit):
-    assert resolution(n, units=units) == close(limit)
-
-
-@given(st.integers(2, 10**6), lengths, st.floats(-3, -0.2), constants)
-def test_resolvable_scale_is_where_accuracy_is_the_resolution(n, length, alpha, c):
-    scale = resolvable_scale(n, target_length=length, alpha=alpha, c=c)
-    at = expected_accuracy(per_token_loss(scale, alpha=alpha, c=c), target_length=length)
-    assert at == close(1 / n, rel=1e-6)
-    below = per_token_loss(0.9 * scale, alpha=alpha, c=c)
-    assert expected_accuracy(below, target_length=length) < 1 / n
-
-
-def test_no_model_reaches_the_resolution_of_one_example():
-    assert resolvable_scale(1, target_length=3) == INF
+def test_smallest_nonzero_score(n, units, limit):
+    assert smallest_nonzero_score(n, units=units) == close(limit)
 
 
 # --- Samples ---
@@ -243,9 +229,8 @@ def test_samples_depend_on_the_seed_alone():
         (lambda: expected_accuracy(0.1, target_length=0), "target_length: 0 is not a whole number"),
         (lambda: expected_accuracy(0.1, target_length=1.5), "target_length: 1.5 is not a whole"),
         (lambda: expected_token_edit_distance(0.1, target_length=[1, -3]), "target_length: -3 is"),
-        (lambda: resolution(0), "n_examples: 0 is not a whole number of at least 1"),
-        (lambda: resolution(10, units=0), "units: 0 is not a whole number of at least 1"),
-        (lambda: resolvable_scale(10, target_length=5, alpha=1.0), "alpha: 1.0 is not a negative"),
+        (lambda: smallest_nonzero_score(0), "n_examples: 0 is not a whole number of at least 1"),
+        (lambda: smallest_nonzero_score(10, units=0), "units: 0 is not a whole number of at"),
         (lambda: sample_right_tokens(0.1, target_length=2, n_examples=0), "n_examples: 0 is no"),
     ],
 )

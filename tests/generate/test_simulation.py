@@ -23,6 +23,10 @@ from bigbench_meta.generate.simulation import (
     simulate,
     simulate_samples,
 )
+from bigbench_meta.metrics.multiple_choice import (
+    expected_brier_score,
+    expected_multiple_choice_grade,
+)
 
 SMALL = {
     "target_lengths": [1, 4],
@@ -57,9 +61,9 @@ def test_expected_scores_are_those_of_the_formulas():
         for kappa in (5.0, math.inf):
             options = {"n_choices": k, "concentration": kappa}
             name = f"{k} choices, concentration {kappa:g}"
-            grade = mirage.expected_multiple_choice_grade(loss, **options)
+            grade = expected_multiple_choice_grade(loss, **options)
             expected[name, "multiple_choice_grade"] = grade
-            expected[name, "brier_score"] = mirage.expected_brier_score(loss, **options)
+            expected[name, "brier_score"] = expected_brier_score(loss, **options)
     found = {key: series(observations, *key) for key in expected}
     assert found == {key: values.tolist() for key, values in expected.items()}
     others = observations[observations["metric"] != "rougeLsum"]
@@ -208,7 +212,7 @@ def test_first_examples_do_not_depend_on_how_many_follow():
 def test_memory_blocks_leave_no_trace(monkeypatch):
     options = {"n_examples": 50, "scales": [1e10], "target_lengths": [7], "n_choices": []}
     whole = simulate_samples(**options)
-    monkeypatch.setattr("bigbench_meta.generate.simulation_plan._BLOCK", 30)
+    monkeypatch.setattr("bigbench_meta.generate.simulation._BLOCK", 30)
     parts = simulate_samples(**options)
     assert whole["output"].tolist() == parts["output"].tolist()
     assert parts["example_id"].tolist() == [str(number) for number in range(50)]

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.generate.mirage import (
+from bigbench_meta.metrics import multiple_choice as _choices
+from bigbench_meta.metrics.multiple_choice import (
     choice_masses,
     expected_brier_score,
     expected_multiple_choice_grade,
     grade_and_brier,
     sample_choices,
 )
-from bigbench_meta.metrics import multiple_choice as _choices
 
 INF = math.inf
 numbers_of_choices = st.integers(2, 12)

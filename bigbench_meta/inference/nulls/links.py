@@ -21,7 +21,10 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.generate.mirage import DEFAULT_CONCENTRATION, expected_multiple_choice_grade
+from bigbench_meta.metrics.multiple_choice import (
+    DEFAULT_CONCENTRATION,
+    expected_multiple_choice_grade,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,8 +39,8 @@ MOST_LOG_LOSS: Final = 30.0
 CONCENTRATIONS: Final = (10.0, DEFAULT_CONCENTRATION)
 """How alike questions may be, tried beside ``share``, to which no concentration at all leads.
 
-The upper one is that of :mod:`generate.mirage`. At infinity the grade is a step whatever the
-loss does, and no jump of it could ever be told from the mechanism.
+The upper one is the default of :mod:`metrics.multiple_choice`. At infinity the grade is a step
+whatever the loss does, and no jump of it could ever be told from the mechanism.
 """
 
 # Log losses of a table; beyond its ends the grade is what it is there, to 1e-5.
