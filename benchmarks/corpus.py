@@ -6,7 +6,7 @@ import json
 import random
 from pathlib import Path  # noqa: TC003
 
-from bigbench_meta.catalog.metrics import bigbench_tasks
+from bigbench_meta.catalog.published import bigbench_tasks
 
 FAMILIES = {
     "BIG-G T=0": 13, "BIG-G T=1": 13, "BIG-G sparse": 9, "GPT": 8, "PaLM": 2,

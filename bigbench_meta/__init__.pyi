@@ -34,18 +34,18 @@ from .catalog.metrics import (
     MetricCatalog as MetricCatalog,
 )
 from .catalog.metrics import (
-    bigbench_tasks as bigbench_tasks,
-)
-from .catalog.metrics import (
     metric_catalog as metric_catalog,
 )
-from .catalog.metrics import (
+from .catalog.published import (
+    bigbench_tasks as bigbench_tasks,
+)
+from .catalog.published import (
     paper_metrics as paper_metrics,
 )
-from .catalog.metrics import (
+from .catalog.published import (
     preferred_metrics as preferred_metrics,
 )
-from .catalog.metrics import (
+from .catalog.published import (
     scaling_annotation as scaling_annotation,
 )
 from .core.errors import BigbenchMetaError as BigbenchMetaError

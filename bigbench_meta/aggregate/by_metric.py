@@ -7,12 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from bigbench_meta.catalog.metrics import (
-    metric_catalog,
-    paper_metrics,
-    preferred_metrics,
-    scaling_annotation,
-)
+from bigbench_meta.catalog.metrics import metric_catalog
+from bigbench_meta.catalog.published import paper_metrics, preferred_metrics, scaling_annotation
 from bigbench_meta.core.errors import InputError, SchemaError
 
 if TYPE_CHECKING:

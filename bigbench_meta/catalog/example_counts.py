@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from bigbench_meta.catalog.metrics import bigbench_tasks
+from bigbench_meta.catalog.published import bigbench_tasks
 from bigbench_meta.core.errors import InputError, SchemaError
 
 __all__ = ["BIGBENCH", "bigbench_counts", "read_example_counts", "with_example_counts"]

@@ -1,37 +1,49 @@
-"""Known issues of published results: what is wrong with which rows, and how to leave them out.
+"""Known issues of published results: what is wrong with which rows, and how to exclude them.
 
 The registry is a small table, ``known_issues.csv``, each entry with its source and how it was
-checked. It says nothing of what a metric measures, which is the catalog's to say, but of data that
-are not what their names tell: wrong signs, sums taken for means, wrong answer keys, spoiled logs.
+checked. It does not judge metrics, which is the catalog's task, but names data that are not what
+their names say: wrong signs, sums in place of means, wrong answer keys, spoiled logs.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, fields
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from bigbench_meta.catalog.issue_rows import TABLES, KeyedRows
-from bigbench_meta.catalog.issue_table import EVERY, LEVELS, KnownIssue, read_issues
-from bigbench_meta.catalog.metrics import data_path
+from bigbench_meta.catalog.published import data_path, read_text
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.keys import group_rows
+from bigbench_meta.core.schema import (
+    CURVE_KEY,
+    OBSERVATIONS,
+    SAMPLES,
+    TableSchema,
+    conform,
+    to_frame,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from numpy.typing import NDArray
 
     Bools = NDArray[np.bool_]
-    Found = dict[KnownIssue, Bools]
+    Ints = NDArray[np.int64]
     Level = Literal["scores", "samples"]
     Issues: TypeAlias = "KnownIssues | Iterable[str] | None"
 
 __all__ = [
+    "CONDITIONS",
     "EVERY",
+    "NAMES",
     "IssueFindings",
     "KnownIssue",
     "KnownIssues",
@@ -41,7 +53,109 @@ __all__ = [
     "known_issues",
 ]
 
+EVERY: Final = "all"
+"""What stands for every issue on the command line, and so is no issue's id."""
+
+NAMES: Final = ("benchmark", "task", "subtask", "metric", "model_family")
+"""Columns that an issue may have patterns for."""
+
+_TABLES: Final[Mapping[str, TableSchema]] = {"scores": OBSERVATIONS, "samples": SAMPLES}
+# The tables that an issue of each level spoils.
+_LEVELS: Final = {"scores": ("scores",), "samples": ("samples",), "both": ("scores", "samples")}
+_NEEDED: Final = ("id", "level", "effect")
+_ID: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _FOUND: Final = ("id", "task", "n_rows", "n_curves", "effect", "source")
+
+
+def _in_family(rows: pd.DataFrame, faulty: pd.Series[bool]) -> pd.Series[bool]:
+    """Return the rows of each family with a faulty row: one version of a task made all of them."""
+    family = [rows[name] for name in ("benchmark", "task", "model_family")]
+    return faulty.groupby(family, observed=True, sort=False).transform("any")
+
+
+def _target_counts(rows: pd.DataFrame) -> pd.Series[int]:
+    return rows["targets"].map(lambda texts: 0 if texts is None else len(texts)).astype("int64")
+
+
+def _only_blank_targets(rows: pd.DataFrame) -> pd.Series[bool]:
+    joined = rows["targets"].map(lambda texts: "x" if texts is None else "".join(texts))
+    return (_target_counts(rows) > 0) & (joined.str.strip() == "")
+
+
+# With the columns that a condition may look at, all of them there and of their declared types.
+_CONDITION_COLUMNS: Final = {
+    "scores": ("benchmark", "task", "model_family", "score", "high_score"),
+    "samples": ("targets", "target_values", "correct"),
+}
+
+CONDITIONS: Final[Mapping[str, Mapping[str, Callable[[pd.DataFrame], pd.Series[bool]]]]] = {
+    "scores": {
+        "above_high_in_family": lambda rows: _in_family(rows, rows["score"] > rows["high_score"]),
+        "infinite_in_family": lambda rows: _in_family(rows, np.isinf(rows["score"])),
+        "positive": lambda rows: rows["score"] > 0,
+        "zero": lambda rows: rows["score"] == 0,
+    },
+    "samples": {
+        "empty_target": _only_blank_targets,
+        "no_targets": lambda rows: _target_counts(rows) == 0,
+        "one_choice": lambda rows: (_target_counts(rows) == 1) & rows["target_values"].notna(),
+        "zero": lambda rows: rows["correct"] == 0,
+    },
+}
+"""Conditions by table and name: a truth for each of the rows that an issue's patterns chose."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownIssue:
+    """One row of the registry.
+
+    Attributes:
+        id: Name in kebab case.
+        benchmark: Shell-style pattern of the rows touched; several are joined by ``;``, empty is
+            any. So for ``task``, ``subtask``, ``metric`` and ``model_family``.
+        task: Pattern.
+        subtask: Pattern.
+        metric: Pattern; only where the level is ``scores``.
+        model_family: Pattern.
+        level: What is spoiled: ``scores``, ``samples`` or ``both``.
+        where: Name of a condition that a row must meet besides, one of
+            :data:`CONDITIONS`; empty for all rows.
+        effect: What is wrong, in one line.
+        since: Which data have it, where known.
+        fixed: When and where it was mended, where known. Older data still have it.
+        source: Address of the report.
+        checked: How this project has verified it.
+    """
+
+    id: str
+    benchmark: str = ""
+    task: str = ""
+    subtask: str = ""
+    metric: str = ""
+    model_family: str = ""
+    level: str = "scores"
+    where: str = ""
+    effect: str = ""
+    since: str = ""
+    fixed: str = ""
+    source: str = ""
+    checked: str = ""
+
+    @property
+    def patterns(self) -> dict[str, tuple[str, ...]]:
+        """The patterns of each column that has any."""
+        split = {name: getattr(self, name).split(";") for name in NAMES}
+        kept = {name: tuple(p.strip() for p in parts if p.strip()) for name, parts in split.items()}
+        return {name: parts for name, parts in kept.items() if parts}
+
+    @property
+    def conditions(self) -> list[str]:
+        """The conditions that there are for every table of the level."""
+        shared = set.intersection(*(set(CONDITIONS[table]) for table in _LEVELS[self.level]))
+        return sorted(shared)
+
+
+_COLUMNS: Final = tuple(field.name for field in fields(KnownIssue))
 
 
 @dataclass(frozen=True)
@@ -78,7 +192,20 @@ class KnownIssues:
             >>> KnownIssues.read().select(["high-low-game-sign"]).issues[0].fixed
             '2022-04 (#748)'
         """
-        return cls(read_issues(Path(path) if path else data_path("known_issues.csv")))
+        path = Path(path) if path else data_path("known_issues.csv")
+        issues: dict[str, KnownIssue] = {}
+        # The header is line 1.
+        for line, row in enumerate(_lines(path), 2):
+            if any(row.values()):
+                where = f"{path}, line {line}"
+                issue = KnownIssue(**row)
+                if fault := _fault(issue):
+                    field, message, hint = fault
+                    raise InputError(message, where=f"{where}: {field}", hint=hint or None)
+                if issue.id in issues:
+                    raise InputError(f"{issue.id!r} twice", where=f"{where}: id")
+                issues[issue.id] = issue
+        return cls(tuple(issues.values()))
 
     def select(self, ids: Iterable[str]) -> KnownIssues:
         """Return the registry with the named entries alone, in its own order.
@@ -103,8 +230,47 @@ class KnownIssues:
 
     def to_frame(self) -> pd.DataFrame:
         """Return the registry as a frame, one row an issue."""
-        columns = [field.name for field in fields(KnownIssue)]
-        return pd.DataFrame([asdict(issue) for issue in self.issues], columns=columns)
+        return pd.DataFrame([asdict(issue) for issue in self.issues], columns=list(_COLUMNS))
+
+
+def _lines(path: Path) -> list[dict[str, str]]:
+    """Return every line below the header, blank ones too: they are counted in messages."""
+    frame = read_text(path, skip_blank_lines=False)
+    names = [str(name) for name in frame.columns]
+    hint = f"the columns are {', '.join(_COLUMNS)}"
+    if missing := [name for name in _NEEDED if name not in names]:
+        raise InputError(f"missing column {', '.join(missing)}", where=str(path), hint=hint)
+    # A column that is not known could be a misspelt pattern, without which an entry takes in more.
+    if unknown := [name for name in names if name not in _COLUMNS]:
+        raise InputError(f"unknown column {unknown[0]!r}", where=str(path), hint=hint)
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise InputError("more values than columns", where=f"{path}, line 2")
+    values = frame.fillna("").astype(str).to_numpy().tolist()
+    return [dict(zip(names, (value.strip() for value in row), strict=True)) for row in values]
+
+
+def _fault(issue: KnownIssue) -> tuple[str, str, str] | None:
+    """Return the first column with a wrong value, what is wrong with it, and a hint."""
+    for name, value in asdict(issue).items():
+        if not value.isprintable():
+            return name, f"not one line of plain text: {value!r}", ""
+    if not _ID.fullmatch(issue.id) or issue.id == EVERY:
+        hint = f"small letters and digits with hyphens between them, and not {EVERY!r}"
+        return "id", f"{issue.id!r} is no name of an issue", hint
+    if issue.level not in _LEVELS:
+        return "level", f"{issue.level!r} is no level", f"one of {', '.join(_LEVELS)}"
+    tables = _LEVELS[issue.level]
+    if issue.where and issue.where not in issue.conditions:
+        message = f"{issue.where!r} is no condition on {' and '.join(tables)}"
+        return "where", message, f"empty, or one of {', '.join(issue.conditions)}"
+    if issue.metric and "samples" in tables:
+        return "metric", "samples have no metric", "leave it empty"
+    if not issue.effect:
+        return "effect", "must not be empty", ""
+    if not issue.patterns and not issue.where:
+        hint = f"give a pattern in one of {', '.join(NAMES)}, or a condition"
+        return "task", "this entry touches everything", hint
+    return None
 
 
 @cache
@@ -120,17 +286,17 @@ def known_issues() -> KnownIssues:
 
 @dataclass(frozen=True, kw_only=True)
 class IssueFindings:
-    """What the known issues touch in a table, and what of it was left out.
+    """What the known issues touch in a table, and which rows were excluded.
 
     Attributes:
         affected: One row an issue that touches the table, with the columns of :func:`affected` and
-            ``excluded``, whether its rows were left out.
-        excluded: Whether leaving out was asked for.
+            ``excluded``, whether its rows were excluded.
+        excluded: Whether an exclusion was asked for.
         n_rows: Rows that are touched, each counted once.
-        n_curves: Curves of which a row is touched.
-        n_rows_excluded: Rows that were left out.
-        n_curves_excluded: Curves of which a row was left out.
-        n_curves_left: Curves of which a row is touched and was not left out.
+        n_curves: Curves with a row that is touched.
+        n_rows_excluded: Rows that were excluded.
+        n_curves_excluded: Curves with a row that was excluded.
+        n_curves_left: Curves with a row that is touched and was not excluded.
         n_all_curves: Curves of the table as it was.
     """
 
@@ -176,7 +342,7 @@ def affected(
     Args:
         observations: Observations table, or a samples table with ``level="samples"``.
         issues: A registry, or names of issues of the packaged one; all of that by default.
-        level: ``scores`` or ``samples``. An issue that spoils only the other one is passed over.
+        level: ``scores`` or ``samples``. An issue of the other one alone is skipped.
 
     Returns:
         One row an issue that touches the table, in the order of the registry: ``id``, ``task`` (its
@@ -204,11 +370,11 @@ def exclude_known_issues(
     Args:
         observations: Observations table, or a samples table with ``level="samples"``.
         issues: A registry, or names of issues of the packaged one; all of that by default.
-        level: ``scores`` or ``samples``. An issue that spoils only the other one is passed over.
+        level: ``scores`` or ``samples``. An issue of the other one alone is skipped.
 
     Returns:
         The other rows, with their index, columns and types; and what was left out, as
-        :func:`affected` tells it. A row that several issues touch is counted by each of them.
+        :func:`affected` lists it. A row that several issues touch is counted by each of them.
 
     Raises:
         InputError: An issue is not known, or ``level`` is none.
@@ -237,7 +403,7 @@ def check_known_issues(
         observations: Observations table, or a samples table with ``level="samples"``.
         issues: A registry, or names of issues of the packaged one; all of that by default.
         exclude: Whether to leave out what they touch; names of issues to leave out theirs alone.
-        level: ``scores`` or ``samples``. An issue that spoils only the other one is passed over.
+        level: ``scores`` or ``samples``. An issue of the other one alone is skipped.
 
     Returns:
         The table without what was left out, and the findings.
@@ -251,57 +417,85 @@ def check_known_issues(
         >>> check_known_issues(load_embedded())[1].summary
         '2 known issues touch 6 of 189 curves'
     """
-    if level not in TABLES:
-        allowed = ", ".join(TABLES)
+    if level not in _TABLES:
+        allowed = ", ".join(_TABLES)
         raise InputError(f"{level!r} is no level", where="level", hint=f"one of {allowed}")
     registry = _registry(issues)
     if isinstance(exclude, bool):
         exclude = registry.ids if exclude else ()
-    out = set(registry.select(exclude).ids)
-    keyed = KeyedRows.of(observations, level)
-    found = {}
-    for issue in registry.issues:
-        if level in LEVELS[issue.level]:
-            rows = keyed.touched(issue.patterns, issue.where)
-            if rows.any():
-                found[issue] = rows
-    dropped = _any(found, len(observations), lambda issue: issue.id in out)
-    findings = _findings(keyed, found, dropped, out)
-    if dropped.any():
-        return observations[~dropped], findings
-    return observations.copy(deep=False), findings
-
-
-def _any(found: Found, n_rows: int, chosen: Callable[[KnownIssue], bool]) -> Bools:
-    """Return the rows that one of the chosen issues touches."""
-    result = np.zeros(n_rows, dtype=bool)
-    for issue, rows in found.items():
-        if chosen(issue):
-            result |= rows
-    return result
-
-
-def _findings(keyed: KeyedRows, found: Found, dropped: Bools, out: set[str]) -> IssueFindings:
-    touched = _any(found, len(dropped), lambda _: True)
-    left = _any(found, len(dropped), lambda issue: issue.id not in out) & ~dropped
-    rows = [
-        (issue.id, issue.task, int(its.sum()), keyed.count_curves(its), issue.id in out,
-         issue.effect, issue.source)
-        for issue, its in found.items()
-    ]  # fmt: skip
-    return IssueFindings(
-        affected=pd.DataFrame(rows, columns=[*_FOUND[:4], "excluded", *_FOUND[4:]]),
-        excluded=bool(out),
-        n_rows=int(touched.sum()),
-        n_curves=keyed.count_curves(touched),
-        n_rows_excluded=int(dropped.sum()),
-        n_curves_excluded=keyed.count_curves(dropped),
-        n_curves_left=keyed.count_curves(left),
-        n_all_curves=keyed.n_curves,
+    excluded = set(registry.select(exclude).ids)
+    curve, keys = _curves(observations, level)
+    own = [issue for issue in registry.issues if level in _LEVELS[issue.level]]
+    rows_of = {issue: _touched(observations, issue, level, curve, keys) for issue in own}
+    found = {issue: rows for issue, rows in rows_of.items() if rows.any()}
+    touching = np.array([*found.values()], dtype=bool).reshape(len(found), len(observations))
+    is_excluded = np.array([issue.id in excluded for issue in found], dtype=bool)
+    touched, dropped, left = (
+        np.logical_or.reduce(rows, axis=0)
+        for rows in (touching, touching[is_excluded], touching[~is_excluded])
     )
+
+    def n_curves(rows: Bools) -> int:
+        return len(np.unique(curve[rows]))
+
+    touching_issues = [
+        (issue.id, issue.task, int(rows.sum()), n_curves(rows), issue.id in excluded,
+         issue.effect, issue.source)
+        for issue, rows in found.items()
+    ]  # fmt: skip
+    findings = IssueFindings(
+        affected=pd.DataFrame(touching_issues, columns=[*_FOUND[:4], "excluded", *_FOUND[4:]]),
+        excluded=bool(excluded),
+        n_rows=int(touched.sum()),
+        n_curves=n_curves(touched),
+        n_rows_excluded=int(dropped.sum()),
+        n_curves_excluded=n_curves(dropped),
+        n_curves_left=n_curves(left & ~dropped),
+        n_all_curves=len(keys),
+    )
+    kept = observations[~dropped] if dropped.any() else observations.copy(deep=False)
+    return kept, findings
 
 
 def _registry(issues: Issues) -> KnownIssues:
     if issues is None:
         return known_issues()
     return issues if isinstance(issues, KnownIssues) else known_issues().select(issues)
+
+
+def _curves(table: pd.DataFrame, level: Level) -> tuple[Ints, pd.DataFrame]:
+    """Return the number of each row's curve, and the key of each curve.
+
+    The key of samples is that of curves without the metric.
+    """
+    schema = _TABLES[level]
+    key = [name for name in CURVE_KEY if name in schema.names]
+    whole = conform(_columns(table, {*key, *schema.required}), schema)
+    curve, first = group_rows(whole, key)
+    return curve, to_frame(whole.select(key).take(pa.array(first)))
+
+
+def _columns(table: pd.DataFrame, names: set[str]) -> pd.DataFrame:
+    return table.loc[:, [str(name) in names for name in table.columns]]
+
+
+def _touched(
+    table: pd.DataFrame, issue: KnownIssue, level: Level, curve: Ints, keys: pd.DataFrame
+) -> Bools:
+    """Return the rows that an issue touches: by the names of their curves, and by its condition."""
+    fits = np.ones(len(keys), dtype=bool)
+    for column, patterns in issue.patterns.items():
+        names = keys[column].cat  # each name is compared once
+        hits = [any(fnmatchcase(one, p) for p in patterns) for one in map(str, names.categories)]
+        # The last place is that of the code -1, a missing name.
+        fits &= np.array([*hits, False])[names.codes]
+    rows: Bools = fits[curve]
+    if issue.where and rows.any():
+        schema, wanted = _TABLES[level], _CONDITION_COLUMNS[level]
+        chosen = _columns(table[rows], {*wanted})
+        # A column that the table lacks is empty.
+        chosen = chosen.assign(**dict.fromkeys(name for name in wanted if name not in chosen))
+        columns = tuple(column for column in schema.columns if column.name in wanted)
+        typed = to_frame(conform(chosen, TableSchema(schema.name, columns)))
+        rows[rows] = CONDITIONS[level][issue.where](typed).to_numpy(dtype=bool)
+    return rows

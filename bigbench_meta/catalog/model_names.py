@@ -1,7 +1,7 @@
 """Model names: which family a name belongs to, how many parameters it has, which checkpoint it is.
 
 The rules are a small table, ``model_names.csv``, that a user can edit or put an own one before.
-What the rules cannot tell stays empty, with a reason; nothing is guessed.
+What the rules do not know stays empty, with a reason; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-import pandas as pd
-
-from bigbench_meta.catalog.metrics import data_path
+from bigbench_meta.catalog.published import data_path, read_text
 from bigbench_meta.core.errors import InputError, SchemaError
 
 if TYPE_CHECKING:
@@ -49,7 +47,7 @@ class ModelIdentity:
         model_family: Models trained alike at several sizes; the name itself where no rule fits.
         model_name: The model without organisation and checkpoint, as its makers spell it; as given
             where no rule fits.
-        total_params: All parameters, None where the name does not tell.
+        total_params: All parameters, None where the name does not say.
         variant: The checkpoint, None for the final model.
         reason: Where the number comes from, or why there is none.
     """
@@ -68,7 +66,7 @@ class ModelRule:
     Attributes:
         pattern: Regular expression that the whole name must match, upper or lower case. Named
             groups: ``size`` is a number with unit (``410m``, ``1.4b``, ``7b1``), ``variant`` a part
-            that tells variants of a model apart.
+            that distinguishes variants of a model.
         family: Name of the family. ``{group}`` stands for what a named group matched, and
             ``{group:text}`` for the text if the group matched at all.
         name: Name of the model, written like ``family``; empty for the name that matched.
@@ -124,8 +122,8 @@ class ModelNames:
 
         Args:
             path: A file with at least the columns ``pattern`` and ``family``; ``name``,
-                ``total_params``, ``source`` and ``remark`` may be missing. What they hold is told
-                by :class:`ModelRule`.
+                ``total_params``, ``source`` and ``remark`` may be missing. :class:`ModelRule`
+                says what they hold.
 
         Returns:
             The rules.
@@ -144,10 +142,7 @@ class ModelNames:
             >>> model_names().overridden_by(mine).lookup("me/owl-30m").total_params
             30000000
         """
-        try:
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot be read as CSV: {error}", where=str(path)) from error
+        frame = read_text(path)
         if missing := [name for name in _NEEDED if name not in frame]:
             raise SchemaError(
                 f"missing column {', '.join(missing)}",

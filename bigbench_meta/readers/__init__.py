@@ -75,7 +75,7 @@ def read_results(
             there is any problem.
 
     Examples:
-        >>> from bigbench_meta.catalog.metrics import data_path
+        >>> from bigbench_meta.catalog.published import data_path
         >>> observations, problems = read_results(data_path("gpt3_table_h1.csv"))
         >>> len(observations), len(problems)
         (1512, 0)
@@ -143,7 +143,7 @@ def load_embedded(name: str = "gpt3_table_h1") -> pd.DataFrame:
         >>> load_embedded()["model_name"].nunique()
         8
     """
-    from bigbench_meta.catalog.metrics import data_path
+    from bigbench_meta.catalog.published import data_path
 
     if name not in EMBEDDED:
         raise InputError(f"{name!r}", where="name", hint=f"one of {', '.join(EMBEDDED)}")

@@ -100,7 +100,7 @@ class Store:
 
     Examples:
         >>> import tempfile
-        >>> from bigbench_meta.catalog.metrics import data_path
+        >>> from bigbench_meta.catalog.published import data_path
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     store = Store(folder)
         ...     summary = store.ingest(data_path("gpt3_table_h1.csv"))

@@ -21,7 +21,7 @@ from bigbench_meta.aggregate.by_metric import (
     select_level,
     threshold_sweep,
 )
-from bigbench_meta.catalog.metrics import data_path, scaling_annotation
+from bigbench_meta.catalog.published import data_path, scaling_annotation
 from bigbench_meta.core.errors import InputError, SchemaError
 from bigbench_meta.curves.build import build_curves
 from bigbench_meta.inference.score import score_curves

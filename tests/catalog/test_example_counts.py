@@ -43,7 +43,7 @@ def test_a_row_without_a_subtask_is_the_aggregate():
     assert filled(table) == [20, None, 20, 7]
 
 
-def test_subtasks_and_benchmarks_are_told_apart(tmp_path: Path):
+def test_subtasks_and_benchmarks_are_distinguished(tmp_path: Path):
     path = tmp_path / "sizes.csv"
     path.write_text("benchmark,task,subtask,n_examples\nBIG-bench,a,a:1,5\nother,a,,9\n")
     assert filled(path) == [None, 5, 9, 7]

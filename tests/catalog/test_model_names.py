@@ -1,4 +1,4 @@
-"""Model names: known families, sizes that cannot be told, checkpoints, and a user's own rules."""
+"""Model names: known families, unknown sizes, checkpoints, and a user's own rules."""
 
 from __future__ import annotations
 
@@ -166,10 +166,10 @@ COUNTS = {
 }
 
 
-@pytest.mark.parametrize(("name", "count"), COUNTS.items())
-def test_a_published_count_is_that_of_the_architecture(name, count):
-    found = model_names().lookup(name)
-    assert (found.model_name, found.total_params) == (name, count)
+def test_published_counts_are_those_of_the_architectures():
+    found = {name: model_names().lookup(name) for name in COUNTS}
+    assert {name: one.total_params for name, one in found.items()} == COUNTS
+    assert {name: one.model_name for name, one in found.items()} == {name: name for name in COUNTS}
 
 
 def test_every_published_count_is_checked():
@@ -197,90 +197,88 @@ def test_a_tuned_model_has_the_size_of_its_base_and_a_family_of_its_own(tuned, b
 # --- What the packaged rules say of names ---
 
 
-@pytest.mark.parametrize(
-    ("name", "family", "model", "count"),
-    [
-        ("pythia-1.4b", "pythia", "pythia-1.4b", 1414647808),
-        ("EleutherAI/pythia-1.4b-deduped", "pythia-deduped", "pythia-1.4b-deduped", 1414647808),
-        ("EleutherAI/pythia-v1.1-70m", "pythia", "pythia-70m", 70426624),
-        ("EleutherAI/pythia-v1.1-1b-bf16", "pythia", "pythia-1b", 1011781632),
-        ("EleutherAI__pythia-160m", "pythia", "pythia-160m", 162322944),
-        ("PYTHIA-70M-DEDUPED-V0", "pythia-deduped-v0", "pythia-70m-deduped-v0", 70426624),
-        ("pythia-19m", "pythia-v0", "pythia-70m-v0", 70426624),
-        ("facebook/opt-350m", "opt", "opt-350m", 331196416),
-        ("bigscience/bloom-7b1", "bloom", "bloom-7b1", 7069016064),
-        ("bloom-560m", "bloom", "bloom-560m", 559214592),
-        ("bigscience/bloomz-7b1-mt", "bloomz-mt", "bloomz-7b1-mt", 7_100_000_000),
-        ("meta-llama/Llama-2-70b-hf", "Llama-2", "Llama-2-70b", 68976648192),
-        ("huggyllama/llama-33b", "Llama", "Llama-30b", 32528943616),
-        ("meta-llama/Meta-Llama-3-8B", "Llama-3", "Llama-3-8B", 8030261248),
-        ("gpt2-xl", "gpt2", "gpt2-xl", 1557611200),
-        ("gpt-neo-2.7B", "gpt-neo", "gpt-neo-2.7B", 2651307520),
-        ("EleutherAI/gpt-j-6b", "gpt-j", "gpt-j-6b", 6050882784),
-        ("Qwen2.5-0.5B", "Qwen2.5", "Qwen2.5-0.5B", 494032768),
-        ("Qwen/Qwen3-30B-A3B", "Qwen3-MoE", "Qwen3-30B-A3B", 30_000_000_000),
-        ("mistralai/Mistral-7B-v0.1", "Mistral-7B", "Mistral-7B-v0.1", 7241732096),
-        ("mistralai/Mixtral-8x7B-v0.1", "Mixtral", "Mixtral-8x7B-v0.1", 46702792704),
-        ("google/flan-t5-xxl", "flan-t5", "flan-t5-xxl", 11135332352),
-        ("cerebras/Cerebras-GPT-111M", "Cerebras-GPT", "Cerebras-GPT-111M", 111050496),
-        ("gpt3-6.7b", "GPT-3", "gpt3-6.7b", 6_700_000_000),
-        # Of no listed family: the nominal number in the name.
-        ("google/gemma-2-2b-it", "gemma-2-it", "gemma-2-2b-it", 2_000_000_000),
-        ("stablelm-2-1_6b", "stablelm-2", "stablelm-2-1_6b", 1_600_000_000),
-        ("vicuna-13b-v1.5-16k", "vicuna-v1.5-16k", "vicuna-13b-v1.5-16k", 13_000_000_000),
-        ("pythia-v1.1-70m-0.25MtokBS", "pythia-v1.1-0.25MtokBS", "pythia-v1.1-70m-0.25MtokBS",
-         70_000_000),
-    ],
-)  # fmt: skip
-def test_known_names(name, family, model, count):
-    assert look(name) == (family, model, count, None)
+KNOWN = [
+    ("pythia-1.4b", "pythia", "pythia-1.4b", 1414647808),
+    ("EleutherAI/pythia-1.4b-deduped", "pythia-deduped", "pythia-1.4b-deduped", 1414647808),
+    ("EleutherAI/pythia-v1.1-70m", "pythia", "pythia-70m", 70426624),
+    ("EleutherAI/pythia-v1.1-1b-bf16", "pythia", "pythia-1b", 1011781632),
+    ("EleutherAI__pythia-160m", "pythia", "pythia-160m", 162322944),
+    ("PYTHIA-70M-DEDUPED-V0", "pythia-deduped-v0", "pythia-70m-deduped-v0", 70426624),
+    ("pythia-19m", "pythia-v0", "pythia-70m-v0", 70426624),
+    ("facebook/opt-350m", "opt", "opt-350m", 331196416),
+    ("bigscience/bloom-7b1", "bloom", "bloom-7b1", 7069016064),
+    ("bloom-560m", "bloom", "bloom-560m", 559214592),
+    ("bigscience/bloomz-7b1-mt", "bloomz-mt", "bloomz-7b1-mt", 7_100_000_000),
+    ("meta-llama/Llama-2-70b-hf", "Llama-2", "Llama-2-70b", 68976648192),
+    ("huggyllama/llama-33b", "Llama", "Llama-30b", 32528943616),
+    ("meta-llama/Meta-Llama-3-8B", "Llama-3", "Llama-3-8B", 8030261248),
+    ("gpt2-xl", "gpt2", "gpt2-xl", 1557611200),
+    ("gpt-neo-2.7B", "gpt-neo", "gpt-neo-2.7B", 2651307520),
+    ("EleutherAI/gpt-j-6b", "gpt-j", "gpt-j-6b", 6050882784),
+    ("Qwen2.5-0.5B", "Qwen2.5", "Qwen2.5-0.5B", 494032768),
+    ("Qwen/Qwen3-30B-A3B", "Qwen3-MoE", "Qwen3-30B-A3B", 30_000_000_000),
+    ("mistralai/Mistral-7B-v0.1", "Mistral-7B", "Mistral-7B-v0.1", 7241732096),
+    ("mistralai/Mixtral-8x7B-v0.1", "Mixtral", "Mixtral-8x7B-v0.1", 46702792704),
+    ("google/flan-t5-xxl", "flan-t5", "flan-t5-xxl", 11135332352),
+    ("cerebras/Cerebras-GPT-111M", "Cerebras-GPT", "Cerebras-GPT-111M", 111050496),
+    ("gpt3-6.7b", "GPT-3", "gpt3-6.7b", 6_700_000_000),
+    # Of no listed family: the nominal number in the name.
+    ("google/gemma-2-2b-it", "gemma-2-it", "gemma-2-2b-it", 2_000_000_000),
+    ("stablelm-2-1_6b", "stablelm-2", "stablelm-2-1_6b", 1_600_000_000),
+    ("vicuna-13b-v1.5-16k", "vicuna-v1.5-16k", "vicuna-13b-v1.5-16k", 13_000_000_000),
+    ("pythia-v1.1-70m-0.25MtokBS", "pythia-v1.1-0.25MtokBS", "pythia-v1.1-70m-0.25MtokBS",
+     70_000_000),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("gpt-4", "OpenAI does not say"),
-        ("gpt-4o-mini", "OpenAI does not say"),
-        ("openai/gpt-3.5-turbo", "OpenAI does not say"),
-        ("text-davinci-003", "OpenAI does not say"),
-        ("davinci", "OpenAI does not say"),
-        ("babbage-002", "OpenAI does not say"),
-        ("claude-2", "Anthropic does not publish"),
-        ("mistralai/Mixtral-8x22B-v0.1", "mixture of experts"),
-        ("some-moe-16x1.5b", "mixture of experts"),
-        ("Llama-4-Scout-17B-16E", "mixture of experts"),
-        ("pythia-1b-trained-100b", "no rule for this name"),
-        ("gemma-3n-E2B", "no rule for this name"),
-        ("phi-4bit", "no rule for this name"),
-        ("dummy", "no rule for this name"),
-        ("x" * 300 + "-7b", "no rule for this name"),
-    ],
-)
-def test_a_size_that_cannot_be_told_is_none_with_a_reason(name, reason):
-    found = model_names().lookup(name)
-    assert found.total_params is None
-    assert found.reason.startswith(reason)
+def test_known_names():
+    assert [(name, *look(name)) for name, *_ in KNOWN] == [(*known, None) for known in KNOWN]
 
 
-@pytest.mark.parametrize(
-    ("name", "model", "variant"),
-    [
-        ("pythia-70m-step143000", "pythia-70m", "step143000"),
-        ("EleutherAI/pythia-70m@step1", "pythia-70m", "step1"),
-        ("pythia-70m/global_step1000", "pythia-70m", "step1000"),
-        ("/models/llama-7b/checkpoint-500", "Llama-7b", "checkpoint-500"),
-        ("allenai/OLMo-7B-step1000-tokens4B", "OLMo-7B", "step1000-tokens4B"),
-        ("TinyLlama-1.1B-intermediate-step-50k-105b", "TinyLlama-1.1B", "step-50k-105b"),
-        ("unheard/of-step12", "unheard/of", "step12"),
-        ("pythia-70m-step", "pythia-70m-step", None),
-        ("step5", "step5", None),
-        ("-step5", "-step5", None),
-        ("foo-step-7b", "foo-step-7b", None),
-    ],
-)
-def test_a_checkpoint_is_the_variant(name, model, variant):
-    found = model_names().lookup(name)
-    assert (found.model_name, found.variant) == (model, variant)
+UNSIZED = [
+    ("gpt-4", "OpenAI does not say"),
+    ("gpt-4o-mini", "OpenAI does not say"),
+    ("openai/gpt-3.5-turbo", "OpenAI does not say"),
+    ("text-davinci-003", "OpenAI does not say"),
+    ("davinci", "OpenAI does not say"),
+    ("babbage-002", "OpenAI does not say"),
+    ("claude-2", "Anthropic does not publish"),
+    ("mistralai/Mixtral-8x22B-v0.1", "mixture of experts"),
+    ("some-moe-16x1.5b", "mixture of experts"),
+    ("Llama-4-Scout-17B-16E", "mixture of experts"),
+    ("pythia-1b-trained-100b", "no rule for this name"),
+    ("gemma-3n-E2B", "no rule for this name"),
+    ("phi-4bit", "no rule for this name"),
+    ("dummy", "no rule for this name"),
+    ("x" * 300 + "-7b", "no rule for this name"),
+]
+
+
+def test_an_unknown_size_is_none_with_a_reason():
+    for name, reason in UNSIZED:
+        found = model_names().lookup(name)
+        assert found.total_params is None, name
+        assert found.reason.startswith(reason), name
+
+
+CHECKPOINTS = [
+    ("pythia-70m-step143000", "pythia-70m", "step143000"),
+    ("EleutherAI/pythia-70m@step1", "pythia-70m", "step1"),
+    ("pythia-70m/global_step1000", "pythia-70m", "step1000"),
+    ("/models/llama-7b/checkpoint-500", "Llama-7b", "checkpoint-500"),
+    ("allenai/OLMo-7B-step1000-tokens4B", "OLMo-7B", "step1000-tokens4B"),
+    ("TinyLlama-1.1B-intermediate-step-50k-105b", "TinyLlama-1.1B", "step-50k-105b"),
+    ("unheard/of-step12", "unheard/of", "step12"),
+    ("pythia-70m-step", "pythia-70m-step", None),
+    ("step5", "step5", None),
+    ("-step5", "-step5", None),
+    ("foo-step-7b", "foo-step-7b", None),
+]
+
+
+def test_a_checkpoint_is_the_variant():
+    found = {name: model_names().lookup(name) for name, *_ in CHECKPOINTS}
+    assert [(n, f.model_name, f.variant) for n, f in found.items()] == CHECKPOINTS
 
 
 def test_the_reason_names_source_or_size():
@@ -302,11 +300,11 @@ def test_packaged_rules_give_a_source_or_a_reason():
             assert rule.remark, rule.pattern
 
 
-@pytest.mark.parametrize("name", COUNTS)
-def test_a_model_name_names_the_same_model_again(name):
-    once = model_names().lookup(f"somebody/{name.upper()}")
-    assert model_names().lookup(once.model_name) == once
-    assert once == model_names().lookup(name)
+def test_a_model_name_names_the_same_model_again():
+    for name in COUNTS:
+        once = model_names().lookup(f"somebody/{name.upper()}")
+        assert model_names().lookup(once.model_name) == once, name
+        assert once == model_names().lookup(name), name
 
 
 @given(

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import FEWER, observation_rows, to_frame
 
-from bigbench_meta.catalog.metrics import MetricCatalog, data_path
+from bigbench_meta.catalog.metrics import MetricCatalog
+from bigbench_meta.catalog.published import data_path
 from bigbench_meta.core.schema import CURVE_SCORES, conform
 from bigbench_meta.curves.build import build_curves
 from bigbench_meta.inference.score import score_curves

@@ -1,3 +1,5 @@
+"""The metric catalog: the packaged one, lookup, and a user's own."""
+
 from __future__ import annotations
 
 from itertools import product
@@ -6,16 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bigbench_meta.catalog import metrics as catalog
-from bigbench_meta.catalog.metrics import (
-    METRIC_TYPES,
-    MetricCatalog,
+from bigbench_meta.catalog.metrics import METRIC_TYPES, MetricCatalog, metric_catalog
+from bigbench_meta.catalog.published import (
     bigbench_tasks,
-    data_path,
-    metric_catalog,
     paper_metrics,
-    preferred_metrics,
-    scaling_annotation,
 )
 from bigbench_meta.core.errors import InputError, SchemaError
 from bigbench_meta.readers import EMBEDDED, load_embedded
@@ -301,95 +297,3 @@ def test_overriding_by_nothing_changes_nothing(read):
     assert found["metric_type"].tolist() == ["nonlinear", "unknown"]
     assert found["higher_is_better"].tolist() == [False, pd.NA]
     assert len(both.entries) == len(metric_catalog().entries)
-
-
-# --- Tasks, annotation, the paper's metrics ---
-
-
-def test_tasks():
-    tasks = bigbench_tasks()
-    assert tasks["task"].nunique() == 209
-    assert not tasks.duplicated(["task", "subtask"]).any()
-    own = tasks[tasks["subtask"] == tasks["task"]]
-    assert len(own) == 209  # every task has a row of its own
-    below = tasks[tasks["subtask"] != tasks["task"]]
-    prefix = [s.startswith(f"{t}:") for t, s in zip(below["task"], below["subtask"], strict=True)]
-    assert all(prefix)
-    assert str(tasks["n_examples"].dtype) == "Int64"
-    assert (tasks["n_examples"].dropna() > 0).all()
-
-
-@pytest.mark.parametrize(
-    ("task", "expected"),
-    [
-        ("logical_deduction", "multiple_choice_grade"),
-        # Its own row is silent, all of its subtasks agree.
-        ("abstract_narrative_understanding", "multiple_choice_grade"),
-    ],
-)
-def test_preferred_metric(task, expected):
-    assert preferred_metrics()[task] == expected
-
-
-def test_subtasks_speak_where_their_task_is_silent(monkeypatch):
-    rows = [
-        ("silent", "silent", ""), ("silent", "silent:1", "b"), ("silent", "silent:2", "a"),
-        ("silent", "silent:3", "b"), ("speaks", "speaks", "c;d"), ("speaks", "speaks:1", "e"),
-        ("mute", "mute", ""),
-    ]  # fmt: skip
-    tasks = pd.DataFrame(rows, columns=["task", "subtask", "preferred_metric"])
-    monkeypatch.setattr(catalog, "bigbench_tasks", lambda: tasks)
-    assert preferred_metrics().to_dict() == {"silent": "b;a", "speaks": "c;d"}
-
-
-def test_every_annotated_task_has_a_preferred_metric():
-    annotated = scaling_annotation()["task"]
-    assert annotated.is_unique
-    assert set(annotated) <= set(preferred_metrics().index)
-
-
-def test_annotation():
-    # Wei et al. 2022, App. E: 58 + 25 + 42 + 45 + 27 = 197 tasks.
-    assert scaling_annotation()["scaling_class"].value_counts().to_dict() == {
-        "smoothly_increasing": 58, "emergent_gpt3_or_lamda": 25, "emergent_palm": 42, "flat": 45,
-        "other": 27,
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "reported_facts.csv",
-        "schaeffer2023_bigbench_preferred_metrics.csv",
-        "wei2022_bigbench_scaling_classes.csv",
-        "wei2022_table1_emergent_scale.csv",
-        "wei_blog_mmlu_emergent.csv",
-    ],
-)
-def test_packaged_facts_are_the_collected_ones(shared, name):
-    assert data_path(name).read_bytes() == (shared / "facts" / name).read_bytes()
-
-
-def test_embedded_scores_are_the_collected_ones(shared):
-    collected = pd.read_csv(shared / "facts" / "gpt3_table_h1.csv")
-    packaged = load_embedded()
-    for column in ("score", "train_flops"):
-        assert packaged[column].tolist() == collected[column].tolist()
-    assert packaged["total_params"].tolist() == collected["params"].tolist()
-    assert packaged["metric"].tolist() == collected["metric"].tolist()
-
-
-@pytest.mark.parametrize("name", ["none.csv", ""])
-def test_no_such_data(name):
-    with pytest.raises(InputError, match=rf"no packaged data file '{name}'\n"):
-        data_path(name)
-
-
-def test_returned_tables_are_copies():
-    # What a user does to a table is nobody else's.
-    for function, column in ((bigbench_tasks, "task"), (scaling_annotation, "task")):
-        table = function()
-        table[column] = "spoiled"
-        assert "spoiled" not in set(function()[column])
-    paper_metrics().clear()
-    assert len(paper_metrics()) == 39
