@@ -284,6 +284,7 @@ def examples(folder, *place):
     return json.loads(folder.joinpath(*place, "task.json").read_text(encoding="utf-8"))["examples"]
 
 
+@pytest.mark.full
 def test_dates_that_are_wrong(tasks_folder):
     questions = examples(tasks_folder, "date_understanding")
     today = {"2015 is coming": "12/30/2014", "US Thanksgiving of 2001": "11/22/2001",
@@ -304,6 +305,7 @@ def _right_answers(questions, story):
     return [answer for answer, worth in first["target_scores"].items() if worth]
 
 
+@pytest.mark.full
 def test_physics_question_that_is_empty(tasks_folder):
     questions = examples(tasks_folder, "physics_questions")
     empty = [n for n, one in enumerate(questions) if not one["input"] and not one["target"]]
@@ -311,6 +313,7 @@ def test_physics_question_that_is_empty(tasks_folder):
     assert len(questions) == 54
 
 
+@pytest.mark.full
 def test_examples_inside_the_prompts_of_list_functions(tasks_folder):
     folders = sorted((tasks_folder / "list_functions").glob("*_shot_baseline"))
     inside = {len(re.findall("A:", one["input"])) for one in examples(folders[3])}
@@ -318,6 +321,7 @@ def test_examples_inside_the_prompts_of_list_functions(tasks_folder):
     assert len(list((tasks_folder / "list_functions").glob("c[0-9]*"))) == 250
 
 
+@pytest.mark.full
 def test_tasks_without_targets_are_programs(tasks_folder):
     (issue,) = known_issues().select(["logs-without-targets"]).issues
     tasks = issue.task.split(";")
@@ -325,6 +329,7 @@ def test_tasks_without_targets_are_programs(tasks_folder):
     assert [one for one in tasks if not (tasks_folder / one / "task.py").is_file()] == []
 
 
+@pytest.mark.full
 def test_level_of_guessing_in_context_definition_alignment(tasks_folder):
     for path in sorted((tasks_folder / "context_definition_alignment").glob("CoDA-*.json")):
         groups = json.loads(path.read_text(encoding="utf-8"))

@@ -267,6 +267,7 @@ def test_committed_names_that_are_easy_to_get_wrong(name: str, preferred: str) -
     assert found == [preferred]
 
 
+@pytest.mark.full
 def test_committed_file_is_what_the_distribution_says() -> None:
     setting = os.environ.get("BIGBENCH_SDIST")
     if not setting:

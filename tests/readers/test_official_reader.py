@@ -26,6 +26,9 @@ SAMPLE_FILES = 492
 N_RENORMALIZED = 8
 
 
+pytestmark = pytest.mark.full
+
+
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Official:
     return load_official(tmp_path_factory.mktemp("bigbench_api"))

@@ -910,6 +910,7 @@ def helm():
     return found
 
 
+@pytest.mark.full
 def test_what_helms_own_classes_write(helm):
     make, name_of = helm["statistic"].Stat, helm["metric_name"].MetricName
     describe = helm["perturbation_description"].PerturbationDescription

@@ -320,6 +320,7 @@ COMPILED = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("shown", COMPILED.values(), ids=COMPILED)
 def test_latex_compiles(shown: Table, pdflatex: str, tmp_path: Path) -> None:
     preamble = r"\documentclass{article}\usepackage{booktabs,graphicx}"
