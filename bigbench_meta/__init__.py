@@ -1,10 +1,19 @@
 """Meta-analysis of emergence claims on BIG-Bench: is the jump in the model or in the metric?"""
 
-import lazy_loader
-
 from bigbench_meta._version import __version__ as __version__
 
-# `__init__.pyi` is the one list of public names. A name is imported on first use, so that
-# `bigbench-meta --help` loads no pandas.
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
-__all__ += ["__version__"]
+
+def __getattr__(name: str) -> object:
+    """Import a public name on first use; `__init__.pyi` lists them all, each with its home.
+
+    The list is read when the first name is asked for, because `bigbench-meta --help` needs none.
+    """
+    import lazy_loader
+
+    home, listing, names = lazy_loader.attach_stub(__name__, __file__)
+    globals().update(__getattr__=home, __dir__=listing, __all__=[*names, "__version__"])
+    return globals()["__all__"] if name == "__all__" else home(name)
+
+
+def __dir__() -> list[str]:
+    return __getattr__("__all__")  # type: ignore[return-value]

@@ -1,56 +1,51 @@
-"""The command that asks what accounts for the flags."""
+"""``bigbench-meta accounts``: does the choice of metric explain the flags?"""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bigbench_meta.cli import console, option
-from bigbench_meta.cli.load import (
-    catalog,
-    chosen_issues,
-    finish,
-    issues_document,
-    load,
-    prepare,
-    tell_issues,
+from bigbench_meta.cli import console
+from bigbench_meta.cli.loading import catalog, curves_of, finish, load, prepare_folder
+from bigbench_meta.cli.options import (
+    as_json,
+    counting,
+    options,
+    output_file,
+    output_folder,
+    results,
+    strict,
 )
 from bigbench_meta.core.text import shown
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from bigbench_meta.aggregate.attribution.account import Account, FlagModel
+    from bigbench_meta.cli.loading import Loaded
     from bigbench_meta.report.tables.table import Table
 
 __all__ = ["accounts"]
 
 
 @click.command()
-@option.results
-@option.counting
+@options(results, counting)
 @click.option(
     "--sensitivity",
     "with_sensitivity",
     is_flag=True,
-    help="Also change one choice at a time: threshold, axis, metric, family, a single scale, ... "
-    "Some forty times as slow.",
+    help="Also repeat the analysis with one choice changed at a time: threshold, scale, metric, "
+    "family, a single model size, ... Takes about forty times as long.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=option.TABLE,
-    help="Write every statistic, with --sensitivity under every choice, to this .csv, .parquet or "
-    ".json file.",
+@options(
+    output_file("every statistic (with --sensitivity, under every choice)"),
+    output_folder("tables (CSV, Markdown, LaTeX) and, with --sensitivity, figures"),
+    strict,
+    as_json,
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Write tables (CSV, Markdown, LaTeX), and with --sensitivity figures, into this folder.",
-)
-@option.options(option.strict, option.as_json)
 def accounts(
     results: tuple[Path, ...],
     with_sensitivity: bool,
@@ -60,41 +55,38 @@ def accounts(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Ask whether the metric accounts for the flagged curves.
+    """Test whether the choice of metric explains the flagged curves.
 
-    Compares metrics that are nonlinear or discontinuous in per-token error (sharp) with linear or
-    continuous ones (smooth): over all curves, in regressions, and within matched sets of the same
-    task, model family and shots. "by_task" intervals take tasks as the units, as curves of a task
-    share its questions. What cannot be computed says why, and what cannot be concluded comes last.
+    Compares metrics that are nonlinear or discontinuous in per-token error ("sharp") with linear or
+    continuous ones ("smooth"): over all curves, in regressions, and within matched sets of the same
+    task, model family and shots. Intervals named "by_task" treat tasks as the units, because curves
+    of one task share its questions. A statistic that cannot be computed gives the reason, and the
+    output ends with the conclusions that the results do not support.
 
-    RESULTS are result files, folders of them, or a store; without any, the embedded GPT-3 results.
+    RESULTS are result files, folders of them, or a store; by default GPT-3's published results.
 
     \b
     Examples:
-      bigbench-meta accounts                               what GPT-3's published results can say
+      bigbench-meta accounts
       bigbench-meta accounts store --threshold 50 -o statistics.csv
       bigbench-meta accounts store --level subtask --json
       bigbench-meta accounts results/ --sensitivity --out accounts
     """
     from bigbench_meta.aggregate.attribution.account import account_for_flags
-    from bigbench_meta.catalog.known_issues import check_known_issues
-    from bigbench_meta.curves.build import build_curves
     from bigbench_meta.inference.score import score_curves
     from bigbench_meta.report.tables.attribution import account_tables, sensitivity_tables
 
-    prepare(out)
-    issues, exclude, results = chosen_issues(results, options)
+    prepare_folder(out)
     loaded = load(results, options)
-    kept, findings = check_known_issues(loaded.observations, issues=issues, exclude=exclude)
-    curves = build_curves(kept, scale=options["scale"], catalog=catalog(options))
+    kept, findings = loaded.without_known_issues()
     account = account_for_flags(
-        score_curves(curves, min_scales=options["min_scales"]),
+        score_curves(curves_of(kept, options), min_scales=options["min_scales"]),
         threshold=options["threshold"],
         level=options["level"],
     )
     tables, varied = account_tables(account), None
     if with_sensitivity:
-        varied = _sensitivity(loaded.observations, issues, exclude, options)
+        varied = _sensitivity(loaded, options)
         tables += sensitivity_tables(varied)
     if output:
         console.write_frame(account.estimates() if varied is None else varied, output)
@@ -102,46 +94,37 @@ def accounts(
     if as_json:
         console.print_json(
             _document(account, options)
-            | _varied(varied)
-            | {
-                "n_problems": len(loaded.problems),
-                "known_issues": issues_document(findings),
-                "outputs": [path.as_posix() for path in written],
-            }
+            | _sensitivity_document(varied)
+            | loaded.document(findings, written)
         )
     else:
-        _tell(account, tables, ", ".join(loaded.sources))
-        console.print_problems(loaded.problems)
-        if out:
-            click.echo(f"{len(written)} files written into {out.as_posix()}.")
-    tell_issues(findings)
-    finish(loaded.problems, strict=strict)
+        _print(account, tables, loaded.title)
+        console.print_written(written, out)
+    finish(loaded, findings, strict=strict, as_json=as_json)
 
 
-def _sensitivity(
-    observations: pd.DataFrame, issues: Any, exclude: Any, options: dict[str, Any]
-) -> pd.DataFrame:
+def _sensitivity(loaded: Loaded, options: dict[str, Any]) -> pd.DataFrame:
     from bigbench_meta.aggregate.attribution.sensitivity import sensitivity
 
-    with console.progress("Varying") as progress:
+    with console.progress("Sensitivity") as progress:
         return sensitivity(
-            observations,
+            loaded.observations,
             threshold=options["threshold"],
             level=options["level"],
             scale=options["scale"],
             min_scales=options["min_scales"],
             catalog=catalog(options),
-            issues=issues,
-            exclude_known_issues=exclude,
+            issues=loaded.issues,
+            exclude_known_issues=loaded.exclude,
             progress=progress,
         )
 
 
-def _tell(account: Account, tables: list[Table], sources: str) -> None:
+def _print(account: Account, tables: list[Table], title: str) -> None:
     rows = account.rows
     left_out = ", ".join(f"{reason} {n}" for reason, n in rows.left_out.items())
     click.echo(
-        f"{sources}: {len(rows.frame)} scored curves, {int(rows.frame['flagged'].sum())} of them "
+        f"{title}: {len(rows.frame)} scored curves, {int(rows.frame['flagged'].sum())} of them "
         f"flagged (emergence score above {rows.threshold:g})"
         + (f"; without a score: {left_out}." if left_out else ".")
     )
@@ -150,7 +133,7 @@ def _tell(account: Account, tables: list[Table], sources: str) -> None:
             click.echo(f"\n{table.caption}")
             console.print_table(table)
     if account.limitations:
-        click.echo("\nWhat cannot be concluded:")
+        click.echo("\nWhat these results cannot show:")
     for sentence in account.limitations:
         click.echo(f"- {shown(sentence)}")
 
@@ -189,7 +172,7 @@ def _model_document(model: FlagModel) -> dict[str, Any]:
     }
 
 
-def _varied(table: pd.DataFrame | None) -> dict[str, Any]:
+def _sensitivity_document(table: pd.DataFrame | None) -> dict[str, Any]:
     if table is None:
         return {}
     from bigbench_meta.aggregate.attribution.sensitivity import sensitivity_summary

@@ -23,47 +23,32 @@ if TYPE_CHECKING:
     from bigbench_meta.report.tables.table import Table
 
 __all__ = [
-    "json_text",
+    "MOST_ROWS",
     "note",
     "print_json",
     "print_problems",
     "print_table",
+    "print_written",
     "problem_line",
     "progress",
     "records",
     "write_frame",
 ]
 
+MOST_ROWS = 20
+"""Rows that are printed of a table of all curves."""
+
 _MOST_PROBLEMS = 10
 
 
 def print_json(document: dict[str, Any]) -> None:
     """Print one JSON document on standard output; a number that is not finite becomes a text."""
-    click.echo(json_text(document))
+    click.echo(_json_text(document))
 
 
-def json_text(document: Any) -> str:
+def _json_text(document: Any) -> str:
     """Return a document as JSON in ASCII, which a pipe of any encoding takes."""
     return json.dumps(_plain(document), allow_nan=False, indent=1)
-
-
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a frame as one dict a row; missing names, counts and truths are None."""
-    columns = {name: frame[name].astype(object).tolist() for name in frame.columns}
-    is_real = {name: frame[name].dtype.kind == "f" for name in frame.columns}
-    return [
-        {
-            name: value if is_real[name] else _none_if_missing(value)
-            for name, value in zip(columns, row, strict=True)
-        }
-        for row in zip(*columns.values(), strict=True)
-    ]
-
-
-def _none_if_missing(value: Any) -> Any:
-    import pandas as pd
-
-    return None if pd.isna(value) else value
 
 
 def _plain(value: Any) -> Any:
@@ -76,6 +61,21 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     return value
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a frame as one dict a row; missing texts, whole numbers and truth values are None."""
+    import pandas as pd
+
+    columns = {name: frame[name].astype(object).tolist() for name in frame.columns}
+    is_real = {name: frame[name].dtype.kind == "f" for name in frame.columns}
+    return [
+        {
+            name: None if not is_real[name] and pd.isna(value) else value
+            for name, value in zip(columns, row, strict=True)
+        }
+        for row in zip(*columns.values(), strict=True)
+    ]
 
 
 def note(message: str) -> None:
@@ -112,20 +112,26 @@ def problem_line(row: dict[str, Any]) -> str:
 
 
 def print_problems(problems: pd.DataFrame) -> None:
-    """Print the first problems on standard error, and how many there are."""
+    """Print the first problems on standard error, and how many more there are."""
     for row in records(problems.head(_MOST_PROBLEMS)):
         note(problem_line(row))
     if (more := len(problems) - _MOST_PROBLEMS) > 0:
         note(f"... and {more} more problems")
 
 
+def print_written(written: list[Path], out: Path | None) -> None:
+    """Print how many files are in the folder that ``--out`` names, if it does."""
+    if out:
+        click.echo(f"{len(written)} files written into {out.as_posix()}.")
+
+
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table, unrounded, in the form that the ending asks for, see `_option.TABLE`."""
+    """Write a table, unrounded, to a file whose ending is one of those that ``-o`` takes."""
     writers: dict[str, Callable[[Path], Any]] = {
         ".csv": lambda target: frame.to_csv(target, index=False),
         ".parquet": lambda target: frame.to_parquet(target, index=False),
         ".json": lambda target: target.write_text(
-            json_text(records(frame)) + "\n", encoding="utf-8"
+            _json_text(records(frame)) + "\n", encoding="utf-8"
         ),
     }
     try:

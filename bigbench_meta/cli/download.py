@@ -1,4 +1,4 @@
-"""The command that brings BIG-bench's result files."""
+"""``bigbench-meta download``: BIG-bench's result files."""
 
 from __future__ import annotations
 
@@ -6,29 +6,30 @@ from pathlib import Path
 
 import click
 
-from bigbench_meta.cli import console, option
+from bigbench_meta.cli import console
+from bigbench_meta.cli.options import as_json
 
 __all__ = ["download"]
 
 
 @click.command()
 @click.argument("source", required=False)
-@click.option("--commit", help="Full hash of a commit, or a branch or tag.")
+@click.option("--commit", help="Commit to download: its full hash, a branch or a tag.")
 @click.option(
     "--into",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder to put downloads in. By default this user's cache folder.",
+    help="Folder for downloads. Default: the cache folder of the user.",
 )
-@click.option("--full-logs", is_flag=True, help="Bring the full logs too. They are large.")
-@option.as_json
+@click.option("--full-logs", is_flag=True, help="Also download the full logs, which are large.")
+@as_json
 def download(
     source: str | None, commit: str | None, into: Path | None, full_logs: bool, as_json: bool
 ) -> None:
-    """Bring BIG-bench's result files.
+    """Download BIG-bench's result files.
 
-    Brings those of its repository, or of a copy of it, and nothing else. SOURCE is the address or
-    folder of a git repository, by default the official one. A run that was cut off is continued by
-    the next one. Prints the folder to give to the other commands.
+    Fetches only the result files of BIG-bench's repository or of a copy of it. SOURCE is the URL or
+    folder of a git repository, by default the official one. An interrupted download continues when
+    it is run again. Prints the folder to pass to the other commands.
 
     \b
     Examples:
@@ -39,11 +40,11 @@ def download(
     import warnings
 
     from bigbench_meta.readers.download import DEFAULT_SOURCE
-    from bigbench_meta.readers.download import download as bring
+    from bigbench_meta.readers.download import download as fetch
 
     with warnings.catch_warnings(record=True) as caught, console.progress("Downloading") as bar:
         warnings.simplefilter("always")
-        done = bring(
+        done = fetch(
             source or DEFAULT_SOURCE,
             into=into,
             commit=commit,
@@ -62,6 +63,6 @@ def download(
             }
         )
     else:
-        there = "were there already" if done.was_complete else "downloaded"
-        console.note(f"{done.n_files} result files of commit {done.commit} {there}")
+        state = "already downloaded" if done.was_complete else "downloaded"
+        console.note(f"{done.n_files} result files of commit {done.commit} {state}")
         click.echo(done.path.as_posix())

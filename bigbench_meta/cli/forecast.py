@@ -1,24 +1,30 @@
-"""The command that asks whether smaller models foretell larger ones."""
+"""``bigbench-meta forecast``: do small models predict larger ones?"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bigbench_meta.cli import console, option
-from bigbench_meta.cli.load import (
-    catalog,
-    finish,
-    issues_document,
-    load_kept,
-    prepare,
-    tell_issues,
-    with_counts,
+from bigbench_meta.cli import console
+from bigbench_meta.cli.loading import catalog, counted_curves, finish, load, prepare_folder
+from bigbench_meta.cli.options import (
+    FloatRange,
+    as_json,
+    counting,
+    criterion,
+    example_counts,
+    options,
+    output_file,
+    output_folder,
+    results,
+    strict,
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from bigbench_meta.curves.build import Curves
@@ -31,12 +37,12 @@ FORECASTERS = (
     "mixture", "constant", "log_linear", "power_law", "step", "logistic", "broken_power_law",
     "log_pass_rate", "smooth_pair",
 )  # fmt: skip
-_DEFAULT = ("mixture", "log_pass_rate", "smooth_pair")
+DEFAULT_FORECASTERS = ("mixture", "log_pass_rate", "smooth_pair")
 _MOST_CURVES = 10
 _HOW_TO_READ = (
-    "Coverage should be near {confidence:.0%}; skill is 1 for a forecast without error, 0 for one "
-    "no nearer than the last fitted score (persistence), below 0 for a worse one; surprise is 1 "
-    "bit where intervals tell the truth, and 10 bits are odds of 1 in 1,000."
+    "Coverage should be near {confidence:.0%}. Skill is 1 for a forecast without error, 0 for one "
+    "as good as the last fitted score (persistence), and below 0 for a worse one. Median surprise "
+    "is 1 bit if intervals are right; 10 bits are odds of 1 in 1,000."
 )
 
 
@@ -44,22 +50,22 @@ def _fitted(ctx: click.Context, param: click.Parameter, value: str) -> str | int
     if value in ("last", "every"):
         return value
     if not (value.isascii() and value.isdigit() and 0 < int(value) < 10**9):
-        message = f"{value!r} is not 'last', 'every' or a number of scales"
+        message = f"{value!r} is not 'last', 'every' or a number of model sizes"
         raise click.BadParameter(message, ctx=ctx, param=param)
     return int(value)
 
 
-_how = option.options(
+_method = options(
     click.option(
         "--forecaster",
         "forecasters",
         type=click.Choice(FORECASTERS),
         multiple=True,
-        default=_DEFAULT,
+        default=DEFAULT_FORECASTERS,
         show_default=True,
-        help="mixture: six shapes by their weights; a shape alone; log_pass_rate: the GPT-4 "
-        "report's rule; smooth_pair: a smooth metric of the same models through its link. May be "
-        "given several times; the first is the one that curves are listed by.",
+        help="mixture: the weighted mean of six shapes. Name of a shape: this shape alone. "
+        "log_pass_rate: the rule of the GPT-4 report. smooth_pair: from a smooth metric of the "
+        "same models. Can be repeated; curves are listed by the first one.",
     ),
     click.option(
         "-k",
@@ -69,57 +75,45 @@ _how = option.options(
         metavar="last|every|NUMBER",
         default="every",
         show_default=True,
-        help="Smallest scales that are fitted: all but the last, every number that can be, or a "
-        "number.",
+        help="Number of smallest models to fit: all but the largest (last), each possible number "
+        "in turn (every), or this number.",
     ),
     click.option(
         "--confidence",
-        type=option.FloatRange(0, 1, min_open=True, max_open=True),
+        type=FloatRange(0, 1, min_open=True, max_open=True),
         default=0.95,
         show_default=True,
-        help="Confidence of the forecast intervals.",
+        help="Confidence level of the forecast intervals.",
     ),
-    click.option(
-        "--criterion",
-        type=click.Choice(["bic", "aicc"]),
-        default="bic",
-        show_default=True,
-        help="Whose weights the mixture takes.",
-    ),
+    criterion,
     click.option(
         "--adjust",
         type=click.Choice(["none", "jeffreys"]),
         default="none",
         show_default=True,
-        help="jeffreys: log_pass_rate takes (s + 1/2)/(n + 1) for s right of n, so that scores of "
-        "0 have a logarithm.",
+        help="With jeffreys, log_pass_rate uses (s + 1/2)/(n + 1) for s of n right answers, so "
+        "that a score of 0 has a logarithm.",
     ),
     click.option(
         "--length",
-        type=option.FloatRange(min=0, min_open=True),
-        help="smooth_pair: units (tokens, words, ...) of a target. By default found from the "
-        "fitted scales.",
+        type=FloatRange(min=0, min_open=True),
+        help="Length of the target in tokens or words, for smooth_pair. Default: estimated from "
+        "the fitted models.",
     ),
 )
 
 
 @click.command()
-@option.results
-@_how
-@option.options(option.counting, option.example_counts)
-@click.option(
-    "-o",
-    "--output",
-    type=option.TABLE,
-    help="Write every forecast, with all columns, to this .csv, .parquet or .json file.",
+@options(
+    results,
+    _method,
+    counting,
+    example_counts,
+    output_file("every forecast, with all columns,"),
+    output_folder("tables (CSV, Markdown, LaTeX) and a figure of the least predictable curves"),
+    strict,
+    as_json,
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Write tables (CSV, Markdown, LaTeX) and a figure of the least predictable curves into "
-    "this folder.",
-)
-@option.options(option.strict, option.as_json)
 def forecast(
     results: tuple[Path, ...],
     output: Path | None,
@@ -128,71 +122,58 @@ def forecast(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Forecast larger models from smaller ones, and say how wrong that was.
+    """Test whether small models predict the scores of larger ones.
 
-    Fits the smallest scales of every curve, forecasts all larger ones with an interval, and
-    compares both with what was observed and with the forecast that nothing changes. An ability
-    whose larger scales lie outside is unpredictable; whether that is due to the metric,
-    smooth_pair tells where a smooth metric of the same models is among the results.
+    Fits the smallest models of every curve, forecasts the score of each larger model with an
+    interval, and compares it with the observed score and with the forecast that nothing changes.
+    Scores outside the interval were not predictable from the smaller models. Where the results have
+    a smooth metric of the same models, smooth_pair tests whether the metric is the reason.
 
-    RESULTS are result files, folders of them, or a store; without any, the embedded GPT-3 results.
+    RESULTS are result files, folders of them, or a store; by default GPT-3's published results.
 
     \b
     Examples:
-      bigbench-meta forecast                               GPT-3: can smaller models tell?
+      bigbench-meta forecast
       bigbench-meta forecast --task "arithmetic 3D+" -k last --adjust jeffreys
       bigbench-meta forecast store --n-examples bigbench -k last -o forecasts.parquet
       bigbench-meta forecast store --forecaster smooth_pair --forecaster mixture --json
       bigbench-meta forecast results/ --confidence 0.8 --out forecasts
     """
-    prepare(out)
-    loaded, kept, findings = load_kept(results, options)
-    curves, made = _made(kept, options)
-    tables = _tables(made)
+    from bigbench_meta.report.tables.forecast import forecast_tables
+
+    prepare_folder(out)
+    loaded = load(results, options)
+    kept, findings = loaded.without_known_issues()
+    curves, forecasts = _forecasts(kept, options)
+    tables = {table.name: table for table in forecast_tables(forecasts)}
     if output:
-        console.write_frame(made, output)
-    written = _write(out, tables, curves, made) if out else []
+        console.write_frame(forecasts, output)
+    written = _write(out, tables, curves, forecasts) if out else []
     if as_json:
         console.print_json(
-            _document(made, tables, options)
-            | {
-                "n_curves": len(curves),
-                "n_problems": len(loaded.problems),
-                "known_issues": issues_document(findings),
-                "outputs": [path.as_posix() for path in written],
-                "forecasts": console.records(made),
-            }
+            _document(forecasts, tables, options)
+            | {"n_curves": len(curves), "forecasts": console.records(forecasts)}
+            | loaded.document(findings, written)
         )
     else:
         click.echo(
-            f"{', '.join(loaded.sources)}: {len(curves)} curves, "
-            f"{made['curve'].nunique()} of them with scales to forecast."
+            f"{loaded.title}: {len(curves)} curves, "
+            f"{forecasts['curve'].nunique()} of them with larger models to forecast."
         )
-        _tell(made, tables, options)
-        console.print_problems(loaded.problems)
-        if out:
-            click.echo(f"{len(written)} files written into {out.as_posix()}.")
-    tell_issues(findings)
-    finish(loaded.problems, strict=strict)
+        _print(forecasts, tables, options)
+        console.print_written(written, out)
+    finish(loaded, findings, strict=strict, as_json=as_json)
 
 
-def _made(observations: pd.DataFrame, options: dict[str, Any]) -> tuple[Curves, pd.DataFrame]:
-    """Return the curves of the level, and their forecasts beside emergence scores."""
+def _forecasts(observations: pd.DataFrame, options: dict[str, Any]) -> tuple[Curves, pd.DataFrame]:
+    """Return the curves of the level, and their forecasts with emergence scores."""
     import numpy as np
 
-    from bigbench_meta.aggregate.by_metric import flagged, select_level
-    from bigbench_meta.curves.build import build_curves
     from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
-    from bigbench_meta.inference.score import score_curves
 
-    metrics = catalog(options)
-    curves = build_curves(
-        with_counts(observations, options), scale=options["scale"], catalog=metrics
-    )
-    scores = select_level(score_curves(curves, min_scales=options["min_scales"]), options["level"])
-    curves = curves.select(np.isin(np.arange(len(curves)), scores.index))
+    curves, scores = counted_curves(observations, options)
     with console.progress("Forecasting") as progress:
-        made = forecast_curves(
+        forecasts = forecast_curves(
             curves,
             k=options["k"],
             forecasters=tuple(dict.fromkeys(options["forecasters"])),
@@ -200,32 +181,26 @@ def _made(observations: pd.DataFrame, options: dict[str, Any]) -> tuple[Curves, 
             criterion=options["criterion"],
             adjust=options["adjust"],
             length=np.nan if options["length"] is None else options["length"],
-            catalog=metrics,
+            catalog=catalog(options),
             progress=progress,
         )
-    rows = scores.iloc[made["curve"].to_numpy()]
-    return curves, made.assign(
-        emergence_score=rows["emergence_score"].to_numpy(),
-        flagged=flagged(rows, options["threshold"]).to_numpy(),
+    rows = scores.iloc[forecasts["curve"].to_numpy()]
+    return curves, forecasts.assign(
+        emergence_score=rows["emergence_score"].to_numpy(), flagged=rows["flagged"].to_numpy()
     )
 
 
-def _tables(made: pd.DataFrame) -> dict[str, Table]:
-    from bigbench_meta.report.tables.forecast import forecast_tables
-
-    return {table.name: table for table in forecast_tables(made)}
-
-
 def _document(
-    made: pd.DataFrame, tables: dict[str, Table], options: dict[str, Any]
+    forecasts: pd.DataFrame, tables: dict[str, Table], options: dict[str, Any]
 ) -> dict[str, Any]:
     names = ("k", "confidence", "criterion", "adjust", "length", "threshold", "level")
     status_of = {
-        name: made["status"][made["forecaster"] == name] for name in options["forecasters"]
+        name: forecasts["status"][forecasts["forecaster"] == name]
+        for name in options["forecasters"]
     }
     return {
         **{name: options[name] for name in names},
-        "n_forecasts": len(made),
+        "n_forecasts": len(forecasts),
         "statuses": {name: of.value_counts().to_dict() for name, of in status_of.items()},
         "comparison": [],
         **{
@@ -236,32 +211,32 @@ def _document(
     }
 
 
-def _tell(made: pd.DataFrame, tables: dict[str, Table], options: dict[str, Any]) -> None:
-    from dataclasses import replace
-
-    if made.empty:
-        click.echo("No curve has a scale beyond those that are fitted.")
+def _print(forecasts: pd.DataFrame, tables: dict[str, Table], options: dict[str, Any]) -> None:
+    if forecasts.empty:
+        click.echo("No curve has a model larger than those that are fitted.")
         return
     console.print_table(tables["forecast_summary"])
     click.echo(_HOW_TO_READ.format(confidence=options["confidence"]))
-    shown = [tables["forecast_by_flag"]]
+    more = [tables["forecast_by_flag"]]
     if (compared := tables.get("forecast_comparison")) is not None:
         over_all = compared.frame[compared.frame["horizon"].isna()].drop(columns="horizon")
         brief = tuple(name for name in compared.brief or () if name != "horizon")
-        shown.append(replace(compared, frame=over_all, brief=brief))
-    shown.append(replace(tables["least_predictable"], most_rows=_MOST_CURVES))
-    for table in shown:
+        more.append(replace(compared, frame=over_all, brief=brief))
+    more.append(replace(tables["least_predictable"], most_rows=_MOST_CURVES))
+    for table in more:
         if len(table.frame):
             click.echo(f"\n{table.caption}")
             console.print_table(table)
-    failed = made[made["forecast"].isna()]
+    failed = forecasts[forecasts["forecast"].isna()]
     for name, rows in failed.groupby("forecaster", sort=False):
         reasons = ", ".join(f"{why} {n}" for why, n in rows["status"].value_counts().items())
-        total = int((made["forecaster"] == name).sum())
+        total = int((forecasts["forecaster"] == name).sum())
         click.echo(f"No forecast by {name}: {len(rows)} of {total} ({reasons}).")
 
 
-def _write(out: Path, tables: dict[str, Table], curves: Curves, made: pd.DataFrame) -> list[Path]:
+def _write(
+    out: Path, tables: dict[str, Table], curves: Curves, forecasts: pd.DataFrame
+) -> list[Path]:
     from bigbench_meta.report.outputs import figure_files, table_files, write_files
 
     contents: dict[str, str | bytes] = {}
@@ -270,6 +245,6 @@ def _write(out: Path, tables: dict[str, Table], curves: Curves, made: pd.DataFra
     if len(tables["least_predictable"].frame):
         from bigbench_meta.report.charts.forecast import plot_forecasts
 
-        contents |= figure_files(plot_forecasts(curves, made))
+        contents |= figure_files(plot_forecasts(curves, forecasts))
     with console.progress("Writing") as progress:
         return write_files(out, contents, progress=progress)

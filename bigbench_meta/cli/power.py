@@ -1,4 +1,4 @@
-"""The command that says what a test set can show."""
+"""``bigbench-meta power``: what a test set can detect."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bigbench_meta.cli import console, option
-from bigbench_meta.cli.load import (
-    catalog,
-    finish,
-    issues_document,
-    load_kept,
-    tell_issues,
+from bigbench_meta.cli import console
+from bigbench_meta.cli.loading import catalog, curves_of, finish, load
+from bigbench_meta.cli.options import (
+    FloatRange,
+    as_json,
+    known_issues,
+    options,
+    reading,
+    results,
+    scoring,
+    selection,
+    strict,
+    threshold,
 )
 from bigbench_meta.core.errors import InputError
 
@@ -24,46 +30,44 @@ if TYPE_CHECKING:
 
 __all__ = ["power"]
 
-_MOST_ROWS = 20
-
-_numbers = option.options(
-    click.option("--accuracy", type=option.FloatRange(0, 1), help="True accuracy to be shown."),
+_test = options(
+    click.option("--accuracy", type=FloatRange(0, 1), help="True accuracy to detect."),
     click.option(
         "--token-error",
-        type=option.FloatRange(0, 1),
-        help="In place of an accuracy: probability that a token of an exact match is wrong.",
+        type=FloatRange(0, 1),
+        help="Probability that a token is wrong; gives the accuracy of an exact match.",
     ),
     click.option(
         "--tokens",
         type=click.IntRange(min=1),
         default=1,
         show_default=True,
-        help="Tokens of the answer, all of which must be right; with --token-error.",
+        help="Tokens of an answer, which must all be right; with --token-error.",
     ),
     click.option(
         "-n",
         "--n",
         "n_examples",
         type=click.IntRange(1, 10**12),
-        help="Examples of the test set. With RESULTS: where they give none.",
+        help="Examples in the test set. With RESULTS: where their files do not give the number.",
     ),
     click.option(
         "--chance",
         type=float,
-        help="Accuracy that chance gives, 0 by default. With RESULTS: in the unit of the scores, "
-        "for every curve; by default the task's low_score, or 0 on metrics without choices.",
+        help="Accuracy of guessing. Default: 0. With RESULTS: for every curve, in the unit of its "
+        "scores; by default the low_score of the task, or 0 for metrics without choices.",
     ),
     click.option(
         "--power",
         "probability",
-        type=option.FloatRange(0, 1, min_open=True, max_open=True),
+        type=FloatRange(0, 1, min_open=True, max_open=True),
         default=0.95,
         show_default=True,
-        help="Probability to show it.",
+        help="Probability of detection.",
     ),
     click.option(
         "--alpha",
-        type=option.FloatRange(0, 1, min_open=True, max_open=True),
+        type=FloatRange(0, 1, min_open=True, max_open=True),
         default=0.05,
         show_default=True,
         help="Level of the exact one-sided test against chance.",
@@ -71,28 +75,28 @@ _numbers = option.options(
 )
 
 
-@click.command("power")
-@option.results
-@_numbers
+@click.command()
+@options(results, _test)
 @click.option(
     "--margin",
-    type=option.FloatRange(0, 1),
+    type=FloatRange(0, 1),
     default=0.05,
     show_default=True,
-    help="With RESULTS: a curve within so much of one value is flat, as a proportion.",
+    help="With RESULTS: call a curve flat if it stays within this distance of one value (as a "
+    "proportion).",
 )
-@option.options(
-    option.reading, option.selection, option.threshold, option.scoring, option.known_issues
-)
-@option.options(option.strict, option.as_json)
+@options(reading, selection, threshold, scoring, known_issues, strict, as_json)
 def power(results: tuple[Path, ...], strict: bool, as_json: bool, **options: Any) -> None:
-    """Say what a test set can show: examples needed, smallest accuracy, curves below resolution.
+    """Compute which accuracies a test set can detect.
 
-    With --accuracy (or --token-error) it gives the number of examples that show such an accuracy to
-    be above chance; with --n, the smallest accuracy that so many examples show; with both, the
-    probability that they do. With RESULTS (result files, folders of them, or a store) it tells
-    curves that are flat from curves whose rise the test set cannot show; without any of these it
-    does so for the embedded GPT-3 results.
+    \b
+    --accuracy or --token-error: examples needed to detect that accuracy as above chance
+    --n: smallest accuracy that this many examples detect
+    both: probability of detection
+    RESULTS: which curves are flat, and which rise below the resolution of their test set
+
+    RESULTS are result files, folders of them, or a store. Without any of these, GPT-3's published
+    results are used.
 
     \b
     Examples:
@@ -106,43 +110,41 @@ def power(results: tuple[Path, ...], strict: bool, as_json: bool, **options: Any
     """
     asks_number = options["accuracy"] is not None or options["token_error"] is not None
     if asks_number and results:
-        raise InputError("--accuracy and --token-error are not for RESULTS")
+        raise InputError("--accuracy and --token-error cannot be combined with RESULTS")
     if asks_number or (options["n_examples"] is not None and not results):
-        _answer(options, as_json=as_json)
+        for name in ("task", "metric", "family"):
+            if options[name]:
+                raise InputError("only with RESULTS", where=f"--{name}")
+        document = _document(options)
+        if as_json:
+            console.print_json(document)
+        else:
+            click.echo(_sentence(document))
     else:
-        _table(results, options, strict=strict, as_json=as_json)
-
-
-def _answer(options: dict[str, Any], *, as_json: bool) -> None:
-    """Print what follows from numbers alone."""
-    for name in ("task", "metric", "family"):
-        if options[name]:
-            raise InputError("only with RESULTS", where=f"--{name}")
-    document = _document(options)
-    if as_json:
-        console.print_json(document)
-    else:
-        click.echo(_sentence(document))
+        _resolution_of_results(results, options, strict=strict, as_json=as_json)
 
 
 def _sentence(document: dict[str, Any]) -> str:
     n, chance = document["n_examples"], document["chance"]
-    above = f"above {chance:g}" + (", which chance gives" if chance else "")
+    above = f"above {chance:g}" + (" (chance)" if chance else "")
     if "smallest_detectable" in document:
         smallest = document["smallest_detectable"]
         if math.isnan(smallest):
-            return f"{n:,} examples show no accuracy to be {above}: all right happens by chance."
+            return (
+                f"{n:,} examples cannot detect any accuracy as {above}: even if all answers are "
+                "right, that may be chance."
+            )
         return (
-            f"{n:,} examples show an accuracy of {smallest:.4g} to be {above}, with probability "
-            f"{document['power']:g}; their resolution is {document['resolution']:.4g}."
+            f"{n:,} examples detect an accuracy of {smallest:.4g} as {above} with probability "
+            f"{document['power']:g}. Their resolution is {document['resolution']:.4g}."
         )
     accuracy = f"an accuracy of {document['accuracy']:.4g}"
     if n == math.inf:
-        return f"No number of examples shows {accuracy} to be {above}."
+        return f"No number of examples detects {accuracy} as {above}."
     if math.isnan(n):
-        return f"It may take more than a billion examples to show {accuracy} to be {above}."
+        return f"Detecting {accuracy} as {above} may take more than a billion examples."
     probability = document.get("detection_power", document.get("power"))
-    return f"{n:,} examples show {accuracy} to be {above}, with probability {probability:.4g}."
+    return f"{n:,} examples detect {accuracy} as {above} with probability {probability:.4g}."
 
 
 def _document(options: dict[str, Any]) -> dict[str, Any]:
@@ -180,35 +182,33 @@ def _document(options: dict[str, Any]) -> dict[str, Any]:
     return document | {"power": options["probability"], "n_examples": whole}
 
 
-def _table(
+def _resolution_of_results(
     results: tuple[Path, ...], options: dict[str, Any], *, strict: bool, as_json: bool
 ) -> None:
     """Print the resolution of each curve."""
-    loaded, kept, findings = load_kept(results, options)
+    loaded = load(results, options)
+    kept, findings = loaded.without_known_issues()
     frame = _resolution(kept, options)
     summary = _summary(frame, options)
     if as_json:
+        known_issues = loaded.document(findings)["known_issues"]
         console.print_json(
-            summary | {"curves": console.records(frame), "known_issues": issues_document(findings)}
+            summary | {"curves": console.records(frame), "known_issues": known_issues}
         )
     else:
-        _print(frame, summary, loaded.sources)
-        console.print_problems(loaded.problems)
-    tell_issues(findings)
-    finish(loaded.problems, strict=strict)
+        _print(frame, summary, loaded.title)
+    finish(loaded, findings, strict=strict, as_json=as_json)
 
 
 def _resolution(observations: pd.DataFrame, options: dict[str, Any]) -> pd.DataFrame:
-    """Return the resolution of each curve beside its emergence score."""
-    from bigbench_meta.curves.build import build_curves
+    """Return the resolution of each curve with its emergence score."""
     from bigbench_meta.inference.power import resolution
     from bigbench_meta.inference.score import score_curves
 
-    metrics = catalog(options)
-    curves = build_curves(observations, scale=options["scale"], catalog=metrics)
+    curves = curves_of(observations, options)
     frame = resolution(
         curves,
-        catalog=metrics,
+        catalog=catalog(options),
         chance=options["chance"],
         n_examples=options["n_examples"],
         power=options["probability"],
@@ -245,7 +245,7 @@ def _kinds(kinds: pd.Series[str]) -> dict[str, int]:
     return {kind: int((kinds == kind).sum()) for kind in FLAT_KINDS}
 
 
-def _print(frame: pd.DataFrame, summary: dict[str, Any], sources: list[str]) -> None:
+def _print(frame: pd.DataFrame, summary: dict[str, Any], title: str) -> None:
     from bigbench_meta.report.tables.table import Table
 
     ordered = frame.sort_values("share_below_resolution", ascending=False, kind="stable")
@@ -257,14 +257,17 @@ def _print(frame: pd.DataFrame, summary: dict[str, Any], sources: list[str]) -> 
             columns=("subtask", "metric", "model_family", "shots", "n_scales", "n_examples_min",
                      "smallest_detectable", "n_below", "n_undetectable", "flat_kind",
                      "emergence_score"),
-            most_rows=_MOST_ROWS,
+            most_rows=console.MOST_ROWS,
         )
     )  # fmt: skip
     kinds = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in summary["flat_kinds"].items())
-    shown = f" ({_MOST_ROWS} with most scales below shown)" if len(frame) > _MOST_ROWS else ""
+    most = console.MOST_ROWS
+    shown = (
+        f" (the {most} with most models below resolution are shown)" if len(frame) > most else ""
+    )
     click.echo(
-        f"{', '.join(sources)}: {len(frame)} curves{shown}; use --json for all columns.\n"
-        f"{summary['n_below_resolution']} curves have scales less than one example above chance, "
-        f"among them {summary['n_flagged_below_resolution']} of the {summary['n_flagged']} with "
-        f"E above {summary['threshold']:g}.\nFlatness: {kinds}."
+        f"{title}: {len(frame)} curves{shown}; use --json for all columns.\n"
+        f"{summary['n_below_resolution']} curves have models less than one right answer above "
+        f"chance, among them {summary['n_flagged_below_resolution']} of the "
+        f"{summary['n_flagged']} with E above {summary['threshold']:g}.\nFlatness: {kinds}."
     )

@@ -1,55 +1,48 @@
-"""The command that names the shape and the trend of every curve."""
+"""``bigbench-meta shapes``: trend and best-fitting shape of every curve."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bigbench_meta.cli import console, option
-from bigbench_meta.cli.load import (
-    catalog,
-    finish,
-    issues_document,
-    load_kept,
-    prepare,
-    tell_issues,
-    with_counts,
+from bigbench_meta.cli import console
+from bigbench_meta.cli.loading import catalog, counted_curves, finish, load, prepare_folder
+from bigbench_meta.cli.options import (
+    as_json,
+    counting,
+    criterion,
+    example_counts,
+    options,
+    output_file,
+    output_folder,
+    results,
+    strict,
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
 __all__ = ["shapes"]
 
-_MOST_ROWS = 20
-# Sharp ones first: they are what is asked about.
+# Sharp curves are printed first: they are what the user asks about.
 _FIRST = ("breakthrough", "nonmonotonic", "noisy", "inverse", "trendless", "increasing")
 
 
 @click.command()
-@option.results
-@option.options(option.counting, option.example_counts)
-@click.option(
-    "--criterion",
-    type=click.Choice(["aicc", "bic"]),
-    default="bic",
-    show_default=True,
-    help="What shapes are weighed by.",
+@options(
+    results,
+    counting,
+    example_counts,
+    criterion,
+    output_file("one row for each curve, with all columns,"),
+    output_folder("tables (CSV, Markdown, LaTeX)"),
+    strict,
+    as_json,
 )
-@click.option(
-    "-o",
-    "--output",
-    type=option.TABLE,
-    help="Write a row a curve, with all columns, to this .csv, .parquet or .json file.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Write tables (CSV, Markdown, LaTeX) into this folder.",
-)
-@option.options(option.strict, option.as_json)
 def shapes(
     results: tuple[Path, ...],
     output: Path | None,
@@ -58,26 +51,27 @@ def shapes(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Name the trend of every curve, and the shape that explains it best.
+    """Classify each curve by its trend and its best-fitting shape.
 
     Fits a constant, a line in log scale, a power law, a step, a logistic and a broken power law to
-    every curve, weighs them, and sorts curves into increasing, inverse, nonmonotonic, noisy,
-    trendless and breakthrough ones by rules that docs/shapes.md states.
+    every curve, weighs them by an information criterion, and classifies the curve as increasing,
+    inverse, nonmonotonic, noisy, trendless or breakthrough. docs/shapes.md gives the rules.
 
-    RESULTS are result files, folders of them, or a store; without any, the embedded GPT-3 results.
+    RESULTS are result files, folders of them, or a store; by default GPT-3's published results.
 
     \b
     Examples:
-      bigbench-meta shapes                                 GPT-3: which curves break through?
-      bigbench-meta shapes store --metric exact_str_match --criterion bic
+      bigbench-meta shapes
+      bigbench-meta shapes store --metric exact_str_match --criterion aicc
       bigbench-meta shapes results/ -o shapes.csv --out tables --json
     """
     from bigbench_meta.inference.shapes.curve_shapes import TREND_RULES
     from bigbench_meta.report.tables.shapes import shape_tables
 
-    prepare(out)
-    loaded, kept, findings = load_kept(results, options)
-    frame = _named(kept, options)
+    prepare_folder(out)
+    loaded = load(results, options)
+    kept, findings = loaded.without_known_issues()
+    frame = _shapes(kept, options)
     tables = shape_tables(frame)
     if output:
         console.write_frame(frame, output)
@@ -95,48 +89,30 @@ def shapes(
                 "rules": TREND_RULES,
                 **{table.name: console.records(table.frame) for table in tables[:2]},
                 "curves": console.records(frame),
-                "n_problems": len(loaded.problems),
-                "known_issues": issues_document(findings),
-                "outputs": [path.as_posix() for path in written],
+                **loaded.document(findings, written),
             }
         )
     else:
-        _tell(frame, loaded.sources)
-        console.print_problems(loaded.problems)
-        if out:
-            click.echo(f"{len(written)} files written into {out.as_posix()}.")
-    tell_issues(findings)
-    finish(loaded.problems, strict=strict)
+        _print(frame, loaded.title)
+        console.print_written(written, out)
+    finish(loaded, findings, strict=strict, as_json=as_json)
 
 
-def _named(observations: pd.DataFrame, options: dict[str, Any]) -> pd.DataFrame:
-    """Return the shapes of the curves of the level, beside their emergence scores."""
-    import numpy as np
-
-    from bigbench_meta.aggregate.by_metric import flagged, select_level
-    from bigbench_meta.curves.build import build_curves
-    from bigbench_meta.inference.score import score_curves
+def _shapes(observations: pd.DataFrame, options: dict[str, Any]) -> pd.DataFrame:
+    """Return the shapes of the curves of the level, with their emergence scores."""
     from bigbench_meta.inference.shapes.curve_shapes import curve_shapes
 
-    metrics = catalog(options)
-    curves = build_curves(
-        with_counts(observations, options), scale=options["scale"], catalog=metrics
-    )
-    scores = select_level(score_curves(curves, min_scales=options["min_scales"]), options["level"])
-    curves = curves.select(np.isin(np.arange(len(curves)), scores.index))
+    curves, scores = counted_curves(observations, options)
     with console.progress("Fitting") as progress:
         frame = curve_shapes(
-            curves, catalog=metrics, criterion=options["criterion"], progress=progress
+            curves, catalog=catalog(options), criterion=options["criterion"], progress=progress
         )
     return frame.assign(
-        emergence_score=scores["emergence_score"].to_numpy(),
-        flagged=flagged(scores, options["threshold"]).to_numpy(),
+        emergence_score=scores["emergence_score"].to_numpy(), flagged=scores["flagged"].to_numpy()
     )
 
 
-def _tell(frame: pd.DataFrame, sources: list[str]) -> None:
-    from dataclasses import replace
-
+def _print(frame: pd.DataFrame, title: str) -> None:
     from bigbench_meta.report.tables.shapes import shape_tables
 
     rank = {name: place for place, name in enumerate(_FIRST)}
@@ -145,6 +121,7 @@ def _tell(frame: pd.DataFrame, sources: list[str]) -> None:
     for table in (by_trend, by_shape):
         click.echo(table.caption)
         console.print_table(table)
-    console.print_table(replace(curves, most_rows=_MOST_ROWS))
-    more = f" ({_MOST_ROWS} shown, sharp ones first)" if len(frame) > _MOST_ROWS else ""
-    click.echo(f"{', '.join(sources)}: {len(frame)} curves{more}. Use -o or --json for all.")
+    console.print_table(replace(curves, most_rows=console.MOST_ROWS))
+    more = f"; {console.MOST_ROWS} are shown, sharp ones first" if len(frame) > console.MOST_ROWS \
+        else ""  # fmt: skip
+    click.echo(f"{title}: {len(frame)} curves{more}. Use -o or --json for all.")

@@ -1,18 +1,19 @@
-"""The command that makes results of models that never were."""
+"""``bigbench-meta simulate``: the paper's mathematical model under every metric."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bigbench_meta.cli import console, option
+from bigbench_meta.cli import console
+from bigbench_meta.cli.options import as_json, options, output_folder, seed, threshold
 from bigbench_meta.core.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import pandas as pd
 
@@ -26,7 +27,7 @@ _RANGE = "N,...|LOW:HIGH:COUNT"
 
 
 def _numbers(kind: type[int | float], *, form: str = "N,...") -> Callable[..., Any]:
-    """Return a callback that reads numbers separated by commas, or low:high:count if so formed."""
+    """Return a callback that reads a list of numbers, or low:high:count if the form has it."""
 
     def read(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
         try:
@@ -42,7 +43,7 @@ def _numbers(kind: type[int | float], *, form: str = "N,...") -> Callable[..., A
 
 
 def _between(low_text: str, high_text: str, count_text: str) -> tuple[float, ...]:
-    """Return so many numbers at equal ratios."""
+    """Return numbers at equal ratios from low to high."""
     low, high, count = float(low_text), float(high_text), int(count_text)
     if not (0 < low < high < math.inf and 2 <= count <= _MOST_NUMBERS):
         raise ValueError(count_text)
@@ -50,21 +51,21 @@ def _between(low_text: str, high_text: str, count_text: str) -> tuple[float, ...
     return (*(low * math.exp(ratio * place) for place in range(count - 1)), high)
 
 
-_models = option.options(
+_models = options(
     click.option(
         "--alpha",
         type=float,
         default=-1.0,
         show_default=True,
-        help="Exponent of the loss (N/c)^alpha, below 0. The paper names none; "
-        "published laws of the loss have -0.35 to 0 (docs/nulls.md).",
+        help="Exponent of the loss (N/c)^alpha, below 0. The paper gives no value; "
+        "published scaling laws have -0.35 to 0 (docs/nulls.md).",
     ),
     click.option(
         "--c",
         type=float,
         default=1e10,
         show_default="1e10",
-        help="Parameters at which the loss is 1 nat per token. The paper names none.",
+        help="Number of parameters at which the loss is 1 nat per token. The paper gives no value.",
     ),
     click.option(
         "--scales",
@@ -72,10 +73,10 @@ _models = option.options(
         metavar=_RANGE,
         default="1e9:1e11:8",
         show_default=True,
-        help="Model sizes, in parameters: listed, or so many at equal ratios from LOW to HIGH.",
+        help="Model sizes in parameters: a list, or COUNT sizes at equal ratios from LOW to HIGH.",
     ),
 )
-_tasks = option.options(
+_tasks = options(
     click.option(
         "--length",
         "lengths",
@@ -83,7 +84,7 @@ _tasks = option.options(
         metavar="N,...",
         default="1,5,10,20,36",
         show_default=True,
-        help="Tokens of the targets, for exact match and edit distance; none for no such task.",
+        help="Target lengths in tokens, for exact match and edit distance; none: no such tasks.",
     ),
     click.option(
         "--choices",
@@ -91,7 +92,7 @@ _tasks = option.options(
         metavar="N,...",
         default="2,4",
         show_default=True,
-        help="Choices of a question, for grade and Brier score; none for no such task.",
+        help="Numbers of choices, for multiple-choice grade and Brier score; none: no such tasks.",
     ),
     click.option(
         "--concentration",
@@ -100,31 +101,24 @@ _tasks = option.options(
         metavar="N,...",
         default="100",
         show_default=True,
-        help="How alike the questions of a multiple choice task are: inf for the paper's step.",
+        help="How similar the questions of a multiple-choice task are; inf: identical, as in the "
+        "paper, where the grade is a step.",
     ),
     click.option(
         "--chance-floor",
         is_flag=True,
-        help="Let the right of K choices have a mass of 1/K at first, not 0.",
+        help="Start the probability of the right one of K choices at 1/K instead of 0.",
     ),
-    click.option("--rouge", is_flag=True, help="Also ROUGE-L-Sum on the grid of Fig. 9. Slower."),
+    click.option("--rouge", is_flag=True, help="Add ROUGE-L-Sum on the grid of Fig. 9. Slower."),
 )
-_sampling = option.options(
-    click.option(
-        "--expected", is_flag=True, help="Expected scores. This is what happens by default."
-    ),
+_sampling = options(
+    click.option("--expected", is_flag=True, help="Give expected scores. This is the default."),
     click.option(
         "--n-examples",
         type=click.IntRange(1, 1_000_000),
-        help="Scores of a test set of so many examples, in place of expected ones.",
+        help="Give scores of a random test set with this many examples instead of expected ones.",
     ),
-    click.option(
-        "--seed",
-        type=click.IntRange(min=0),
-        default=0,
-        show_default=True,
-        help="Seed of the examples.",
-    ),
+    seed,
     click.option("--samples", is_flag=True, help="Also write every example, to samples.parquet."),
     click.option(
         "--n-scales",
@@ -132,31 +126,26 @@ _sampling = option.options(
         metavar="N,...",
         default="5,8,12",
         show_default=True,
-        help="Tabulate expected curves of so many models, at equal ratios over the range of "
-        "--scales.",
+        help="Also tabulate expected curves with these numbers of models at equal ratios over "
+        "the range of --scales.",
     ),
 )
 
 
 @click.command()
-@option.options(_models, _tasks, _sampling, option.threshold)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Write observations, tables and figures into this folder.",
-)
-@option.as_json
+@options(_models, _tasks, _sampling, threshold)
+@options(output_folder("observations, tables and figures"), as_json)
 def simulate(out: Path | None, as_json: bool, **options: Any) -> None:
-    """Simulate smooth models, and see what metrics make of them.
+    """Simulate smooth models and score them under every metric.
 
-    The mathematical model of Schaeffer et al. (2023), section 2: the per-token loss of a model of N
-    parameters is the power law (N/c)^alpha, a token is right with probability exp(-loss), and the
-    rest is the metric. Nothing in these models emerges, so an emergence score far above that of a
-    straight line is the metric's doing. Prints the scores, at several numbers of models.
+    Uses the mathematical model of Schaeffer et al. (2023), section 2: the per-token loss of a model
+    with N parameters is the power law (N/c)^alpha, and a token is right with probability
+    exp(-loss). The models improve smoothly, so an emergence score far above that of a straight line
+    comes from the metric.
 
     With --out it writes observations.csv and .parquet, which the other commands read like any
     results, tables, and figures after the paper's Fig. 2 (A loss, B probability of a right token,
-    C exact match, D multiple choice grade, E token edit distance, F Brier score).
+    C exact match, D multiple-choice grade, E token edit distance, F Brier score).
 
     \b
     Examples:
@@ -199,22 +188,18 @@ def simulate(out: Path | None, as_json: bool, **options: Any) -> None:
     for table in tables:
         console.print_table(table)
         click.echo(table.caption + "\n")
-    click.echo(
-        f"{len(written)} files written to {out.as_posix()}"
-        if out
-        else "Nothing was written. Name a folder with --out for observations and figures."
-    )
+    console.print_written(written, out)
+    if not out:
+        click.echo("No files written; --out FOLDER writes observations, tables and figures.")
 
 
 def _check(out: Path | None, options: dict[str, Any]) -> None:
     if options["expected"] and options["n_examples"] is not None:
-        raise InputError("--expected and --n-examples exclude each other")
+        raise InputError("--expected and --n-examples cannot be combined")
     if options["samples"] and (options["n_examples"] is None or not out):
-        raise InputError(
-            "--samples writes single examples", hint="give --n-examples and --out with it"
-        )
+        raise InputError("--samples needs --n-examples and --out")
     if len(options["scales"]) < 2:
-        raise InputError("a curve needs two models or more", where="--scales")
+        raise InputError("a curve needs at least two models", where="--scales")
 
 
 def _setting(options: dict[str, Any]) -> Setting:
@@ -232,7 +217,7 @@ def _setting(options: dict[str, Any]) -> Setting:
 
 
 def _without_rouge(setting: Setting) -> Setting:
-    """Return the setting without what has no closed form."""
+    """Return the setting without ROUGE, whose expected score has no closed form."""
     return {**setting, "rouge_lengths": ()}
 
 
@@ -314,7 +299,7 @@ def _write(
 def _with_expected(
     observations: pd.DataFrame, setting: Setting, options: dict[str, Any]
 ) -> pd.DataFrame:
-    """Return sampled observations with the expected ones, which the figures draw as lines."""
+    """Return sampled observations and the expected ones, which the figures draw as lines."""
     import pandas as pd
 
     from bigbench_meta.generate.simulation import simulate as run

@@ -1,111 +1,20 @@
-"""Commands that fill a store and look after it."""
+"""``bigbench-meta store``: inspect and maintain a store."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
-from bigbench_meta.cli import console, option
-from bigbench_meta.cli.load import finish
-from bigbench_meta.core.errors import InputError
+from bigbench_meta.cli import console
+from bigbench_meta.cli.options import as_json, options, strict
 
-__all__ = ["ingest", "store"]
-
-
-@click.command()
-@click.argument("results", nargs=-1, required=True, type=str)
-@click.option(
-    "--store",
-    "store_path",
-    required=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The store's folder; made by the first ingest.",
-)
-@option.options(option.reading)
-@click.option(
-    "--samples", is_flag=True, help="Also read single examples, from full logs and sample logs."
-)
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=None,
-    help="Processes to read with, where there is enough to read. Default: one for each core.",
-)
-@option.options(option.strict, option.as_json)
-def ingest(
-    results: tuple[str, ...],
-    store_path: Path,
-    samples: bool,
-    jobs: int | None,
-    strict: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
-    """Read result files into a store.
-
-    RESULTS are files, folders, quoted patterns, .zip or .tar.gz archives, http(s):// or s3:// URLs,
-    or - for a list of such on standard input, one on a line.
-
-    Files that the store has as they are cost a look; changed files replace their rows. It can be
-    stopped at any moment and goes on where it was.
-
-    \b
-    Examples:
-      bigbench-meta ingest BIG-bench/bigbench/benchmark_tasks --store store
-      bigbench-meta ingest lm_eval_output/ results.tar.gz --store store --strict
-      bigbench-meta ingest wide.csv --mapping wide.toml --store store
-      find . -name 'scores_*.json' | bigbench-meta ingest - --store store
-    """
-    import os
-
-    from bigbench_meta.readers import ReadOptions
-    from bigbench_meta.store.store import Store
-
-    read = ReadOptions(
-        samples=samples,
-        max_bytes=options["max_bytes"],
-        mapping=options["mapping"],
-        names=options["names"],
-    )
-    with console.progress("Reading") as progress:
-        summary = Store(store_path).ingest(
-            _named(results), options=read, jobs=jobs or os.cpu_count() or 1, progress=progress
-        )
-    counts = {
-        name: getattr(summary, name)
-        for name in ("files", "loaded", "unchanged", "failed", "observations", "samples")
-    }
-    if as_json:
-        console.print_json(counts | {"problems": console.records(summary.problems)})
-    else:
-        click.echo(
-            f"{summary.files} files: {summary.loaded} loaded ({summary.observations} observations),"
-            f" {summary.unchanged} unchanged, {summary.failed} failed."
-        )
-        console.print_problems(summary.problems)
-    if summary.failed and not summary.loaded and not summary.unchanged:
-        raise InputError("no file could be read", where=", ".join(results))
-    finish(summary.problems, strict=strict)
-
-
-def _named(results: tuple[str, ...]) -> list[str]:
-    """Return the paths, those on standard input in place of a dash."""
-    named: list[str] = []
-    for path in results:
-        if path == "-":
-            lines = sys.stdin.read().splitlines()
-            named.extend(line for line in lines if line.strip())
-        else:
-            named.append(path)
-    return named
+__all__ = ["store"]
 
 
 @click.group()
 def store() -> None:
-    """Look after a store.
+    """Inspect and maintain a store.
 
     \b
     Examples:
@@ -118,9 +27,9 @@ _store_path = click.argument("store_path", metavar="STORE", type=click.Path(path
 
 
 @store.command()
-@option.options(_store_path, option.as_json)
+@options(_store_path, as_json)
 def info(store_path: Path, as_json: bool) -> None:
-    """Say for each source what came in.
+    """List the files in the store, with what was read from each.
 
     \b
     Example:
@@ -137,11 +46,13 @@ def info(store_path: Path, as_json: bool) -> None:
 
 
 @store.command()
-@option.options(_store_path)
-@click.option("--conflicts", is_flag=True, help="Also compare what files say of the same thing.")
-@option.options(option.strict, option.as_json)
+@_store_path
+@click.option(
+    "--conflicts", is_flag=True, help="Also list scores that different files give differently."
+)
+@options(strict, as_json)
 def problems(store_path: Path, conflicts: bool, strict: bool, as_json: bool) -> None:
-    """List what could not be read, or was read with a doubt.
+    """List what could not be read, and what is doubtful.
 
     \b
     Example:
@@ -161,13 +72,14 @@ def problems(store_path: Path, conflicts: bool, strict: bool, as_json: bool) -> 
         for row in console.records(frame):
             click.echo(console.problem_line(row))
         console.note(f"{len(frame)} problems")
-    finish(frame, strict=strict)
+    if strict and len(frame):
+        raise SystemExit(1)
 
 
 @store.command()
-@option.options(_store_path, option.as_json)
+@options(_store_path, as_json)
 def compact(store_path: Path, as_json: bool) -> None:
-    """Join small parts and leave out rows that are no longer in force.
+    """Merge small files of the store and drop outdated rows.
 
     \b
     Example:
@@ -183,14 +95,14 @@ def compact(store_path: Path, as_json: bool) -> None:
 
 
 @store.command()
-@option.options(_store_path)
+@_store_path
 @click.argument("pattern")
-@option.options(option.as_json)
+@as_json
 def remove(store_path: Path, pattern: str, as_json: bool) -> None:
-    """Put files out of force.
+    """Remove files from the store.
 
-    PATTERN is a shell-style pattern over the names of files, quoted. Their space is given back by
-    the next compact.
+    PATTERN is a quoted shell-style pattern of file names, as `store info` lists them. The next
+    compact frees their disk space.
 
     \b
     Example:

@@ -1,0 +1,101 @@
+"""``bigbench-meta ingest``: result files into a store."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bigbench_meta.cli import console
+from bigbench_meta.cli.options import as_json, options, reading, strict
+from bigbench_meta.core.errors import InputError
+
+__all__ = ["ingest"]
+
+
+@click.command()
+@click.argument("results", nargs=-1, required=True, type=str)
+@click.option(
+    "--store",
+    "store_path",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the store; created if it does not exist.",
+)
+@reading
+@click.option("--samples", is_flag=True, help="Also read single examples where there are logs.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Number of processes for large inputs. Default: one for each core.",
+)
+@options(strict, as_json)
+def ingest(
+    results: tuple[str, ...],
+    store_path: Path,
+    samples: bool,
+    jobs: int | None,
+    strict: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Read result files into a store.
+
+    RESULTS are files, folders, quoted patterns, .zip or .tar.gz archives, http(s)://, s3:// or
+    gs:// URLs, or - for a list of these on standard input, one on each line.
+
+    Files that have not changed since they were stored are skipped; those that have changed replace
+    their earlier rows. An ingest that was interrupted continues when it is run again.
+
+    \b
+    Examples:
+      bigbench-meta ingest BIG-bench/bigbench/benchmark_tasks --store store
+      bigbench-meta ingest lm_eval_output/ results.tar.gz --store store --strict
+      bigbench-meta ingest wide.csv --mapping wide.toml --store store
+      find . -name 'scores_*.json' | bigbench-meta ingest - --store store
+    """
+    import os
+
+    from bigbench_meta.readers import ReadOptions
+    from bigbench_meta.store.store import Store
+
+    read = ReadOptions(
+        samples=samples,
+        max_bytes=options["max_bytes"],
+        mapping=options["mapping"],
+        names=options["names"],
+    )
+    with console.progress("Reading") as progress:
+        summary = Store(store_path).ingest(
+            _named(results), options=read, jobs=jobs or os.cpu_count() or 1, progress=progress
+        )
+    counts = {
+        name: getattr(summary, name)
+        for name in ("files", "loaded", "unchanged", "failed", "observations", "samples")
+    }
+    if as_json:
+        console.print_json(counts | {"problems": console.records(summary.problems)})
+    else:
+        click.echo(
+            f"{summary.files} files: {summary.loaded} loaded ({summary.observations} observations),"
+            f" {summary.unchanged} unchanged, {summary.failed} failed."
+        )
+        console.print_problems(summary.problems)
+    if summary.failed and not summary.loaded and not summary.unchanged:
+        raise InputError("no file could be read", where=", ".join(results))
+    if strict and len(summary.problems):
+        raise SystemExit(1)
+
+
+def _named(results: tuple[str, ...]) -> list[str]:
+    """Return the paths, with those on standard input in the place of a dash."""
+    named: list[str] = []
+    for path in results:
+        if path == "-":
+            lines = sys.stdin.read().splitlines()
+            named.extend(line for line in lines if line.strip())
+        else:
+            named.append(path)
+    return named

@@ -1,0 +1,329 @@
+"""From RESULTS and options to observations, curves and studies, and what commands say of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bigbench_meta.cli import console
+from bigbench_meta.core.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bigbench_meta.catalog.known_issues import IssueFindings, KnownIssues
+    from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.curves.build import Curves
+    from bigbench_meta.report.study import Study
+
+__all__ = [
+    "Loaded",
+    "catalog",
+    "counted_curves",
+    "curves_of",
+    "finish",
+    "inference_settings",
+    "load",
+    "prepare_folder",
+    "study_document",
+    "study_of",
+    "tell_missing_intervals",
+    "with_counts",
+]
+
+_EMBEDDED = "GPT-3's published results (Brown et al. 2020, Table H.1)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """What RESULTS hold.
+
+    Attributes:
+        observations: Their scores, those that the options select.
+        problems: Problems of reading.
+        sources: Names of the files, folders or store.
+        store: The store, if RESULTS are one.
+        issues: Registry of known issues.
+        exclude: Whether scores with known issues are excluded, or the IDs of the issues.
+    """
+
+    observations: pd.DataFrame
+    problems: pd.DataFrame
+    sources: list[str]
+    store: Path | None = None
+    issues: KnownIssues
+    exclude: bool | list[str]
+
+    @property
+    def title(self) -> str:
+        """The names of all sources."""
+        return ", ".join(self.sources)
+
+    def without_known_issues(self) -> tuple[pd.DataFrame, IssueFindings]:
+        """Return the observations without excluded ones, and what known issues affect."""
+        from bigbench_meta.catalog.known_issues import check_known_issues
+
+        return check_known_issues(self.observations, issues=self.issues, exclude=self.exclude)
+
+    def document(
+        self, findings: IssueFindings, written: list[Path] | None = None
+    ) -> dict[str, Any]:
+        """Return what every JSON document says of problems, known issues and files written."""
+        counts = ("n_rows", "n_curves", "n_rows_excluded", "n_curves_excluded")
+        outputs = {} if written is None else {"outputs": [path.as_posix() for path in written]}
+        return {
+            "n_problems": len(self.problems),
+            "known_issues": {
+                "excluded": findings.excluded,
+                **{name: getattr(findings, name) for name in counts},
+                "affected": console.records(findings.affected),
+            },
+            **outputs,
+        }
+
+
+def load(results: tuple[Path, ...], options: dict[str, Any]) -> Loaded:
+    """Read RESULTS, or the embedded results if there are none, and select what options name."""
+    from bigbench_meta.core.schema import PROBLEMS, to_frame
+    from bigbench_meta.readers import load_embedded, read_results
+    from bigbench_meta.store.store import Store
+
+    issues, exclude, results = _known_issues(results, options)
+    selected = {
+        column: list(options[name])
+        for name, column in (("task", "task"), ("metric", "metric"), ("family", "model_family"))
+        if options[name]
+    }
+    problems, store = to_frame(PROBLEMS.empty()), None
+    if not results and (options["mapping"] or options["names"]):
+        raise InputError("--mapping and --names need RESULTS")
+    if len(results) == 1 and Store.is_store(results[0]):
+        store = results[0]
+        observations = Store(store).observations(**selected)
+        problems = Store(store).problems()
+    elif results:
+        if stores := [path for path in results if Store.is_store(path)]:
+            raise InputError(
+                "a store cannot be combined with other results",
+                where=str(stores[0]),
+                hint="`bigbench-meta ingest` adds results to a store",
+            )
+        with console.progress("Reading") as progress:
+            observations, problems = read_results(
+                results,
+                max_bytes=options["max_bytes"],
+                mapping=options["mapping"],
+                names=options["names"],
+                progress=progress,
+            )
+    else:
+        observations = load_embedded()
+    if not store:
+        for column, values in selected.items():
+            observations = observations[observations[column].isin(values)]
+    if observations.empty:
+        console.print_problems(problems)
+        names = ", ".join(f"{name} {' or '.join(values)}" for name, values in selected.items())
+        raise InputError(
+            f"no scores of {names}" if selected else "no score could be read",
+            where=", ".join(map(str, results)) or "embedded data",
+            hint="`bigbench-meta score -o scores.csv` lists tasks, metrics and families"
+            if selected
+            else "a table with one column for each metric needs --mapping (docs/wide_tables.md)",
+        )
+    folders = [path.resolve().name for path in results]
+    return Loaded(
+        observations=observations,
+        problems=problems,
+        sources=[f"store {folders[0]}"] if store else folders or [_EMBEDDED],
+        store=store,
+        issues=issues,
+        exclude=exclude,
+    )
+
+
+def _known_issues(
+    results: tuple[Path, ...], options: dict[str, Any]
+) -> tuple[KnownIssues, bool | list[str], tuple[Path, ...]]:
+    """Return the registry, what to exclude, and the results.
+
+    In ``--exclude-known-issues results`` the word is a path of results and not an issue, unless
+    there is such an issue.
+    """
+    from bigbench_meta.catalog.known_issues import EVERY, KnownIssues
+
+    registry = KnownIssues.read(options["issues_path"])
+    given: str | None = options["exclude"]
+    if given is None or given == EVERY:
+        return registry, given is not None, results
+    ids = [name.strip() for name in given.split(",") if name.strip()]
+    if not ids:
+        raise InputError("no issue is named", where="--exclude-known-issues")
+    if not set(ids) <= set(registry.ids) and _exists(given):
+        return registry, True, (Path(given), *results)
+    return registry, list(registry.select(ids).ids), results
+
+
+def _exists(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except OSError:  # too long for a name
+        return False
+
+
+def catalog(options: dict[str, Any]) -> MetricCatalog | None:
+    """Return the catalog that ``--catalog`` names, None for the packaged one."""
+    if not (path := options["catalog_path"]):
+        return None
+    from bigbench_meta.catalog.metrics import MetricCatalog, metric_catalog
+
+    return metric_catalog().overridden_by(MetricCatalog.read(path))
+
+
+def with_counts(observations: pd.DataFrame, options: dict[str, Any]) -> pd.DataFrame:
+    """Return observations with the numbers of examples that ``--n-examples`` gives."""
+    given: str | None = options["example_counts"]
+    if given is None:
+        return observations
+    from bigbench_meta.catalog.example_counts import with_example_counts
+
+    try:
+        filled = with_example_counts(observations, _number(given))
+    except InputError as error:
+        raise InputError(error.message, where=f"--n-examples {error.where}", hint=error.hint) \
+            from error  # fmt: skip
+    before, after = (int(rows["n_examples"].notna().sum()) for rows in (observations, filled))
+    if before == after:
+        console.note(
+            f"--n-examples {given} has no effect: none of {len(filled)} scores lacks a number of "
+            "examples and matches it."
+        )
+    return filled
+
+
+def _number(given: str) -> int | str:
+    """Return a number of examples as a number, and a file or name as it is."""
+    try:
+        value = float(given)
+    except ValueError:
+        return given
+    if not value.is_integer():
+        raise InputError(f"{given} is not a whole number", where="n_examples")
+    return int(value)
+
+
+def curves_of(observations: pd.DataFrame, options: dict[str, Any]) -> Curves:
+    """Return the curves of observations on the scale and with the catalog of the options."""
+    from bigbench_meta.curves.build import build_curves
+
+    return build_curves(observations, scale=options["scale"], catalog=catalog(options))
+
+
+def counted_curves(
+    observations: pd.DataFrame, options: dict[str, Any]
+) -> tuple[Curves, pd.DataFrame]:
+    """Return the curves of the level, with numbers of examples, and their scores with flags."""
+    import numpy as np
+
+    from bigbench_meta.aggregate.by_metric import flagged, select_level
+    from bigbench_meta.inference.score import score_curves
+
+    curves = curves_of(with_counts(observations, options), options)
+    scores = select_level(score_curves(curves, min_scales=options["min_scales"]), options["level"])
+    counted = curves.select(np.isin(np.arange(len(curves)), scores.index))
+    return counted, scores.assign(flagged=flagged(scores, options["threshold"]))
+
+
+def inference_settings(loaded: Loaded, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of inference as keyword arguments."""
+    samples = None
+    if options["with_samples"]:
+        from bigbench_meta.store.store import Store
+
+        if loaded.store is None:
+            raise InputError(
+                "needs a store",
+                where="--with-samples",
+                hint="bigbench-meta ingest RESULTS --samples --store DIR",
+            )
+        samples = Store(loaded.store).samples(
+            task=list(options["task"]) or None, model_family=list(options["family"]) or None
+        )
+    return {
+        "n_boot": options["replicates"],
+        "seed": options["seed"],
+        "variation": options["variation"],
+        "alpha_range": (0.0, options["largest_exponent"]),
+        "samples": samples,
+    }
+
+
+def study_of(results: tuple[Path, ...], options: dict[str, Any]) -> tuple[Loaded, Study]:
+    """Run the study of RESULTS."""
+    from bigbench_meta.report.study import run_study
+
+    loaded = load(results, options)
+    inference = options.get("inference", False)
+    with console.progress("Inference") as progress:
+        study = run_study(
+            with_counts(loaded.observations, options) if inference else loaded.observations,
+            loaded.problems,
+            threshold=options["threshold"],
+            level=options["level"],
+            scale=options["scale"],
+            min_scales=options["min_scales"],
+            catalog=catalog(options),
+            issues=loaded.issues,
+            exclude_known_issues=loaded.exclude,
+            inference=inference,
+            progress=progress if inference else None,
+            **(inference_settings(loaded, options) if inference else {}),
+        )
+    return loaded, study
+
+
+def study_document(study: Study) -> dict[str, Any]:
+    """Return what a JSON document says of the curves that a study counts."""
+    return {
+        "n_curves": len(study.counted),
+        "n_scored": study.n_scored,
+        "n_flagged": study.n_flagged,
+        "n_infinite": study.n_infinite,
+        "threshold": study.threshold,
+        "level": study.level,
+    }
+
+
+def prepare_folder(out: Path | None) -> None:
+    """Make the folder that ``--out`` names, if it does, before the work."""
+    if out:
+        from bigbench_meta.report.outputs import prepare_folder
+
+        prepare_folder(out)
+
+
+def tell_missing_intervals(scores: pd.DataFrame, options: dict[str, Any]) -> None:
+    """Print of how many curves the sampling error is not known."""
+    if options["with_samples"]:
+        n = int((scores["noise"].astype(str) == "samples").sum())
+        console.note(
+            f"Intervals of {n} of {len(scores)} curves resample single examples. The other curves "
+            "have a model without samples, or with samples that disagree with its score."
+        )
+    if n := int((scores["interval_status"].astype(str) == "no_sampling_error").sum()):
+        console.note(
+            f"{n} of {len(scores)} curves have no interval: the number of examples behind their "
+            "scores is unknown (see --n-examples), or the scores are not means over examples."
+        )
+
+
+def finish(loaded: Loaded, findings: IssueFindings, *, strict: bool, as_json: bool) -> None:
+    """Print problems and known issues; end with exit code 1 if --strict is given."""
+    if not as_json:
+        console.print_problems(loaded.problems)
+    if summary := findings.summary:
+        more = "; see --exclude-known-issues" if findings.n_curves_left else ""
+        console.note(f"{summary}{more}")
+    if strict and len(loaded.problems):
+        raise SystemExit(1)

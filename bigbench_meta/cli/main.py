@@ -1,0 +1,88 @@
+"""The program ``bigbench-meta``: its list of commands, and what it does with errors."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import sys
+from typing import Any
+
+import click
+
+from bigbench_meta._version import __version__
+from bigbench_meta.core.errors import BigbenchMetaError
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {
+    "analyze": "Run the whole study: scores, uncertainty, tables, report.",
+    "download": "Download BIG-bench's result files.",
+    "ingest": "Read result files into a store.",
+    "store": "Inspect and maintain a store.",
+    "score": "Score how sharply each curve rises with model scale.",
+    "aggregate": "Count the flagged curves of each metric.",
+    "claims": "Count published claims of emergence by metric.",
+    "accounts": "Test whether the choice of metric explains the flagged curves.",
+    "forecast": "Test whether small models predict the scores of larger ones.",
+    "shapes": "Classify each curve by its trend and its best-fitting shape.",
+    "power": "Compute which accuracies a test set can detect.",
+    "simulate": "Simulate smooth models and score them under every metric.",
+}
+"""The commands, each in the module of its name, with the first sentence of its help.
+
+The sentences stand here so that the list of commands is printed without importing their modules.
+"""
+
+
+class _Commands(click.Group):
+    """A group that imports a command on use and turns errors into a message and exit code 2."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"bigbench_meta.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # Characters that the terminal's encoding lacks are escaped.
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            return super().invoke(ctx)
+        except BigbenchMetaError as error:
+            click.echo(f"Error: {error}", err=True)
+            raise SystemExit(2) from error
+
+
+_SETTINGS = {
+    "help_option_names": ["-h", "--help"],
+    "terminal_width": 78,  # to ask the terminal, Click imports shutil, a tenth of the time of help
+}
+
+
+@click.group(cls=_Commands, context_settings=_SETTINGS)
+@click.version_option(__version__, prog_name="bigbench-meta")
+def main() -> None:
+    """Meta-analysis of emergence claims on BIG-Bench.
+
+    Reads result files, scores how sharply every (task, metric, model family, shots) curve rises
+    with model scale, and tabulates which metrics the sharp rises come from.
+
+    \b
+    Start with:
+      bigbench-meta analyze --out study          GPT-3's published results, included here
+      bigbench-meta analyze BIG-bench/bigbench/benchmark_tasks --out study
+      bigbench-meta score --help                 help on one command, with examples
+
+    Exit codes: 0 done; 1 done, but --strict was given and there were problems; 2 bad usage or
+    unreadable input.
+    """

@@ -1,0 +1,234 @@
+"""Options and arguments that several commands have."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "SCALES",
+    "FloatRange",
+    "as_json",
+    "counting",
+    "criterion",
+    "example_counts",
+    "inference",
+    "known_issues",
+    "options",
+    "output_file",
+    "output_folder",
+    "reading",
+    "results",
+    "scoring",
+    "seed",
+    "selection",
+    "strict",
+    "threshold",
+]
+
+# The names of schema.SCALE_AXES, which --help must not import.
+SCALES = (
+    "flop_matched_non_embedding_params", "non_embedding_params", "total_params", "train_flops",
+    "train_tokens",
+)  # fmt: skip
+
+
+def options(*options: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a decorator that adds options to a command, in their order in its help."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+class FloatRange(click.FloatRange):
+    """A range of numbers that refuses NaN."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number, or refuse NaN."""
+        number: float = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
+class _TableFile(click.Path):
+    """A file to write a table to; a wrong ending is refused before the work begins."""
+
+    _ENDINGS = (".csv", ".json", ".parquet")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if path.suffix not in self._ENDINGS:
+            self.fail(f"{path}: unknown ending, use {', '.join(self._ENDINGS)}", param, ctx)
+        return path
+
+
+def output_file(content: str) -> Callable[..., Any]:
+    """Return the option ``-o`` of a command that can write ``content`` to a file."""
+    return click.option(
+        "-o",
+        "--output",
+        type=_TableFile(path_type=Path, dir_okay=False),
+        help=f"Write {content} to this .csv, .parquet or .json file.",
+    )
+
+
+def output_folder(content: str) -> Callable[..., Any]:
+    """Return the option ``--out`` of a command that can write ``content`` into a folder."""
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path, file_okay=False),
+        help=f"Write {content} into this folder.",
+    )
+
+
+results = click.argument("results", nargs=-1, type=click.Path(path_type=Path))
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+strict = click.option("--strict", is_flag=True, help="Exit with 1 if there was any problem.")
+seed = click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the random numbers.",
+)
+threshold = click.option(
+    "--threshold",
+    type=float,
+    default=100.0,
+    show_default=True,
+    help="Flag curves with a higher emergence score. The paper gives no threshold.",
+)
+reading = options(
+    click.option(
+        "--mapping",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="TOML file that says what the columns of a wide table mean (docs/wide_tables.md).",
+    ),
+    click.option(
+        "--names",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="CSV of rules that find family and size in a model's name; they are tried before the "
+        "packaged rules.",
+    ),
+    click.option(
+        "--max-bytes",
+        type=click.IntRange(min=1),
+        default=1 << 30,
+        show_default=True,
+        help="Refuse files that are larger, or that expand to more.",
+    ),
+)
+selection = options(
+    click.option("--task", multiple=True, help="Use only this task. Can be repeated."),
+    click.option("--metric", multiple=True, help="Use only this metric. Can be repeated."),
+    click.option("--family", multiple=True, help="Use only this model family. Can be repeated."),
+)
+scoring = options(
+    click.option(
+        "--scale",
+        type=click.Choice(SCALES),
+        help="Size by which models are ordered. Default: the first of the first three that all "
+        "models of the curve have.",
+    ),
+    click.option(
+        "--min-scales",
+        type=click.IntRange(min=2),
+        default=3,
+        show_default=True,
+        help="Score only curves with at least this many model sizes.",
+    ),
+    click.option(
+        "--catalog",
+        "catalog_path",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="CSV of metrics (columns metric, metric_type, higher_is_better, ...) that overrides "
+        "entries of the packaged catalog.",
+    ),
+)
+example_counts = click.option(
+    "--n-examples",
+    "example_counts",
+    metavar="N|FILE|bigbench",
+    help="Number of test examples, for scores whose files do not give it: a number, a CSV file "
+    "with columns task and n_examples, or bigbench for the sizes of BIG-bench's own test sets. "
+    "Intervals need this number.",
+)
+inference = options(
+    example_counts,
+    click.option(
+        "--with-samples",
+        is_flag=True,
+        help="Compute intervals by resampling single examples, where the store has them.",
+    ),
+    click.option(
+        "--replicates",
+        type=click.IntRange(99, 1_000_000),
+        help="Resamples for each interval, and at most for each test. Default: 999, or as many as "
+        "the correction for the number of curves needs, up to 9,999. Tests stop early once the "
+        "result is clear.",
+    ),
+    click.option(
+        "--variation",
+        type=click.Choice(["both", "curve", "family"]),
+        default="both",
+        show_default=True,
+        help="How to estimate the variation of models around the smooth mechanism: from each "
+        "curve alone (cautious, little power), from all curves of the model family (more power, "
+        "but assumes that tasks are alike), or both ways.",
+    ),
+    click.option(
+        "--largest-exponent",
+        type=FloatRange(0, min_open=True),
+        default=0.35,
+        show_default=True,
+        help="Steepest power law of the loss that counts as smooth. The default is the steepest "
+        "published one (docs/nulls.md).",
+    ),
+    seed,
+)
+criterion = click.option(
+    "--criterion",
+    type=click.Choice(["bic", "aicc"]),
+    default="bic",
+    show_default=True,
+    help="Information criterion that weighs the shapes.",
+)
+known_issues = options(
+    click.option(
+        "--exclude-known-issues",
+        "exclude",
+        is_flag=False,
+        flag_value="all",
+        metavar="[ID,...]",
+        help="Exclude scores with known issues: all, or those with the IDs after an = sign.",
+    ),
+    click.option(
+        "--known-issues",
+        "issues_path",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="CSV of known issues to use instead of the packaged one (data/known_issues.csv).",
+    ),
+)
+_level = click.option(
+    "--level",
+    type=click.Choice(["task", "subtask", "all"]),
+    default="task",
+    show_default=True,
+    help="Count the aggregate score of each task, the scores of its subtasks, or all, which "
+    "counts tasks with subtasks twice.",
+)
+counting = options(reading, selection, threshold, _level, scoring, known_issues)
+"""Options of commands that count curves and flags."""

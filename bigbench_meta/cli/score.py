@@ -1,0 +1,119 @@
+"""``bigbench-meta score``: every curve with its scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bigbench_meta.cli import console
+from bigbench_meta.cli.loading import (
+    catalog,
+    curves_of,
+    finish,
+    inference_settings,
+    load,
+    tell_missing_intervals,
+    with_counts,
+)
+from bigbench_meta.cli.options import (
+    as_json,
+    inference,
+    known_issues,
+    options,
+    output_file,
+    reading,
+    results,
+    scoring,
+    selection,
+    strict,
+    threshold,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+__all__ = ["score"]
+
+
+@click.command()
+@options(results, reading, selection, scoring, known_issues)
+@click.option(
+    "--inference",
+    is_flag=True,
+    help="Add intervals, tests, shapes and forecasts. Tests are corrected for the number of "
+    "curves.",
+)
+@options(threshold, inference, output_file("all columns"), strict, as_json)
+def score(
+    results: tuple[Path, ...],
+    inference: bool,
+    output: Path | None,
+    strict: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Score how sharply each curve rises with model scale.
+
+    Gives each curve its emergence score, linearity, relative sharpness and status.
+
+    RESULTS are result files, folders of them, or a store; by default GPT-3's published results.
+
+    \b
+    Examples:
+      bigbench-meta score store --metric exact_str_match
+      bigbench-meta score results/ -o scores.parquet
+      bigbench-meta score results/ --exclude-known-issues --json
+      bigbench-meta score store --inference --n-examples bigbench -o scores.parquet
+    """
+    from bigbench_meta.inference.score import score_curves
+
+    loaded = load(results, options)
+    kept, findings = loaded.without_known_issues()
+    curves = curves_of(with_counts(kept, options), options)
+    with console.progress("Inference") as progress:
+        scores = score_curves(
+            curves,
+            min_scales=options["min_scales"],
+            inference=inference,
+            threshold=options["threshold"],
+            catalog=catalog(options),
+            progress=progress if inference else None,
+            **(inference_settings(loaded, options) if inference else {}),
+        )
+    if output:
+        console.write_frame(scores, output)
+    if as_json:
+        console.print_json(
+            {"n_curves": len(scores), "curves": console.records(scores)} | loaded.document(findings)
+        )
+    else:
+        _print_highest(scores, loaded.title, output)
+    if inference:
+        tell_missing_intervals(scores, options)
+    finish(loaded, findings, strict=strict, as_json=as_json)
+
+
+def _print_highest(scores: pd.DataFrame, title: str, output: Path | None) -> None:
+    from bigbench_meta.report.tables.table import Table
+
+    variants = ("variant",) if scores["variant"].notna().any() else ()
+    evidence = ("emergence_low", "emergence_high", "line_q_bh", "mechanism_q_bh")
+    console.print_table(
+        Table(
+            name="curve_scores",
+            caption="",
+            frame=scores.sort_values("emergence_score", ascending=False, kind="stable"),
+            columns=("subtask", "metric", "model_family", "shots", *variants, "n_scales",
+                     "emergence_score", *(name for name in evidence if name in scores),
+                     "relative_sharpness", "status"),
+            most_rows=console.MOST_ROWS,
+        )
+    )  # fmt: skip
+    shown = (
+        f"; the {console.MOST_ROWS} highest are shown" if len(scores) > console.MOST_ROWS else ""
+    )
+    every = f"All are in {output}." if output else "Use -o or --json for all columns of all curves."
+    click.echo(f"{title}: {len(scores)} curves{shown}. {every}")
