@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import ROOT
 
-from bigbench_meta.cli import main
+from bigbench_meta.cli.main import main
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -89,14 +89,11 @@ _test = options(
 def power(results: tuple[Path, ...], strict: bool, as_json: bool, **options: Any) -> None:
     """Compute which accuracies a test set can detect.
 
-    \b
-    --accuracy or --token-error: examples needed to detect that accuracy as above chance
-    --n: smallest accuracy that this many examples detect
-    both: probability of detection
-    RESULTS: which curves are flat, and which rise below the resolution of their test set
-
-    RESULTS are result files, folders of them, or a store. Without any of these, GPT-3's published
-    results are used.
+    With --accuracy or --token-error: the number of examples that detect this accuracy as above
+    chance. With --n: the smallest accuracy that this many examples detect. With both: the
+    probability of detection. With RESULTS (result files, folders of them, or a store): which curves
+    are flat, and which have a rise that their test set cannot show. Without any of these: the same
+    for GPT-3's published results.
 
     \b
     Examples:

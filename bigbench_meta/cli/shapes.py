@@ -122,6 +122,7 @@ def _print(frame: pd.DataFrame, title: str) -> None:
         click.echo(table.caption)
         console.print_table(table)
     console.print_table(replace(curves, most_rows=console.MOST_ROWS))
-    more = f"; {console.MOST_ROWS} are shown, sharp ones first" if len(frame) > console.MOST_ROWS \
-        else ""  # fmt: skip
+    more = (
+        f" ({console.MOST_ROWS} shown, sharp ones first)" if len(frame) > console.MOST_ROWS else ""
+    )
     click.echo(f"{title}: {len(frame)} curves{more}. Use -o or --json for all.")

@@ -29,7 +29,7 @@ from bigbench_meta.catalog.known_issues import (
     known_issues,
 )
 from bigbench_meta.catalog.published import bigbench_tasks, data_path
-from bigbench_meta.cli import main
+from bigbench_meta.cli.main import main
 from bigbench_meta.core.errors import InputError, SchemaError
 from bigbench_meta.core.schema import CURVE_KEY, OBSERVATIONS, SAMPLES, conform, to_frame
 from bigbench_meta.readers import load_embedded

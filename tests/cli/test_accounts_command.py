@@ -15,20 +15,18 @@ from helpers import ROOT, entry, run_program, score_file, strict_json, write_tre
 
 import bigbench_meta as bm
 from bigbench_meta.aggregate.attribution.account import account_for_flags
-from bigbench_meta.cli import main
 from bigbench_meta.cli.accounts import accounts
+from bigbench_meta.cli.main import main
 
 if TYPE_CHECKING:
     from click.testing import Result
 
-# The command below a group of the same kind, which turns errors into messages.
-program = type(main)("bigbench-meta", commands={"accounts": accounts})
 
 STEP, LINE = [0.1, 0.1, 0.1, 0.9], [0.1, 0.2, 0.3, 0.4]
 
 
 def run(*arguments: object, code: int = 0) -> Result:
-    result: Result = run_program(program, ["accounts", *arguments], code=code)
+    result: Result = run_program(main, ["accounts", *arguments], code=code)
     return result
 
 
@@ -78,7 +76,7 @@ def test_text(tree: Path) -> None:
     found = run(tree).stdout
     assert "results: 12 scored curves, 6 of them flagged (emergence score above 100)." in found
     assert "mcnemar" in found
-    assert found.index("What cannot be concluded:") > found.index("mcnemar")
+    assert found.index("What these results cannot show:") > found.index("mcnemar")
     assert "- All curves are of one model family" in found
 
 
@@ -151,8 +149,8 @@ def test_problems_and_strictness(tree: Path) -> None:
     [
         (["nowhere"], "nowhere: no such file or folder"),
         (["--threshold", "nan"], "threshold: not a number"),
-        (["--task", "nothing"], "nothing has task nothing"),
-        (["-o", "statistics.txt"], "statistics.txt: ending not known"),
+        (["--task", "nothing"], "no scores of task nothing"),
+        (["-o", "statistics.txt"], "statistics.txt: unknown ending"),
         (["--level", "family"], "'family' is not one of"),
     ],
 )

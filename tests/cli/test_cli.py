@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import click
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -25,7 +26,8 @@ from helpers import (
 )
 
 import bigbench_meta as bm
-from bigbench_meta.cli import console, main
+from bigbench_meta.cli import console
+from bigbench_meta.cli.main import COMMANDS, main
 from bigbench_meta.core.schema import CURVE_SCORES
 from bigbench_meta.report.tables.table import Table
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
-COMMANDS = sorted(main.commands)
+
 ANSI = re.compile("\x1b\\[")
 
 
@@ -51,7 +53,7 @@ def document(result: Result) -> dict[str, Any]:
 
 def process(*arguments: object) -> subprocess.CompletedProcess[bytes]:
     """Run the command in a process of its own, as a pipe sees it."""
-    code = "from bigbench_meta.cli import main; main(prog_name='bigbench-meta')"
+    code = "from bigbench_meta.cli.main import main; main(prog_name='bigbench-meta')"
     environment = {name: value for name, value in os.environ.items() if "COLOR" not in name}
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
@@ -121,7 +123,7 @@ def test_help_names_every_command() -> None:
 def test_every_option_is_explained(command: str) -> None:
     silent = [
         option.name
-        for option in main.commands[command].params
+        for option in main.get_command(click.Context(main), command).params
         if option.param_type_name == "option" and not option.help  # type: ignore[attr-defined]
     ]
     assert silent == []
@@ -135,7 +137,7 @@ def test_version() -> None:
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys\n"
-        "from bigbench_meta.cli import main\n"
+        "from bigbench_meta.cli.main import main\n"
         "try:\n"
         "    main(sys.argv[1:])\n"
         "except SystemExit as stop:\n"
@@ -271,7 +273,7 @@ def test_sizes_of_test_sets_from_a_file(tree: Path, tmp_path: Path) -> None:
     [
         (["--n-examples", "0"], "--n-examples n_examples: 0 is no number of examples"),
         (["--n-examples", "nowhere.csv"], "--n-examples nowhere.csv: cannot be read"),
-        (["--with-samples"], "--with-samples: a store is needed"),
+        (["--with-samples"], "--with-samples: needs a store"),
     ],
 )
 def test_wrong_options_of_inference(tree: Path, options: list[str], message: str) -> None:
@@ -394,19 +396,19 @@ UNUSABLE = {
     "path that is not there": (["score", "nowhere"], "nowhere: no such file or folder"),
     "two, one not there": (["score", "TREE", "nowhere"], "nowhere: no such file or folder"),
     "folder without results": (["analyze", "EMPTY"], "empty: no result files found"),
-    "no such task": (["score", "--task", "gamma"], "nothing has task gamma"),
-    "no such metric": (["score", "TREE", "--metric", "x"], "tree: nothing has metric x"),
-    "no such family": (["analyze", "TREE", "--family", "GPT"], "nothing has model_family "),
+    "no such task": (["score", "--task", "gamma"], "no scores of task gamma"),
+    "no such metric": (["score", "TREE", "--metric", "x"], "tree: no scores of metric x"),
+    "no such family": (["analyze", "TREE", "--family", "GPT"], "no scores of model_family "),
     "no such class": (["claims", "--scaling-class", "steep"], "no class steep"),
     "no catalog": (["score", "--catalog", "nowhere.csv"], "nowhere.csv: cannot be read as CSV"),
     "catalog that is none": (["score", "--catalog", "TABLE"], "table.csv: missing column"),
-    "unknown ending": (["score", "-o", "scores.txt"], "scores.txt: ending not known"),
+    "unknown ending": (["score", "-o", "scores.txt"], "scores.txt: unknown ending"),
     "no folder to write to": (["score", "-o", "TABLE/s.csv"], "cannot be written: "),
     "file in place of a folder": (["analyze", "--out", "TABLE"], "is a file"),
     "folder below a file": (["analyze", "TREE", "--out", "TABLE/out"], "written: Not a directory"),
     "store below a file": (["ingest", "TREE", "--store", "TABLE/store"], "cannot be written"),
     "results for a store": (["ingest", "TREE", "--store", "TREE"], "holds no store"),
-    "store among results": (["score", "TREE", "STORE"], "a store is analysed by itself"),
+    "store among results": (["score", "TREE", "STORE"], "a store cannot be combined"),
 }  # fmt: skip
 
 
@@ -580,7 +582,7 @@ def test_analyze_says_what_it_wrote(
     monkeypatch.setattr("bigbench_meta.report.page.write_study", lambda *_, **__: [tmp_path] * 7)
     text = run("analyze", tree, "--out", tmp_path / "out").stdout
     assert f"7 files written; open {(tmp_path / 'out' / 'report.html').as_posix()}" in text
-    assert "Nothing was written" in run("analyze", tree).stdout
+    assert "No files written" in run("analyze", tree).stdout
 
 
 @pytest.mark.usefixtures("no_png")

@@ -17,8 +17,8 @@ from helpers import ROOT, entry, run_program, score_file, strict_json, write_tre
 
 import bigbench_meta as bm
 from bigbench_meta.cli import forecast as module
-from bigbench_meta.cli import main
 from bigbench_meta.cli.forecast import forecast
+from bigbench_meta.cli.main import main
 from bigbench_meta.cli.shapes import shapes
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.inference.forecast.forecast_curves import (
@@ -40,12 +40,9 @@ from bigbench_meta.report.tables.shapes import shape_tables
 if TYPE_CHECKING:
     from click.testing import Result
 
-# The commands below a group of the same kind, which turns errors into messages.
-program = type(main)("bigbench-meta", commands={"forecast": forecast, "shapes": shapes})
-
 
 def run(*arguments: object, code: int = 0) -> Result:
-    result: Result = run_program(program, arguments, code=code)
+    result: Result = run_program(main, arguments, code=code)
     return result
 
 
@@ -173,8 +170,8 @@ def test_numbers_of_examples_weigh(tree: Path, command: str) -> None:
 
 def test_text_says_how_to_read_it() -> None:
     text = run("forecast", "--task", "arithmetic 3D+").stdout
-    assert "3 curves, 3 of them with scales to forecast." in text
-    assert "Coverage should be near 95%; skill is 1 for a forecast without error" in text
+    assert "3 curves, 3 of them with larger models to forecast." in text
+    assert "Coverage should be near 95%. Skill is 1 for a forecast without error" in text
     assert "Are flagged curves less predictable?" in text
     assert "Which of two forecasters is nearer" in text
     assert "Curves whose larger scales surprise most" in text
@@ -183,12 +180,12 @@ def test_text_says_how_to_read_it() -> None:
 
 
 def test_nothing_beyond_what_is_fitted(tree: Path) -> None:
-    assert "No curve has a scale beyond those that are fitted." in run(
+    assert "No curve has a model larger than those that are fitted." in run(
         "forecast", tree, "-k", 7
     ).stdout  # fmt: skip
     found = document("forecast", tree, "-k", 7)
     assert (found["n_forecasts"], found["summary"]) == (0, [])
-    assert found["statuses"] == {name: {} for name in module._DEFAULT}
+    assert found["statuses"] == {name: {} for name in module.DEFAULT_FORECASTERS}
 
 
 def test_files(tree: Path, tmp_path: Path) -> None:
@@ -217,15 +214,15 @@ def test_nothing_surprising_has_no_figure(tree: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-k", 0], "'0' is not 'last', 'every' or a number of scales"),
-        (["-k", "all"], "'all' is not 'last', 'every' or a number of scales"),
-        (["-k", "²"], "is not 'last', 'every' or a number of scales"),
+        (["-k", 0], "'0' is not 'last', 'every' or a number of model sizes"),
+        (["-k", "all"], "'all' is not 'last', 'every' or a number of model sizes"),
+        (["-k", "²"], "is not 'last', 'every' or a number of model sizes"),
         (["--confidence", 1], "'--confidence': 1.0 is not in the range"),
         (["--confidence", "nan"], "'nan' is not a number"),
         (["--length", 0], "'--length': 0.0 is not in the range"),
         (["--forecaster", "oracle"], "'oracle' is not one of 'mixture'"),
-        (["--task", "unheard of"], "nothing has task unheard of"),
-        (["-o", "forecasts.xlsx"], "forecasts.xlsx: ending not known"),
+        (["--task", "unheard of"], "no scores of task unheard of"),
+        (["-o", "forecasts.xlsx"], "forecasts.xlsx: unknown ending"),
         (["nowhere"], "nowhere: no such file or folder"),
     ],
 )
@@ -256,13 +253,13 @@ def test_store_and_known_issues(tree: Path, tmp_path: Path, command: str) -> Non
 
 def test_names_of_forecasters_are_those_of_the_library() -> None:
     assert module.FORECASTERS == FORECASTERS
-    assert set(module._DEFAULT) <= set(FORECASTERS)
+    assert set(module.DEFAULT_FORECASTERS) <= set(FORECASTERS)
 
 
 @pytest.mark.parametrize("command", [forecast, shapes])
 def test_help(command: Any) -> None:
     text = run(command.name, "--help").stdout
-    assert text.count(f"  bigbench-meta {command.name} ") >= 3
+    assert len(re.findall(rf"^ +bigbench-meta {command.name}\b", text, re.MULTILINE)) >= 3
     silent = [p.name for p in command.params if p.param_type_name == "option" and not p.help]
     assert silent == []
 

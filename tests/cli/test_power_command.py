@@ -13,7 +13,7 @@ import pytest
 from helpers import ROOT, entry, run_program, score_file, strict_json, write_tree
 
 import bigbench_meta as bm
-from bigbench_meta.cli import main
+from bigbench_meta.cli.main import main
 from bigbench_meta.cli.power import power
 from bigbench_meta.inference.flatness import FLAT_KINDS
 
@@ -22,12 +22,9 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
-# The command below a group of the same kind, which turns errors into messages.
-program = type(main)("bigbench-meta", commands={"power": power})
-
 
 def run(*arguments: object, code: int = 0) -> Result:
-    result: Result = run_program(program, ["power", *arguments], code=code)
+    result: Result = run_program(main, ["power", *arguments], code=code)
     return result
 
 
@@ -108,13 +105,13 @@ def test_json_of_numbers(arguments: list[object], expected: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--accuracy", 0.001], "2,995 examples show an accuracy of 0.001 to be above 0, with"),
-        (["--accuracy", 0.3, "--chance", 0.25], "above 0.25, which chance gives, with probab"),
-        (["--accuracy", 0], "No number of examples shows an accuracy of 0 to be above 0."),
-        (["--accuracy", 0.250001, "--chance", 0.25], "It may take more than a billion examples"),
-        (["--n", 2000], "show an accuracy of 0.001497 to be above 0, with probability 0.95; "),
-        (["-n", 2000, "--chance", 0.25], "show an accuracy of 0.2827 to be above 0.25"),
-        (["--n", 3, "--chance", 0.5], "3 examples show no accuracy to be above 0.5"),
+        (["--accuracy", 0.001], "2,995 examples detect an accuracy of 0.001 as above 0 with"),
+        (["--accuracy", 0.3, "--chance", 0.25], "as above 0.25 (chance) with probab"),
+        (["--accuracy", 0], "No number of examples detects an accuracy of 0 as above 0."),
+        (["--accuracy", 0.250001, "--chance", 0.25], "may take more than a billion examples"),
+        (["--n", 2000], "detect an accuracy of 0.001497 as above 0 with probability 0.95. "),
+        (["-n", 2000, "--chance", 0.25], "detect an accuracy of 0.2827 as above 0.25"),
+        (["--n", 3, "--chance", 0.5], "3 examples cannot detect any accuracy as above 0.5"),
         (["--n", 100, "--accuracy", 0.01], "with probability 0.634."),
     ],
 )
@@ -128,7 +125,10 @@ def test_sentences(arguments: list[object], text: str) -> None:
     ("arguments", "message"),
     [
         (["--accuracy", 0.1, "--token-error", 0.1], "give one of --accuracy and --token-error"),
-        (["--accuracy", 0.1, "results"], "--accuracy and --token-error are not for RESULTS"),
+        (
+            ["--accuracy", 0.1, "results"],
+            "--accuracy and --token-error cannot be combined with RESULTS",
+        ),
         (["--accuracy", 0.1, "--task", "t"], "--task: only with RESULTS"),
         (["--n", 10, "--chance", 25], "chance: 25, not in [0, 1]"),
         (["--accuracy", "nan"], "'--accuracy': 'nan' is not a number"),
@@ -204,7 +204,7 @@ def test_options_of_results(tree: Path, options: list[object], kinds: dict[str, 
 def test_text_of_results(tree: Path) -> None:
     found = run(tree, "--n", 10)
     assert "results: 2 curves; use --json for all columns." in found.stdout
-    assert "2 curves have scales less than one example above chance" in found.stdout
+    assert "2 curves have models less than one right answer above chance" in found.stdout
     assert "Flatness: 0 cannot tell, 1 not flat, 0 flat, 1 unseen." in found.stdout
 
 

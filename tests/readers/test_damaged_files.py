@@ -28,7 +28,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bigbench_meta as bm
-from bigbench_meta.cli import main
+from bigbench_meta.cli.main import main
 from bigbench_meta.core.errors import InputError
 
 if TYPE_CHECKING:

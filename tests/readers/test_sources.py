@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from helpers import plain, score_file, tree_files, write_json, write_tree
 
 import bigbench_meta as bm
-from bigbench_meta.cli import main
+from bigbench_meta.cli.main import main
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.readers import batch as _batch
 from bigbench_meta.store import ingest as _ingest

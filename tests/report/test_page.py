@@ -275,7 +275,7 @@ def test_characters_that_no_svg_can_hold(tmp_path: Path) -> None:
     """In a process of its own: a crash of the renderer would take the tests with it."""
     tasks = [f"a{character}b" for character in CONTROLS]
     study_of(tmp_path, tasks)
-    code = "from bigbench_meta.cli import main; main()"
+    code = "from bigbench_meta.cli.main import main; main()"
     command = [sys.executable, "-c", code, "analyze", "tree", "--out", "out", "--json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode(errors="replace")[:300]

@@ -15,7 +15,7 @@ from helpers import plain, score_file, write_bytes, write_json, write_tree
 from xxhash import xxh3_128_digest
 
 import bigbench_meta as bm
-from bigbench_meta.cli import main
+from bigbench_meta.cli.main import main
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.readers import ReadOptions
 from bigbench_meta.readers.streams import Digesting, Limited, digest_of
