@@ -16,7 +16,7 @@ from bigbench_meta.readers.batch import (
 from bigbench_meta.readers.detect import SourceFile
 from bigbench_meta.readers.options import ReadOptions
 from bigbench_meta.readers.problems import ProblemLog
-from bigbench_meta.readers.sources import MAX_BYTES, Looks, discover, located
+from bigbench_meta.readers.sources import MAX_BYTES, FileStats, discover, located
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,7 +27,7 @@ __all__ = [
     "EMBEDDED",
     "BatchResult",
     "FileRecord",
-    "Looks",
+    "FileStats",
     "ProblemLog",
     "ReadOptions",
     "SourceFile",

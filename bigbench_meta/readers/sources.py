@@ -40,7 +40,7 @@ __all__ = [
     "MAX_BYTES",
     "PEEK",
     "UNREADABLE",
-    "Looks",
+    "FileStats",
     "SourceFile",
     "decompressed",
     "discover",
@@ -73,16 +73,16 @@ _OURS: Final = ({"manifest.json", "observations", "files"}, {"report.html", "tab
 
 
 @dataclass
-class Looks:
-    """Files that are known as they are, by a look at them.
+class FileStats:
+    """Size and time of the last change of files that need not be read while these stay the same.
 
     Attributes:
-        files: Size and time of the last change of each, by path.
-        passed: Paths below folders that were found so, and passed over.
+        known: Size in bytes and time in nanoseconds of each file, by path.
+        skipped: Paths below folders that were found unchanged, and skipped.
     """
 
-    files: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    passed: list[str] = field(default_factory=list)
+    known: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
 
 
 def discover(
@@ -91,7 +91,7 @@ def discover(
     *,
     samples: bool = False,
     mapping: Path | None = None,
-    looks: Looks | None = None,
+    stats: FileStats | None = None,
 ) -> Iterator[SourceFile]:
     """Yield the result files at or below the paths, each once, in a fixed order.
 
@@ -105,7 +105,7 @@ def discover(
         log: Where oddities below folders are noted.
         samples: Also yield files that hold nothing but samples.
         mapping: TOML file that maps the columns of wide tables.
-        looks: Files to pass over if they are found below a folder as they were.
+        stats: Files to skip where they are found below a folder and have not changed.
 
     Yields:
         The files.
@@ -113,15 +113,15 @@ def discover(
     Raises:
         InputError: A path does not exist, a pattern fits nothing, or the mapping is none.
     """
-    for file in _everything(paths, log, _Search(looks or Looks(), _is_table(mapping))):
+    for file in _everything(paths, log, _Search(stats or FileStats(), _is_table(mapping))):
         if samples or file.format != "lm_eval_samples":
             yield file
 
 
 class _Search(NamedTuple):
-    """What is passed over below folders, and which of the tables there are taken."""
+    """Which files below folders are skipped, and which of the tables there are taken."""
 
-    looks: Looks
+    stats: FileStats
     is_table: Callable[[Path], bool]
 
 
@@ -171,7 +171,7 @@ def located(paths: Iterable[str | Path]) -> list[tuple[str, str]]:
 
 
 def _names(folders: list[str]) -> dict[str, str]:
-    """Return what each folder is called in labels: its last names, as many as tell it apart."""
+    """Return what each folder is called in labels: as many of its last names as make it unique."""
     parts = {folder: Path(folder).parts for folder in folders}
     names = {folder: Path(folder).name for folder in folders}
     for length in range(2, max(map(len, parts.values()), default=0)):
@@ -232,7 +232,7 @@ def _named(path: str, given: str) -> SourceFile:
 
 def _walk(root: str, name: str, log: ProblemLog, search: _Search) -> Iterator[SourceFile]:
     pending = [(root, name)]
-    known, passed = search.looks.files.get, search.looks.passed.append
+    known, skip = search.stats.known.get, search.stats.skipped.append
     while pending:
         folder, prefix = pending.pop()
         try:
@@ -247,9 +247,9 @@ def _walk(root: str, name: str, log: ProblemLog, search: _Search) -> Iterator[So
         below: list[tuple[str, str]] = []
         for base in sorted(entries):
             entry = entries[base]
-            look = known(entry.path)
-            if look and look == _look(entry):
-                passed(entry.path)
+            stat = known(entry.path)
+            if stat and stat == _stat(entry):
+                skip(entry.path)
                 continue
             label = printable(f"{prefix}/{base}")
             if entry.is_dir(follow_symlinks=False):
@@ -269,7 +269,7 @@ def _leads_out(link: str, root: str) -> bool:
     return os.path.isdir(target) and os.path.commonpath([target, root]) not in (target, root)
 
 
-def _look(entry: os.DirEntry[str]) -> tuple[int, int] | None:
+def _stat(entry: os.DirEntry[str]) -> tuple[int, int] | None:
     try:
         status = entry.stat()
     except OSError:

@@ -51,13 +51,13 @@ class Work:
 
     Attributes:
         files: The files.
-        expected: Digests at which a file is passed over, by identity.
-        known: Identities of those that the store has in whatever state.
+        expected: Digests at which a file is skipped, by identity.
+        stored: Identities of those that the store has in whatever state.
     """
 
     files: list[SourceFile]
     expected: dict[str, bytes] = field(default_factory=dict)
-    known: frozenset[str] = frozenset()
+    stored: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ class Written:
         part: A part of the store.
         files: Its files.
         loaded: Files that gave rows or samples.
-        unchanged: Files that were passed over.
+        unchanged: Files that were skipped.
         observations: Rows.
         samples: Samples.
-        known: The fate of the files that the store had before.
+        stored: What became of the files that the store had before.
         problems: Problems.
     """
 
@@ -81,7 +81,7 @@ class Written:
     unchanged: int
     observations: int
     samples: int
-    known: list[FileRecord]
+    stored: list[FileRecord]
     problems: pa.Table
 
 
@@ -125,7 +125,7 @@ def _in_threads(folder: Path, work: Iterator[Work], options: ReadOptions) -> Ite
                     batch.files, options, expected=batch.expected, on_samples=sink.write
                 ):
                     under_way.append(
-                        writer.submit(_write, folder, result, sink.finish(), readers, batch.known)
+                        writer.submit(_write, folder, result, sink.finish(), readers, batch.stored)
                     )
                     if len(under_way) > 1:
                         yield under_way.popleft().result()
@@ -154,11 +154,11 @@ def read_and_write(folder: Path, batch: Work, options: ReadOptions) -> list[Writ
     readers = Readers(options)
     with _SampleSink(folder) as sink:
         results = read_batch(batch.files, options, expected=batch.expected, on_samples=sink.write)
-        return [_write(folder, result, sink.finish(), readers, batch.known) for result in results]
+        return [_write(folder, result, sink.finish(), readers, batch.stored) for result in results]
 
 
 def _write(
-    folder: Path, result: BatchResult, samples: str | None, readers: Readers, known: frozenset[str]
+    folder: Path, result: BatchResult, samples: str | None, readers: Readers, stored: frozenset[str]
 ) -> Written:
     problems, records = result.log.table(), result.records
     tables = {
@@ -177,7 +177,7 @@ def _write(
         observations=names.get("observations"),
         problems=names.get("problems"),
         samples=samples,
-        # An unchanged record keeps its row, so that file numbers stay, but is in force elsewhere.
+        # An unchanged record keeps its row, so that file numbers stay, but is current elsewhere.
         n_gone=unchanged,
     )
     return Written(
@@ -187,7 +187,7 @@ def _write(
         unchanged=unchanged,
         observations=sum(record.n_rows for record in records),
         samples=sum(record.n_samples for record in records),
-        known=[record for record in records if record.file.identity in known] if known else [],
+        stored=[record for record in records if record.file.identity in stored] if stored else [],
         problems=problems,
     )
 
@@ -208,7 +208,7 @@ def _files_table(records: list[FileRecord], readers: Readers) -> pa.Table:
             [readers.name(file.format, in_archive=bool(file.member)) for file in files]
         ),
         "ingested": texts([now] * len(records)),
-        "in_force": flags(np.array([not record.unchanged for record in records], dtype=bool)),
+        "current": flags(np.array([not record.unchanged for record in records], dtype=bool)),
     }
     return pa.table([columns[name] for name in FILES.names], FILES)
 
@@ -218,7 +218,7 @@ def _whole(values: list[int]) -> pa.Array:
 
 
 class Readers:
-    """What tells whether a file would be read today as it was: version and options of its reader.
+    """Says whether a file would be read today as it was: version and options of its reader.
 
     Args:
         options: How files are read today.

@@ -1,4 +1,4 @@
-"""What a store has, and how a batch of newly read files changes it."""
+"""The ledger of a store: which files it holds, and how a batch of newly read files changes that."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from bigbench_meta.core.schema import FILE
 from bigbench_meta.store.ingest import Readers, Work
-from bigbench_meta.store.manifest import FILES, STORED, Manifest, Part, PartWriter, write_table
+from bigbench_meta.store.manifest import FILES, Manifest, Part, PartWriter, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,52 +20,52 @@ if TYPE_CHECKING:
     from bigbench_meta.readers import FileRecord, ReadOptions, SourceFile
     from bigbench_meta.store.ingest import Written
 
-__all__ = ["Known", "commit", "compacted"]
+__all__ = ["Ledger", "commit", "compacted"]
 
 
 Place = tuple[str, int]
 """Part and row of an entry in a list of files."""
 
 
-class Known:
-    """The files in force, found by identity.
+class Ledger:
+    """The current files of a store, found by identity.
 
     What most ingests ask for is gathered at once, the rest when it is asked for.
 
     Attributes:
-        looks: Size and time of the last change of every file that would be read today as it was.
+        stats: Size and time of the last change of every file that would be read today as it was.
         failed: Labels of files whose newest content gave nothing, by identity.
     """
 
     def __init__(self, tables: list[tuple[str, pa.Table]], readers: Readers) -> None:
         self._tables = tables
         self._readers = readers
-        self.looks: dict[str, tuple[int, int]] = {}
+        self.stats: dict[str, tuple[int, int]] = {}
         self.failed: dict[str, str] = {}
         for _, table in tables:
-            self._look(table)
+            self._gather(table)
 
     @classmethod
     def of(cls, manifest: Manifest, options: ReadOptions) -> Self:
-        """Return what a store has."""
+        """Return the ledger of a store."""
         tables = [(part.id, manifest.table("files", part.files)) for part in manifest.parts]
         return cls(tables, Readers(options))
 
-    def _look(self, table: pa.Table) -> None:
-        """Gather the looks of one part, column by column: there may be a hundred thousand."""
-        table = table.filter(table["in_force"])
+    def _gather(self, table: pa.Table) -> None:
+        """Gather the files of one part, column by column: there may be a hundred thousand."""
+        table = table.filter(table["current"])
         identity, size, stamp = (table[name].to_pylist() for name in ("identity", "size", "stamp"))
         accepted = self._accepted(table)
         if all(accepted) and 0 not in stamp:
-            self.looks.update(zip(identity, zip(size, stamp, strict=True), strict=True))
+            self.stats.update(zip(identity, zip(size, stamp, strict=True), strict=True))
         else:
-            for key, look, is_accepted in zip(
+            for key, stat, is_accepted in zip(
                 identity, zip(size, stamp, strict=True), accepted, strict=True
             ):
-                if is_accepted and look[1]:
-                    self.looks[key] = look
+                if is_accepted and stat[1]:
+                    self.stats[key] = stat
                 else:
-                    self.looks.pop(key, None)
+                    self.stats.pop(key, None)
         columns = (table[name].to_pylist() for name in ("label", "n_rows", "n_samples"))
         for key, label, n_rows, n_samples in zip(identity, *columns, strict=True):
             if n_rows or n_samples:
@@ -90,7 +90,7 @@ class Known:
         """
         entries: dict[str, list[Place]] = {}
         for part, table in self._tables:
-            rows = table["in_force"].to_numpy().nonzero()[0].tolist()
+            rows = table["current"].to_numpy().nonzero()[0].tolist()
             identities = table["identity"].to_pylist()
             for row in rows:
                 entries.setdefault(identities[row], []).append((part, row))
@@ -101,7 +101,7 @@ class Known:
         """Digests of the files that would be read today as they were, by identity."""
         digests: dict[str, bytes] = {}
         for _, whole in self._tables:
-            table = whole.filter(whole["in_force"])
+            table = whole.filter(whole["current"])
             columns = (table[name].to_pylist() for name in ("identity", "digest"))
             rows = zip(*columns, self._accepted(table), strict=True)
             for identity, digest, is_accepted in rows:
@@ -116,25 +116,26 @@ class Known:
         """Identities of the members of each archive."""
         members: dict[str, list[str]] = {}
         for _, table in self._tables:
-            in_archive = table.filter(pc.and_(table["in_force"], _is_member(table)))
+            is_member = pc.match_substring(table["identity"], "!")
+            in_archive = table.filter(pc.and_(table["current"], is_member))
             for identity in dict.fromkeys(in_archive["identity"].to_pylist()):
                 members.setdefault(identity.partition("!")[0], []).append(identity)
         return members
 
     def has(self, file: SourceFile) -> bool:
-        """Return whether a file is known, by its size and time of change."""
-        look = (file.size, file.stamp)
+        """Return whether the store has a file, by its size and time of change."""
+        stat = (file.size, file.stamp)
         if file.format == "archive":
             members = self._members.get(file.path, [])
-            return bool(members) and all(self.looks.get(one) == look for one in members)
-        return self.looks.get(file.identity) == look
+            return bool(members) and all(self.stats.get(one) == stat for one in members)
+        return self.stats.get(file.identity) == stat
 
     def members_of(self, file: SourceFile) -> list[str]:
-        """Return the identities that a known file stands for."""
+        """Return the identities that a file of the store stands for."""
         return self._members[file.path] if file.format == "archive" else [file.identity]
 
     def work(self, files: list[SourceFile]) -> Work:
-        """Return a batch with what is known of its files."""
+        """Return a batch with what the store has of its files."""
         if not self._tables:
             return Work(files)
         wanted = [
@@ -155,21 +156,17 @@ class Known:
         return self._entries.get(identity, [])
 
     def labels(self) -> Iterator[tuple[Place, str]]:
-        """Yield place and label of every file in force."""
+        """Yield place and label of every current file."""
         for part, table in self._tables:
-            columns = (table[name].to_pylist() for name in ("label", "in_force"))
-            for row, (label, in_force) in enumerate(zip(*columns, strict=True)):
-                if in_force:
+            columns = (table[name].to_pylist() for name in ("label", "current"))
+            for row, (label, is_current) in enumerate(zip(*columns, strict=True)):
+                if is_current:
                     yield (part, row), label
 
     def drop(self, manifest: Manifest, places: Iterable[Place]) -> Manifest:
-        """Put entries out of force and return the new manifest."""
+        """Remove entries and return the new manifest."""
         changes = {place: _Change(gone=True) for place in places}
         return manifest.write(_rewritten(manifest, changes))
-
-
-def _is_member(table: pa.Table) -> pa.ChunkedArray:
-    return pc.match_substring(table["identity"], "!")
 
 
 @dataclass(frozen=True)
@@ -181,12 +178,12 @@ class _Change:
     stamp: int = 0
 
 
-def commit(manifest: Manifest, known: Known, batches: list[Written]) -> Manifest:
-    """Put what batches gave in force, and what it replaces out of force, in one step.
+def commit(manifest: Manifest, ledger: Ledger, batches: list[Written]) -> Manifest:
+    """Add what batches gave, and remove what it replaces, in one step.
 
     Args:
         manifest: The store as it is.
-        known: What it has.
+        ledger: Its files.
         batches: What they gave.
 
     Returns:
@@ -195,16 +192,16 @@ def commit(manifest: Manifest, known: Known, batches: list[Written]) -> Manifest
     changes: dict[Place, _Change] = {}
     new: list[Part] = []
     for written in batches:
-        for record in written.known:
-            changes |= _changes(manifest, known, record)
+        for record in written.stored:
+            changes |= _changes(manifest, ledger, record)
         if written.unchanged < written.files:
             new.append(written.part)
     return manifest.write((*_rewritten(manifest, changes), *new))
 
 
-def _changes(manifest: Manifest, known: Known, record: FileRecord) -> dict[Place, _Change]:
-    """Return what a newly read file means for what is known of it."""
-    places = known.places(record.file.identity)
+def _changes(manifest: Manifest, ledger: Ledger, record: FileRecord) -> dict[Place, _Change]:
+    """Return what a newly read file means for its entries."""
+    places = ledger.places(record.file.identity)
     if not places:
         return {}
     if record.unchanged:
@@ -221,7 +218,7 @@ def _n_rows(manifest: Manifest, place: Place) -> int:
 
 
 def _rewritten(manifest: Manifest, changes: dict[Place, _Change]) -> tuple[Part, ...]:
-    """Return the parts with changed lists of files; a part without a file in force is left out."""
+    """Return the parts with changed lists of files; a part without a current file is dropped."""
     by_part: dict[str, dict[int, _Change]] = {}
     for (number, row), change in changes.items():
         by_part.setdefault(number, {})[row] = change
@@ -231,7 +228,7 @@ def _rewritten(manifest: Manifest, changes: dict[Place, _Change]) -> tuple[Part,
             parts.append(part)
             continue
         table = _changed(manifest.table("files", part.files), by_part[part.id])
-        n_gone = int(pc.sum(pc.invert(table["in_force"])).as_py())
+        n_gone = int(pc.sum(pc.invert(table["current"])).as_py())
         if n_gone < table.num_rows:
             parts.append(
                 replace(part, files=write_table(manifest.folder, "files", table), n_gone=n_gone)
@@ -240,10 +237,10 @@ def _rewritten(manifest: Manifest, changes: dict[Place, _Change]) -> tuple[Part,
 
 
 def _changed(table: pa.Table, changes: dict[int, _Change]) -> pa.Table:
-    columns = {name: table[name].to_pylist() for name in ("in_force", "size", "stamp")}
+    columns = {name: table[name].to_pylist() for name in ("current", "size", "stamp")}
     for row, change in changes.items():
         if change.gone:
-            columns["in_force"][row] = False
+            columns["current"][row] = False
         else:
             columns["size"][row], columns["stamp"][row] = change.size, change.stamp
     for name, values in columns.items():
@@ -253,14 +250,14 @@ def _changed(table: pa.Table, changes: dict[int, _Change]) -> pa.Table:
 
 
 def compacted(manifest: Manifest, *, rows: int) -> tuple[Part, ...]:
-    """Return parts of about so many rows that hold what is in force, in its order."""
+    """Return parts of about so many rows that hold what is current, in its order."""
     parts = []
     for group in _groups(manifest, rows):
         names: dict[str, str | None] = {}
         files = [manifest.table("files", part.files) for part in group]
         shifts = np.cumsum([0, *(table.num_rows for table in files)])
         kept = pa.concat_tables(files)
-        renumber = np.cumsum(kept["in_force"].to_numpy()) - 1
+        renumber = np.cumsum(kept["current"].to_numpy()) - 1
         for kind in ("observations", "samples"):
             with PartWriter(manifest.folder, kind) as writer:
                 for part, shift in zip(group, shifts, strict=False):
@@ -268,11 +265,10 @@ def compacted(manifest: Manifest, *, rows: int) -> tuple[Part, ...]:
                         table = manifest.table(kind, name)
                         writer.write(_renumbered(table, kept, int(shift), renumber))
             names[kind] = writer.name if writer.n_rows else None
-        labels = kept.filter(kept["in_force"])["label"]
-        problems = _problems(manifest, group, labels)
+        problems = pa.concat_tables([manifest.current_problems(part) for part in group])
         parts.append(
             Part(
-                files=write_table(manifest.folder, "files", kept.filter(kept["in_force"])),
+                files=write_table(manifest.folder, "files", kept.filter(kept["current"])),
                 observations=names["observations"],
                 samples=names["samples"],
                 problems=write_table(manifest.folder, "problems", problems)
@@ -303,22 +299,7 @@ def _renumbered(
     renumber: np.ndarray[tuple[int], np.dtype[np.int64]],
 ) -> pa.Table:
     number = table[FILE].to_numpy() + shift
-    keep = files["in_force"].to_numpy()[number]
+    keep = files["current"].to_numpy()[number]
     column = pa.array(renumber[number[keep]].astype(np.int32))
     index = table.schema.get_field_index(FILE)
     return table.filter(pa.array(keep)).set_column(index, table.schema.field(FILE), column)
-
-
-def _problems(manifest: Manifest, group: list[Part], labels: pa.ChunkedArray) -> pa.Table:
-    """Return the problems of a group, without those of files that are gone."""
-    tables = [STORED["problems"].empty_table()]
-    for part in group:
-        if part.problems:
-            table = manifest.table("problems", part.problems)
-            files = manifest.table("files", part.files)
-            gone = files.filter(pc.invert(files["in_force"]))["label"]
-            stays = pc.or_(
-                pc.invert(pc.is_in(table["source"], gone)), pc.is_in(table["source"], labels)
-            )
-            tables.append(table.filter(stays))
-    return pa.concat_tables(tables)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bigbench_meta.core.errors import StoreError
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 __all__ = ["FILES", "STORED", "Manifest", "Part", "PartWriter"]
 
 FORMAT: Final = "bigbench-meta store"
-VERSION: Final = 2
+VERSION: Final = 3
 _NAME: Final = "manifest.json"
 # What uuid4().hex gives, and nothing else is deleted.
 _PART_NAME: Final = re.compile(r"[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}")
-# What is selected by: its range in a row group tells whether to read it.
+# Columns to select by: their range in a row group says whether to read it.
 _KEYS: Final = ["benchmark", "task", "subtask", "metric", "model_family", "shots"]
 _UNIQUE: Final = {"score", "example_id", "input_hash", "output", "identity", "label", "digest"}
 # Rows arrive clustered by task, so a group of this size holds few tasks and the rest is skipped.
@@ -46,7 +47,7 @@ FILES: Final = pa.schema(
         ("n_samples", pa.int64()),
         ("reader", pa.string()),  # version and options of the reader
         ("ingested", pa.string()),
-        ("in_force", pa.bool_()),
+        ("current", pa.bool_()),  # false once it was replaced or removed
     ]
 )
 
@@ -74,7 +75,7 @@ class Part:
         observations: Rows.
         samples: Samples.
         problems: Problems.
-        n_gone: How many of its files are no longer in force.
+        n_gone: How many of its files are no longer current.
     """
 
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -133,7 +134,7 @@ class Manifest:
         return cls(folder, parts)
 
     def write(self, parts: tuple[Part, ...]) -> Manifest:
-        """Put other parts in force, in one step, and return the new manifest."""
+        """Replace the parts by others, in one step, and return the new manifest."""
         content = {"format": FORMAT, "version": VERSION, "parts": [asdict(part) for part in parts]}
         with atomic(self.folder / _NAME) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -157,6 +158,23 @@ class Manifest:
             return table.cast(pa.schema([STORED[kind].field(name) for name in table.column_names]))
         except (OSError, pa.ArrowException) as error:
             raise StoreError(f"damaged: {error}", where=str(path)) from error
+
+    def current_files(self, part: Part, columns: list[str] | None = None) -> pa.Table:
+        """Return the files of a part that are current, or some columns of them."""
+        table = self.table("files", part.files, columns=columns and [*columns, "current"])
+        table = table.filter(table["current"])
+        return table.select(columns) if columns else table
+
+    def current_problems(self, part: Part) -> pa.Table:
+        """Return the problems of a part, without those of files that are no longer current."""
+        if not part.problems:
+            return PROBLEMS.empty()
+        table = self.table("problems", part.problems)
+        files = self.table("files", part.files, columns=["label", "current"])
+        gone = files.filter(pc.invert(files["current"]))["label"]
+        kept = files.filter(files["current"])["label"]  # another file of that label
+        of_gone = pc.and_not(pc.is_in(table["source"], gone), pc.is_in(table["source"], kept))
+        return table.filter(pc.invert(of_gone))
 
     def claim(self) -> None:
         """Mark the folder as a store, before anything else is written to it or removed from it."""

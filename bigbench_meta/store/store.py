@@ -7,11 +7,11 @@ that is never changed. A commit writes new files beside the old ones and then re
 in one step. So a reader, and whoever looks after a crash, sees the state before or after, and an
 ingest that was killed goes on where the last commit ended.
 
-A row is in force while its file is: replacing or removing a file rewrites the part's short list of
-files, not its rows. :meth:`Store.compact` leaves out what is no longer in force.
+A row is current while its file is: replacing or removing a file rewrites the part's short list of
+files, not its rows. :meth:`Store.compact` drops what is no longer current.
 
-Rows are stored as the files have them. What two files say of the same thing is settled on reading,
-so it does not depend on the order of ingests.
+Rows are stored as the files have them. Where two files disagree is settled on reading, so it does
+not depend on the order of ingests.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from bigbench_meta.core.arrow import texts
 from bigbench_meta.core.errors import InputError, StoreError
 from bigbench_meta.core.schema import FILE, PROBLEMS, to_frame
 from bigbench_meta.readers import (
-    Looks,
+    FileStats,
     ReadOptions,
     batches,
     discover,
@@ -42,11 +42,11 @@ from bigbench_meta.readers import (
 )
 from bigbench_meta.readers.problems import ProblemLog
 from bigbench_meta.store import ingest as _ingest
-from bigbench_meta.store.ledger import Known, commit
+from bigbench_meta.store.ledger import Ledger, commit, compacted
 from bigbench_meta.store.manifest import STORED, Manifest, Part, write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     import pandas as pd
 
@@ -55,8 +55,8 @@ if TYPE_CHECKING:
 __all__ = ["IngestSummary", "Store"]
 
 _COMPACT_ROWS: Final = 1 << 20
-# Up to so many rows an ingest ends with a look for conflicts; beyond, `conflicts` is for that.
-_LOOK_ROWS: Final = 1 << 18
+# Up to so many rows an ingest ends with a search for conflicts; beyond, `conflicts` is for that.
+_SEARCHED_ROWS: Final = 1 << 18
 
 Filter = str | int | list[str] | list[int] | None
 
@@ -68,7 +68,7 @@ class IngestSummary:
     Attributes:
         files: Files found.
         loaded: Files that gave rows.
-        unchanged: Files passed over because the store has them as they are.
+        unchanged: Files skipped because the store has them as they are.
         failed: Files that gave no rows.
         observations: Rows added.
         samples: Samples added.
@@ -135,11 +135,10 @@ class Store:
     ) -> IngestSummary:
         """Read result files into the store.
 
-        A file that the store has is passed over: at a look if its size and time of change are the
-        same, else if its content is. A file that has changed replaces its rows. A changed file
-        that cannot be read any more keeps its old rows and is reported. Each batch of files is
-        committed when it is read, so an ingest that is killed loses at most some megabytes of
-        reading.
+        A file that the store has is skipped if its size and time of change are the same, or else
+        its content. A file that has changed replaces its rows. A changed file that cannot be read
+        any more keeps its old rows and is reported. Each batch of files is committed when it is
+        read, so an ingest that is killed loses at most some megabytes of reading.
 
         Args:
             paths: Files and folders, as for :func:`bigbench_meta.read_results`.
@@ -163,35 +162,35 @@ class Store:
             manifest = Manifest.read(self.path)
             manifest.claim()
             manifest.sweep()
-            known = Known.of(manifest, options)
-            tally = _Tally(progress)
-            looks = Looks(known.looks)
+            ledger = Ledger.of(manifest, options)
+            counts = _Counts(progress)
+            stats = FileStats(ledger.stats)
             found = discover(
-                named, log, samples=options.samples, mapping=options.mapping, looks=looks
+                named, log, samples=options.samples, mapping=options.mapping, stats=stats
             )
-            work = _changed(batches(found), known, looks, tally)
+            work = _changed(batches(found), ledger, stats, counts)
             for group in _every_second(_ingest.run(self.path, work, options, jobs=jobs)):
-                manifest = commit(manifest, known, group)
+                manifest = commit(manifest, ledger, group)
                 for written in group:
-                    tally.add(written)
-            tally.pass_over(known, looks)
-            require_found(named, tally.found, log)
+                    counts.add(written)
+            counts.skip(ledger, stats)
+            require_found(named, counts.found, log)
             self._keep_problems(manifest, log)
             Manifest.read(self.path).sweep()
-        return tally.summary(log, self._told_before(tally), self._small_conflicts(tally))
+        return counts.summary(log, self._old_problems(counts), self._small_conflicts(counts))
 
-    def _told_before(self, tally: _Tally) -> pa.Table:
+    def _old_problems(self, counts: _Counts) -> pa.Table:
         """Return the problems of files that failed before and have not changed."""
-        if not tally.failed_before:
+        if not counts.failed_before:
             return PROBLEMS.empty()
         problems = self._problems()
-        return problems.filter(pc.is_in(problems["source"], pa.array(tally.failed_before)))
+        return problems.filter(pc.is_in(problems["source"], pa.array(counts.failed_before)))
 
-    def _small_conflicts(self, tally: _Tally) -> pa.Table:
-        """Return conflicts after an ingest that changed something, unless it takes long to look."""
-        if not tally.loaded or tally.observations > _LOOK_ROWS:
+    def _small_conflicts(self, counts: _Counts) -> pa.Table:
+        """Return conflicts after an ingest that changed something, unless the search is long."""
+        if not counts.loaded or counts.observations > _SEARCHED_ROWS:
             return PROBLEMS.empty()
-        if pc.sum(self._files(["n_rows"])["n_rows"]).as_py() > _LOOK_ROWS:
+        if pc.sum(self._files(["n_rows"])["n_rows"]).as_py() > _SEARCHED_ROWS:
             return PROBLEMS.empty()
         return self._conflicts()
 
@@ -265,7 +264,7 @@ class Store:
         return to_frame(self._rows("samples", _expression(wanted)))
 
     def problems(self) -> pd.DataFrame:
-        """Return the problems of reading the files in force.
+        """Return the problems of reading the current files.
 
         Raises:
             StoreError: There is no store, or a part is damaged.
@@ -274,21 +273,10 @@ class Store:
 
     def _problems(self) -> pa.Table:
         manifest = self._manifest()
-        tables = [PROBLEMS.empty()]
-        for part in manifest.parts:
-            if part.problems:
-                table = manifest.table("problems", part.problems)
-                files = manifest.table("files", part.files)
-                gone = files.filter(pc.invert(files["in_force"]))["label"]
-                kept = files.filter(files["in_force"])["label"]  # another file of that label
-                of_gone = pc.and_not(
-                    pc.is_in(table["source"], gone), pc.is_in(table["source"], kept)
-                )
-                tables.append(table.filter(pc.invert(of_gone)))
-        return _distinct(pa.concat_tables(tables))
+        return _distinct(pa.concat_tables(map(manifest.current_problems, manifest.parts)))
 
     def conflicts(self) -> pd.DataFrame:
-        """Return what files in force say differently, or twice, of the same thing.
+        """Return where current files disagree about a score, or repeat it.
 
         Returns:
             A problems table. Repetitions are dropped and conflicting scores kept as replicates
@@ -307,7 +295,7 @@ class Store:
         return log.table()
 
     def files(self) -> pd.DataFrame:
-        """Return the files in force, one row a file.
+        """Return the current files, one row a file.
 
         Returns:
             Columns ``label, identity, format, size, n_rows, n_samples, reader, ingested``.
@@ -315,22 +303,17 @@ class Store:
         Raises:
             StoreError: There is no store, or a part is damaged.
         """
-        columns = (
+        columns = [
             "label", "identity", "format", "size", "n_rows", "n_samples", "reader", "ingested",
-        )  # fmt: skip
+        ]  # fmt: skip
         return to_frame(self._files(columns))
 
-    def _files(self, columns: Sequence[str]) -> pa.Table:
+    def _files(self, columns: list[str]) -> pa.Table:
         manifest = self._manifest()
-        tables = [
-            manifest.table("files", part.files, columns=[*columns, "in_force"])
-            for part in manifest.parts
-        ]
-        table = pa.concat_tables(tables)
-        return table.filter(table["in_force"]).select(list(columns))
+        return pa.concat_tables(manifest.current_files(part, columns) for part in manifest.parts)
 
     def info(self) -> pd.DataFrame:
-        """Return what came in from each source: the folder, archive or file that was named.
+        """Return what came from each source: the folder, archive or file that was named.
 
         Returns:
             One row a source and format: ``source, format, files, failed, observations, samples,
@@ -358,13 +341,13 @@ class Store:
         )
 
     def remove(self, pattern: str) -> int:
-        """Put files out of force.
+        """Remove files from the store; :meth:`compact` gives their space back.
 
         Args:
             pattern: Shell-style pattern over the labels of files, as ``files()`` lists them.
 
         Returns:
-            How many files it was.
+            How many files were removed.
 
         Raises:
             InputError: No file fits.
@@ -372,15 +355,15 @@ class Store:
         """
         with self._locked():
             manifest = self._manifest()
-            known = Known.of(manifest, ReadOptions())
-            places = [place for place, label in known.labels() if fnmatchcase(label, pattern)]
+            ledger = Ledger.of(manifest, ReadOptions())
+            places = [place for place, label in ledger.labels() if fnmatchcase(label, pattern)]
             if not places:
                 raise InputError("fits no file", where=pattern, hint="bigbench-meta store info")
-            known.drop(manifest, places)
+            ledger.drop(manifest, places)
         return len(places)
 
     def compact(self) -> int:
-        """Join small parts and leave out what is no longer in force.
+        """Join small parts and drop what is no longer current.
 
         Returns:
             How many parts the store has now.
@@ -388,8 +371,6 @@ class Store:
         Raises:
             StoreError: There is no store, it is damaged, or another process is writing to it.
         """
-        from bigbench_meta.store.ledger import compacted
-
         with self._locked():
             manifest = self._manifest()
             manifest = manifest.write(compacted(manifest, rows=_COMPACT_ROWS))
@@ -403,7 +384,7 @@ class Store:
         return manifest
 
     def _rows(self, kind: str, where: pc.Expression | None) -> pa.Table:
-        """Return the rows in force, without their file number."""
+        """Return the current rows, without their file number."""
         manifest = self._manifest()
         whole: list[str] = []
         tables = []
@@ -412,7 +393,8 @@ class Store:
                 continue
             path = str(manifest.path(kind, name))
             if part.n_gone:
-                gone = pc.field(FILE).isin(_gone(manifest, part))
+                current = manifest.table("files", part.files)["current"].combine_chunks()
+                gone = pc.field(FILE).isin(pc.indices_nonzero(pc.invert(current)).cast(pa.int32()))
                 clause = ~gone if where is None else where & ~gone
                 tables.append(_scan([path], kind, clause))
             else:
@@ -424,7 +406,7 @@ class Store:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keep other processes from writing meanwhile; the lock of a killed one is void."""
+        """Keep other processes from writing meanwhile; a killed one holds no lock."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -461,7 +443,7 @@ def _every_second(items: Iterable[_ingest.Written]) -> Iterator[list[_ingest.Wri
         yield group
 
 
-class _Tally:
+class _Counts:
     """Counts what becomes of the files of an ingest."""
 
     def __init__(self, progress: Callable[[int, int], None] | None) -> None:
@@ -471,14 +453,14 @@ class _Tally:
         self._problems = [PROBLEMS.empty()]
         self._progress = progress
 
-    def pass_over(self, known: Known, looks: Looks) -> None:
-        """Count what was found as the store has it."""
-        failed = [known.failed[path] for path in looks.passed if path in known.failed]
-        self.found += len(looks.passed)
-        self.unchanged += len(looks.passed) - len(failed)
+    def skip(self, ledger: Ledger, stats: FileStats) -> None:
+        """Count the files that were skipped since the last call."""
+        failed = [ledger.failed[path] for path in stats.skipped if path in ledger.failed]
+        self.found += len(stats.skipped)
+        self.unchanged += len(stats.skipped) - len(failed)
         self.failed += len(failed)
         self.failed_before += failed
-        looks.passed.clear()
+        stats.skipped.clear()
         self._show()
 
     def add(self, written: _ingest.Written) -> None:
@@ -519,28 +501,23 @@ def _distinct(problems: pa.Table) -> pa.Table:
 
 
 def _changed(
-    found: Iterable[list[SourceFile]], known: Known, looks: Looks, tally: _Tally
+    found: Iterable[list[SourceFile]], ledger: Ledger, stats: FileStats, counts: _Counts
 ) -> Iterator[_ingest.Work]:
-    """Leave out the files that the store has, by a look at size and time of change."""
+    """Yield batches without the files that the store has, by size and time of change."""
     for batch in found:
-        changed = [file for file in batch if not known.has(file)] if known.looks else batch
+        changed = [file for file in batch if not ledger.has(file)] if ledger.stats else batch
         if len(changed) < len(batch):
             for file in batch:
-                if known.has(file):
-                    looks.passed.extend(known.members_of(file))
-        tally.found += len(changed)
-        tally.pass_over(known, looks)
+                if ledger.has(file):
+                    stats.skipped.extend(ledger.members_of(file))
+        counts.found += len(changed)
+        counts.skip(ledger, stats)
         if changed:
-            yield known.work(changed)
-
-
-def _gone(manifest: Manifest, part: Part) -> pa.Array:
-    in_force = manifest.table("files", part.files)["in_force"].combine_chunks()
-    return pc.indices_nonzero(pc.invert(in_force)).cast(pa.int32())
+            yield ledger.work(changed)
 
 
 def _scan(paths: list[str], kind: str, where: pc.Expression | None) -> pa.Table:
-    # Imported here: it brings pandas along, which an ingest does without until its end.
+    # Imported here: it imports pandas, which an ingest does without until its end.
     import pyarrow.dataset as ds
 
     schema = STORED[kind]

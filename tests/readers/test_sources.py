@@ -104,7 +104,7 @@ def test_a_decompression_bomb_is_refused(tree: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("members", [[], ["notes.txt", "code/main.py"]])
 @pytest.mark.parametrize("name", ["other.zip", "other.tar.gz"])
-def test_an_archive_without_results_is_told(
+def test_an_archive_without_results_is_reported(
     tree: Path, tmp_path: Path, name: str, members: list[str]
 ) -> None:
     other = tmp_path / "other"
@@ -208,7 +208,7 @@ def test_compact_keeps_rows_and_forgets_what_is_gone(tree: Path, tmp_path: Path)
     assert store.ingest(tree).loaded == 0  # still known
 
 
-def test_remove_puts_files_out_of_force(tree: Path, tmp_path: Path) -> None:
+def test_removed_files_are_no_longer_current(tree: Path, tmp_path: Path) -> None:
     store = bm.Store(tmp_path / "store")
     store.ingest(tree)
     assert store.remove("tree/alpha/*") == 4

@@ -1,4 +1,4 @@
-"""Full logs among other files: found, stored, passed over, never read whole."""
+"""Full logs among other files: found, stored, skipped, never read whole."""
 
 from __future__ import annotations
 

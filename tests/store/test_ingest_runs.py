@@ -134,7 +134,7 @@ def test_a_log_is_read_again_once_inspect_is_there(
 
 @pytest.mark.parametrize("place", [in_folder, in_zip, in_tar])
 @pytest.mark.parametrize("content", ["[{", '{"a": 1}', "nonsense"])
-def test_a_damaged_run_is_told(
+def test_a_damaged_run_is_reported(
     place: Any, content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = next(name for name in FILES if name.endswith("/stats.json"))
@@ -157,7 +157,7 @@ def test_a_stats_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["out/results_2026.json", "alpha/results/scores.json"])
-def test_a_damaged_member_is_told(name: str, tmp_path: Path) -> None:
+def test_a_damaged_member_is_reported(name: str, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         for member, content in FILES.items():
             archive.writestr(member, json.dumps(content))
@@ -168,7 +168,7 @@ def test_a_damaged_member_is_told(name: str, tmp_path: Path) -> None:
     assert problem["source"].endswith(name)
 
 
-def test_a_member_without_a_name_is_told(tmp_path: Path) -> None:
+def test_a_member_without_a_name_is_reported(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         for member, content in FILES.items():
             archive.writestr(member, json.dumps(content))

@@ -1,4 +1,4 @@
-"""The store: what was ingested comes back, what is known is passed over, a crash harms nothing."""
+"""The store: what was ingested comes back, known files are skipped, a crash harms nothing."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_many_changes_one_after_the_other(store: bm.Store, tree: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", "", "[]", '{"scores": []}', "null"])
-def test_file_that_breaks_keeps_its_old_rows_and_is_told(
+def test_file_that_breaks_keeps_its_old_rows_and_is_reported(
     store: bm.Store, tree: Path, content: str
 ) -> None:
     before = plain(store.observations())
@@ -148,7 +148,7 @@ def test_file_that_breaks_keeps_its_old_rows_and_is_told(
     check_tidy(store.path)
 
 
-def test_file_that_is_mended_is_told_no_more(store: bm.Store, tree: Path) -> None:
+def test_file_that_is_mended_is_no_longer_reported(store: bm.Store, tree: Path) -> None:
     (tree.parent / FIRST).write_text("{")
     store.ingest(tree)
     write_json(tree.parent / FIRST, score_file(score_dict={"exact_str_match": 0.5}))
@@ -157,7 +157,7 @@ def test_file_that_is_mended_is_told_no_more(store: bm.Store, tree: Path) -> Non
     assert by_key(store.observations()) == by_key(bm.read_results(tree)[0])
 
 
-def test_file_that_is_put_back_is_told_no_more(store: bm.Store, tree: Path) -> None:
+def test_file_that_is_put_back_is_no_longer_reported(store: bm.Store, tree: Path) -> None:
     before, content = by_key(store.observations()), (tree.parent / FIRST).read_bytes()
     (tree.parent / FIRST).write_text("{")
     store.ingest(tree)
@@ -182,7 +182,7 @@ def test_problems_of_a_file_that_loads_stay_with_it(tmp_path: Path) -> None:
     store = bm.Store(tmp_path / "store")
     summary = store.ingest(tmp_path / "tree")
     assert [problem["field"] for problem in plain(summary.problems)] == ["model.total_params"]
-    assert plain(store.ingest(tmp_path / "tree").problems) == []  # passed over
+    assert plain(store.ingest(tmp_path / "tree").problems) == []  # skipped
     assert plain(store.problems()) == plain(summary.problems)
     write_json(tmp_path / FIRST, score_file())
     store.ingest(tmp_path / "tree")
@@ -426,7 +426,7 @@ def test_what_a_crash_left_is_cleared_away(
 
 
 def manifest(**changes: Any) -> bytes:
-    sound = {"format": "bigbench-meta store", "version": 2, "parts": []}
+    sound = {"format": "bigbench-meta store", "version": 3, "parts": []}
     return json.dumps(sound | changes).encode()
 
 
@@ -437,15 +437,18 @@ MANIFESTS = {
     "null": (b"null", "damaged"),
     "list": (b"[]", "damaged"),
     "deep": (b"[" * 100_000, "damaged"),
-    "no parts": (b'{"format": "bigbench-meta store", "version": 2}', "damaged: 'parts'"),
+    "no parts": (b'{"format": "bigbench-meta store", "version": 3}', "damaged: 'parts'"),
     "parts no list": (manifest(parts=5), "damaged"),
     "parts null": (manifest(parts=None), "damaged"),
     "parts of another kind": (manifest(parts=[5]), "damaged"),
     "parts text": (manifest(parts="abc"), "damaged"),
     "part that is not there": (manifest(parts=["0" * 32]), "damaged"),
-    "newer": (manifest(version=3), "version 3, but this program reads version 2"),
-    "older": (manifest(version=1), "version 1, but this program reads version 2"),
-    "other program's": (manifest(format="other"), "'other' version 2, but"),
+    "newer": (manifest(version=4), "version 4, but this program reads version 3"),
+    "older": (
+        manifest(version=2),
+        "version 2, but this program reads version 3\n.*NEW_FOLDER builds it anew",
+    ),
+    "other program's": (manifest(format="other"), "'other' version 3, but"),
 }
 
 
@@ -606,7 +609,7 @@ def test_a_store_that_cannot_be_written(store: bm.Store, tree: Path) -> None:
         store.path.chmod(0o700)
 
 
-def test_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
+def test_folders_of_one_name_have_labels_of_their_own(tmp_path: Path) -> None:
     documents = tree_files()
     for place, score in (("a", 0.5), ("b", 0.25)):
         changed_files = [changed(d, "scores[0].score_dict.bleu", score) for d in documents]
@@ -616,7 +619,7 @@ def test_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert {label.split("/")[0] for label in store.files()["label"]} == {"a", "b"}
 
 
-def test_a_repetition_with_other_sizes_is_told(tmp_path: Path) -> None:
+def test_a_repetition_with_other_sizes_is_reported(tmp_path: Path) -> None:
     write_tree(tmp_path / "tree", [score_file()])
     other = changed(score_file(), "model.total_params", 7)
     write_json(tmp_path / "tree/alpha/results/scores_other.json", other)
@@ -626,7 +629,7 @@ def test_a_repetition_with_other_sizes_is_told(tmp_path: Path) -> None:
     assert not any("non_embedding_params" in r for r in reasons)
 
 
-def test_a_link_to_a_folder_is_told(tmp_path: Path) -> None:
+def test_a_link_to_a_folder_is_reported(tmp_path: Path) -> None:
     write_tree(tmp_path / "tree")
     write_tree(tmp_path / "elsewhere", tree_files(["gamma"]))
     (tmp_path / "tree/link").symlink_to(tmp_path / "elsewhere")
