@@ -296,7 +296,11 @@ CURVE_EVIDENCE = TableSchema(
         _text("trend", "class of Lourie et al. 2025"),
         _text("best_shape", "shape with the largest weight"),
         _real("best_shape_weight", "its weight by BIC", "0..1"),
-        _real("forecast", "score at the largest scale as the smaller ones tell", "unit of score"),
+        _real(
+            "forecast",
+            "score predicted at the largest scale from the smaller",
+            "unit of score",
+        ),
         _real("forecast_low", "lower end of its 95% interval", "unit of score"),
         _real("forecast_high", "upper end", "unit of score"),
         Column(name="forecast_covered", type=pa.bool_(), meaning="whether it holds the score"),

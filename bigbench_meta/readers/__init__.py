@@ -16,7 +16,8 @@ from bigbench_meta.readers.batch import (
 from bigbench_meta.readers.detect import SourceFile
 from bigbench_meta.readers.options import ReadOptions
 from bigbench_meta.readers.problems import ProblemLog
-from bigbench_meta.readers.sources import MAX_BYTES, FileStats, discover, located
+from bigbench_meta.readers.sources import FileStats, discover, located
+from bigbench_meta.readers.streams import MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

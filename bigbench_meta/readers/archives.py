@@ -11,13 +11,12 @@ import os
 import struct
 import tarfile
 import zipfile
-import zlib
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from bigbench_meta.readers.detect import JSON_ENDINGS, SourceFile, by_content, by_name, by_place
-from bigbench_meta.readers.sources import PEEK, decompressed
-from bigbench_meta.readers.streams import Limited
+from bigbench_meta.readers.sources import PEEK
+from bigbench_meta.readers.streams import UNREADABLE, Limited, decompressed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +33,7 @@ _DAMAGE = (
     struct.error,
     UnicodeDecodeError,  # of a name
 )
-_BROKEN = (OSError, EOFError, zlib.error, *_DAMAGE)
+_BROKEN = (*UNREADABLE, *_DAMAGE)
 
 
 def members(
@@ -101,7 +100,7 @@ class _Member(Limited):
 def _begin(content: io.BufferedReader[Any]) -> bytes:
     try:
         return content.peek(PEEK)
-    except (OSError, EOFError, zlib.error):
+    except UNREADABLE:
         # What cannot even be opened is for the reader to report.
         return b'"scores"'
 

@@ -19,15 +19,16 @@ from bigbench_meta.readers.formats.bigbench import ScoreFileReader
 from bigbench_meta.readers.paired_files import Pairs, companion
 from bigbench_meta.readers.parse import parse
 from bigbench_meta.readers.problems import ProblemLog
-from bigbench_meta.readers.sources import (
+from bigbench_meta.readers.streams import (
     UNREADABLE,
+    Digesting,
+    digest_of,
     open_raw,
     read_beside,
     read_bytes,
     read_stream,
     within,
 )
-from bigbench_meta.readers.streams import Digesting, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -52,7 +53,7 @@ class FileRecord:
         digest: XXH3-128 of its bytes, empty if it could not be read.
         n_rows: Observations that it gave.
         n_samples: Samples that it gave.
-        unchanged: Whether it was passed over because its digest was the expected one.
+        unchanged: Whether it was skipped because its digest was the expected one.
     """
 
     file: SourceFile

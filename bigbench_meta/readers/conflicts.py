@@ -1,7 +1,7 @@
-"""Rows that say the same thing twice, or two things of the same model: reported, never guessed at.
+"""Rows that repeat or contradict each other: reported, and never settled by a guess.
 
-An exact repetition is dropped. Different scores for one key are all kept, told apart by
-``replicate``, so that a curve averages them and keeps their spread. Files of one task that disagree
+An exact repetition is dropped. Different scores for one key are all kept, each with a ``replicate``
+of its own, so that a curve averages them and keeps their spread. Files of one task that disagree
 on its preferred metric or that metric's low or high score are reported.
 """
 

@@ -58,7 +58,7 @@ class SourceFile(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """What tells this file from every other one, today and at the next ingest."""
+        """What distinguishes this file from every other one, today and at the next ingest."""
         return printable(f"{self.path}!{self.member}" if self.member else self.path)
 
 
@@ -89,7 +89,7 @@ def by_name(name: str) -> Format | None:
 def by_place(name: str) -> Format | None:
     """Return the format that a JSON file should have by its name and folder, None if by neither.
 
-    So a file that is too damaged to be recognised is not passed over, but read, and told of.
+    So a file that is too damaged to be recognised is not skipped, but read and reported.
 
     Args:
         name: The file's name with that of its folder.

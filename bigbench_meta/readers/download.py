@@ -1,4 +1,4 @@
-"""Brings the result files of a BIG-bench repository, and nothing else of it, by way of git.
+"""Downloads the result files of a BIG-bench repository, and nothing else of it, by git.
 
 The repository holds far more than results, so it is fetched as a partial clone of one commit: first
 its listing (commit and folders, no file), then the result files in batches. A batch is what an
@@ -63,7 +63,7 @@ _NEEDS_EVERYTHING: Final = re.compile("unadvertised object|does not support shal
 
 
 class DownloadWarning(UserWarning):
-    """A download that works, but brings more than it needs."""
+    """A download that works, but transfers more than it needs."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def download(
     full_logs: bool = False,
     progress: Progress | None = None,
 ) -> Download:
-    """Bring the result files of a BIG-bench repository to this machine, or find them there.
+    """Download the result files of a BIG-bench repository, or find them on this machine.
 
     They come into a folder named from source and commit, so that downloads never mix. A run that
     was cut off is continued by the next one; a download that is complete costs nothing, and with
@@ -106,7 +106,7 @@ def download(
         into: Folder to put downloads in. By default this user's cache folder.
         commit: Full hash of a commit, or a branch or tag. By default the head of the default
             branch. Only a hash is the same tomorrow.
-        full_logs: Bring ``full-log_*`` files too.
+        full_logs: Download ``full-log_*`` files too.
         progress: Called with (phase, done, total).
 
     Returns:
@@ -140,7 +140,7 @@ def download(
     try:
         with _locked(root / chosen) as lock:
             done = _finished(root / chosen, address, full_logs=full_logs)
-            return done or _bring(
+            return done or _transfer(
                 replace(git, folder=root / chosen / "repository", lock=lock),
                 chosen,
                 full_logs=full_logs,
@@ -351,7 +351,7 @@ else:
         return True
 
 
-def _bring(git: Git, commit: str, *, full_logs: bool, progress: Progress) -> Download:
+def _transfer(git: Git, commit: str, *, full_logs: bool, progress: Progress) -> Download:
     """Fetch what is missing, check it out, and only then write the record."""
     _prepare(git, full_logs=full_logs)
     _fetch_listing(git, commit, progress)
@@ -374,7 +374,7 @@ def _bring(git: Git, commit: str, *, full_logs: bool, progress: Progress) -> Dow
         raise DownloadError(
             f"only {n_here} of {len(results)} files could be written",
             where=str(tasks),
-            hint="a file system may not tell upper from lower case: name another folder",
+            hint="a file system may ignore the case of names: name another folder",
         )
     record = {
         "source": git.address,

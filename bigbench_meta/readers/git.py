@@ -1,4 +1,4 @@
-"""Runs git, cut off from everything that could make it run something else.
+"""Runs git for downloads, cut off from everything that could make it run something else.
 
 No hooks, filters, submodules or remote helpers are run; the settings of this machine's user decide
 only how servers are reached.
@@ -34,7 +34,7 @@ _STALLED: Final = 180.0
 REMOTE: Final = "bigbench-meta"
 SCHEMES: Final = ("file", "git", "http", "https", "ssh")
 
-# Above all, nothing that a repository brings or a folder of this machine holds may run.
+# Above all, nothing that a repository or a folder of this machine holds may run.
 _SETTINGS: Final = (
     f"core.hooksPath={os.devnull}", f"core.attributesFile={os.devnull}", "core.fsmonitor=false",
     "protocol.ext.allow=never", "submodule.recurse=false", "fetch.recurseSubmodules=false",
@@ -215,7 +215,7 @@ class Git:
 
 @dataclass
 class _Messages:
-    """Splits what git says into progress and the lines that tell something."""
+    """Splits what git says into progress and the lines that say something."""
 
     note: Progress | None
     _lines: deque[str] = field(default_factory=lambda: deque(maxlen=200))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bigbench_meta.readers.sources import MAX_BYTES
+from bigbench_meta.readers.streams import MAX_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path

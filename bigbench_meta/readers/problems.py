@@ -1,4 +1,4 @@
-"""One place where every reader writes down what it could not read."""
+"""The log in which every reader notes what it could not read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bigbench_meta.core.text import printable
 
 Severity = Literal["error", "warning"]
 
-# A hostile file can hold a million broken entries; the first ones tell the story.
+# A hostile file can hold a million broken entries; the first ones are enough.
 _MOST_PER_FILE = 100
 
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 import glob
 import gzip
 import os
-import zlib
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import printable
@@ -28,39 +26,22 @@ from bigbench_meta.readers.detect import (
     by_name,
     by_place,
 )
-from bigbench_meta.readers.streams import Limited, pieces
+from bigbench_meta.readers.streams import UNREADABLE, url_system
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from bigbench_meta.readers.problems import ProblemLog
-    from bigbench_meta.readers.streams import ByteStream
 
 __all__ = [
-    "MAX_BYTES",
     "PEEK",
-    "UNREADABLE",
     "FileStats",
-    "SourceFile",
-    "decompressed",
     "discover",
-    "open_raw",
-    "read_beside",
-    "read_bytes",
-    "read_stream",
-    "within",
+    "located",
 ]
-
-MAX_BYTES: Final = 1 << 30
-"""A score file has kilobytes; what holds or expands to more than this is refused."""
 
 # Enough to see the first keys of a results file; a task.json of gigabytes is not read for it.
 PEEK: Final = 4096
-
-UNREADABLE: Final = (OSError, EOFError, zlib.error)
-"""What reading raises on a file that cannot be read."""
-
-_MOST_EXPANSION: Final = 100
 
 # Formats that are read where they are named, or with another file, but not found.
 _NOT_BELOW: Final = {"archive", "companion"}
@@ -148,9 +129,7 @@ def _everything(
     names = _names([path for path, _ in found if os.path.isdir(path)])
     for path, given in found:
         if "://" in path:
-            from bigbench_meta.readers.remote import remote_files
-
-            yield from remote_files(path)
+            yield from _remote(path)
         elif os.path.isdir(path):
             yield from _walk(path, names[path], log, search)
         else:
@@ -228,6 +207,24 @@ def _named(path: str, given: str) -> SourceFile:
         )
     label = printable(Path(given).as_posix())
     return SourceFile(path, label, detected, status.st_size, status.st_mtime_ns)
+
+
+def _remote(url: str) -> Iterator[SourceFile]:
+    """Yield the result files at a URL: the file itself, or those below a bucket's folder."""
+    system, path = url_system(url)
+    try:
+        is_folder = not url.startswith(("http://", "https://")) and system.isdir(path)
+        found = system.find(path, detail=True) if is_folder else {path: system.info(path)}
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be reached: {error}", where=url) from error
+    for name, info in sorted(found.items()):
+        base = name.split("?")[0].rsplit("/", 1)[-1]
+        detected = by_name(base)
+        if detected is None and base.lower().endswith(JSON_ENDINGS):
+            detected = "bigbench"
+        if detected is not None:
+            full = url if not is_folder else system.unstrip_protocol(name)
+            yield SourceFile(full, full.split("?")[0], detected, int(info.get("size") or -1))
 
 
 def _walk(root: str, name: str, log: ProblemLog, search: _Search) -> Iterator[SourceFile]:
@@ -328,96 +325,3 @@ def _head(path: str) -> bytes:
     except UNREADABLE:
         # What cannot even be opened is for the reader to report.
         return b'"scores"'
-
-
-def read_bytes(file: SourceFile, *, max_bytes: int = MAX_BYTES) -> bytes:
-    """Return a file's content, decompressed if its name ends in ``.gz``.
-
-    Raises:
-        InputError: The file cannot be read, is no gzip file, or holds more than ``max_bytes``.
-    """
-    small = 0 <= file.size <= max_bytes and "://" not in file.path
-    if small and not file.path.lower().endswith(".gz"):
-        return _slurp(file)
-    with _refusing(), open_raw(file) as raw:
-        reason = f"holds more than {max_bytes} bytes (--max-bytes)"
-        return b"".join(pieces(Limited(decompressed(file.path, raw), max_bytes, reason)))
-
-
-def read_stream(stream: ByteStream) -> bytes:
-    """Return all of a stream.
-
-    Raises:
-        InputError: It cannot be read.
-    """
-    with _refusing():
-        return b"".join(pieces(stream))
-
-
-def read_beside(file: SourceFile, name: str, *, max_bytes: int = MAX_BYTES) -> bytes | None:
-    """Return the content of another file in the folder of a file, None if there is none.
-
-    Raises:
-        InputError: It cannot be read.
-    """
-    path = os.path.join(os.path.dirname(file.path), name)
-    if "://" in path or not os.path.isfile(path):
-        return None
-    return read_bytes(file._replace(path=path, size=os.path.getsize(path)), max_bytes=max_bytes)
-
-
-def within(file: SourceFile, stream: ByteStream, *, max_bytes: int) -> ByteStream:
-    """Return the content of a file that is read as a stream, decompressed if it is compressed.
-
-    A file may have the size that it has, and expand to a hundred times of it: no more memory is
-    taken, only time.
-
-    Raises:
-        InputError: When read: it is larger, and larger than ``max_bytes``.
-    """
-    content = decompressed(file.path, stream)
-    most = max(max_bytes, file.size * (_MOST_EXPANSION if content is not stream else 1))
-    if content is stream and "://" not in file.path:
-        return stream
-    reason = f"holds more than {most} bytes (--max-bytes)"
-    return Limited(content, most, reason)
-
-
-def open_raw(file: SourceFile) -> IO[bytes]:
-    """Open a file or URL for reading, as it is."""
-    if "://" in file.path:
-        from bigbench_meta.readers.remote import open_remote
-
-        return open_remote(file.path)
-    return cast("IO[bytes]", open(file.path, "rb", buffering=0))
-
-
-def decompressed(name: str, stream: ByteStream) -> ByteStream:
-    """Return the stream, or what it decompresses to if the name ends in ``.gz``."""
-    if not name.lower().endswith(".gz"):
-        return stream
-    return gzip.GzipFile(fileobj=cast("BinaryIO", stream))
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    try:
-        yield
-    except UNREADABLE as error:
-        # Its text alone: the whole error names a path of this machine.
-        raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _slurp(file: SourceFile) -> bytes:
-    # A hundred thousand small files: three calls each, where open() makes seven.
-    try:
-        handle = os.open(file.path, os.O_RDONLY)
-        try:
-            data = os.read(handle, file.size + 1)
-            while len(data) != file.size and (more := os.read(handle, 1 << 20)):
-                data += more  # it has grown since it was found
-        finally:
-            os.close(handle)
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}") from error
-    return data

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from bigbench_meta.readers.batch import BatchResult, FileRecord
+    from bigbench_meta.readers.detect import SourceFile
     from bigbench_meta.readers.options import ReadOptions
-    from bigbench_meta.readers.sources import SourceFile
 
 __all__ = ["Readers", "Work", "Written", "run"]
 
