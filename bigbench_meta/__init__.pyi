@@ -65,7 +65,7 @@ from .curves.emergence import (
 )
 from .generate.simulation import simulate as simulate
 from .generate.simulation import simulate_samples as simulate_samples
-from .inference.evidence import curve_evidence as curve_evidence
+from .inference.curve_evidence import curve_evidence as curve_evidence
 from .inference.forecast.forecast_curves import (
     compare_forecasters as compare_forecasters,
 )
@@ -91,11 +91,9 @@ from .inference.power import (
     examples_needed as examples_needed,
 )
 from .inference.power import (
-    resolution as resolution,
-)
-from .inference.power import (
     smallest_detectable as smallest_detectable,
 )
+from .inference.resolution import resolution as resolution
 from .inference.score import score_curves as score_curves
 from .inference.shapes.curve_shapes import curve_shapes as curve_shapes
 from .inference.shapes.curve_shapes import shape_fits as shape_fits

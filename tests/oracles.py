@@ -242,3 +242,13 @@ def levenshtein(some, other):
         )
 
     return edits(len(some), len(other))
+
+
+def upper_tail(count, n, rate):
+    """P(X >= count) of a binomial X, summed term by term."""
+    return sum(math.comb(n, k) * rate**k * (1 - rate) ** (n - k) for k in range(count, n + 1))
+
+
+def critical_count(n, rate, alpha):
+    """The smallest count that is as rare as alpha, equality up to rounding included."""
+    return next(c for c in range(n + 2) if upper_tail(c, n, rate) <= alpha * (1 + 1e-12))

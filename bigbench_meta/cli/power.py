@@ -199,7 +199,7 @@ def _resolution_of_results(
 
 def _resolution(observations: pd.DataFrame, options: dict[str, Any]) -> pd.DataFrame:
     """Return the resolution of each curve with its emergence score."""
-    from bigbench_meta.inference.power import resolution
+    from bigbench_meta.inference.resolution import resolution
     from bigbench_meta.inference.score import score_curves
 
     curves = curves_of(observations, options)
@@ -237,7 +237,7 @@ def _summary(frame: pd.DataFrame, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kinds(kinds: pd.Series[str]) -> dict[str, int]:
-    from bigbench_meta.inference.flatness import FLAT_KINDS
+    from bigbench_meta.inference.resolution import FLAT_KINDS
 
     return {kind: int((kinds == kind).sum()) for kind in FLAT_KINDS}
 

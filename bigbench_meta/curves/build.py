@@ -86,7 +86,7 @@ class Curves:
         keys = self.keys[[*CURVE_KEY, "scale"]].take(curve).reset_index(drop=True)
         return keys.assign(
             curve=curve, model_name=self.model_name, x=self.x, score=self.y, spread=self.spread,
-            stderr=self.stderr, n_examples=whole(self.n_examples),
+            stderr=self.stderr, n_examples=integer_column(self.n_examples),
         )  # fmt: skip
 
     def select(self, mask: NDArray[np.bool_] | pd.Series[bool]) -> Curves:
@@ -107,7 +107,7 @@ class Curves:
         )
 
 
-def whole(values: Floats) -> pd.Series[int]:
+def integer_column(values: Floats) -> pd.Series[int]:
     """Return whole numbers with gaps as a nullable integer column, NaN as missing."""
     return pd.Series(values, dtype="Float64").astype("Int64")
 

@@ -112,7 +112,7 @@ def emergence_score(y: ArrayLike, *, min_scales: int = MIN_SCALES) -> float | Fl
         >>> emergence_score([[0.0, 0.0, 0.0, 1.0], [3.0, 2.0, 1.0, 0.0]])
         array([inf, -3.])
     """
-    return _plain(y, "emergence_score", min_scales)
+    return _of_one_or_many(y, "emergence_score", min_scales)
 
 
 def linearity(y: ArrayLike, *, min_scales: int = MIN_SCALES) -> float | Floats:
@@ -136,7 +136,7 @@ def linearity(y: ArrayLike, *, min_scales: int = MIN_SCALES) -> float | Floats:
         >>> linearity([0.0, 1.0, 2.0, 3.0])
         3.0
     """
-    return _plain(y, "linearity", min_scales)
+    return _of_one_or_many(y, "linearity", min_scales)
 
 
 def relative_sharpness(y: ArrayLike, *, min_scales: int = MIN_SCALES) -> float | Floats:
@@ -157,10 +157,10 @@ def relative_sharpness(y: ArrayLike, *, min_scales: int = MIN_SCALES) -> float |
         >>> relative_sharpness([0.0, 1.0, 2.0, 3.0, 4.0])
         1.0
     """
-    return _plain(y, "relative_sharpness", min_scales)
+    return _of_one_or_many(y, "relative_sharpness", min_scales)
 
 
-def _plain(y: ArrayLike, statistic: str, min_scales: int) -> float | Floats:
+def _of_one_or_many(y: ArrayLike, statistic: str, min_scales: int) -> float | Floats:
     try:
         matrix = np.asarray(y, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -244,16 +244,16 @@ def score_ragged(
         )
 
 
-def _range_and_steps(planes: list[Floats]) -> tuple[Floats, Floats, Floats]:
+def _range_and_steps(by_scale: list[Floats]) -> tuple[Floats, Floats, Floats]:
     """Return signed range, root median and root mean squared step of each curve."""
-    steps = absolute_steps(planes)
+    steps = absolute_steps(by_scale)
     largest = reduce(np.maximum, steps)
     # Factoring the larger step out keeps squares of very small or large steps from under- or
     # overflowing, and makes equal steps come out exactly.
     rms_step = largest * np.sqrt(mean_squared_ratio(steps, largest))
     lower, upper = middle_steps(steps)
     median_step = upper * np.sqrt((1 + mean_squared_ratio([lower], upper)) / 2)
-    return signed_range(planes), median_step, rms_step
+    return signed_range(by_scale), median_step, rms_step
 
 
 def _long_range_and_steps(matrix: Floats) -> tuple[Floats, Floats, Floats]:

@@ -1,8 +1,8 @@
-"""Ranges and steps of many curves of one length, held as planes: one array a scale.
+"""Ranges and steps of many curves of one length, given by scale: one array of scores each.
 
-All curves (or all replicates of some) sit side by side in each plane, so that every operation runs
-over long contiguous arrays and nothing is sorted row by row: the median step comes from a network
-of minima and maxima.
+The scores of all curves (or of all replicates of some) at one scale are one contiguous array, so
+that every operation runs over long arrays and nothing is sorted curve by curve: the median step
+comes from a network of minima and maxima.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ __all__ = ["absolute_steps", "mean_squared_ratio", "middle_steps", "signed_range
 _MOST_IN_NETWORK: Final = 64
 
 
-def signed_range(planes: Sequence[Floats]) -> Floats:
+def signed_range(by_scale: Sequence[Floats]) -> Floats:
     """Return sign(argmax - argmin) * (max - min), the first extremum counting on ties.
 
     Args:
-        planes: One array of scores a scale, by ascending scale, all of one shape.
+        by_scale: One array of scores a scale, by ascending scale, all of one shape.
 
     Returns:
         An array of that shape.
@@ -39,36 +39,36 @@ def signed_range(planes: Sequence[Floats]) -> Floats:
         >>> signed_range([np.array([0.0, 3.0]), np.array([2.0, 1.0]), np.array([1.0, 1.0])])
         array([ 2., -2.])
     """
-    highest, lowest = planes[0].copy(), planes[0].copy()
+    highest, lowest = by_scale[0].copy(), by_scale[0].copy()
     # Positions as small integers: masked copies of floats would take several times as long.
-    kind = np.int16 if len(planes) < 1 << 15 else np.int64
+    kind = np.int16 if len(by_scale) < 1 << 15 else np.int64
     top, bottom, here = (np.zeros(highest.shape, dtype=kind) for _ in range(3))
-    for number, plane in enumerate(planes[1:], start=1):
-        np.multiply(plane > highest, kind(number), out=here)
+    for number, scores in enumerate(by_scale[1:], start=1):
+        np.multiply(scores > highest, kind(number), out=here)
         np.maximum(top, here, out=top)
-        np.multiply(plane < lowest, kind(number), out=here)
+        np.multiply(scores < lowest, kind(number), out=here)
         np.maximum(bottom, here, out=bottom)
-        np.maximum(highest, plane, out=highest)
-        np.minimum(lowest, plane, out=lowest)
+        np.maximum(highest, scores, out=highest)
+        np.minimum(lowest, scores, out=lowest)
     highest -= lowest
     top -= bottom
     highest *= np.sign(top)
     return highest
 
 
-def absolute_steps(planes: Sequence[Floats]) -> list[Floats]:
+def absolute_steps(by_scale: Sequence[Floats]) -> list[Floats]:
     """Return the sizes of the steps from each scale to the next, new arrays."""
-    steps = [after - before for before, after in pairwise(planes)]
+    steps = [after - before for before, after in pairwise(by_scale)]
     for step in steps:
         np.abs(step, out=step)
     return steps
 
 
 def middle_steps(steps: list[Floats]) -> tuple[Floats, Floats]:
-    """Return the lower and the upper middle one of the steps, the same one if their number is odd.
+    """Return the lower and the upper median of the steps, which are one if their number is odd.
 
     Args:
-        steps: At least one array; their contents are moved about.
+        steps: At least one array; they are overwritten.
 
     Returns:
         Two arrays of the shape of one.
@@ -95,12 +95,12 @@ def middle_steps(steps: list[Floats]) -> tuple[Floats, Floats]:
     return steps[(n - 1) // 2], steps[n // 2]
 
 
-def mean_squared_ratio(steps: Sequence[Floats], whole: Floats) -> Floats:
-    """Return the mean of (step / whole)^2, 0 where the whole is 0."""
-    positive = whole > 0
-    total, ratio = np.zeros_like(whole), np.zeros_like(whole)
+def mean_squared_ratio(steps: Sequence[Floats], unit: Floats) -> Floats:
+    """Return the mean of (step / unit)^2, 0 where the unit is 0."""
+    positive = unit > 0
+    total, ratio = np.zeros_like(unit), np.zeros_like(unit)
     for step in steps:
-        np.divide(step, whole, out=ratio, where=positive)
+        np.divide(step, unit, out=ratio, where=positive)
         np.multiply(ratio, ratio, out=ratio)
         total += ratio
     total /= len(steps)
@@ -109,7 +109,7 @@ def mean_squared_ratio(steps: Sequence[Floats], whole: Floats) -> Floats:
 
 @cache
 def _median_network(n: int) -> tuple[tuple[int, int, bool, bool], ...]:
-    """Return the exchanges that bring the middle ones of n values to their places.
+    """Return the exchanges that bring the medians of n values to their places.
 
     Each is (low, high, whether the smaller is used afterwards, whether the larger is).
     """

@@ -1,42 +1,62 @@
-"""Exact binomial tails, critical counts and power, vectorised; used by power and by wei."""
+"""A binomial proportion: exact tails and critical counts, and intervals that never have zero width.
+
+All is vectorised over arrays of any shape that fit each other. Intervals take success counts that
+are not whole: the mean of graded scores between 0 and 1 times their number. The variance of such a
+score is at most that of a yes-or-no score with the same mean, so the intervals are then too wide
+rather than too narrow.
+
+References:
+    Brown, Cai & DasGupta (2001), "Interval Estimation for a Binomial Proportion", Statistical
+    Science 16, doi:10.1214/ss/1009213286. Wilson (1927), doi:10.1080/01621459.1927.10502953.
+    Clopper & Pearson (1934), doi:10.1093/biomet/26.4.404.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 import numpy as np
-from scipy.special import betainc, betaincinv, ndtri, rel_entr
+from scipy.special import betainc, betainccinv, betaincinv, ndtri
+
+from bigbench_meta.core.checks import one_of, within
+from bigbench_meta.core.errors import InputError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
-    Ints = NDArray[np.int64]
 
 __all__ = [
     "MOST_EXAMPLES",
-    "at_least",
+    "ROUNDING",
+    "Interval",
+    "Method",
+    "clopper_pearson",
     "critical_count",
-    "detectable",
+    "jeffreys",
     "known_size",
     "near_whole",
-    "size_from_which",
+    "proportion_interval",
+    "score_interval",
+    "upper_tail",
+    "wilson",
 ]
+
+Method = Literal["wilson", "jeffreys", "clopper_pearson"]
 
 MOST_EXAMPLES: Final = 1e12
 """No test set is larger; sums of tails lose their digits beyond."""
 
-# A tail that equals the level up to rounding counts as equal: 1 in 16 at 0.0625.
-_ROUNDING: Final = 1 + 1e-12
-# A search beyond takes minutes: its steps grow with one over the difference to be shown.
-_MOST_SEARCHED: Final = 1e9
-# Into how many a block of sizes is cut when it holds both enough and too few.
-_PARTS: Final = 8
+ROUNDING: Final = 1 + 1e-12
+"""A tail that equals the level up to rounding counts as equal: 1 in 16 at 0.0625."""
+
 # Results are published with few digits, and a score times n comes out beside a whole number.
 _NEAR_WHOLE: Final = 1e-6
+# A mean times its n comes out beside the whole number that it was divided from.
+_LAST_DIGITS: Final = 1e-9
 
 
-def at_least(count: Floats, n: Floats, rate: Floats) -> Floats:
+def upper_tail(count: Floats, n: Floats, rate: Floats) -> Floats:
     """Return P(X >= count) of a binomial X: the regularised incomplete beta function.
 
     Args:
@@ -48,7 +68,7 @@ def at_least(count: Floats, n: Floats, rate: Floats) -> Floats:
         Probabilities; NaN where an argument is.
 
     Examples:
-        >>> at_least(np.array([2.0]), np.array([2.0]), np.array([0.5]))
+        >>> upper_tail(np.array([2.0]), np.array([2.0]), np.array([0.5]))
         array([0.25])
     """
     inside = (count > 0) & (count <= n)
@@ -90,103 +110,11 @@ def critical_count(n: Floats, rate: Floats, alpha: Floats) -> Floats:
     return np.where(unknown, np.nan, high)
 
 
-def detectable(n: Floats, chance: Floats, power: Floats, alpha: Floats) -> Floats:
-    """Return the smallest rate at which the exact test against chance has the power.
-
-    P(X >= c) is a beta distribution's share below the rate, so the rate is a quantile of it.
-
-    Args:
-        n: Number of trials, whole, at most :data:`MOST_EXAMPLES`, any shape.
-        chance: Probability of success under the hypothesis tested, of a shape that fits.
-        power: Probability to reject, in (0, 1).
-        alpha: Level of the test, in (0, 1).
-
-    Returns:
-        Rates of at least chance; NaN where an argument is, or where no count rejects.
-
-    Examples:
-        >>> detectable(np.array([2.0, 200]), np.array(0.0), np.array(0.75), np.array(0.05)).round(4)
-        array([0.5   , 0.0069])
-    """
-    critical = critical_count(n, chance, alpha)
-    possible = critical <= n
-    rate = betaincinv(np.where(possible, critical, np.nan), n - critical + 1, power)
-    # A power below the level is had at chance itself.
-    return np.asarray(np.maximum(rate, chance))
-
-
 def _narrowed(
     probe: Floats, low: Floats, high: Floats, n: Floats, rate: Floats, alpha: Floats
 ) -> tuple[Floats, Floats]:
-    rare = at_least(probe, n, rate) <= alpha * _ROUNDING
+    rare = upper_tail(probe, n, rate) <= alpha * ROUNDING
     return np.where(rare, low, np.maximum(low, probe)), np.where(rare, probe, high)
-
-
-def size_from_which(rate: Floats, chance: Floats, power: Floats, alpha: Floats) -> Floats:
-    """Return the smallest n from which on the exact test has the power at every size.
-
-    The power rises with n while the critical count stays and falls where that rises: a saw-tooth.
-    Beyond a bound of Chernoff's there are no teeth below the power. Up to it, blocks of sizes are
-    searched together: fewest trials with the largest critical count bound the power of a block from
-    below, so that most are passed as a whole and the rest is cut.
-
-    Args:
-        rate: Probability of success, shape (k,), each above its chance.
-        chance: Probability under the hypothesis tested, shape (k,), in (0, 1).
-        power: Probability to reject, shape (k,), in (0, 1).
-        alpha: Level, shape (k,), in (0, 1).
-
-    Returns:
-        Whole numbers; NaN where the bound is beyond 10^9.
-
-    Examples:
-        >>> one = np.ones(1)
-        >>> size_from_which(0.5 * one, 0.25 * one, 0.8 * one, 0.05 * one)
-        array([28.])
-    """
-    bound = _chernoff_size(rate, chance, power, alpha)
-    failing = np.zeros(len(rate))  # largest size found that has too little power
-    found = np.flatnonzero(bound <= _MOST_SEARCHED)
-    which, first, last = found, np.ones(len(found)), bound[found]
-
-    def enough(size: Floats, count: Floats) -> NDArray[np.bool_]:
-        return at_least(count, size, rate[which]) * _ROUNDING >= power[which]
-
-    while len(which):
-        critical = critical_count(last, chance[which], alpha[which])
-        np.maximum.at(failing, which, np.where(enough(last, critical), 0.0, last))
-        open_ = ~enough(first, critical) & (first < last) & (last > failing[which])
-        which, first, last = _cut(which[open_], first[open_], last[open_])
-    return np.where(bound <= _MOST_SEARCHED, failing + 1, np.nan)
-
-
-def _cut(which: Ints, first: Floats, last: Floats) -> tuple[Ints, Floats, Floats]:
-    """Cut each block into up to eight."""
-    size = np.ceil((last - first + 1) / _PARTS)
-    starts = (first[:, None] + size[:, None] * np.arange(_PARTS)).ravel()
-    ends = np.minimum(starts + np.repeat(size, _PARTS) - 1, np.repeat(last, _PARTS))
-    some = starts <= ends
-    return np.repeat(which, _PARTS)[some], starts[some], ends[some]
-
-
-def _chernoff_size(rate: Floats, chance: Floats, power: Floats, alpha: Floats) -> Floats:
-    """Return a size at which and beyond which the power suffices, by Chernoff's inequality.
-
-    For any q between chance and rate, P(X >= nq) <= exp(-n KL(q, chance)) under chance, and
-    P(X <= nq) <= exp(-n KL(q, rate)) under the rate: both small enough, the critical count is at
-    most nq rounded up and is missed rarely enough.
-    """
-    with np.errstate(divide="ignore", over="ignore"):
-        between = np.linspace(0.02, 0.98, 49)[:, None]
-        q = chance + (rate - chance) * between
-        by_level = -np.log(alpha) / _divergence(q, chance)
-        by_power = -np.log1p(-power) / _divergence(q, rate)
-        # A hundredth more for digits lost where rate and chance are close.
-        return np.asarray(np.ceil(1.01 * np.maximum(by_level, by_power).min(axis=0)) + 1)
-
-
-def _divergence(q: Floats, p: Floats) -> Floats:
-    return np.maximum(rel_entr(q, p) + rel_entr(1 - q, 1 - p), 0.0)
 
 
 def near_whole(count: Floats) -> Floats:
@@ -201,10 +129,242 @@ def near_whole(count: Floats) -> Floats:
 
 
 def known_size(n: Floats) -> Floats:
-    """Return sizes of test sets, NaN for what can be none: below 1, not whole, or too large.
+    """Return sizes of test sets, NaN where they are below 1, not whole, or too large.
 
     Examples:
         >>> known_size(np.array([100.0, 0.0, -1.0, 1e18]))
         array([100.,  nan,  nan,  nan])
     """
     return np.where((n >= 1) & (n <= MOST_EXAMPLES) & (n == np.rint(n)), n, np.nan)
+
+
+class Interval(NamedTuple):
+    """Lower and upper ends, arrays of one shape."""
+
+    low: Floats
+    high: Floats
+
+
+def wilson(successes: ArrayLike, n: ArrayLike, *, confidence: float = 0.95) -> Interval:
+    r"""Return Wilson's score interval: the proportions that a two-sided z test does not reject.
+
+    .. math:: \frac{x + z^2/2 \mp z \sqrt{x (n - x)/n + z^2/4}}{n + z^2}
+
+    Its coverage is near the confidence on average and below it for some proportions.
+
+    Args:
+        successes: Number of successes x in [0, n], whole or not, any shape.
+        n: Number of trials, a shape that fits.
+        confidence: In (0, 1).
+
+    Returns:
+        Ends in [0, 1] that contain x / n; exactly 0 at x = 0 and 1 at x = n, but never both. NaN
+        where either argument is NaN or n is 0.
+
+    Raises:
+        InputError: x is not in [0, n], n is negative or infinite, or the confidence is no share.
+
+    References:
+        Wilson (1927), doi:10.1080/01621459.1927.10502953.
+
+    Examples:
+        >>> low, high = wilson([0, 3], 10)
+        >>> low.round(3), high.round(3)
+        (array([0.   , 0.108]), array([0.278, 0.603]))
+    """
+    return proportion_interval(successes, n, confidence=confidence, method="wilson")
+
+
+def jeffreys(successes: ArrayLike, n: ArrayLike, *, confidence: float = 0.95) -> Interval:
+    r"""Return Jeffreys' equal-tailed interval, the posterior under a Beta(1/2, 1/2) prior.
+
+    Its ends are the quantiles of Beta(x + 1/2, n - x + 1/2) at (1 ∓ confidence) / 2, moved
+    outwards to x / n where they would leave it out, so that the lower is 0 at x = 0 and the upper 1
+    at x = n.
+
+    Args:
+        successes: Number of successes x in [0, n], whole or not, any shape.
+        n: Number of trials, a shape that fits.
+        confidence: In (0, 1).
+
+    Returns:
+        As :func:`wilson`.
+
+    Raises:
+        InputError: As :func:`wilson`.
+
+    References:
+        Brown, Cai & DasGupta (2001), doi:10.1214/ss/1009213286, sec. 3 (the
+        interval) and 4 (its ends at 0 and n).
+
+    Examples:
+        >>> low, high = jeffreys([0, 3], 10)
+        >>> low.round(3), high.round(3)
+        (array([0.   , 0.093]), array([0.217, 0.606]))
+    """
+    return proportion_interval(successes, n, confidence=confidence, method="jeffreys")
+
+
+def clopper_pearson(successes: ArrayLike, n: ArrayLike, *, confidence: float = 0.95) -> Interval:
+    r"""Return Clopper and Pearson's interval: the proportions that no exact test rejects.
+
+    Its ends are quantiles of Beta(x, n - x + 1) and of Beta(x + 1, n - x), 0 at x = 0 and 1 at
+    x = n. Its coverage is at least the confidence, whatever the proportion.
+
+    Args:
+        successes: Number of successes x in [0, n], whole or not, any shape.
+        n: Number of trials, a shape that fits.
+        confidence: In (0, 1).
+
+    Returns:
+        As :func:`wilson`.
+
+    Raises:
+        InputError: As :func:`wilson`.
+
+    References:
+        Clopper & Pearson (1934), doi:10.1093/biomet/26.4.404.
+
+    Examples:
+        >>> low, high = clopper_pearson([0, 3], 10)
+        >>> low.round(3), high.round(3)
+        (array([0.   , 0.067]), array([0.308, 0.652]))
+    """
+    return proportion_interval(successes, n, confidence=confidence, method="clopper_pearson")
+
+
+def proportion_interval(
+    successes: ArrayLike,
+    n: ArrayLike,
+    *,
+    confidence: float = 0.95,
+    method: Method = "wilson",
+) -> Interval:
+    """Return an interval of the method named, see the functions of those names.
+
+    Args:
+        successes: Number of successes x in [0, n], whole or not, any shape.
+        n: Number of trials, a shape that fits.
+        confidence: In (0, 1).
+        method: ``wilson``, ``jeffreys`` or ``clopper_pearson``.
+
+    Returns:
+        As :func:`wilson`.
+
+    Raises:
+        InputError: As :func:`wilson`, or another method.
+
+    Examples:
+        >>> low, high = proportion_interval(0.5, 10, method="clopper_pearson")
+        >>> round(float(low), 5), round(float(high), 3)
+        (5e-05, 0.381)
+    """
+    if not 0 < confidence < 1:
+        raise InputError(f"{confidence}, not in (0, 1)", where="confidence")
+    one_of(method, get_args(Method), "method")
+    x, size = _counts(successes, n)
+    tail = (1 - confidence) / 2
+    ends = {"wilson": _wilson, "jeffreys": _jeffreys, "clopper_pearson": _clopper_pearson}[method]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        low, high = ends(x, size, tail)
+        share = x / size
+    known = np.isfinite(share)
+    return Interval(
+        np.where(known, np.where(x > 0, np.minimum(low, share), 0.0), np.nan),
+        np.where(known, np.where(x < size, np.maximum(high, share), 1.0), np.nan),
+    )
+
+
+def score_interval(
+    score: ArrayLike,
+    n: ArrayLike,
+    *,
+    low: ArrayLike = 0.0,
+    high: ArrayLike = 1.0,
+    confidence: float = 0.95,
+    method: Method = "wilson",
+) -> Interval:
+    """Return the interval of a mean of n scores, each between low and high.
+
+    The score is taken as a proportion, (score - low) / (high - low), and its interval brought back.
+
+    Args:
+        score: Mean scores, any shape, in the unit of low and high.
+        n: Number of scores in each mean.
+        low: Smallest score that one example can have.
+        high: Largest score that one example can have.
+        confidence: In (0, 1).
+        method: As :func:`proportion_interval`.
+
+    Returns:
+        Ends in [low, high] that contain the score. NaN where an argument is NaN or n is 0.
+
+    Raises:
+        InputError: A score is beyond low or high, low is not below high, or as :func:`wilson`.
+
+    Examples:
+        >>> score_interval(0.0, 2000, high=100.0).high.round(2)  # percent
+        np.float64(0.19)
+    """
+    value, least, most, size = (
+        within(a, -np.inf, np.inf, name)
+        for name, a in (("score", score), ("low", low), ("high", high), ("n", n))
+    )
+    if np.any(least >= most):
+        raise InputError(f"{low!r} is not below high {high!r}", where="low")
+    share = (value - least) / (most - least)
+    outside = (share < -_LAST_DIGITS) | (share > 1 + _LAST_DIGITS)
+    if np.any(outside):
+        wrong = np.broadcast_to(value, outside.shape)[outside][0]
+        raise InputError(f"{wrong:g}, not from low {low!r} to high {high!r}", where="score")
+    ends = proportion_interval(
+        np.clip(share, 0, 1) * size, size, confidence=confidence, method=method
+    )
+    # Rounding must not move the ends to the wrong side of the score or beyond the range.
+    return Interval(
+        np.maximum(np.minimum(least + ends.low * (most - least), value), least),
+        np.minimum(np.maximum(least + ends.high * (most - least), value), most),
+    )
+
+
+def _counts(successes: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
+    try:
+        x, size = np.broadcast_arrays(
+            np.asarray(successes, dtype=np.float64), np.asarray(n, dtype=np.float64)
+        )
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"not numbers of shapes that fit: {error}", where="successes or n"
+        ) from error
+    if np.any((size < 0) | np.isinf(size)):
+        raise InputError(f"{size[(size < 0) | np.isinf(size)][0]}, not a count", where="n")
+    allowed = _LAST_DIGITS * np.maximum(size, 1)
+    wrong = (x < -allowed) | (x > size + allowed)
+    if np.any(wrong):
+        raise InputError(f"{x[wrong][0]} of n = {size[wrong][0]}", where="successes")
+    return np.clip(x, 0, size), size
+
+
+def _wilson(x: Floats, n: Floats, tail: float) -> tuple[Floats, Floats]:
+    z = -float(ndtri(tail))
+    high = (x + z**2 / 2 + z * np.sqrt(x * (1 - x / n) + z**2 / 4)) / (n + z**2)
+    # The ends are the roots of a quadratic: their product loses no digits where x is small.
+    return x / n * x / (n + z**2) / high, high
+
+
+def _jeffreys(x: Floats, n: Floats, tail: float) -> tuple[Floats, Floats]:
+    return _quantiles((x + 0.5, n - x + 0.5), (x + 0.5, n - x + 0.5), tail)
+
+
+def _clopper_pearson(x: Floats, n: Floats, tail: float) -> tuple[Floats, Floats]:
+    return _quantiles((x, n - x + 1), (x + 1, n - x), tail)
+
+
+def _quantiles(
+    low: tuple[Floats, Floats], high: tuple[Floats, Floats], tail: float
+) -> tuple[Floats, Floats]:
+    """Return the lower tail's end of one beta distribution and the upper tail's of another."""
+    return (
+        np.asarray(betaincinv(*low, tail), dtype=np.float64),
+        np.asarray(betainccinv(*high, tail), dtype=np.float64),
+    )

@@ -1,7 +1,6 @@
-"""What a test set can show: smallest accuracy, examples needed, and curves that look flat.
+"""What a test set of n examples can show: smallest accuracy, examples needed, power.
 
-An accuracy below 1 / n is measured as 0 by most test sets of n examples, so a curve can be flat
-because it is flat or because the test set cannot see it rise.
+An accuracy below 1 / n is measured as 0 by most test sets of n examples.
 
 References:
     Schaeffer, Miranda & Koyejo (2023), "Are Emergent Abilities of Large Language Models a Mirage?",
@@ -13,37 +12,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from scipy.special import betaincinv, rel_entr
 
 from bigbench_meta.core.checks import within
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.inference.binomial import (
-    MOST_EXAMPLES,
-    at_least,
-    critical_count,
-    detectable,
-    size_from_which,
-)
+from bigbench_meta.inference.binomial import MOST_EXAMPLES, ROUNDING, critical_count, upper_tail
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
-    from bigbench_meta.catalog.metrics import MetricCatalog
-    from bigbench_meta.curves.build import Curves
-
     Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
 
 __all__ = [
     "detection_power",
     "exact_match_accuracy",
     "examples_needed",
-    "resolution",
+    "size_from_which",
     "smallest_detectable",
 ]
 
 # Elements searched at a time, so that memory does not grow with their number.
 _BLOCK: Final = 4096
-_ROUNDING: Final = 1e-12
+# A search beyond takes minutes: its steps grow with one over the difference to be shown.
+_MOST_SEARCHED: Final = 1e9
+# Into how many a block of sizes is cut when it holds both enough and too few.
+_PARTS: Final = 8
 
 
 def detection_power(
@@ -79,7 +73,7 @@ def detection_power(
     """
     size, level = _sizes(n_examples), _share(alpha, "alpha", open_=True)
     critical = critical_count(size, _share(chance, "chance"), level)
-    return at_least(critical, size, _share(accuracy, "accuracy"))
+    return upper_tail(critical, size, _share(accuracy, "accuracy"))
 
 
 def smallest_detectable(
@@ -115,8 +109,12 @@ def smallest_detectable(
         np.float64(0.2827)
     """
     size, level = _sizes(n_examples), _share(alpha, "alpha", open_=True)
-    rate, wanted = _share(chance, "chance"), _share(power, "power", open_=True)
-    return detectable(size, rate, wanted, level)[()]
+    guess, wanted = _share(chance, "chance"), _share(power, "power", open_=True)
+    critical = critical_count(size, guess, level)
+    # P(X >= c) is a beta distribution's share below the rate, so the rate is a quantile of it.
+    rate = betaincinv(np.where(critical <= size, critical, np.nan), size - critical + 1, wanted)
+    # A power below the level is had at chance itself.
+    return np.asarray(np.maximum(rate, guess))[()]
 
 
 def examples_needed(
@@ -141,7 +139,7 @@ def examples_needed(
 
     Returns:
         Whole numbers; infinite where the accuracy is not above chance, and NaN where an argument is
-        or where more than some 10^9 examples are needed to tell it from a chance above 0.
+        or where more than some 10^9 examples are needed to distinguish it from a chance above 0.
 
     Raises:
         InputError: A number is out of its range.
@@ -177,7 +175,74 @@ def _until_seen(rate: Floats, power: Floats) -> Floats:
     estimate = np.maximum(np.ceil(np.log1p(-power) / miss), 1.0)
     # The quotient may be rounded across a whole number.
     fewer = np.maximum(estimate - 1, 1.0)
-    return np.where(-np.expm1(fewer * miss) >= power * (1 - _ROUNDING), fewer, estimate)
+    return np.where(-np.expm1(fewer * miss) >= power / ROUNDING, fewer, estimate)
+
+
+def size_from_which(rate: Floats, chance: Floats, power: Floats, alpha: Floats) -> Floats:
+    """Return the smallest n from which on the exact test has the power at every size.
+
+    The power rises with n while the critical count stays and falls where that rises: a saw-tooth.
+    Beyond a bound of Chernoff's there are no teeth below the power. Up to it, blocks of sizes are
+    searched together: fewest trials with the largest critical count bound the power of a block from
+    below, so that most are passed as a whole and the rest is cut.
+
+    Args:
+        rate: Probability of success, shape (k,), each above its chance.
+        chance: Probability under the hypothesis tested, shape (k,), in (0, 1).
+        power: Probability to reject, shape (k,), in (0, 1).
+        alpha: Level, shape (k,), in (0, 1).
+
+    Returns:
+        Whole numbers; NaN where the bound is beyond 10^9.
+
+    Examples:
+        >>> one = np.ones(1)
+        >>> size_from_which(0.5 * one, 0.25 * one, 0.8 * one, 0.05 * one)
+        array([28.])
+    """
+    bound = _chernoff_size(rate, chance, power, alpha)
+    failing = np.zeros(len(rate))  # largest size found that has too little power
+    found = np.flatnonzero(bound <= _MOST_SEARCHED)
+    which, first, last = found, np.ones(len(found)), bound[found]
+
+    def enough(size: Floats, count: Floats) -> NDArray[np.bool_]:
+        return upper_tail(count, size, rate[which]) * ROUNDING >= power[which]
+
+    while len(which):
+        critical = critical_count(last, chance[which], alpha[which])
+        np.maximum.at(failing, which, np.where(enough(last, critical), 0.0, last))
+        open_ = ~enough(first, critical) & (first < last) & (last > failing[which])
+        which, first, last = _cut(which[open_], first[open_], last[open_])
+    return np.where(bound <= _MOST_SEARCHED, failing + 1, np.nan)
+
+
+def _cut(which: Ints, first: Floats, last: Floats) -> tuple[Ints, Floats, Floats]:
+    """Cut each block into up to eight."""
+    size = np.ceil((last - first + 1) / _PARTS)
+    starts = (first[:, None] + size[:, None] * np.arange(_PARTS)).ravel()
+    ends = np.minimum(starts + np.repeat(size, _PARTS) - 1, np.repeat(last, _PARTS))
+    some = starts <= ends
+    return np.repeat(which, _PARTS)[some], starts[some], ends[some]
+
+
+def _chernoff_size(rate: Floats, chance: Floats, power: Floats, alpha: Floats) -> Floats:
+    """Return a size at which and beyond which the power suffices, by Chernoff's inequality.
+
+    For any q between chance and rate, P(X >= nq) <= exp(-n KL(q, chance)) under chance, and
+    P(X <= nq) <= exp(-n KL(q, rate)) under the rate: both small enough, the critical count is at
+    most nq rounded up and is missed rarely enough.
+    """
+    with np.errstate(divide="ignore", over="ignore"):
+        between = np.linspace(0.02, 0.98, 49)[:, None]
+        q = chance + (rate - chance) * between
+        by_level = -np.log(alpha) / _divergence(q, chance)
+        by_power = -np.log1p(-power) / _divergence(q, rate)
+        # A hundredth more for digits lost where rate and chance are close.
+        return np.asarray(np.ceil(1.01 * np.maximum(by_level, by_power).min(axis=0)) + 1)
+
+
+def _divergence(q: Floats, p: Floats) -> Floats:
+    return np.maximum(rel_entr(q, p) + rel_entr(1 - q, 1 - p), 0.0)
 
 
 def exact_match_accuracy(token_error: ArrayLike, n_tokens: ArrayLike) -> Floats:
@@ -206,106 +271,6 @@ def exact_match_accuracy(token_error: ArrayLike, n_tokens: ArrayLike) -> Floats:
     """
     tokens = within(n_tokens, 1, np.inf, "n_tokens")
     return np.asarray((1 - _share(token_error, "token_error")) ** tokens)[()]
-
-
-def resolution(
-    curves: Curves,
-    *,
-    catalog: MetricCatalog | None = None,
-    chance: ArrayLike | None = None,
-    n_choices: ArrayLike | None = None,
-    n_examples: ArrayLike | None = None,
-    power: float = 0.95,
-    alpha: float = 0.05,
-    margin: float = 0.05,
-    min_scales: int = 3,
-) -> pd.DataFrame:
-    """Say of every curve how much of it lies below what its test set can show.
-
-    Args:
-        curves: What :func:`bigbench_meta.build_curves` returns.
-        catalog: Metric catalog; the packaged one by default.
-        chance: Chance level in the unit of the score, a number or one a curve, NaN for not given.
-            By default the task's ``low_score``; else 1 / ``n_choices`` on discontinuous metrics;
-            else 0 on nonlinear and linear metrics that begin at 0.
-        n_choices: Number of choices, a number or one a curve, NaN for not given.
-        n_examples: Size of the test set where the observations give none, a number or one a curve.
-        power: Probability with which the smallest detectable accuracy would be shown.
-        alpha: Level of the tests.
-        margin: What counts as no difference between scales, as a proportion.
-        min_scales: Fewest scales with a score and a number of examples.
-
-    Returns:
-        One row a curve, in the order of the curves: the key columns, ``metric_type``; ``n_scales``
-        and of these ``n_usable`` (with a proportion and a number of examples);
-        ``n_examples_min``; ``chance`` and ``chance_source``; ``resolution`` (one example of the
-        smallest test set) and ``smallest_detectable`` (score that this test set shows to be above
-        chance with the power); ``n_below`` (scales less than one example above chance) and
-        ``n_undetectable`` (below the smallest detectable score), as shares of ``n_usable``
-        ``share_below_resolution`` and ``share_undetectable``; ``p_flat``, ``span`` and
-        ``flat_kind``, as :func:`bigbench_meta.inference.flatness.flatness` defines them;
-        ``reason``, why the kind is ``cannot_tell`` (not_a_proportion, score_out_of_range, n_unknown
-        or too_few_scales) and empty elsewhere. Scores, differences of scores and chance are in the
-        unit of the file.
-
-    Raises:
-        InputError: An option out of its range or of another shape.
-
-    References:
-        Schaeffer et al. (2023), arXiv 2304.15004, App. A.1.
-
-    Examples:
-        >>> from bigbench_meta import build_curves, load_embedded
-        >>> found = resolution(build_curves(load_embedded()))
-        >>> row = found[(found.task == "arithmetic 5D+") & (found.shots == 0)].iloc[0]
-        >>> row.resolution, round(float(row.smallest_detectable), 3)
-        (np.float64(0.05), 0.15)
-        >>> f"{row.share_below_resolution:.0%} of scales below", row.flat_kind
-        ('88% of scales below', 'not_flat')
-    """
-    # Imported here: numbers alone need no catalog and no pandas.
-    from bigbench_meta.core.schema import CURVE_KEY
-    from bigbench_meta.curves.build import whole
-    from bigbench_meta.inference.flatness import FLAT_KINDS, flatness
-    from bigbench_meta.inference.proportions import proportions
-
-    shares = proportions(
-        curves, catalog=catalog, chance=chance, n_choices=n_choices, n_examples=n_examples
-    )
-    found = flatness(
-        shares.proportion,
-        curves.offsets,
-        n_examples=shares.n_examples,
-        chance=shares.chance,
-        power=power,
-        alpha=alpha,
-        margin=margin,
-        min_scales=min_scales,
-    )
-    sized = ~np.isnan(shares.n_examples)
-    smallest = np.full(len(curves), np.inf)
-    np.minimum.at(smallest, shares.curve[sized], shares.n_examples[sized])
-    smallest[np.isinf(smallest)] = np.nan
-    undecided = (found.kind == FLAT_KINDS.index("cannot_tell")) & (shares.problem == "")
-    reason = np.where(np.isnan(smallest), "n_unknown", "too_few_scales")
-    used = np.where(found.n_usable > 0, found.n_usable, np.nan)
-    return curves.keys[[*CURVE_KEY, "metric_type"]].assign(
-        n_scales=np.diff(curves.offsets),
-        n_usable=found.n_usable,
-        n_examples_min=whole(smallest),
-        chance=shares.curve_scores(shares.chance),
-        chance_source=shares.chance_source,
-        resolution=shares.amount(1 / smallest),
-        smallest_detectable=shares.curve_scores(found.smallest_detectable),
-        n_below=whole(found.n_below),
-        share_below_resolution=found.n_below / used,
-        n_undetectable=whole(found.n_undetectable),
-        share_undetectable=found.n_undetectable / used,
-        p_flat=found.p_flat,
-        span=shares.amount(found.span),
-        flat_kind=np.array(FLAT_KINDS, dtype=object)[found.kind],
-        reason=np.where(undecided, reason, shares.problem),
-    )
 
 
 def _share(values: ArrayLike, where: str, *, open_: bool = False) -> Floats:

@@ -8,19 +8,15 @@ import numpy as np
 import pandas as pd
 
 from bigbench_meta.core.schema import CURVE_KEY, CURVE_SCORES
-from bigbench_meta.curves.build import whole
+from bigbench_meta.curves.build import integer_column
 from bigbench_meta.curves.emergence import MIN_SCALES, STATUSES, score_ragged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.curves.build import Curves
-    from bigbench_meta.inference.evidence import Variation
-
-    Floats = NDArray[np.float64]
+    from bigbench_meta.inference.curve_evidence import Variation
 
 __all__ = ["score_curves"]
 
@@ -82,7 +78,7 @@ def score_curves(
     if not inference:
         return scores
     # Imports scipy.stats and statsmodels, a second's work.
-    from bigbench_meta.inference.evidence import ALPHA_RANGE, curve_evidence
+    from bigbench_meta.inference.curve_evidence import ALPHA_RANGE, curve_evidence
 
     evidence = curve_evidence(
         curves, threshold=threshold, n_boot=n_boot, seed=seed, variation=variation,
@@ -94,30 +90,23 @@ def score_curves(
 
 def _scores(curves: Curves, min_scales: int) -> pd.DataFrame:
     keys = curves.keys
-    n_examples = _reduce(np.fmin, curves.n_examples, curves.offsets)
+    batch = curves.ragged
+    n_examples = batch.reduce(np.fmin, curves.n_examples)
     resolution = keys["step"].to_numpy(dtype=float) / np.where(n_examples > 0, n_examples, np.nan)
     scores = score_ragged(
         curves.oriented, curves.offsets, resolution=resolution, min_scales=min_scales
     )
-    n_scales = scores.n_scales
-    has_points = n_scales > 0
-    first = np.where(has_points, curves.offsets[:-1], 0)
-    last = np.where(has_points, curves.offsets[1:] - 1, 0)
-
-    def at(values: Floats, position: NDArray[np.int64]) -> Floats:
-        padded = values if len(values) else np.array([np.nan])
-        return np.where(has_points, padded[position], np.nan)
-
+    first, last = np.zeros(len(batch)), np.full(len(batch), -1)
     frame = keys[
         [*CURVE_KEY, "metric_type", "scale", "n_missing", "n_tied", "is_preferred"]
     ].assign(
-        n_scales=n_scales,
-        scale_min=at(curves.x, first),
-        scale_max=at(curves.x, last),
-        score_first=at(curves.y, first),
-        score_last=at(curves.y, last),
-        score_min=_reduce(np.fmin, curves.y, curves.offsets),
-        score_max=_reduce(np.fmax, curves.y, curves.offsets),
+        n_scales=scores.n_scales,
+        scale_min=batch.at(curves.x, first),
+        scale_max=batch.at(curves.x, last),
+        score_first=batch.at(curves.y, first),
+        score_last=batch.at(curves.y, last),
+        score_min=batch.reduce(np.fmin, curves.y),
+        score_max=batch.reduce(np.fmax, curves.y),
         orientation=np.where(keys["higher_is_better"], "up", "down"),
         direction=keys["direction"],
         emergence_score=scores.emergence_score,
@@ -126,15 +115,6 @@ def _scores(curves: Curves, min_scales: int) -> pd.DataFrame:
         resolution=resolution,
         resolution_limited_score=scores.resolution_limited_score,
         status=np.array(STATUSES, dtype=object)[scores.status],
-        n_examples_min=whole(n_examples),
+        n_examples_min=integer_column(n_examples),
     )
     return frame[CURVE_SCORES.names]
-
-
-def _reduce(ufunc: np.ufunc, values: Floats, offsets: NDArray[np.int64]) -> Floats:
-    """Reduce each curve's values to one; NaN for a curve without points."""
-    result = np.full(len(offsets) - 1, np.nan)
-    nonempty = np.diff(offsets) > 0
-    if nonempty.any():
-        result[nonempty] = ufunc.reduceat(values, offsets[:-1][nonempty])
-    return result

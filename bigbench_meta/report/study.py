@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bigbench_meta.catalog.known_issues import IssueFindings, KnownIssues
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.curves.build import Curves
-    from bigbench_meta.inference.evidence import Variation
+    from bigbench_meta.inference.curve_evidence import Variation
     from bigbench_meta.report.charts.emergence import Figure
     from bigbench_meta.report.tables.table import Table
 
@@ -170,7 +170,7 @@ def run_study(
         )
     if inference:
         # Imports scipy.stats and statsmodels, a second's work.
-        from bigbench_meta.inference.evidence import ALPHA_RANGE, curve_evidence
+        from bigbench_meta.inference.curve_evidence import ALPHA_RANGE, curve_evidence
 
         evidence = curve_evidence(
             curves.select(scores.index.isin(counted.index)), threshold=threshold, n_boot=n_boot,

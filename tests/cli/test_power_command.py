@@ -15,7 +15,7 @@ from helpers import ROOT, entry, run_program, score_file, strict_json, write_tre
 import bigbench_meta as bm
 from bigbench_meta.cli.main import main
 from bigbench_meta.cli.power import power
-from bigbench_meta.inference.flatness import FLAT_KINDS
+from bigbench_meta.inference.resolution import FLAT_KINDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -240,7 +240,7 @@ def test_help_has_an_example_of_each_use() -> None:
 
 
 def test_every_number_of_the_table_is_that_of_the_library(tree: Path) -> None:
-    from bigbench_meta.inference.power import resolution
+    from bigbench_meta.inference.resolution import resolution
 
     observations, _ = bm.read_results(tree)
     frame = resolution(bm.build_curves(observations), n_examples=10)

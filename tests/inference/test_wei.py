@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oracles import upper_tail
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
@@ -20,17 +21,21 @@ from bigbench_meta import build_curves, load_embedded
 from bigbench_meta.catalog.metrics import MetricCatalog
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_KEY
-from bigbench_meta.inference import wei_states as _states
-from bigbench_meta.inference import wei_verdicts as _verdicts
+from bigbench_meta.inference import wei
 from bigbench_meta.inference.wei import (
+    ABOVE,
+    AT_CHANCE,
+    BELOW,
+    CANNOT_TELL,
     REASONS,
     STATES,
     VERDICTS,
+    Criteria,
+    judge,
     wei_emergence,
     wei_points,
     wei_ragged,
 )
-from bigbench_meta.inference.wei_states import ABOVE, AT_CHANCE, BELOW, CANNOT_TELL, judge
 
 NAN = math.nan
 OF_CURVES = (
@@ -40,16 +45,16 @@ OF_CURVES = (
 OF_POINTS = ("state", "p_value", "p_holm", "null", "exact")
 
 
-def found(batch, *, chance=0.25, x=None, **options):
+def found(batch, *, chance=0.25, x=None, n_resamples=0, seed=0, **criteria):
     """Judge curves, each a list of (right answers, examples), None for an unknown point."""
     points = [point or (NAN, NAN) for curve in batch for point in curve]
     count, n = np.array(points, dtype=float).reshape(-1, 2).T
     offsets = np.cumsum([0, *map(len, batch)])
     scales = np.concatenate([2.0 ** np.arange(len(curve)) for curve in batch] or [[]])
-    options.setdefault("n_resamples", 0)
     return wei_ragged(
-        count / n, scales if x is None else x, offsets, n_examples=n,
-        chance=np.broadcast_to(np.array(chance, dtype=float), (len(batch),)), **options,
+        count / n, scales if x is None else x, offsets, n_examples=n, n_resamples=n_resamples,
+        seed=seed, chance=np.broadcast_to(np.array(chance, dtype=float), (len(batch),)),
+        criteria=Criteria(**criteria),
     )  # fmt: skip
 
 
@@ -71,27 +76,22 @@ chances = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9])
 # --- States of points ---
 
 
-def tail(count, n, rate):
-    """P(X >= count), summed term by term."""
-    return sum(math.comb(n, k) * rate**k * (1 - rate) ** (n - k) for k in range(count, n + 1))
-
-
 def naive_states(curve, chance, *, alpha=0.05, margin=0.05, min_effect=0.0, zero_effect=0.01):
     """The states of known points, and their p-values."""
     null = chance + (min_effect if chance else max(min_effect, zero_effect))
-    p = [tail(x, n, min(null, 1.0)) for x, n in curve]
+    p = [upper_tail(x, n, min(null, 1.0)) for x, n in curve]
     adjusted = naive_holm(p)
     alpha *= 1 + 1e-11  # 2 of 2 by a chance of 0.1 is 0.01, up to rounding
     states = []
     for (x, n), above in zip(curve, [value <= alpha for value in adjusted], strict=True):
-        not_high = chance + margin >= 1 or tail(n - x, n, 1 - chance - margin) <= alpha
-        not_low = chance <= margin or tail(x, n, chance - margin) <= alpha
+        not_high = chance + margin >= 1 or upper_tail(n - x, n, 1 - chance - margin) <= alpha
+        not_low = chance <= margin or upper_tail(x, n, chance - margin) <= alpha
         if above:
             states.append(ABOVE)
         elif not_high and not_low:
             states.append(AT_CHANCE)
         else:
-            states.append(BELOW if tail(n - x, n, 1 - chance) <= alpha else CANNOT_TELL)
+            states.append(BELOW if upper_tail(n - x, n, 1 - chance) <= alpha else CANNOT_TELL)
     return states, p, adjusted
 
 
@@ -133,7 +133,7 @@ def test_holm_is_that_of_statsmodels(p):
     theirs = multipletests(known, method="holm")[1].tolist() if known else []
     assert naive_holm(known) == pytest.approx(theirs)
     expected = iter(theirs)
-    adjusted = _states.holm(np.array([p]))[0]
+    adjusted = wei.holm(np.array([p]))[0]
     assert adjusted.tolist() == pytest.approx(
         [NAN if math.isnan(value) else float(next(expected)) for value in p], nan_ok=True
     )
@@ -198,18 +198,20 @@ def test_a_chance_of_zero(x, options, state):
 def test_graded_scores_are_rounded_to_the_safe_side():
     # 34.9 of 100 count as 34: P(X >= 34) = 0.028 and P(X >= 35) = 0.016 by a chance of 1/4.
     result = found([[(34.9, 100)], [(34.9999999, 100)]])
-    assert result.p_value.tolist() == pytest.approx([tail(34, 100, 0.25), tail(35, 100, 0.25)])
+    assert result.p_value.tolist() == pytest.approx(
+        [upper_tail(34, 100, 0.25), upper_tail(35, 100, 0.25)]
+    )
 
 
 # --- Standard errors in place of sizes ---
 
 
-def by_stderr(proportion, stderr, *, chance=0.25, **options):
+def by_stderr(proportion, stderr, *, chance=0.25, n_resamples=0, **criteria):
     y = np.array(proportion, dtype=float)
     return wei_ragged(
         y, np.arange(len(y)) + 1.0, np.array([0, len(y)]), n_examples=np.full(len(y), NAN),
         chance=np.array([chance]), stderr=np.array(stderr, dtype=float),
-        **{"n_resamples": 0} | options,
+        n_resamples=n_resamples, criteria=Criteria(**criteria),
     )  # fmt: skip
 
 
@@ -431,12 +433,12 @@ def test_normal_resamples_by_simulation():
     y, stderr = np.array([0.25, 0.27, 0.33]), np.array([0.02, 0.02, 0.02])
     result = by_stderr(y, stderr, margin=0.1, n_resamples=40_000)
     draws = np.random.default_rng(8).normal(y, stderr, (40_000, 3))
-    points = _states.Points(
+    points = wei.Points(
         proportion=draws, n=np.full(draws.shape, NAN), stderr=np.broadcast_to(stderr, draws.shape),
         chance=np.full(draws.shape, 0.25), null=np.full(draws.shape, 0.25),
     )  # fmt: skip
-    limit = _states.limits(points, alpha=0.05, margin=0.1)
-    reason, _ = judge(_states.states(points.value, limit, points.known), 2)
+    critical = wei.critical_values(points, Criteria(margin=0.1))
+    reason, _ = judge(wei.states(points.value, critical, points.known), 2)
     share = float(np.mean(reason == REASONS.index("emergent")))
     assert 0.1 < share < 0.9
     assert result.prob_emergent[0] == pytest.approx(share, abs=5 * math.sqrt(0.5 / 40_000))
@@ -497,8 +499,8 @@ def test_curves_do_not_touch_each_other(batch, data):
 def test_size_of_blocks_does_not_matter(batch, block, held):
     expected = found(batch, n_resamples=20)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_verdicts, "_LIMITS_HELD", block)
-        patch.setattr(_verdicts, "_STATES_HELD", held)
+        patch.setattr(wei, "_CRITICAL_HELD", block)
+        patch.setattr(wei, "_STATES_HELD", held)
         some = found(batch, n_resamples=20)
     assert_same_curves(some, expected, range(len(batch)))
     for field in OF_POINTS:
@@ -533,10 +535,6 @@ def test_unit_of_the_scale_does_not_matter(curve, chance, unit):
         ({"chance": [0.1, 0.2]}, r"chance: shape \(2,\), not \(1,\)"),
         ({"chance": [1.0]}, r"chance: 1, not in \[0, 1\)"),
         ({"proportion": [0.1, 1.2, 0.3]}, r"proportion: 1.2, not in \[0, 1\]"),
-        ({"alpha": 0.0}, r"alpha: 0, not in \(0, 1\)"),
-        ({"margin": 1.5}, r"margin: 1.5, not in \[0, 1\]"),
-        ({"min_effect": -0.1}, r"min_effect: -0.1, not in \[0, 1\]"),
-        ({"zero_chance_effect": 2}, r"zero_chance_effect: 2, not in \[0, 1\]"),
     ],
 )
 def test_refusals(change, message):
@@ -551,6 +549,20 @@ def test_refusals(change, message):
     positional = [arrays.pop(name) for name in ("proportion", "x", "offsets")]
     with pytest.raises(InputError, match=message):
         wei_ragged(*positional, **arrays)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "message"),
+    [
+        ({"alpha": 0.0}, r"alpha: 0, not in \(0, 1\)"),
+        ({"margin": 1.5}, r"margin: 1.5, not in \[0, 1\]"),
+        ({"min_effect": -0.1}, r"min_effect: -0.1, not in \[0, 1\]"),
+        ({"zero_chance_effect": 2}, r"zero_chance_effect: 2, not in \[0, 1\]"),
+    ],
+)
+def test_criteria_out_of_range(criterion, message):
+    with pytest.raises(InputError, match=message):
+        wei_emergence(build_curves(observations([0.1])), **criterion)
 
 
 # --- Frames ---

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 
 from bigbench_meta.aggregate.attribution.estimates import MIN_TASKS, check_confidence, wald
-from bigbench_meta.inference.intervals import clopper_pearson
+from bigbench_meta.inference.binomial import clopper_pearson
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ import numpy as np
 
 from bigbench_meta.aggregate.attribution.estimates import check_confidence, exponential, wald
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.inference.intervals import clopper_pearson
+from bigbench_meta.inference.binomial import clopper_pearson
 
 if TYPE_CHECKING:
     from collections.abc import Callable

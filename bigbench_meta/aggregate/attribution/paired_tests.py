@@ -24,7 +24,7 @@ from bigbench_meta.aggregate.attribution.odds_ratios import (
     pair_odds_ratio,
 )
 from bigbench_meta.aggregate.attribution.paired import matched_tables, metric_pairs, sharpness_order
-from bigbench_meta.inference.intervals import clopper_pearson
+from bigbench_meta.inference.binomial import clopper_pearson
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.inference.intervals import wilson
+from bigbench_meta.inference.binomial import wilson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,12 @@ import pytest
 import bigbench_meta as bm
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_EVIDENCE, CURVE_SCORES
-from bigbench_meta.inference.evidence import _COLUMNS, _SHARES, curve_evidence, default_replicates
+from bigbench_meta.inference.curve_evidence import (
+    _COLUMNS,
+    _SHARES,
+    curve_evidence,
+    default_replicates,
+)
 from bigbench_meta.inference.uncertainty import curve_intervals
 
 

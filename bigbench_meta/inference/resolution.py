@@ -1,6 +1,10 @@
-"""Which curves are flat, and which only look so: arrays in, arrays out.
+"""How much of each curve lies below what its test set can show, and which curves only look flat.
 
-A batch of curves is ragged, as in :mod:`bigbench_meta.curves.emergence`.
+A curve can be flat because it is flat, or because its test set is too small to show it rise.
+
+References:
+    Schaeffer, Miranda & Koyejo (2023), "Are Emergent Abilities of Large Language Models a Mirage?",
+    arXiv 2304.15004, App. A.1.
 """
 
 from __future__ import annotations
@@ -10,26 +14,27 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from bigbench_meta.core.checks import seed_number, within
-from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.checks import within
 from bigbench_meta.core.ragged import Ragged
-from bigbench_meta.curves.emergence import MIN_SCALES, score_ragged
-from bigbench_meta.inference.binomial import (
-    at_least,
-    detectable,
-    known_size,
-    near_whole,
-)
-from bigbench_meta.inference.intervals import clopper_pearson
+from bigbench_meta.core.schema import CURVE_KEY
+from bigbench_meta.curves.build import integer_column
+from bigbench_meta.curves.emergence import MIN_SCALES
+from bigbench_meta.inference.binomial import clopper_pearson, known_size, near_whole, upper_tail
+from bigbench_meta.inference.power import smallest_detectable
+from bigbench_meta.inference.proportions import proportions
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import ArrayLike, NDArray
+
+    from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.curves.build import Curves
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
     Bools = NDArray[np.bool_]
 
-__all__ = ["FLAT_KINDS", "NothingScores", "RaggedFlatness", "emergence_of_nothing", "flatness"]
+__all__ = ["FLAT_KINDS", "RaggedFlatness", "flatness", "resolution"]
 
 FLAT_KINDS: Final = ("cannot_tell", "not_flat", "flat", "unseen")
 CANNOT_TELL, NOT_FLAT, FLAT, UNSEEN = range(4)
@@ -65,6 +70,97 @@ class RaggedFlatness:
     kind: NDArray[np.int8]
 
 
+def resolution(
+    curves: Curves,
+    *,
+    catalog: MetricCatalog | None = None,
+    chance: ArrayLike | None = None,
+    n_choices: ArrayLike | None = None,
+    n_examples: ArrayLike | None = None,
+    power: float = 0.95,
+    alpha: float = 0.05,
+    margin: float = 0.05,
+    min_scales: int = 3,
+) -> pd.DataFrame:
+    """Say of every curve how much of it lies below what its test set can show.
+
+    Args:
+        curves: What :func:`bigbench_meta.build_curves` returns.
+        catalog: Metric catalog; the packaged one by default.
+        chance: Chance level in the unit of the score, a number or one a curve, NaN for not given.
+            By default the task's ``low_score``; else 1 / ``n_choices`` on discontinuous metrics;
+            else 0 on nonlinear and linear metrics that begin at 0.
+        n_choices: Number of choices, a number or one a curve, NaN for not given.
+        n_examples: Size of the test set where the observations give none, a number or one a curve.
+        power: Probability with which the smallest detectable accuracy would be shown.
+        alpha: Level of the tests.
+        margin: What counts as no difference between scales, as a proportion.
+        min_scales: Fewest scales with a score and a number of examples.
+
+    Returns:
+        One row a curve, in the order of the curves: the key columns, ``metric_type``; ``n_scales``
+        and of these ``n_usable`` (with a proportion and a number of examples);
+        ``n_examples_min``; ``chance`` and ``chance_source``; ``resolution`` (one example of the
+        smallest test set) and ``smallest_detectable`` (score that this test set shows to be above
+        chance with the power); ``n_below`` (scales less than one example above chance) and
+        ``n_undetectable`` (below the smallest detectable score), as shares of ``n_usable``
+        ``share_below_resolution`` and ``share_undetectable``; ``p_flat``, ``span`` and
+        ``flat_kind``, as :func:`flatness` defines them;
+        ``reason``, why the kind is ``cannot_tell`` (not_a_proportion, score_out_of_range, n_unknown
+        or too_few_scales) and empty elsewhere. Scores, differences of scores and chance are in the
+        unit of the file.
+
+    Raises:
+        InputError: An option out of its range or of another shape.
+
+    References:
+        Schaeffer et al. (2023), arXiv 2304.15004, App. A.1.
+
+    Examples:
+        >>> from bigbench_meta import build_curves, load_embedded
+        >>> found = resolution(build_curves(load_embedded()))
+        >>> row = found[(found.task == "arithmetic 5D+") & (found.shots == 0)].iloc[0]
+        >>> row.resolution, round(float(row.smallest_detectable), 3)
+        (np.float64(0.05), 0.15)
+        >>> f"{row.share_below_resolution:.0%} of scales below", row.flat_kind
+        ('88% of scales below', 'not_flat')
+    """
+    shares = proportions(
+        curves, catalog=catalog, chance=chance, n_choices=n_choices, n_examples=n_examples
+    )
+    found = flatness(
+        shares.proportion,
+        curves.offsets,
+        n_examples=shares.n_examples,
+        chance=shares.chance,
+        power=power,
+        alpha=alpha,
+        margin=margin,
+        min_scales=min_scales,
+    )
+    smallest = curves.ragged.reduce(np.fmin, shares.n_examples)
+    undecided = (found.kind == FLAT_KINDS.index("cannot_tell")) & (shares.problem == "")
+    reason = np.where(np.isnan(smallest), "n_unknown", "too_few_scales")
+    used = np.where(found.n_usable > 0, found.n_usable, np.nan)
+    return curves.keys[[*CURVE_KEY, "metric_type"]].assign(
+        n_scales=curves.ragged.lengths,
+        n_usable=found.n_usable,
+        n_examples_min=integer_column(smallest),
+        chance=shares.curve_scores(shares.chance),
+        chance_source=shares.chance_source,
+        resolution=shares.amount(1 / smallest),
+        smallest_detectable=shares.curve_scores(found.smallest_detectable),
+        n_below=integer_column(found.n_below),
+        share_below_resolution=found.n_below / used,
+        n_undetectable=integer_column(found.n_undetectable),
+        share_undetectable=found.n_undetectable / used,
+        p_flat=found.p_flat,
+        span=shares.amount(found.span),
+        flat_kind=np.array(FLAT_KINDS, dtype=object)[found.kind],
+        reason=np.where(undecided, reason, shares.problem),
+    )
+
+
 def flatness(
     proportion: Floats,
     offsets: Ints,
@@ -76,7 +172,7 @@ def flatness(
     margin: float = 0.05,
     min_scales: int = MIN_SCALES,
 ) -> RaggedFlatness:
-    """Tell flat curves from curves that are flat because their rise cannot be seen.
+    """Distinguish flat curves from curves whose rise the test set is too small to show.
 
     In this order:
 
@@ -94,8 +190,8 @@ def flatness(
         proportion: Scores in [0, 1], shape (total,), up is better, ascending scale in each curve;
             NaN where there is none.
         offsets: Where each curve begins and the last ends, shape (m + 1,), from 0 to total.
-        n_examples: Examples behind each point, shape (total,); what is no whole number from 1 to
-            10^12 is not known.
+        n_examples: Examples behind each point, shape (total,); a value that is not a
+            whole number from 1 to 10^12 is taken as unknown.
         chance: Proportion that chance gives, shape (m,); NaN where not known.
         power: Probability with which the smallest detectable accuracy would be shown.
         alpha: Level of the tests.
@@ -132,7 +228,14 @@ def flatness(
     n_examples = known_size(n_examples)
     usable = ~np.isnan(proportion + n_examples)
     n_usable = batch.count(usable)
-    detectable = _detectable(np.where(usable, n_examples, np.nan), chance[curve], power, alpha)
+    # Once for each size and chance.
+    pairs, inverse = np.unique(
+        np.column_stack([np.where(usable, n_examples, np.nan), chance[curve]]),
+        axis=0,
+        return_inverse=True,
+    )
+    smallest = smallest_detectable(pairs[:, 0], chance=pairs[:, 1], power=power, alpha=alpha)
+    detectable = smallest[inverse.reshape(-1)]
     above_chance = (proportion - chance[curve]) * n_examples
 
     def count(points: Bools) -> Floats:
@@ -140,9 +243,9 @@ def flatness(
 
     # A test set too small for any detection leaves every score undetectable.
     n_undetectable = count(~(proportion >= detectable))
-    smallest = np.full(len(batch), -np.inf)
+    of_curve = np.full(len(batch), -np.inf)
     with np.errstate(invalid="ignore"):  # NaN is to win
-        np.maximum.at(smallest, curve[usable], detectable[usable])
+        np.maximum.at(of_curve, curve[usable], detectable[usable])
     p_flat, span = _tests(
         proportion[usable], n_examples[usable], Ragged.of_lengths(n_usable), alpha
     )
@@ -160,18 +263,11 @@ def flatness(
         n_usable=n_usable,
         n_below=count(near_whole(above_chance) < 1),
         n_undetectable=n_undetectable,
-        smallest_detectable=np.where(np.isinf(smallest), np.nan, smallest),
+        smallest_detectable=np.where(np.isinf(of_curve), np.nan, of_curve),
         p_flat=p_flat,
         span=span,
         kind=kind.astype(np.int8),
     )
-
-
-def _detectable(n: Floats, chance: Floats, power: float, alpha: float) -> Floats:
-    """Return the smallest detectable accuracy at each point, once for each size and chance."""
-    pairs, inverse = np.unique(np.column_stack([n, chance]), axis=0, return_inverse=True)
-    found = detectable(pairs[:, 0], pairs[:, 1], np.asarray(power), np.asarray(alpha))
-    return np.asarray(found[inverse.reshape(-1)])
 
 
 def _tests(
@@ -217,7 +313,7 @@ def _fisher(x_in: Floats, n_in: Floats, x: Floats, n: Floats) -> Floats:
     fewer = x_in * n < x * n_in
     x_in, n_in = np.where(fewer, x - x_in, x_in), np.where(fewer, n - n_in, n_in)
     rare = 2 * x <= n
-    tail = at_least(
+    tail = upper_tail(
         np.where(rare, x_in, n - n_in - (x - x_in)),
         np.where(rare, x, n - x),
         np.where(rare, n_in, n - n_in) / n,
@@ -228,100 +324,3 @@ def _fisher(x_in: Floats, n_in: Floats, x: Floats, n: Floats) -> Floats:
 
         tail[small] = hypergeom.sf(x_in[small] - 1, n[small], x[small], n_in[small])
     return tail
-
-
-@dataclass(frozen=True, kw_only=True)
-class NothingScores:
-    """Emergence scores of curves on which nothing changes, arrays of one shape.
-
-    Attributes:
-        share_scored: Share of curves with a score; the others came out constant.
-        share_infinite: Share of all curves with a score of inf or -inf.
-        share_above: Share of all curves with a score above the threshold, inf included.
-        median: Median size of the scores that there are; NaN if there is none.
-        high: Their 95% quantile.
-    """
-
-    share_scored: Floats
-    share_infinite: Floats
-    share_above: Floats
-    median: Floats
-    high: Floats
-
-
-def emergence_of_nothing(
-    accuracy: ArrayLike,
-    n_examples: ArrayLike,
-    n_scales: ArrayLike,
-    *,
-    threshold: float = 100.0,
-    n_curves: int = 10_000,
-    seed: int | np.random.Generator = 0,
-) -> NothingScores:
-    """Simulate the emergence score of curves whose true accuracy is the same at every scale.
-
-    What is left is sampling noise of the test set, which where few or no answers are right makes
-    most steps zero and one step not: an infinite score. The mean of such scores is infinite, so
-    shares and quantiles are given.
-
-    Args:
-        accuracy: True accuracy at all scales, in [0, 1], any shape.
-        n_examples: Size of the test set, of a shape that fits.
-        n_scales: Points of a curve, at least 3, of a shape that fits.
-        threshold: A score above it is counted in ``share_above``.
-        n_curves: Curves simulated for each element.
-        seed: Seed, or a generator, of which one number is drawn. Every element sees the same
-            stream, so that its result does not depend on the others.
-
-    Returns:
-        Shares and quantiles, arrays of the common shape.
-
-    Raises:
-        InputError: A number is out of its range.
-
-    References:
-        Schaeffer et al. (2023), arXiv 2304.15004, eq. 1.
-
-    Examples:
-        >>> found = emergence_of_nothing([0.5, 0.0001], 2000, 8)
-        >>> found.share_above, found.share_infinite
-        (array([0.    , 0.4622]), array([0.    , 0.5986]))
-    """
-    arrays = np.broadcast_arrays(
-        within(accuracy, 0, 1, "accuracy"),
-        within(n_examples, 1, 2**53, "n_examples"),
-        within(n_scales, MIN_SCALES, 2**20, "n_scales"),
-    )
-    if any(np.isnan(array).any() for array in arrays):
-        raise InputError("not a number", where="accuracy, n_examples or n_scales")
-    base = seed_number(seed)
-    rows = [
-        _nothing(rate, int(n), int(k), threshold, n_curves, np.random.default_rng(base))
-        for rate, n, k in zip(*(np.ravel(array).tolist() for array in arrays), strict=True)
-    ]
-    columns = np.array(rows, dtype=np.float64).reshape(-1, 5).T
-    names = ("share_scored", "share_infinite", "share_above", "median", "high")
-    return NothingScores(
-        **{
-            name: column.reshape(arrays[0].shape)
-            for name, column in zip(names, columns, strict=True)
-        }
-    )
-
-
-def _nothing(
-    rate: float, n: int, n_scales: int, threshold: float, n_curves: int, rng: np.random.Generator
-) -> tuple[float, ...]:
-    y = rng.binomial(n, rate, (n_curves, n_scales)) / n
-    score = score_ragged(y.ravel(), np.arange(n_curves + 1) * n_scales).emergence_score
-    size = np.abs(score[~np.isnan(score)])
-    quantiles = (
-        # Of values that are there: between a number and infinity lies none.
-        np.quantile(size, [0.5, 0.95], method="inverted_cdf") if len(size) else (np.nan, np.nan)
-    )
-    return (
-        len(size) / n_curves,
-        float(np.mean(np.isinf(score))),
-        float(np.mean(score > threshold)),
-        *quantiles,
-    )

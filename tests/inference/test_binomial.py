@@ -1,4 +1,4 @@
-"""Intervals of proportions: against statsmodels and scipy, by enumeration, and at the ends."""
+"""Binomial tails and intervals: against statsmodels and scipy, by enumeration, at the ends."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from typing import get_args
 
 import numpy as np
+import oracles
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,9 +14,10 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.inference.intervals import (
+from bigbench_meta.inference.binomial import (
     Method,
     clopper_pearson,
+    critical_count,
     jeffreys,
     proportion_interval,
     score_interval,
@@ -28,6 +30,7 @@ IN_STATSMODELS = {"wilson": "wilson", "jeffreys": "jeffreys", "clopper_pearson":
 BY_NAME = {"wilson": wilson, "jeffreys": jeffreys, "clopper_pearson": clopper_pearson}
 
 methods = st.sampled_from(METHODS)
+levels = st.sampled_from([0.01, 0.05, 0.1, 0.3])
 confidences = st.sampled_from([0.001, 0.1, 0.5, 0.8, 0.95, 0.99, 0.9999])
 
 
@@ -278,3 +281,38 @@ def test_refusals(x, n, options, message):
 def test_scores_out_of_range(options, message):
     with pytest.raises(InputError, match=message):
         score_interval(0.5, 10, **options)
+
+
+# --- Critical counts ---
+
+
+@given(st.integers(1, 60), st.floats(0, 1), levels)
+def test_critical_count_by_enumeration(n, rate, alpha):
+    assert critical_count(np.array(n), np.array(rate), np.array(alpha)) == oracles.critical_count(
+        n, rate, alpha
+    )
+
+
+@given(st.integers(1, 10**9), st.floats(0.001, 0.999), levels)
+def test_critical_count_of_large_test_sets(n, rate, alpha):
+    count = float(critical_count(np.array(float(n)), np.array(rate), np.array(alpha)))
+    assert stats.binom.sf(count - 1, n, rate) <= alpha * (1 + 1e-9)
+    assert stats.binom.sf(count - 2, n, rate) > alpha * (1 - 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("n", "rate", "alpha", "expected"),
+    [
+        (4, 0.5, 0.0625, 4),  # P(X = 4) = 1/16, equal to the level
+        (4, 0.5, 0.06, 5),  # no count is rare enough
+        (10, 0.0, 0.05, 1),  # one right answer is impossible
+        (10, 1.0, 0.05, 11),  # ten are certain
+        (1, 0.04, 0.05, 1),
+        (NAN, 0.5, 0.05, NAN),
+        (5, NAN, 0.05, NAN),
+        (5, 0.5, NAN, NAN),
+    ],
+)
+def test_critical_count_by_hand(n, rate, alpha, expected):
+    found = critical_count(np.array([n]), np.array([rate]), np.array([alpha]))
+    np.testing.assert_array_equal(found, [expected])

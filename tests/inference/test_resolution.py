@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import math
 from fractions import Fraction
 from itertools import product
 
 import numpy as np
-import oracles
+import pandas as pd
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
+from strategies import FEWER, observation_rows, to_frame
 
+from bigbench_meta import build_curves, load_embedded, score_curves
+from bigbench_meta.catalog.metrics import MetricCatalog
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.inference import flatness as module
-from bigbench_meta.inference.flatness import FLAT_KINDS, emergence_of_nothing, flatness
+from bigbench_meta.inference import resolution as module
 from bigbench_meta.inference.power import smallest_detectable
+from bigbench_meta.inference.resolution import FLAT_KINDS, flatness, resolution
 
 NAN = math.nan
 FIELDS = (
@@ -266,7 +270,7 @@ def test_size_of_blocks_does_not_matter(batch, block):
         ({"power": 1.0}, "power: 1, not in"),
     ],
 )
-def test_refusals(change, message):
+def test_refusals_of_arrays(change, message):
     arguments = {
         "proportion": [0.1, 0.2, 0.3], "offsets": [0, 3], "n_examples": [10.0, 10, 10],
         "chance": [0.0],
@@ -279,64 +283,184 @@ def test_refusals(change, message):
         flatness(arrays.pop("proportion"), arrays.pop("offsets"), **arrays)
 
 
-# --- The emergence score of nothing ---
+# --- Frames ---
 
 
-def test_emergence_of_nothing_by_enumeration():
-    # Two examples and four scales: 81 outcomes.
-    n, k, rate, n_curves = 2, 4, 0.2, 20_000
-    outcomes = np.array(list(product(range(n + 1), repeat=k)))
-    probability = stats.binom.pmf(outcomes, n, rate).prod(axis=1)
-    scores = np.array([oracles.score((y / n).tolist())["emergence_score"] for y in outcomes])
-    expected = {
-        "share_scored": probability[~np.isnan(scores)].sum(),
-        "share_infinite": probability[np.isinf(scores)].sum(),
-        "share_above": probability[scores > 1.5].sum(),
-    }
-    result = emergence_of_nothing(rate, n, k, threshold=1.5, n_curves=n_curves)
-    for name, share in expected.items():
-        error = math.sqrt(share * (1 - share) / n_curves)
-        assert abs(getattr(result, name) - share) < 5 * error, name
-    size = np.abs(scores[~np.isnan(scores)])
-    order = np.argsort(size)
-    up_to = np.cumsum(probability[~np.isnan(scores)][order]) / expected["share_scored"]
-    for name, share in (("median", 0.5), ("high", 0.95)):
-        near = [size[order][np.searchsorted(up_to, share + shift)] for shift in (-0.02, 0.02)]
-        assert near[0] <= getattr(result, name) <= near[1]
+def observations(scores, *, metric="exact_str_match", task="t", **columns):
+    rows = pd.DataFrame(
+        {
+            "benchmark": "b", "task": task, "metric": metric, "model_family": "f",
+            "model_name": [f"m{i}" for i in range(len(scores))],
+            "total_params": 10 ** np.arange(1, len(scores) + 1), "score": scores,
+        }
+    )  # fmt: skip
+    return rows.assign(**columns)
 
 
-def test_elements_of_nothing_do_not_touch_each_other():
-    whole = emergence_of_nothing([0.5, 0.01], [[20], [100]], [3, 8], n_curves=50, seed=3)
-    assert whole.median.shape == (2, 2)
-    alone = emergence_of_nothing(0.01, 100, 8, n_curves=50, seed=3)
-    assert alone.share_above == whole.share_above[1, 1]
-    assert alone.high == whole.high[1, 1]
+def resolved(rows, *, catalog=None, **options):
+    return resolution(build_curves(rows, catalog=catalog), catalog=catalog, **options)
 
 
-def test_seed_of_nothing():
-    def median(seed):
-        return float(emergence_of_nothing(0.5, 1000, 8, n_curves=40, seed=seed).median)
-
-    assert median(1) == median(1)
-    assert median(1) != median(2)
-    assert median(np.random.default_rng(5)) == median(np.random.default_rng(5))
+def one(rows, **options):
+    frame = resolved(rows, **options)
+    assert len(frame) == 1
+    return frame.iloc[0]
 
 
-def test_nothing_at_all():
-    result = emergence_of_nothing(0.0, 100, 5, n_curves=20)
-    assert (result.share_scored, result.share_infinite, result.share_above) == (0, 0, 0)
-    assert np.isnan(result.median)
+def test_resolution_by_hand():
+    row = one(observations([0, 0.001, 0.005, 0.01, 0.4], n_examples=200))
+    assert (row["n_scales"], row["n_usable"], row["n_examples_min"]) == (5, 5, 200)
+    assert (row["chance"], row["chance_source"]) == (0, "floor")
+    assert row["resolution"] == 1 / 200
+    assert row["smallest_detectable"] == pytest.approx(1 - 0.05 ** (1 / 200))  # 0.0149
+    assert (row["n_below"], row["share_below_resolution"]) == (2, 0.4)  # 0.005 is one example
+    assert (row["n_undetectable"], row["share_undetectable"]) == (4, 0.8)
+    assert (row["flat_kind"], row["reason"]) == ("not_flat", "")
+
+
+def test_the_smallest_test_set_counts():
+    sizes = pd.array([200, 100, None, 400], "Int64")
+    row = one(observations([0.2, 0.2, 0.2, 0.2], n_examples=sizes))
+    assert (row["n_scales"], row["n_usable"], row["n_examples_min"]) == (4, 3, 100)
+    assert row["smallest_detectable"] == pytest.approx(1 - 0.05 ** (1 / 100))
+
+
+def test_chance_of_multiple_choice():
+    # Four choices, 100 examples: one of them above chance is 0.26.
+    rows = observations(
+        [0.25, 0.255, 0.27, 0.3, 0.45], metric="multiple_choice_grade",
+        low_score=0.25, high_score=1.0, n_examples=100,
+    )  # fmt: skip
+    row = one(rows)
+    assert (row["chance"], row["chance_source"]) == (0.25, "low_score")
+    assert (row["n_below"], row["n_undetectable"]) == (2, 4)
+    assert row["smallest_detectable"] == pytest.approx(
+        float(smallest_detectable(100, chance=0.25)), rel=1e-12
+    )
+
+
+def test_percent_and_proportion_are_alike(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text(
+        "metric,metric_type,higher_is_better,low,high,step\n"
+        "share,nonlinear,true,0,1,1\npercent,nonlinear,true,0,100,100\n"
+        "error,nonlinear,false,0,1,1\n",
+        "utf-8",
+    )
+    catalog = MetricCatalog.read(path)
+    scores = np.array([0, 0.01, 0.02, 0.3])
+    share = one(observations(scores, metric="share", n_examples=100), catalog=catalog)
+    percent = one(observations(100 * scores, metric="percent", n_examples=100), catalog=catalog)
+    error = one(
+        observations(1 - scores, metric="error", n_examples=100, low_score=1.0, high_score=0.0),
+        catalog=catalog,
+    )
+    for name in ("n_below", "n_undetectable", "share_below_resolution", "flat_kind"):
+        assert share[name] == percent[name] == error[name]
+    for name in ("resolution", "smallest_detectable", "span"):
+        assert percent[name] == pytest.approx(100 * share[name], rel=1e-9)
+    assert error["resolution"] == share["resolution"]
+    assert error["smallest_detectable"] == pytest.approx(1 - share["smallest_detectable"])
+    assert error["p_flat"] == pytest.approx(share["p_flat"], rel=1e-9)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("metric", "scores", "columns", "reason"),
     [
-        ((0.5, 10, 2), "n_scales: 2, not in"),
-        ((1.5, 10, 3), "accuracy: 1.5, not in"),
-        ((0.5, 0, 3), "n_examples: 0, not in"),
-        ((NAN, 10, 3), "not a number"),
+        ("made_up", [0.1, 0.2, 0.3], {"n_examples": 100}, "not_a_proportion"),
+        ("bleu", [1.0, 2.0, 3.0], {"n_examples": 100}, "not_a_proportion"),
+        ("exact_str_match", [0.1, 20.0, 0.3], {"n_examples": 100}, "score_out_of_range"),
+        ("exact_str_match", [0.1, -0.5, 0.3], {"n_examples": 100}, "score_out_of_range"),
+        ("exact_str_match", [0.1, 0.2, 0.3], {}, "n_unknown"),
+        ("exact_str_match", [0.1, 0.2, 0.3], {"n_examples": 0}, "n_unknown"),
+        ("exact_str_match", [0.1, 0.2], {"n_examples": 100}, "too_few_scales"),
+        ("exact_str_match", [0.1, 0.2, NAN], {"n_examples": 100}, "too_few_scales"),
     ],
 )
-def test_refusals_of_nothing(arguments, message):
+def test_reasons(metric, scores, columns, reason):
+    row = one(observations(scores, metric=metric, **columns))
+    assert (row["flat_kind"], row["reason"]) == ("cannot_tell", reason)
+
+
+def test_without_a_chance_level_flatness_can_still_be_tested():
+    rows = observations([0.5, 0.5, 0.5], metric="multiple_choice_grade", n_examples=10_000)
+    row = one(rows)
+    assert row["chance_source"] == "unknown"
+    assert pd.isna(row["n_below"])
+    assert math.isnan(row["share_below_resolution"])
+    assert math.isnan(row["smallest_detectable"])
+    assert row["flat_kind"] == "flat"
+
+
+@pytest.mark.parametrize(
+    ("options", "chance", "source"),
+    [
+        ({}, NAN, "unknown"),
+        ({"n_choices": 4}, 0.25, "choices"),
+        ({"chance": 0.1}, 0.1, "given"),
+        ({"chance": [0.1]}, 0.1, "given"),
+        ({"chance": [NAN], "n_choices": [2]}, 0.5, "choices"),
+    ],
+)
+def test_chance_that_is_given(options, chance, source):
+    row = one(observations([0.2] * 3, metric="multiple_choice_grade", n_examples=50), **options)
+    assert row["chance"] == pytest.approx(chance, nan_ok=True)
+    assert row["chance_source"] == source
+
+
+def test_given_size_fills_gaps_alone():
+    sizes = pd.array([50, None, None], "Int64")
+    row = one(observations([0.2] * 3, n_examples=sizes), n_examples=20)
+    assert (row["n_usable"], row["n_examples_min"]) == (3, 20)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"chance": [0.1, 0.2]}, r"chance: shape \(2,\), not \(\) or \(1,\)"),
+        ({"chance": 25}, r"chance: 25 is no score that chance can give"),
+        ({"chance": -0.1}, r"chance: -0.1 is no score that chance can give"),
+        ({"n_choices": 1}, r"n_choices: 1, not in \[2, inf\]"),
+        ({"n_examples": "many"}, "n_examples: not numbers"),
+        ({"margin": 2}, r"margin: 2, not in \[0, 1\]"),
+        ({"alpha": 0}, r"alpha: 0, not in \(0, 1\)"),
+    ],
+)
+def test_refused_options(options, message):
     with pytest.raises(InputError, match=message):
-        emergence_of_nothing(*arguments)
+        resolved(observations([0.1, 0.2, 0.3], n_examples=10), **options)
+
+
+@FEWER
+@given(observation_rows(), st.randoms(use_true_random=False))
+def test_order_of_rows_does_not_matter(rows, random):
+    shuffled = random.sample(rows, len(rows))
+    keys = ["benchmark", "task", "subtask", "metric", "model_family", "shots", "variant"]
+
+    def by_key(some):
+        frame = resolution(build_curves(to_frame(some)))
+        return {json.dumps([str(row[k]) for k in keys]): row for row in frame.to_dict("records")}
+
+    some, other = by_key(rows), by_key(shuffled)
+    assert some.keys() == other.keys()
+    for key, row in some.items():
+        pd.testing.assert_series_equal(pd.Series(row), pd.Series(other[key]))
+
+
+def test_no_curves():
+    assert len(resolved(observations([0.1]).iloc[:0])) == 0
+
+
+def test_published_curves():
+    # docs/power.md: GPT-3's flagged curves that have scales without one right answer in 2,000.
+    curves = build_curves(load_embedded())
+    frame, scores = resolution(curves), score_curves(curves)
+    flags = scores["emergence_score"] > 100
+    accuracies = flags & (scores["metric"] == "acc")
+    assert (int(flags.sum()), int(accuracies.sum())) == (21, 19)
+    below = frame["n_below"].fillna(0)
+    assert int((below[flags] > 0).sum()) == 12
+    row = frame[(frame["task"] == "arithmetic 5D+") & (frame["shots"] == 0)].iloc[0]
+    # .00 seven times and .65: no right answer at seven of eight scales.
+    assert (row["n_below"], row["share_below_resolution"]) == (7, 0.875)
+    assert row["smallest_detectable"] == pytest.approx(100 * (1 - 0.05 ** (1 / 2000)))

@@ -18,7 +18,7 @@ from bigbench_meta.core.schema import CURVE_EVIDENCE
 from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
 from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE
 from bigbench_meta.inference.nulls.null_tests import null_tests
-from bigbench_meta.inference.power import resolution
+from bigbench_meta.inference.resolution import resolution
 from bigbench_meta.inference.shapes.curve_shapes import curve_shapes
 from bigbench_meta.inference.uncertainty import curve_intervals
 from bigbench_meta.inference.wei import wei_emergence
