@@ -67,23 +67,21 @@ from .generate.simulation import simulate as simulate
 from .generate.simulation import simulate_samples as simulate_samples
 from .inference.curve_evidence import curve_evidence as curve_evidence
 from .inference.forecast.forecast_curves import (
-    compare_forecasters as compare_forecasters,
-)
-from .inference.forecast.forecast_curves import (
     forecast_curves as forecast_curves,
 )
-from .inference.forecast.forecast_curves import (
+from .inference.forecast.summary import (
+    compare_forecasters as compare_forecasters,
+)
+from .inference.forecast.summary import (
     forecast_summary as forecast_summary,
 )
-from .inference.forecast.forecast_curves import (
+from .inference.forecast.summary import (
     least_predictable as least_predictable,
 )
-from .inference.nulls.null_tests import (
+from .inference.multiplicity import (
     adjusted_p_values as adjusted_p_values,
 )
-from .inference.nulls.null_tests import (
-    null_tests as null_tests,
-)
+from .inference.nulls.null_tests import null_tests as null_tests
 from .inference.power import (
     detection_power as detection_power,
 )

@@ -65,7 +65,7 @@ def shapes(
       bigbench-meta shapes store --metric exact_str_match --criterion aicc
       bigbench-meta shapes results/ -o shapes.csv --out tables --json
     """
-    from bigbench_meta.inference.shapes.curve_shapes import TREND_RULES
+    from bigbench_meta.inference.shapes.trends import TREND_RULES
     from bigbench_meta.report.tables.shapes import shape_tables
 
     prepare_folder(out)

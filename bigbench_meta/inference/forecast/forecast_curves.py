@@ -1,4 +1,4 @@
-"""Unpredictability: what smaller scales say about larger ones, and how wrong that is.
+"""Unpredictability: larger scales forecast from smaller ones, and how wrong that is.
 
 An ability is called emergent where it "cannot be predicted simply by extrapolating the performance
 of smaller models" (Wei et al. 2022). So: fit the k smallest scales of a curve, forecast all larger
@@ -14,42 +14,36 @@ References:
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import pandas as pd
 
-from bigbench_meta.core.checks import within
+from bigbench_meta.core.checks import one_a_curve, one_of, within
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_KEY
-from bigbench_meta.inference.forecast import rows as rows_of
+from bigbench_meta.inference.forecast.forecasts import (
+    FORECAST_STATUSES,
+    SKILL_STATUSES,
+    Forecasts,
+    ForecastStatus,
+    Rows,
+    plan_rows,
+    score_forecasts,
+)
 from bigbench_meta.inference.forecast.link_forecasts import (
     LEAST_POINTS,
     forecast_log_pass_rate,
     forecast_through_link,
-)
-from bigbench_meta.inference.forecast.links import LINKS
-from bigbench_meta.inference.forecast.rows import (
-    FORECAST_STATUSES,
-    SKILL_STATUSES,
-    Forecasts,
-    Rows,
-    plan_rows,
-    score_forecasts,
 )
 from bigbench_meta.inference.forecast.shape_forecasts import (
     MIXTURE,
     forecast_by_shapes,
     least_points,
 )
-from bigbench_meta.inference.forecast.smooth_partners import Partners, smooth_partners
-from bigbench_meta.inference.forecast.summary import (
-    compare_forecasters,
-    forecast_summary,
-    least_predictable,
-)
-from bigbench_meta.inference.shapes.batch import SHAPES
+from bigbench_meta.inference.forecast.smooth_partners import smooth_partners
 from bigbench_meta.inference.shapes.inputs import fit_input
+from bigbench_meta.inference.shapes.shape_fits import SHAPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,21 +52,12 @@ if TYPE_CHECKING:
 
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.curves.build import Curves
-    from bigbench_meta.inference.forecast.rows import Scores, Which
+    from bigbench_meta.inference.forecast.forecasts import Which
     from bigbench_meta.inference.shapes.inputs import FitInput
 
     Floats = NDArray[np.float64]
 
-__all__ = [
-    "FORECASTERS",
-    "FORECAST_STATUSES",
-    "LINKS",
-    "SKILL_STATUSES",
-    "compare_forecasters",
-    "forecast_curves",
-    "forecast_summary",
-    "least_predictable",
-]
+__all__ = ["FORECASTERS", "forecast_curves"]
 
 GPT4_RULE: Final = "log_pass_rate"
 SMOOTH_PAIR: Final = "smooth_pair"
@@ -86,9 +71,7 @@ def forecast_curves(
     *,
     k: Which = "every",
     forecasters: Sequence[str] = (MIXTURE,),
-    shapes: Sequence[str] = SHAPES,
     level: float = 0.95,
-    dispersion: Literal["free", "fixed"] = "free",
     criterion: Literal["aicc", "bic"] = "bic",
     adjust: Literal["none", "jeffreys"] = "none",
     length: ArrayLike = np.nan,
@@ -108,12 +91,10 @@ def forecast_curves(
             ``smooth_pair`` extends a power law in the loss of the first metric in :data:`LINKS`
             that the same models have on the same task and shots, and takes the sharp metric for p
             to the power of the length.
-        shapes: Shapes of the mixture.
         level: Confidence of the forecast intervals, in (0, 1).
-        dispersion: See :func:`bigbench_meta.inference.shapes.curve_shapes.fit_shapes`.
-        criterion: Whose weights the mixture takes, and ``best_shape`` goes by. AICc is so strict
-            with few points that its intervals miss curved truths (docs/forecast.md).
-        adjust: ``jeffreys`` lets ``log_pass_rate`` take (ns + 1/2)/(n + 1) for s, where n is
+        criterion: Whose weights the mixture takes, and by which ``best_shape`` is chosen. AICc is
+            so strict with few points that its intervals miss curved truths (docs/forecast.md).
+        adjust: With ``jeffreys``, ``log_pass_rate`` takes (ns + 1/2)/(n + 1) for s, where n is
             known, so that scores of 0 have a logarithm.
         length: Length of the targets in units of the smooth metric, a number or one a curve; NaN
             to find it from the fitted scales.
@@ -148,48 +129,48 @@ def forecast_curves(
         >>> row.model_name, float(row.observed), bool(row.lower < row.observed < row.upper)
         ('175B', 78.9, True)
     """
-    _check(forecasters, level, criterion, adjust)
+    _check(forecasters, criterion, adjust)
+    if not 0 < level < 1:
+        raise InputError(f"{level!r} is not between 0 and 1", where="level")
+    lengths = one_a_curve(within(length, 0, np.inf, "length", open_=True), len(curves), "length")
     data = fit_input(curves, catalog=catalog)
     partners = smooth_partners(curves, data, catalog) if SMOOTH_PAIR in forecasters else None
-    lengths = _lengths(length, len(curves))
-    tables, plans = [], [plan_rows(curves.offsets, k, _least(name)) for name in forecasters]
-    told = _Told(progress, sum(len(rows.curve) for rows in plans))
+    plans = [plan_rows(curves.offsets, k, _least(name)) for name in forecasters]
+    done, total = 0, sum(len(rows.curve) for rows in plans)
+
+    def report(fits: int) -> None:
+        if progress:
+            progress(done + fits, total)
+
+    shares = np.where(data.is_share[curves.curve_of_point], data.y, np.nan)
+    tables, none = [], np.full(len(curves), None, dtype=object)
     for name, rows in zip(forecasters, plans, strict=True):
         if name == GPT4_RULE:
             found = forecast_log_pass_rate(
-                _shares(data, curves), curves.x, rows, n_examples=data.n_examples, level=level,
-                adjust=adjust,
-            )  # fmt: skip
-            found = _blame(found, rows, ~data.is_share, rows_of.NOT_A_PROPORTION)
+                shares, curves.x, rows, n_examples=data.n_examples, level=level, adjust=adjust
+            )
+            _give_status(found, rows, ~data.is_share, ForecastStatus.NOT_A_PROPORTION)
         elif name == SMOOTH_PAIR and partners is not None:
-            found = _through_pairs(curves, data, partners, rows, lengths, level)
+            has_partner = (partners.status == ForecastStatus.OK)[curves.curve_of_point]
+            pairs = replace(partners, smooth=np.where(has_partner, partners.smooth, np.nan))
+            found = forecast_through_link(
+                shares, curves.x, rows, pairs=pairs, n_examples=data.n_examples, length=lengths,
+                level=level,
+            )  # fmt: skip
+            for status in (
+                ForecastStatus.NOT_A_PROPORTION, ForecastStatus.NO_PAIR, ForecastStatus.NO_CHOICES,
+            ):  # fmt: skip
+                _give_status(found, rows, partners.status == status, status)
         else:
             found = forecast_by_shapes(
-                data.y, curves.x, rows, forecaster=name, variance=data.variance,
-                n_examples=data.n_examples, low=data.low, high=data.high, level=level,
-                shapes=shapes, dispersion=dispersion, criterion=criterion, progress=told.within,
+                data, curves.x, rows, forecaster=name, level=level, criterion=criterion,
+                progress=report,
             )  # fmt: skip
-        told.finish(len(rows.curve))
-        smooth = partners.metric if name == SMOOTH_PAIR and partners else None
-        tables.append(_table(name, curves, data, rows, found, smooth, level))
+        done += len(rows.curve)
+        report(0)
+        metric = partners.metric if name == SMOOTH_PAIR and partners is not None else none
+        tables.append(_table(name, curves, data, rows, found, metric, level))
     return pd.concat(tables, ignore_index=True)
-
-
-class _Told:
-    """How far all forecasters together have come."""
-
-    def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
-        self._progress, self._total, self._done = progress, total, 0
-
-    def within(self, done: int) -> None:
-        """Tell how many fits of the forecaster at work are done."""
-        if self._progress:
-            self._progress(self._done + done, self._total)
-
-    def finish(self, count: int) -> None:
-        """Count a forecaster with so many fits as done."""
-        self._done += count
-        self.within(0)
 
 
 def _least(forecaster: str) -> int:
@@ -198,64 +179,32 @@ def _least(forecaster: str) -> int:
     return least_points(forecaster)
 
 
-def _check(forecasters: Sequence[str], level: float, criterion: str, adjust: str) -> None:
-    if unknown := [name for name in forecasters if name not in FORECASTERS]:
-        raise InputError(
-            f"no forecaster {unknown[0]!r}", where="forecasters",
-            hint=f"one of {', '.join(FORECASTERS)}",
-        )  # fmt: skip
+def _check(forecasters: Sequence[str], criterion: str, adjust: str) -> None:
+    for name in forecasters:
+        one_of(name, FORECASTERS, "forecasters")
     if not forecasters or len(set(forecasters)) < len(forecasters):
         raise InputError(f"{list(forecasters)}: none, or one twice", where="forecasters")
-    for where, value, allowed in (
-        ("criterion", criterion, ("aicc", "bic")), ("adjust", adjust, ("none", "jeffreys")),
-    ):  # fmt: skip
-        if value not in allowed:
-            raise InputError(f"{value!r} is not {' or '.join(allowed)}", where=where)
-    if not 0 < level < 1:
-        raise InputError(f"{level!r} is not between 0 and 1", where="level")
+    one_of(criterion, ("aicc", "bic"), "criterion")
+    one_of(adjust, ("none", "jeffreys"), "adjust")
 
 
-def _lengths(length: ArrayLike, m: int) -> Floats:
-    values = within(length, 0, np.inf, "length", open_=True)
-    if values.shape not in {(), (m,)}:
-        raise InputError(f"shape {values.shape}, not () or ({m},)", where="length")
-    return np.broadcast_to(values, (m,))
-
-
-def _shares(data: FitInput, curves: Curves) -> Floats:
-    return np.where(data.is_share[curves.curve_of_point], data.y, np.nan)
-
-
-def _blame(found: Forecasts, rows: Rows, wrong: NDArray[np.bool_], code: int) -> Forecasts:
-    """Give the rows of wrong curves a status of their own."""
-    found.status[wrong[rows.curve][rows.part]] = code
-    return found
-
-
-def _through_pairs(
-    curves: Curves, data: FitInput, partners: Partners, rows: Rows, lengths: Floats, level: float
-) -> Forecasts:
-    paired = partners.status == rows_of.OK
-    smooth = np.where(paired[curves.curve_of_point], partners.smooth, np.nan)
-    found = forecast_through_link(
-        _shares(data, curves), curves.x, rows, pairs=replace(partners, smooth=smooth),
-        n_examples=data.n_examples, length=lengths, level=level,
-    )  # fmt: skip
-    for code in (rows_of.NOT_A_PROPORTION, rows_of.NO_PAIR, rows_of.NO_CHOICES):
-        found = _blame(found, rows, partners.status == code, code)
-    return found
+def _give_status(
+    found: Forecasts, rows: Rows, curves: NDArray[np.bool_], status: ForecastStatus
+) -> None:
+    """Give the rows of some curves a status of their own."""
+    found.status[curves[rows.curve][rows.part]] = status
 
 
 def _table(
     name: str, curves: Curves, data: FitInput, rows: Rows, found: Forecasts,
-    smooth: NDArray[np.object_] | None, level: float,
+    smooth_metric: NDArray[np.object_], level: float,
 ) -> pd.DataFrame:  # fmt: skip
+    """Label the forecasts of one forecaster, in the unit of the file."""
     curve, target, last = rows.curve[rows.part], rows.target, rows.last
     unit, zero = data.unit[curve], data.zero[curve]
     scores = score_forecasts(found, data.y[target], data.y[last], level)
     ends = (zero + unit * found.lower, zero + unit * found.upper)
     keys = curves.keys[[*CURVE_KEY]].take(curve).reset_index(drop=True)
-    covered = pd.Series(scores.covered, dtype="Float64").astype("boolean")
     return keys.assign(
         curve=curve,
         metric_type=curves.keys["metric_type"].to_numpy()[curve],
@@ -272,25 +221,15 @@ def _table(
         forecast=zero + unit * found.point,
         lower=np.fmin(*ends),
         upper=np.fmax(*ends),
-        **_judged(scores, unit),
-        covered=covered,
+        error=scores.error * unit,
+        persistence_error=scores.persistence_error * unit,
+        interval_score=scores.interval_score * np.abs(unit),
+        skill=scores.skill,
+        skill_status=np.array(SKILL_STATUSES, object)[scores.skill_status],
+        covered=pd.Series(scores.covered, dtype="Float64").astype("boolean"),
         surprise=scores.surprise,
         best_shape=pd.Series(np.array([*SHAPES, None], object)[found.shape], dtype="str"),
-        smooth_metric=pd.Series(_names(smooth, curve), dtype="str"),
+        smooth_metric=pd.Series(smooth_metric[curve], dtype="str"),
         length=found.length,
         status=np.array(FORECAST_STATUSES, object)[found.status],
     )
-
-
-def _judged(scores: Scores, unit: Floats) -> dict[str, Any]:
-    return {
-        "error": scores.error * unit,
-        "persistence_error": scores.persistence_error * unit,
-        "interval_score": scores.interval_score * np.abs(unit),
-        "skill": scores.skill,
-        "skill_status": np.array(SKILL_STATUSES, object)[scores.skill_status],
-    }
-
-
-def _names(smooth: NDArray[np.object_] | None, curve: NDArray[np.int64]) -> NDArray[np.object_]:
-    return np.full(len(curve), None, object) if smooth is None else smooth[curve]

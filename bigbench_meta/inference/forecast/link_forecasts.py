@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from bigbench_meta.inference.forecast import rows as rows_of
-from bigbench_meta.inference.forecast.between_models import between_models
-from bigbench_meta.inference.forecast.predictive import Predictive
-from bigbench_meta.inference.forecast.rows import Forecasts, Rows
-from bigbench_meta.inference.forecast.target_length import Sharp, length_doubt, target_length, unit
-from bigbench_meta.inference.shapes.batch import ShapeFits, fit_shapes
+from bigbench_meta.core.ragged import Ragged
+from bigbench_meta.inference.forecast.forecasts import (
+    Forecasts,
+    ForecastStatus,
+    Predictive,
+    Rows,
+)
 from bigbench_meta.inference.shapes.inputs import binomial_variance
+from bigbench_meta.inference.shapes.shape_fits import ShapeFits, fit_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +38,12 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Adjust = Literal["none", "jeffreys"]
 
-__all__ = ["LEAST_POINTS", "forecast_log_pass_rate", "forecast_through_link"]
+__all__ = [
+    "LEAST_POINTS",
+    "between_models",
+    "forecast_log_pass_rate",
+    "forecast_through_link",
+]
 
 LEAST_POINTS: Final = 3
 """A line has two parameters, and its scatter one more."""
@@ -45,6 +52,17 @@ LEAST_POINTS: Final = 3
 _LEAST_CHANGE: Final = 1e-9
 # Keeps logarithms of probabilities finite.
 _LEAST_P: Final = 1e-12
+# Halvings of the interval that holds the variance between models: to 2^-60 of its width.
+_HALVINGS: Final = 60
+# Lengths that are tried: greedy decoding can be right more often than the probability of its text.
+_SHORTEST: Final = 0.02
+_LONGEST: Final = 5000.0
+_NODES: Final = 121
+_ZOOMS: Final = 6
+# Drop in -2 ln L at the ends of a 95% profile interval.
+_CHI_SQUARED: Final = 3.841458820694124
+# Half the step in the logarithm of a length by which misfit is differentiated.
+_NUDGE: Final = 1e-4
 
 
 def forecast_log_pass_rate(
@@ -82,9 +100,9 @@ def forecast_log_pass_rate(
         used = np.where(np.isnan(n_examples), p, (n_examples * p + 0.5) / (n_examples + 1))
     else:
         used = p
-    point, offsets = rows.fitted()
+    point, fitted = rows.fitted()
     z, variance = _z(used[point], binomial_variance(p, n_examples)[point])
-    line = _line(z, variance, x[point], offsets)
+    line = _line(z, variance, x[point], fitted)
     n, dispersion = n_examples[rows.target], line.fits.dispersion[rows.part, 0]
 
     def noise(z: Floats) -> Floats:
@@ -115,9 +133,9 @@ def forecast_through_link(
     Points weigh by the sampling variance of their smooth score (by its standard error, or
     binomially for shares of units) and the variance between models, which is estimated; where a
     sampling variance is not known, all weigh the same. Scales at which less than one unit is right,
-    or wrong, have no loss that could be told, and are left out. The interval knows of the variance
-    between models, of the scatter of the sharp metric about what the smooth one gives, and of the
-    doubt about L.
+    or wrong, are left out, as their loss cannot be estimated. The interval allows for the variance
+    between models, the scatter of the sharp metric about what the smooth one gives, and the
+    uncertainty of L.
 
     Args:
         p: Scores of the sharp metric as proportions, shape (total,).
@@ -134,29 +152,32 @@ def forecast_through_link(
     References:
         Schaeffer et al. (2023), arXiv 2304.15004, sec. 2 and App. A.2.
     """
-    point, _ = rows.fitted()
-    have = ~np.isnan(pairs.smooth[point])
-    part = np.repeat(np.arange(len(rows.curve)), rows.k)[have]
-    point, counts = point[have], pairs.counts[rows.curve]
+    point, fitted = rows.fitted()
+    paired = ~np.isnan(pairs.smooth[point])
+    point, part = point[paired], fitted.curve[paired]
+    counts = pairs.counts[rows.curve]
     variance = binomial_variance(p, n_examples)
-    smooth = pairs.smooth[point]
-    sharp = Sharp(p[point], smooth, counts[part], variance[point], part, len(rows.curve))
-    found, given = target_length(sharp), length[rows.curve]
+    sharp = _Sharp(
+        p[point], pairs.smooth[point], counts[part], variance[point], part, len(rows.curve)
+    )
+    found, given = _target_length(sharp), length[rows.curve]
     used = np.where(np.isnan(given), found, given)
-    scatter, doubt = length_doubt(sharp, used, estimated=np.isnan(given))
+    scatter, uncertainty = _length_uncertainty(sharp, used, estimated=np.isnan(given))
     z, sampling = _z_of_units(pairs, point, used[part], pairs.share[rows.curve][part])
     line, between = _line_between(z, sampling, x[point], part, len(rows.curve))
-    line.status[np.isnan(used) & (sharp.points >= LEAST_POINTS)] = rows_of.LENGTH_NOT_DETERMINED
+    line.status[np.isnan(used) & (sharp.points >= LEAST_POINTS)] = (
+        ForecastStatus.LENGTH_NOT_DETERMINED
+    )
     n, at, shift = n_examples[rows.target], rows.part, np.log(used)
 
     def noise(z: Floats) -> Floats:
         sampling = np.where(np.isnan(n), 1 / _slope_of_z(np.exp(-np.exp(z))) ** 2,
                             _noise_of_z(z, n))  # fmt: skip
         moved = _moved_by_length(np.exp(z - shift[at]), counts[at])
-        return between[at] + scatter[at] * sampling + doubt[at] * moved**2
+        return between[at] + scatter[at] * sampling + uncertainty[at] * moved**2
 
     forecasts = _forecast(line, rows, p, x, n, level, shift=shift, noise=noise)
-    there = forecasts.status <= rows_of.NO_INTERVAL
+    there = forecasts.status <= ForecastStatus.NO_INTERVAL
     forecasts.length[there] = used[rows.part][there]
     return forecasts
 
@@ -164,32 +185,33 @@ def forecast_through_link(
 def _z_of_units(
     pairs: Partners, point: Ints, length: Floats, share: NDArray[np.bool_]
 ) -> tuple[Floats, Floats]:
-    """Return ln(-ln p) of a unit and its sampling variance, both NaN where p cannot be told."""
+    """Return ln(-ln p) of a unit and its sampling variance, both NaN where p is not known."""
     counts = pairs.counts[pairs.curve_of_point[point]]
-    p = unit(pairs.smooth[point], counts, length)
+    p = _unit_probability(pairs.smooth[point], counts, length)
     # Of a target of less than one unit, one is seen.
     units = pairs.n_examples[point] * np.maximum(length, 1.0)
     by_error = pairs.variance[point] / np.where(counts, length, 1.0) ** 2
     by_units = np.where(share, binomial_variance(np.clip(p, 0, 1), units), np.nan)
     z, variance = _z(p, np.where(np.isnan(by_error), by_units, by_error))
-    told = np.isfinite(z) & ~(share & (np.minimum(p, 1 - p) * units < 1))
-    return np.where(told, z, np.nan), np.where(told, variance, np.nan)
+    known = np.isfinite(z) & ~(share & (np.minimum(p, 1 - p) * units < 1))
+    return np.where(known, z, np.nan), np.where(known, variance, np.nan)
 
 
 def _line_between(
     z: Floats, sampling: Floats, x: Floats, part: Ints, m: int
 ) -> tuple[_Line, Floats]:
-    """Fit lines to the z that can be told; return the variance between models beside them."""
-    told = ~np.isnan(z)
+    """Fit lines to the z that are known; return the variance between models beside them."""
+    known = ~np.isnan(z)
     all_points = np.bincount(part, minlength=m)
-    z, sampling, x, part = z[told], sampling[told], x[told], part[told]
-    points = np.bincount(part, minlength=m)
-    known = np.bincount(part[np.isnan(sampling)], minlength=m) == 0
-    between = between_models(z, np.log(x), np.where(known[part], sampling, 0.0), part, m)
+    z, sampling, x, part = z[known], sampling[known], x[known], part[known]
+    fitted = Ragged.of_lengths(np.bincount(part, minlength=m))
+    measured = ~fitted.any(np.isnan(sampling))
+    between = between_models(z, np.log(x), np.where(measured[part], sampling, 0.0), part, m)
     total = between[part] + sampling
-    weighted = known[part] & (total > 0)
-    line = _line(z, np.where(weighted, total, np.nan), x, np.append(0, np.cumsum(points)))
-    line.status[(points < LEAST_POINTS) & (all_points >= LEAST_POINTS)] = rows_of.UNDEFINED_SCORE
+    weighted = measured[part] & (total > 0)
+    line = _line(z, np.where(weighted, total, np.nan), x, fitted)
+    lost = (fitted.lengths < LEAST_POINTS) & (all_points >= LEAST_POINTS)
+    line.status[lost] = ForecastStatus.UNDEFINED_SCORE
     return line, between
 
 
@@ -207,23 +229,23 @@ def _z(p: Floats, variance: Floats) -> tuple[Floats, Floats]:
         return np.log(-np.log(p)), variance / (p * np.log(p)) ** 2
 
 
-def _line(z: Floats, variance: Floats, x: Floats, offsets: Ints) -> _Line:
+def _line(z: Floats, variance: Floats, x: Floats, fitted: Ragged) -> _Line:
     """Fit lines to z where all of them are finite."""
-    m, lengths = len(offsets) - 1, np.diff(offsets)
-    part = np.repeat(np.arange(m), lengths)
-    undefined = np.bincount(part[~np.isfinite(z)], minlength=m) > 0
+    undefined, lengths = fitted.any(~np.isfinite(z)), fitted.lengths
     usable = ~undefined & (lengths >= LEAST_POINTS)
-    kept = usable[part]
+    kept = usable[fitted.curve]
     # Parts that cannot be fitted stay as parts without points.
-    kept_offsets = np.concatenate([[0], np.cumsum(np.where(usable, lengths, 0))])
-    fits = fit_shapes(
-        z[kept], x[kept], kept_offsets, variance=variance[kept], shapes=("log_linear",)
-    )
+    offsets = Ragged.of_lengths(np.where(usable, lengths, 0)).offsets
+    fits = fit_shapes(z[kept], x[kept], offsets, variance=variance[kept], shapes=("log_linear",))
     change = fits.parameters["log_linear"][:, 1] * fits.frame.span
     status = np.select(
         [lengths < LEAST_POINTS, undefined, ~(change < -_LEAST_CHANGE)],
-        [rows_of.TOO_FEW_POINTS, rows_of.UNDEFINED_SCORE, rows_of.NOT_IMPROVING],
-        rows_of.OK,
+        [
+            ForecastStatus.TOO_FEW_POINTS,
+            ForecastStatus.UNDEFINED_SCORE,
+            ForecastStatus.NOT_IMPROVING,
+        ],
+        ForecastStatus.OK,
     )
     return _Line(fits, status.astype(np.int8))
 
@@ -257,7 +279,7 @@ def _forecast(
     """Forecast z and turn it back; `noise` is the variance of what is observed at a true z."""
     asked, column = rows.padded(x[rows.target])
     mean, spread = (values[rows.part, column] for values in line.fits.predict("log_linear", asked))
-    # Where the fitted points lie exactly on the line, it is known as far as they can tell.
+    # Where the fitted points lie exactly on the line, nothing says how uncertain it is.
     spread = np.where(np.isnan(mean), np.nan, np.nan_to_num(spread))
     z = mean + shift[rows.part]
     one = np.ones((len(z), 1))
@@ -271,9 +293,9 @@ def _forecast(
     )
     tail = (1 - level) / 2
     status = line.status[rows.part]
-    there = status == rows_of.OK
+    there = status == ForecastStatus.OK
     ends = distribution.quantile(1 - tail), distribution.quantile(tail)
-    status[there & np.isnan(ends[0] + ends[1])] = rows_of.NO_INTERVAL
+    status[there & np.isnan(ends[0] + ends[1])] = ForecastStatus.NO_INTERVAL
     # No right answer of n, or no wrong one, stands for half a one, which has a logarithm.
     half = 0.5 / (n + 1)
     observed = p[rows.target]
@@ -290,3 +312,167 @@ def _forecast(
         shape=np.full(len(z), -1),
         status=status,
     )
+
+
+# The length of a target ----------------------------------------------------------------------
+
+
+def _unit_probability(smooth: Floats, counts: NDArray[np.bool_], length: Floats) -> Floats:
+    """Return the probability of a unit, NaN where it is none."""
+    p = np.where(counts, 1 - smooth / length, smooth)
+    return np.where((p >= 0) & (p <= 1), p, np.nan)
+
+
+@dataclass(frozen=True)
+class _Sharp:
+    """Sharp and smooth scores of the same models, point by point, and the part of each point."""
+
+    p: Floats
+    smooth: Floats
+    counts: NDArray[np.bool_]
+    variance: Floats
+    part: Ints
+    m: int
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Whether the variances of all points of a part are known."""
+        return np.asarray(np.bincount(self.part[np.isnan(self.variance)], minlength=self.m) == 0)
+
+    @property
+    def points(self) -> Ints:
+        """Points of each part."""
+        return np.bincount(self.part, minlength=self.m)
+
+    def residual(self, length: Floats) -> Floats:
+        """Return sharp scores less those that smooth ones give, at a length for each point."""
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            return np.asarray(
+                self.p - _unit_probability(self.smooth, self.counts, length) ** length
+            )
+
+    def sums(self, values: Floats) -> Floats:
+        """Return the weighted sum of a value of each point over each part."""
+        weight = np.where(self.known[self.part], 1 / self.variance, 1.0)
+        return np.bincount(self.part, weight * values, self.m).astype(np.float64)
+
+
+def _length_uncertainty(
+    sharp: _Sharp, length: Floats, *, estimated: NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    """Return how sharp scores scatter about what smooth ones give, and the variance of ln L.
+
+    The scatter is a factor of the sampling variance, at least 1, or a variance where that is not
+    known. A length that was given has no variance.
+    """
+    at = length[sharp.part]
+    points = np.maximum(sharp.points - estimated, 1)
+    scatter = sharp.sums(sharp.residual(at) ** 2) / points
+    scatter = np.where(sharp.known, np.fmax(scatter, 1.0), scatter)
+    here, longer, shorter = (sharp.residual(at * np.exp(by)) for by in (0, _NUDGE, -_NUDGE))
+    # No target is shorter than its wrong units: at that length there is a derivative to one side.
+    slope = np.where(np.isnan(shorter), longer - here, (longer - shorter) / 2) / _NUDGE
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return scatter, np.where(estimated, scatter / sharp.sums(slope**2), 0.0)
+
+
+def _target_length(sharp: _Sharp) -> Floats:
+    """Return the length with which smooth scores give sharp ones best, NaN if undetermined."""
+    m = sharp.m
+    low, high = np.full(m, np.log(_SHORTEST)), np.full(m, np.log(_LONGEST))
+    best = np.full(m, np.nan)
+    determined = np.zeros(m, dtype=bool)
+    for zoom in range(_ZOOMS):
+        nodes = low[:, None] + (high - low)[:, None] * np.linspace(0, 1, _NODES)
+        rss = _misfit(sharp, np.exp(nodes))
+        at = np.where(np.isnan(rss), np.inf, rss).argmin(axis=1)
+        least = np.take_along_axis(rss, at[:, None], axis=1)[:, 0]
+        if zoom == 0:
+            determined = _bounded(rss, least, sharp.points, sharp.known)
+        best = np.take_along_axis(nodes, at[:, None], axis=1)[:, 0]
+        step = (high - low) / (_NODES - 1)
+        low, high = best - step, best + step
+    return np.where(determined, np.exp(best), np.nan)
+
+
+def _misfit(sharp: _Sharp, lengths: Floats) -> Floats:
+    """Return the weighted sum of squares of each part at each of its lengths, (m, nodes)."""
+    return np.stack(
+        [sharp.sums(sharp.residual(length[sharp.part]) ** 2) for length in lengths.T], axis=1
+    )
+
+
+def _bounded(
+    rss: Floats, least: Floats, points: Ints, known: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return whether both ends of the range of lengths are worse than chance would make them."""
+    scatter = least / np.maximum(points - 1, 1)
+    scatter = np.where(known, np.maximum(scatter, 1.0), scatter)
+    limit = least + _CHI_SQUARED * scatter
+    # Lengths that the smooth scores exclude (more edits than tokens) are worse than any.
+    ends = np.where(np.isnan(rss[:, [0, -1]]), np.inf, rss[:, [0, -1]])
+    return np.asarray((points >= 2) & np.isfinite(least) & (ends > limit[:, None]).all(axis=1))
+
+
+# The variance between models -----------------------------------------------------------------
+
+
+def between_models(z: Floats, u: Floats, sampling: Floats, part: Ints, m: int) -> Floats:
+    r"""Return the variance about a line that sampling error leaves, by Paule & Mandel's equation.
+
+    .. math:: \sum_i \frac{(z_i - \hat a - \hat b u_i)^2}{\tau^2 + s_i^2} = n - 2,
+
+    where the line is fitted with the same weights. It falls with :math:`\tau^2`; where it is below
+    n - 2 at 0, sampling error explains all of the scatter. Where all :math:`s_i` are 0, the
+    solution is the residual variance of least squares.
+
+    Args:
+        z: Values, shape (total,).
+        u: Where they are, likewise, not all alike in a part.
+        sampling: Their sampling variances :math:`s_i^2`, at least 0.
+        part: Part of each value, ascending.
+        m: Number of parts, each of at least three values or of none.
+
+    Returns:
+        :math:`\tau^2` of each part, shape (m,); NaN for a part without values.
+
+    References:
+        Paule & Mandel (1982), "Consensus Values and Weighting Factors",
+        doi:10.6028/jres.087.022. Veroniki et al. (2016), doi:10.1002/jrsm.1164.
+
+    Examples:
+        >>> import numpy as np
+        >>> z, u = np.array([0.0, 1.0, 1.0, 2.0]), np.arange(4.0)
+        >>> for s2 in (0.0, 0.02, 1.0):
+        ...     print(between_models(z, u, np.full(4, s2), np.zeros(4, int), 1).round(3))
+        [0.1]
+        [0.08]
+        [0.]
+    """
+    left = np.bincount(part, minlength=m) - 2.0
+    equal = np.ones_like(z)
+    high = _squares(z, u, equal, part, m) / np.maximum(left, 1)
+    low = np.zeros(m)
+    for _ in range(_HALVINGS):
+        middle = low / 2 + high / 2
+        total = middle[part] + sampling
+        weight = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
+        above = _squares(z, u, weight, part, m) > left
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    # With a part of 2^-60 of the bracket left, what is nearer to 0 is 0.
+    found = np.where(low == 0, 0.0, low / 2 + high / 2)
+    return np.where(left >= 1, found, np.nan)
+
+
+def _squares(z: Floats, u: Floats, weight: Floats, part: Ints, m: int) -> Floats:
+    """Return the weighted sum of squares about the weighted line of each part."""
+
+    def total(values: Floats) -> Floats:
+        return np.bincount(part, weight * values, m).astype(np.float64)
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        all_ = total(np.ones_like(z))
+        dz = z - (total(z) / all_)[part]
+        du = u - (total(u) / all_)[part]
+        slope = total(du * dz) / total(du**2)
+        return total((dz - slope[part] * du) ** 2)

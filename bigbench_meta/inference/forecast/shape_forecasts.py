@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from bigbench_meta.inference.forecast import rows as rows_of
-from bigbench_meta.inference.forecast.predictive import Predictive
-from bigbench_meta.inference.forecast.rows import Forecasts, Rows
-from bigbench_meta.inference.shapes.batch import (
+from bigbench_meta.inference.forecast.forecasts import (
+    Forecasts,
+    ForecastStatus,
+    Predictive,
+    Rows,
+)
+from bigbench_meta.inference.shapes.inputs import binomial_variance
+from bigbench_meta.inference.shapes.shape_fits import (
     DEGENERATE,
-    FIT_STATUSES,
+    FLAT,
+    NOT_CONVERGED,
     SHAPE_PARAMETERS,
     SHAPES,
+    TOO_FEW_POINTS,
     ShapeFits,
     fit_shapes,
     heaviest,
 )
-from bigbench_meta.inference.shapes.inputs import binomial_variance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from bigbench_meta.core.ragged import Ragged
+    from bigbench_meta.inference.shapes.inputs import FitInput
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -33,11 +42,6 @@ __all__ = ["MIXTURE", "forecast_by_shapes", "least_points"]
 MIXTURE: Final = "mixture"
 # Parts fitted at a time: bounds the memory, whatever the number of curves.
 _PARTS: Final = 4096
-_STATUS: Final = {
-    "too_few_points": rows_of.TOO_FEW_POINTS,
-    "not_converged": rows_of.NOT_CONVERGED,
-    "flat": rows_of.FLAT,
-}
 
 
 def least_points(forecaster: str) -> int:
@@ -53,22 +57,16 @@ def least_points(forecaster: str) -> int:
 
 
 def forecast_by_shapes(
-    y: Floats,
+    data: FitInput,
     x: Floats,
     rows: Rows,
     *,
     forecaster: str,
-    variance: Floats,
-    n_examples: Floats,
-    low: Floats,
-    high: Floats,
     level: float,
-    shapes: Sequence[str] = SHAPES,
-    dispersion: Literal["free", "fixed"] = "free",
     criterion: Literal["aicc", "bic"] = "bic",
     progress: Callable[[int], None] | None = None,
 ) -> Forecasts:
-    r"""Forecast by one shape, or by the mixture of several with their AICc or BIC weights.
+    r"""Forecast by one shape, or by the mixture of all with their AICc or BIC weights.
 
     A shape f with p parameters, fitted to k scales, forecasts a score with the distribution
     :math:`\hat f + t_{k-p} \sqrt{s^2 + \hat\phi v}`: s is the standard error of the fit by the
@@ -78,19 +76,12 @@ def forecast_by_shapes(
     median.
 
     Args:
-        y: Scores of all curves, shape (total,).
-        x: Their scales.
+        data: What is fitted.
+        x: Scales of all points.
         rows: The forecasts to be made.
         forecaster: One of :data:`SHAPES`, or ``mixture``.
-        variance: Sampling variance of each score, NaN on curves where it is not known.
-        n_examples: Examples behind each score of curves whose scores are proportions with binomial
-            variance, else NaN.
-        low: Least possible score of each curve, NaN for none.
-        high: Largest possible score.
         level: Confidence of the intervals.
-        shapes: Shapes of the mixture.
-        dispersion: See :func:`bigbench_meta.inference.shapes.curve_shapes.fit_shapes`.
-        criterion: What the weights of the mixture, and the best shape, go by.
+        criterion: Whose weights the mixture takes, and by which the best shape is chosen.
         progress: Called with the number of parts that are done.
 
     Returns:
@@ -100,121 +91,98 @@ def forecast_by_shapes(
         Burnham & Anderson (2002), doi:10.1007/b97636, ch. 4 (model averaging). Seber & Wild
         (1989), "Nonlinear Regression", doi:10.1002/0471725315, sec. 5.1 (the delta method).
     """
-    names = tuple(shapes) if forecaster == MIXTURE else (forecaster,)
-    parts = []
-    for begin in range(0, len(rows.curve), _PARTS):
+    found = []
+    # One part at least, which may be empty.
+    for begin in range(0, max(len(rows.curve), 1), _PARTS):
         end = min(begin + _PARTS, len(rows.curve))
         chosen = slice(*np.searchsorted(rows.part, [begin, end]))
         part = Rows(
             part=rows.part[chosen] - begin, target=rows.target[chosen],
             curve=rows.curve[begin:end], k=rows.k[begin:end], offsets=rows.offsets,
         )  # fmt: skip
-        point, offsets = part.fitted()
-        fits = fit_shapes(
-            y[point], x[point], offsets, variance=variance[point], low=low[part.curve],
-            high=high[part.curve], shapes=names, dispersion=dispersion,
-            criteria_only=forecaster == MIXTURE,
-        )  # fmt: skip
-        noise = _noise(part, variance, n_examples, point, offsets)
-        weight = fits.weights(criterion)
-        used = weight if forecaster == MIXTURE else _alone(fits)
-        parts.append(
-            _forecast(fits, part, y, x, n_examples, low, high, noise, forecaster, level,
-                      weight=used, best=heaviest(weight))
-        )  # fmt: skip
+        found.append(_forecast(data, x, part, forecaster, level, criterion))
         if progress:
             progress(end)
-    return _joined(parts)
-
-
-def _noise(rows: Rows, variance: Floats, n_examples: Floats, point: Ints, offsets: Ints) -> Floats:
-    """Return the sampling variance to expect, at dispersion 1, of each part; NaN if binomial."""
-    part = np.repeat(np.arange(len(rows.curve)), rows.k)
-    mean = np.bincount(part, variance[point], len(rows.curve)) / np.diff(offsets)
-    counted = ~np.isnan(n_examples[rows.offsets[rows.curve]])
-    return np.where(counted, np.nan, np.where(np.isnan(mean), 1.0, mean))
+    return Forecasts(
+        **{
+            field.name: np.concatenate([getattr(part, field.name) for part in found])
+            for field in fields(Forecasts)
+        }
+    )
 
 
 def _forecast(
-    fits: ShapeFits, rows: Rows, y: Floats, x: Floats, n_examples: Floats, low: Floats,
-    high: Floats, noise: Floats, forecaster: str, level: float, *, weight: Floats, best: Ints,
-) -> Forecasts:  # fmt: skip
-    asked, column = rows.padded(x[rows.target])
-    part, curve = rows.part, rows.curve[rows.part]
-    low = np.where(np.isnan(low[curve]), -np.inf, low[curve])
-    high = np.where(np.isnan(high[curve]), np.inf, high[curve])
-    mean, spread = (
-        np.stack(values, axis=-1)
-        for values in zip(*(_predicted(fits, name, asked, part, column) for name in fits.shapes),
-                          strict=True)
+    data: FitInput, x: Floats, rows: Rows, forecaster: str, level: float, criterion: str
+) -> Forecasts:
+    """Fit the parts of some rows, and forecast."""
+    alone = forecaster != MIXTURE
+    point, fitted = rows.fitted()
+    fits = fit_shapes(
+        data.y[point], x[point], fitted.offsets, variance=data.variance[point],
+        low=data.low[rows.curve], high=data.high[rows.curve],
+        shapes=(forecaster,) if alone else SHAPES, criteria_only=not alone,
     )  # fmt: skip
-    n = n_examples[rows.target][:, None]
-    expected = binomial_variance(np.clip(mean, 0, 1), n)
-    sampling = np.where(np.isnan(noise[part])[:, None], expected, noise[part][:, None])
+    by_criterion = fits.weights(criterion)
+    weight = np.where(np.isnan(fits.rss), np.nan, 1.0) if alone else by_criterion
+    part, curve = rows.part, rows.curve[rows.part]
+    asked, column = rows.padded(x[rows.target])
+    predicted = [fits.predict(name, asked) for name in fits.shapes]
+    mean, spread = (
+        np.stack([values[part, column] for values in each], axis=-1)
+        for each in zip(*predicted, strict=True)
+    )
+    expected = binomial_variance(np.clip(mean, 0, 1), data.n_examples[rows.target][:, None])
+    noise = _noise(data, rows, point, fitted)[part][:, None]
     p = np.array([len(SHAPE_PARAMETERS[name]) for name in fits.shapes])
-    # A noise that is known beforehand leaves a normal distribution.
-    df = np.where(fits.n_parameters[part] == p, np.inf, rows.k[part][:, None] - p)
     distribution = Predictive(
         mean=mean,
-        sd=np.sqrt(spread**2 + fits.dispersion[part] * sampling),
-        df=df,
+        sd=np.sqrt(spread**2 + fits.dispersion[part] * np.where(np.isnan(noise), expected, noise)),
+        df=rows.k[part][:, None] - p,
         weight=weight[part],
-        low=low,
-        high=high,
+        low=np.where(np.isnan(data.low[curve]), -np.inf, data.low[curve]),
+        high=np.where(np.isnan(data.high[curve]), np.inf, data.high[curve]),
     )
-    point = distribution.point
+    middle = distribution.point
     tail = (1 - level) / 2
     lower, upper = distribution.quantile(tail), distribution.quantile(1 - tail)
-    status = _status(fits, forecaster)[part]
+    status = (_status_of_shape(fits) if alone else _status_of_mixture(fits))[part]
     # One score is flat, but nothing to forecast from.
-    status[rows.k[part] < 2] = rows_of.TOO_FEW_POINTS
-    status[(status == rows_of.OK) & ~np.isfinite(point)] = rows_of.NOT_FINITE
-    status[(status == rows_of.OK) & np.isnan(lower + upper)] = rows_of.NO_INTERVAL
-    there = status <= rows_of.NO_INTERVAL
+    status[rows.k[part] < 2] = ForecastStatus.TOO_FEW_POINTS
+    status[(status == ForecastStatus.OK) & ~np.isfinite(middle)] = ForecastStatus.NOT_FINITE
+    status[(status == ForecastStatus.OK) & np.isnan(lower + upper)] = ForecastStatus.NO_INTERVAL
+    known = status == ForecastStatus.OK
     return Forecasts(
-        point=np.where(there, point, np.nan),
-        lower=np.where(status == rows_of.OK, lower, np.nan),
-        upper=np.where(status == rows_of.OK, upper, np.nan),
-        p=np.where(status == rows_of.OK, distribution.two_sided(y[rows.target]), np.nan),
+        point=np.where(status <= ForecastStatus.NO_INTERVAL, middle, np.nan),
+        lower=np.where(known, lower, np.nan),
+        upper=np.where(known, upper, np.nan),
+        p=np.where(known, distribution.two_sided(data.y[rows.target]), np.nan),
         length=np.full(len(part), np.nan),
-        shape=np.array([SHAPES.index(name) for name in fits.shapes] + [-1])[best[part]],
+        shape=np.array([*map(SHAPES.index, fits.shapes), -1])[heaviest(by_criterion)[part]],
         status=status,
     )
 
 
-def _predicted(
-    fits: ShapeFits, name: str, asked: Floats, part: Ints, column: Ints
-) -> tuple[Floats, Floats]:
-    mean, spread = fits.predict(name, asked)
-    return mean[part, column], spread[part, column]
+def _noise(data: FitInput, rows: Rows, point: Ints, fitted: Ragged) -> Floats:
+    """Return the sampling variance to expect, at dispersion 1, of each part; NaN if binomial."""
+    mean = np.bincount(fitted.curve, data.variance[point], len(fitted)) / fitted.lengths
+    counted = ~np.isnan(data.n_examples[rows.offsets[rows.curve]])
+    return np.where(counted, np.nan, np.where(np.isnan(mean), 1.0, mean))
 
 
-def _alone(fits: ShapeFits) -> Floats:
-    """Return a weight of 1 for the one shape where it has a fit, else NaN."""
-    return np.where(np.isnan(fits.rss), np.nan, 1.0)
+def _status_of_mixture(fits: ShapeFits) -> NDArray[np.int8]:
+    status = np.where(fits.best < 0, ForecastStatus.TOO_FEW_POINTS, ForecastStatus.OK)
+    return status.astype(np.int8)
 
 
-def _status(fits: ShapeFits, forecaster: str) -> NDArray[np.int8]:
-    if forecaster == MIXTURE:
-        status = np.where(fits.best < 0, rows_of.TOO_FEW_POINTS, rows_of.OK)
-        return status.astype(np.int8)
-    codes = np.array([_STATUS.get(name, rows_of.OK) for name in FIT_STATUSES], dtype=np.int8)
-    fitted = ~np.isnan(fits.rss[:, 0])
-    # Too few points for an AICc are enough for one shape.
-    usable = fitted & (FIT_STATUSES.index("not_converged") != fits.status[:, 0])
-    return np.where(
-        usable | (fits.status[:, 0] <= DEGENERATE), rows_of.OK, codes[fits.status[:, 0]]
-    )
-
-
-def _joined(parts: list[Forecasts]) -> Forecasts:
-    names = Forecasts.__dataclass_fields__
-    if not parts:
-        nothing = np.empty(0)
-        return Forecasts(
-            point=nothing, lower=nothing, upper=nothing, p=nothing, length=nothing,
-            shape=np.empty(0, np.int64), status=np.empty(0, np.int8),
-        )  # fmt: skip
-    return Forecasts(
-        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    )
+def _status_of_shape(fits: ShapeFits) -> NDArray[np.int8]:
+    """Return the status of each part; too few points for an AICc are enough for one shape."""
+    fitted, status = ~np.isnan(fits.rss[:, 0]), fits.status[:, 0]
+    return np.select(
+        [
+            (fitted & (status != NOT_CONVERGED)) | (status <= DEGENERATE),
+            status == FLAT,
+            status == TOO_FEW_POINTS,
+        ],
+        [ForecastStatus.OK, ForecastStatus.FLAT, ForecastStatus.TOO_FEW_POINTS],
+        ForecastStatus.NOT_CONVERGED,
+    ).astype(np.int8)

@@ -1,19 +1,25 @@
-"""Which smooth metric goes with which sharp one: same task, models and shots."""
+"""The smooth metric of the same models, task and shots that goes with each sharp one.
+
+A smooth metric gives the probability p that a unit of the target (a token, a word, the whole
+answer) is right; a target of L units is then right with probability p^L.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import pandas as pd
 
+from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.core.schema import CURVE_KEY
-from bigbench_meta.inference.forecast import rows as rows_of
-from bigbench_meta.inference.forecast.links import LINKS, Link
+from bigbench_meta.inference.forecast.forecasts import ForecastStatus
 from bigbench_meta.inference.proportions import proportions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
@@ -23,7 +29,94 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-__all__ = ["Partners", "smooth_partners"]
+__all__ = ["LINKS", "Link", "Partners", "smooth_partners"]
+
+# Links ---------------------------------------------------------------------------------------
+
+
+_BRIER: Final = "the wrong choices sharing the rest equally"
+_BRIER_SUM: Final = f"1 - sqrt(v (K - 1)/K), v summed over choices, {_BRIER}"
+_BRIER_MEAN: Final = f"1 - sqrt(v (K - 1)), v averaged over choices, {_BRIER}"
+
+_PROBABILITY: Final[dict[str, Callable[[Floats, Floats], Floats]]] = {
+    "exp(-v)": lambda v, _: np.exp(-v),
+    "2^-v": lambda v, _: np.exp2(-v),
+    "exp(v)": lambda v, _: np.exp(v),
+    "1/v": lambda v, _: 1 / v,
+    "v": lambda v, _: v,
+    "v/100": lambda v, _: v / 100,
+    "1 - v": lambda v, _: 1 - v,
+    "1 - v/100": lambda v, _: 1 - v / 100,
+    _BRIER_SUM: lambda v, k: 1 - np.sqrt(v * (k - 1) / k),
+    _BRIER_MEAN: lambda v, k: 1 - np.sqrt(v * k * (k - 1) / k),
+}
+"""The probability by a formula, from scores v and numbers of choices K."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """How one metric gives the probability p that a unit of the target is right.
+
+    Attributes:
+        formula: Of p, v being the score, L the length and K the number of choices.
+        unit: What p is the probability of.
+        answers: ``text`` for metrics of written answers, ``choice`` for those of listed ones.
+        share: Whether p is a share of units, each of which is right or wrong.
+    """
+
+    formula: str
+    unit: str
+    answers: Literal["text", "choice"] = "text"
+    share: bool = False
+
+    @property
+    def counts(self) -> bool:
+        """Whether the score counts wrong units of a target, so that p depends on the length."""
+        return self.formula == "1 - v/L"
+
+    def value(self, score: Floats, choices: Floats) -> Floats:
+        """Return p from scores and numbers of choices, or wrong units where it ``counts`` them."""
+        return score if self.counts else np.asarray(_PROBABILITY[self.formula](score, choices))
+
+    def slope(self, score: Floats, choices: Floats) -> Floats:
+        """Return the derivative of the value by the score."""
+        step = 1e-5 * np.maximum(np.abs(score), 1e-3)
+        above, below = self.value(score + step, choices), self.value(score - step, choices)
+        return np.asarray((above - below) / (2 * step))
+
+
+LINKS: Final[dict[str, Link]] = {
+    "cross_entropy": Link("exp(-v)", "token"),
+    "loss": Link("exp(-v)", "token"),
+    "token_accuracy": Link("v", "token", share=True),
+    "token_edit_distance": Link("1 - v/L", "token", share=True),
+    "log_likelihood_per_word": Link("exp(v)", "word"),
+    "log_likelihood_per_char": Link("exp(v)", "character"),
+    "log_likelihood": Link("exp(v)", "target"),
+    "bits_per_byte": Link("2^-v", "byte"),
+    "perplexity": Link("1/v", "token"),
+    "ppl": Link("1/v", "token"),
+    "word_perplexity": Link("1/v", "word"),
+    "byte_perplexity": Link("1/v", "byte"),
+    "wer": Link("1 - v", "word", share=True),
+    "word_error_rate": Link("1 - v", "word", share=True),
+    "ter": Link("1 - v/100", "word", share=True),
+    "sequence_f1": Link("v/100", "label"),
+    "mean_relative_edit_distance": Link("v", "character", share=True),
+    "correct_prob_mass": Link("v", "answer", "choice"),
+    "mc2": Link("v", "answer", "choice"),
+    "log_loss": Link("exp(-v)", "answer", "choice"),
+    "brier_score": Link(_BRIER_SUM, "answer", "choice"),
+    "calibration_multiple_choice_brier_score": Link(_BRIER_MEAN, "answer", "choice"),
+}
+"""Smooth metrics by name; where a sharp one has several partners, the first listed is used.
+
+The mean of a metric stands for all examples: p is that of an example of mean difficulty.
+"""
+
+
+# Partners ------------------------------------------------------------------------------------
+
 
 # What a sharp metric asks for, by its type.
 _ANSWERS = {"nonlinear": "text", "discontinuous": "choice"}
@@ -80,14 +173,13 @@ def smooth_partners(curves: Curves, data: FitInput, catalog: MetricCatalog | Non
             k = choices[curves.curve_of_point][chosen]
             with np.errstate(all="ignore"):
                 smooth[chosen] = link.value(scores[chosen], k)
-                variance[chosen] = (_slope(link, scores[chosen], k) * errors[chosen]) ** 2
+                variance[chosen] = (link.slope(scores[chosen], k) * errors[chosen]) ** 2
             counts[rows], share[rows] = link.counts, link.share
-    lost = np.bincount(curves.curve_of_point[np.isnan(smooth) & ~np.isnan(scores)],
-                       minlength=len(curves)) > 0  # fmt: skip
+    lost = Ragged(curves.offsets).any(np.isnan(smooth) & ~np.isnan(scores))
     status = np.select(
         [~data.is_share, ~found, lost & np.isnan(choices)],
-        [rows_of.NOT_A_PROPORTION, rows_of.NO_PAIR, rows_of.NO_CHOICES],
-        rows_of.OK,
+        [ForecastStatus.NOT_A_PROPORTION, ForecastStatus.NO_PAIR, ForecastStatus.NO_CHOICES],
+        ForecastStatus.OK,
     )
     # A standard error of 0 says that all examples agree, not that nothing is left to chance.
     variance = np.where((variance > 0) & np.isfinite(variance), variance, np.nan)
@@ -95,14 +187,6 @@ def smooth_partners(curves: Curves, data: FitInput, catalog: MetricCatalog | Non
         smooth=smooth, variance=variance, n_examples=n_examples, counts=counts, share=share,
         metric=name_of, curve_of_point=curves.curve_of_point, status=status.astype(np.int8),
     )  # fmt: skip
-
-
-def _slope(link: Link, score: Floats, choices: Floats) -> Floats:
-    """Return the derivative of the probability by the score."""
-    step = 1e-5 * np.maximum(np.abs(score), 1e-3)
-    return np.asarray(
-        (link.value(score + step, choices) - link.value(score - step, choices)) / (2 * step)
-    )
 
 
 def _partner(keys: pd.DataFrame, metric: NDArray[np.object_], wanted: NDArray[np.object_]) -> Ints:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from bigbench_meta.core.checks import seed_number
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_KEY
+from bigbench_meta.inference.multiplicity import adjusted_p_values
 from bigbench_meta.inference.nulls.family_sigma import family_sigma, sigma_profile
 from bigbench_meta.inference.nulls.inputs import DEFAULT_PARTS, INPUT_PROBLEMS, NullInputs
 from bigbench_meta.inference.nulls.line_null import line_null
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
     Names = NDArray[np.object_]
 
-__all__ = ["STATUSES", "Null", "adjusted_p_values", "null_tests"]
+__all__ = ["STATUSES", "Null", "null_tests"]
 
 Null = Literal["mechanism", "line"]
 
@@ -56,42 +56,7 @@ STOP_AFTER: Final = 20
 By then a p-value of 0.05 is known to 0.01.
 """
 
-_ADJUSTMENTS: Final = {"q_bh": "fdr_bh", "q_by": "fdr_by", "p_holm": "holm"}
 _BOUNDS: Final = np.array(["lower", "", "upper"], dtype=object)
-
-
-def adjusted_p_values(p: ArrayLike) -> pd.DataFrame:
-    """Correct p-values for the number of curves searched.
-
-    Args:
-        p: P-values; NaN for curves that were not tested, which do not count as searched.
-
-    Returns:
-        One row a p-value: ``q_bh`` (Benjamini-Hochberg: false discovery rate where tests are
-        independent or positively dependent), ``q_by`` (Benjamini-Yekutieli: whatever their
-        dependence), ``p_holm`` (Holm: the probability of any false one), NaN where p is, and
-        ``n_searched``.
-
-    References:
-        Benjamini & Hochberg (1995), doi:10.1111/j.2517-6161.1995.tb02031.x. Benjamini & Yekutieli
-        (2001), doi:10.1214/aos/1013699998. Holm (1979), jstor.org/stable/4615733.
-
-    Examples:
-        >>> adjusted_p_values([0.01, 0.04, float("nan")]).round(3)
-           q_bh  q_by  p_holm  n_searched
-        0  0.02  0.03    0.02           2
-        1  0.04  0.06    0.04           2
-        2   NaN   NaN     NaN           2
-    """
-    values = np.asarray(p, dtype=np.float64)
-    searched = ~np.isnan(values)
-    frame = pd.DataFrame(index=pd.RangeIndex(len(values)))
-    for name, method in _ADJUSTMENTS.items():
-        column = np.full(len(values), np.nan)
-        if searched.any():
-            column[searched] = multipletests(values[searched], method=method)[1]
-        frame[name] = column
-    return frame.assign(n_searched=int(searched.sum()))
 
 
 def null_tests(

@@ -31,7 +31,8 @@ import numpy as np
 import pandas as pd
 
 from bigbench_meta.core.schema import CURVE_KEY
-from bigbench_meta.inference.shapes.batch import (
+from bigbench_meta.inference.shapes.inputs import Frame, Points, fit_input
+from bigbench_meta.inference.shapes.shape_fits import (
     FIT_STATUSES,
     SHAPE_PARAMETERS,
     SHAPES,
@@ -39,8 +40,6 @@ from bigbench_meta.inference.shapes.batch import (
     fit_shapes,
     heaviest,
 )
-from bigbench_meta.inference.shapes.frame import Frame, Ragged
-from bigbench_meta.inference.shapes.inputs import fit_input
 from bigbench_meta.inference.shapes.trends import (
     TREND_RULES,
     TRENDS,
@@ -83,7 +82,6 @@ def curve_shapes(
     *,
     catalog: MetricCatalog | None = None,
     shapes: Sequence[str] = SHAPES,
-    dispersion: Literal["free", "fixed"] = "free",
     criterion: Literal["aicc", "bic"] = "bic",
     rules: TrendRules | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -98,7 +96,6 @@ def curve_shapes(
         curves: What :func:`bigbench_meta.build_curves` returns.
         catalog: Metric catalog; the packaged one by default.
         shapes: Some of :data:`SHAPES`, compared with each other.
-        dispersion: See :func:`fit_shapes`.
         criterion: What ``best_shape`` and the weights go by.
         rules: Thresholds of the rules that :data:`TREND_RULES` states.
         progress: Called with (curves fitted, curves to fit).
@@ -113,8 +110,7 @@ def curve_shapes(
         ``status_<shape>`` of every shape.
 
     Raises:
-        InputError: A shape or option is not known, or ``dispersion`` is ``fixed`` and the variance
-            of a score is not known.
+        InputError: A shape or option is not known.
 
     References:
         Burnham & Anderson (2002), doi:10.1007/b97636. Lourie et al. (2025), arXiv 2507.00885.
@@ -127,13 +123,16 @@ def curve_shapes(
         ('breakthrough', 0.991, 0.451)
     """
     data = fit_input(curves, catalog=catalog)
-    fits = _fitted(curves, data, shapes, dispersion, criteria_only=True, progress=progress)
+    fits = fit_shapes(
+        data.y, curves.x, curves.offsets, variance=data.variance, low=data.low, high=data.high,
+        shapes=shapes, criteria_only=True, progress=progress,
+    )  # fmt: skip
     up = data.y * data.up[curves.curve_of_point]
-    ragged = Ragged.checked(up, curves.x, curves.offsets, data.variance, None, None)
-    frame = Frame.of(ragged)
-    numbers = trend_numbers(ragged, frame)
-    r2_power_law = _r2_power_law(ragged)
-    trend = trends(numbers, ragged.lengths, frame.scale == 0, r2_power_law, rules or TrendRules())
+    points = Points.checked(up, curves.x, curves.offsets, variance=data.variance)
+    frame, n_points = Frame.of(points), np.diff(curves.offsets)
+    numbers = trend_numbers(points, frame)
+    r2_power_law = _r2_power_law(up, curves)
+    trend = trends(numbers, n_points, frame.scale == 0, r2_power_law, rules or TrendRules())
     weight = fits.weights(criterion)
     best, row = heaviest(weight), np.arange(len(curves))
     statuses, names = np.array(FIT_STATUSES, object), np.array([*shapes, None], object)
@@ -150,76 +149,43 @@ def curve_shapes(
     )
 
 
-def shape_fits(
-    curves: Curves,
-    *,
-    catalog: MetricCatalog | None = None,
-    shapes: Sequence[str] = SHAPES,
-    dispersion: Literal["free", "fixed"] = "free",
-) -> pd.DataFrame:
+def shape_fits(curves: Curves) -> pd.DataFrame:
     """Return every fit with its parameters and criteria.
 
     Args:
         curves: What :func:`bigbench_meta.build_curves` returns.
-        catalog: Metric catalog; the packaged one by default.
-        shapes: Some of :data:`SHAPES`.
-        dispersion: See :func:`fit_shapes`.
 
     Returns:
         One row a curve and shape: the key columns, ``metric_type``, ``scale``, ``n_scales``,
         ``weighting``, ``shape``, ``n_parameters``, ``rss`` and ``dispersion`` (of proportions where
-        scores are such, see :class:`ShapeFits`), ``log_likelihood``, ``aicc``, ``bic``, ``weight``,
-        ``bic_weight``, ``status``, and a column for each name in :data:`SHAPE_PARAMETERS`, in the
-        unit of the file and NaN where the shape has no such parameter.
-
-    Raises:
-        InputError: As :func:`curve_shapes`.
+        scores are proportions, see :class:`ShapeFits`), ``log_likelihood``, ``aicc``, ``bic``,
+        ``weight``, ``bic_weight``, ``status``, and a column for each name in
+        :data:`SHAPE_PARAMETERS`, in the unit of the file and NaN where the shape has no such
+        parameter.
 
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded
-        >>> found = shape_fits(build_curves(load_embedded()), shapes=("log_linear",))
-        >>> row = found[(found.task == "LAMBADA") & (found.metric == "acc")].iloc[0]
+        >>> curves = build_curves(load_embedded())
+        >>> found = shape_fits(curves.select(curves.keys.task == "LAMBADA"))
+        >>> row = found[(found.metric == "acc") & (found["shape"] == "log_linear")].iloc[0]
         >>> round(float(row["first"]), 1), round(float(row.slope), 2)  # percent, per unit of ln x
         (50.6, 4.22)
     """
-    data = fit_input(curves, catalog=catalog)
-    fits = _fitted(curves, data, shapes, dispersion, criteria_only=False)
-    m, s = fits.weight.shape
-    columns = {
-        name: getattr(fits, name).ravel()
-        for name in (
-            "n_parameters",
-            "rss",
-            "dispersion",
-            "log_likelihood",
-            "aicc",
-            "bic",
-            "weight",
-            "bic_weight",
-        )
-    }
-    repeated = _keys(curves, data).take(np.repeat(np.arange(m), s)).reset_index(drop=True)
-    return repeated.assign(
-        shape=np.tile(np.array(shapes, object), m),
-        **columns,
+    data = fit_input(curves)
+    fits = fit_shapes(
+        data.y, curves.x, curves.offsets, variance=data.variance, low=data.low, high=data.high
+    )
+    names = (
+        "n_parameters", "rss", "dispersion", "log_likelihood", "aicc", "bic", "weight",
+        "bic_weight",
+    )  # fmt: skip
+    repeated = _keys(curves, data).take(np.repeat(np.arange(len(curves)), len(SHAPES)))
+    return repeated.reset_index(drop=True).assign(
+        shape=np.tile(np.array(SHAPES, object), len(curves)),
+        **{name: getattr(fits, name).ravel() for name in names},
         status=np.array(FIT_STATUSES, object)[fits.status.ravel()],
         **_parameters(fits, data),
     )
-
-
-def _fitted(
-    curves: Curves,
-    data: FitInput,
-    shapes: Sequence[str],
-    dispersion: Literal["free", "fixed"],
-    *,
-    criteria_only: bool,
-    progress: Callable[[int, int], None] | None = None,
-) -> ShapeFits:
-    return fit_shapes(
-        data.y, curves.x, curves.offsets, variance=data.variance, low=data.low, high=data.high,
-        shapes=shapes, dispersion=dispersion, criteria_only=criteria_only, progress=progress,
-    )  # fmt: skip
 
 
 def _keys(curves: Curves, data: FitInput) -> pd.DataFrame:
@@ -228,9 +194,9 @@ def _keys(curves: Curves, data: FitInput) -> pd.DataFrame:
     )
 
 
-def _r2_power_law(data: Ragged) -> Floats:
+def _r2_power_law(up: Floats, curves: Curves) -> Floats:
     """Return the share of the variance that a saturating power law explains, unweighted."""
-    fits = fit_shapes(data.y, data.x, data.offsets, shapes=("constant", "power_law"))
+    fits = fit_shapes(up, curves.x, curves.offsets, shapes=("constant", "power_law"))
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(1 - fits.rss[:, 1] / fits.rss[:, 0])
 

@@ -18,18 +18,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from bigbench_meta.inference.shapes.coefficients import over_points, solve, times
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bigbench_meta.inference.shapes.coefficients import Block
+    from bigbench_meta.inference.shapes.inputs import CommonForm
     from bigbench_meta.inference.shapes.models import Model
 
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
 
-__all__ = ["Fit", "columns_at", "fit_block"]
+__all__ = ["EXACT", "Fit", "fit_block"]
 
 # Most descents take ten; along a curved valley with large residuals hundreds.
 _MAX_STEPS: Final = 1000
@@ -69,15 +67,7 @@ class Fit:
     degenerate: Bools
 
 
-def columns_at(model: Model, u: Floats, fit: Fit) -> Floats:
-    """Return the derivatives of a fit by all its parameters, shape (m, points, p)."""
-    columns = model.columns(u, fit.theta)
-    slopes = model.slopes(u, fit.theta, fit.coefficients)
-    missing = np.zeros((*u.shape, model.n_theta - slopes.shape[-1]))
-    return np.concatenate([columns, slopes, missing], axis=-1)
-
-
-def fit_block(model: Model, block: Block) -> Fit:
+def fit_block(model: Model, block: CommonForm) -> Fit:
     """Fit one shape to a block of curves.
 
     Args:
@@ -97,8 +87,8 @@ def fit_block(model: Model, block: Block) -> Fit:
         arrived = np.ones(starts.shape[:2], dtype=bool)
     theta, converged = starts[:, 0], arrived[:, 0]
     columns = model.columns(block.u, theta)
-    coefficients, _ = solve(model, columns, block)
-    residual = block.w * (block.y - times(columns, coefficients))
+    coefficients, _ = _solve(model, columns, block)
+    residual = block.w * (block.y - _times(columns, coefficients))
     at_bound = _at_bound(model, block, theta)
     covariance, determined = _covariance(model, block, theta, coefficients, at_bound)
     return Fit(
@@ -111,10 +101,104 @@ def fit_block(model: Model, block: Block) -> Fit:
     )
 
 
+# Coefficients, in closed form --------------------------------------------------------------
+
+
+def _times(columns: Floats, coefficients: Floats) -> Floats:
+    """Return the sum of columns, (..., n, k), times their coefficients, (..., k)."""
+    # One or two terms, which a sum over the last axis would take one by one.
+    total = columns[..., 0] * coefficients[..., 0, None]
+    for k in range(1, columns.shape[-1]):
+        total = total + columns[..., k] * coefficients[..., k, None]
+    return np.asarray(total)
+
+
+def _over_points(a: Floats, b: Floats) -> Floats:
+    """Return the sum of products over the points, the last axis but one."""
+    return np.asarray(np.vecdot(a.swapaxes(-1, -2), b.swapaxes(-1, -2)))
+
+
+def _solve(model: Model, columns: Floats, block: CommonForm) -> tuple[Floats, Bools]:
+    """Return the best coefficients, (..., k), and which of them no bound holds.
+
+    Args:
+        model: The shape.
+        columns: Shape (m, n, k) or (m, nodes, n, k).
+        block: The curves.
+    """
+    extra = columns.ndim - 3
+    w, y, low, high = (
+        values.reshape(len(values), *(1,) * extra, *values.shape[1:])
+        for values in (block.w, block.y, block.low, block.high)
+    )
+    weighted, target = columns * w[..., None], w * y
+    first = weighted[..., 0]
+    if model.n_linear == 1:
+        coefficient = _ratio(np.vecdot(first, target), np.vecdot(first, first))[..., None]
+        return coefficient, np.ones(coefficient.shape, dtype=bool)
+    second = weighted[..., 1]
+    moments = (
+        np.vecdot(first, first), np.vecdot(first, second), np.vecdot(second, second),
+        np.vecdot(first, target), np.vecdot(second, target),
+    )  # fmt: skip
+    one, two = _two(*moments)
+    if not any(model.asymptotes):
+        return np.stack([one, two], axis=-1), np.ones((*one.shape, 2), dtype=bool)
+    return _within(one, two, moments, low, high)
+
+
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    return np.divide(
+        numerator, denominator, out=np.zeros(np.shape(denominator)), where=denominator > 0
+    )
+
+
+def _two(aa: Floats, ab: Floats, bb: Floats, ay: Floats, by: Floats) -> tuple[Floats, Floats]:
+    """Solve two normal equations; where the columns are one, the first takes all."""
+    rest = bb - _ratio(ab, aa) * ab
+    two = np.where(rest > 1e-13 * bb, _ratio(by - _ratio(ab, aa) * ay, rest), 0.0)
+    one = np.where(aa > 0, _ratio(ay - ab * two, aa), 0.0)
+    return one, two
+
+
+def _within(
+    one: Floats, two: Floats, moments: tuple[Floats, ...], low: Floats, high: Floats
+) -> tuple[Floats, Bools]:
+    """Keep both coefficients in [low, high].
+
+    The problem is convex, so that its solution is the free one or lies on one of four edges, where
+    it is that of one coefficient, cut off.
+    """
+    aa, ab, bb, ay, by = moments
+    free = np.ones((*one.shape, 2), dtype=bool)
+    outside = (one < low) | (one > high) | (two < low) | (two > high)
+    if not outside.any():
+        return np.stack([one, two], axis=-1), free
+    low, high = (np.broadcast_to(bound, one.shape) for bound in (low, high))
+    best = np.full(one.shape, np.inf)
+    result = np.stack([one, two], axis=-1)
+    for bound in (low, high):
+        usable = outside & np.isfinite(bound)
+        held = np.where(usable, bound, 0.0)
+        for which, own, other, own_y, other_y in ((0, aa, bb, ay, by), (1, bb, aa, by, ay)):
+            wanted = _ratio(other_y - ab * held, other)
+            partner = np.clip(wanted, low, high)
+            loss = held * (own * held - 2 * own_y) + partner * (
+                other * partner - 2 * other_y + 2 * ab * held
+            )
+            better = usable & (loss < best)
+            best = np.where(better, loss, best)
+            result[..., which] = np.where(better, held, result[..., which])
+            result[..., 1 - which] = np.where(better, partner, result[..., 1 - which])
+            free[..., which] = np.where(better, False, free[..., which])
+            free[..., 1 - which] = np.where(better, partner == wanted, free[..., 1 - which])
+    return result, free
+
+
 # Theta ---------------------------------------------------------------------------------------
 
 
-def _best_nodes(model: Model, block: Block) -> Floats:
+def _best_nodes(model: Model, block: CommonForm) -> Floats:
     """Return the thetas to start from, shape (m, starts, thetas): the best of the best strata."""
     m, n = block.y.shape
     grid_size = model.grid(block.u[:1]).shape[1]
@@ -124,8 +208,8 @@ def _best_nodes(model: Model, block: Block) -> Floats:
         part = block.take(slice(begin, begin + at_a_time))
         grid = model.grid(part.u)
         columns = model.columns(part.u[:, None, :], grid)
-        coefficients, _ = solve(model, columns, part)
-        residual = part.w[:, None] * (part.y[:, None] - times(columns, coefficients))
+        coefficients, _ = _solve(model, columns, part)
+        residual = part.w[:, None] * (part.y[:, None] - _times(columns, coefficients))
         rss = np.vecdot(residual, residual)
         strata = rss.reshape(len(rss), model.strata or 1, -1)
         node = strata.argmin(axis=-1) + np.arange(strata.shape[1]) * strata.shape[2]
@@ -145,10 +229,10 @@ class _State:
     residual: Floats
 
 
-def _evaluate(model: Model, block: Block, theta: Floats) -> _State:
+def _evaluate(model: Model, block: CommonForm, theta: Floats) -> _State:
     columns = model.columns(block.u, theta)
-    coefficients, free = solve(model, columns, block)
-    residual = block.w * (block.y - times(columns, coefficients))
+    coefficients, free = _solve(model, columns, block)
+    residual = block.w * (block.y - _times(columns, coefficients))
     tangent = block.w[..., None] * model.slopes(block.u, theta, coefficients)
     weighted = columns * block.w[..., None] * free[..., None, :]
     return _State(theta, np.vecdot(residual, residual), _off(tangent, weighted), residual)
@@ -164,13 +248,15 @@ def _off(tangent: Floats, columns: Floats) -> Floats:
             column = column - earlier * np.vecdot(earlier, column)[..., None]
         rest = np.vecdot(column, column)[..., None]
         unit = column * np.where(rest > 1e-13 * length, 1 / np.sqrt(np.maximum(rest, 1e-300)), 0.0)
-        along = over_points(unit[..., None], tangent)
+        along = _over_points(unit[..., None], tangent)
         tangent = tangent - unit[..., None] * along[..., None, :]
         done.append(unit)
     return tangent
 
 
-def _descended(model: Model, block: Block, starts: Floats, most_steps: int) -> tuple[Floats, Bools]:
+def _descended(
+    model: Model, block: CommonForm, starts: Floats, most_steps: int
+) -> tuple[Floats, Bools]:
     """Descend from several starts of each curve, (m, starts, thetas); order them, the best first.
 
     Returns:
@@ -185,7 +271,7 @@ def _descended(model: Model, block: Block, starts: Floats, most_steps: int) -> t
 
 
 def _refine(
-    model: Model, block: Block, theta: Floats, most_steps: int
+    model: Model, block: CommonForm, theta: Floats, most_steps: int
 ) -> tuple[Floats, Floats, Bools]:
     """Descend from each theta within its box; return theta, residual sum and convergence."""
     low, high = model.box(block.u)
@@ -229,13 +315,13 @@ def _refine(
 
 def _gradient(state: _State, low: Floats, high: Floats) -> tuple[Floats, Bools]:
     """Return half the gradient, and which thetas it would push out of the box."""
-    gradient = -over_points(state.jacobian, state.residual[..., None])
+    gradient = -_over_points(state.jacobian, state.residual[..., None])
     held = ((state.theta <= low) & (gradient > 0)) | ((state.theta >= high) & (gradient < 0))
     return gradient, held
 
 
 def _at_minimum(state: _State, gradient: Floats, held: Bools) -> Bools:
-    lengths = np.sqrt(over_points(state.jacobian, state.jacobian) * state.rss[:, None])
+    lengths = np.sqrt(_over_points(state.jacobian, state.jacobian) * state.rss[:, None])
     steep = np.abs(gradient) > _ORTHOGONAL * lengths
     exact = state.rss <= EXACT * state.residual.shape[-1]
     return np.asarray(exact | ~(steep & ~held).any(axis=-1))
@@ -259,7 +345,7 @@ def _step(state: _State, gradient: Floats, held: Bools, damping: Floats) -> Floa
 # What is known of the parameters -------------------------------------------------------------
 
 
-def _at_bound(model: Model, block: Block, theta: Floats) -> Bools:
+def _at_bound(model: Model, block: CommonForm, theta: Floats) -> Bools:
     if not model.strata:
         return np.zeros((len(theta), 0), dtype=bool)
     low, high = model.box(block.u)
@@ -268,7 +354,7 @@ def _at_bound(model: Model, block: Block, theta: Floats) -> Bools:
 
 
 def _covariance(
-    model: Model, block: Block, theta: Floats, coefficients: Floats, at_bound: Bools
+    model: Model, block: CommonForm, theta: Floats, coefficients: Floats, at_bound: Bools
 ) -> tuple[Floats, Bools]:
     """Return the inverse of J'WJ, and whether all parameters are determined."""
     slopes = model.slopes(block.u, theta, coefficients)

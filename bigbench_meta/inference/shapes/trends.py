@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.special import chdtrc, ndtr
 
-from bigbench_meta.inference.shapes.frame import Frame, Ragged, blocks
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from bigbench_meta.inference.shapes.inputs import Frame, Points
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -115,13 +115,13 @@ class TrendNumbers:
     turn: Floats
 
 
-def trend_numbers(data: Ragged, frame: Frame) -> TrendNumbers:
+def trend_numbers(points: Points, frame: Frame) -> TrendNumbers:
     """Return what the rules look at; up is better in the scores."""
-    found = {field.name: np.full(len(data.lengths), np.nan) for field in fields(TrendNumbers)}
-    for rows in blocks(data.lengths):
-        usable = rows[(frame.scale[rows] > 0) & (frame.span[rows] > 0)]
-        if usable.size:
-            block = frame.block(data, usable)
+    found = {field.name: np.full(len(points.ragged), np.nan) for field in fields(TrendNumbers)}
+    for rows, whole in frame.blocks(points):
+        varied = np.flatnonzero((frame.scale[rows] > 0) & (frame.span[rows] > 0))
+        if varied.size:
+            usable, block = rows[varied], whole.take(varied)
             numbers = _mann_kendall(block.y) | _jump(block.u, block.y) | _swings(block.y)
             numbers |= _parabola(block.u, block.y)
             numbers["p_equal"] = _equal(block.y, block.w, frame, usable)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import drawable
-from bigbench_meta.inference.forecast.forecast_curves import least_predictable
+from bigbench_meta.inference.forecast.summary import least_predictable
 from bigbench_meta.report.charts.emergence import Figure
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def plot_forecasts(
         forecasts: What :func:`forecast_curves` returns for them.
         chosen: Rows of ``forecasts``: of each its curve is drawn as far as its forecaster sees it
             from its ``k`` scales. By default the least predictable curves
-            (:func:`bigbench_meta.inference.forecast.forecast_curves.least_predictable`).
+            (:func:`bigbench_meta.inference.forecast.summary.least_predictable`).
         most: Panels drawn at most, the first ones.
 
     Returns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.inference.forecast.forecast_curves import (
+from bigbench_meta.inference.forecast.summary import (
     compare_forecasters,
     forecast_summary,
     least_predictable,

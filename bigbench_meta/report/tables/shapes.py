@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.inference.shapes.curve_shapes import SHAPES, TRENDS
+from bigbench_meta.inference.shapes.shape_fits import SHAPES
+from bigbench_meta.inference.shapes.trends import TRENDS
 from bigbench_meta.report.tables.table import Table
 
 __all__ = ["shape_tables"]

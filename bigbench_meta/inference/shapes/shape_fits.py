@@ -1,16 +1,24 @@
-"""Fits of several shapes to a ragged batch of curves: the array core of ``shapes``."""
+"""Fits of several shapes to a ragged batch of curves, and how well each explains them.
+
+Arrays in, arrays out.
+
+References:
+    Burnham & Anderson (2002), "Model Selection and Multimodel Inference", 2nd ed., sec. 2.4 (AICc)
+    and 2.9 (Akaike weights), doi:10.1007/b97636. Hurvich & Tsai (1989), "Regression and time series
+    model selection in small samples", doi:10.1093/biomet/76.2.297. Schwarz (1978),
+    doi:10.1214/aos/1176344136.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.inference.shapes import information_criteria as criteria
-from bigbench_meta.inference.shapes.fits import EXACT, Fit, columns_at, fit_block
-from bigbench_meta.inference.shapes.frame import Frame, Ragged, blocks
+from bigbench_meta.inference.shapes.fits import EXACT, Fit, fit_block
+from bigbench_meta.inference.shapes.inputs import Frame, Points
 from bigbench_meta.inference.shapes.models import MODELS
 
 if TYPE_CHECKING:
@@ -109,9 +117,13 @@ class ShapeFits:
         # Exponents far beyond the sampled scales may overflow: the value is infinite then.
         with np.errstate(all="ignore"):
             u = (np.log(x) - np.log(frame.x_first)[:, None]) / frame.span[:, None]
-            value = (model.columns(u, fit.theta) * fit.coefficients[:, None, :]).sum(axis=-1)
-            slopes = columns_at(model, u, fit)
-            products = slopes[..., :, None] * slopes[..., None, :] * fit.covariance[:, None]
+            columns = model.columns(u, fit.theta)
+            value = (columns * fit.coefficients[:, None, :]).sum(axis=-1)
+            slopes = model.slopes(u, fit.theta, fit.coefficients)
+            # A theta of which no derivative is known, the place of a step, counts as known.
+            known = np.zeros((*u.shape, model.n_theta - slopes.shape[-1]))
+            jacobian = np.concatenate([columns, slopes, known], axis=-1)
+            products = jacobian[..., :, None] * jacobian[..., None, :] * fit.covariance[:, None]
             spread = products.sum(axis=(-1, -2)) * frame.unit_variance[:, None]
             spread = spread * self.dispersion[:, self.shapes.index(shape), None]
             return (
@@ -129,7 +141,6 @@ def fit_shapes(
     low: Floats | None = None,
     high: Floats | None = None,
     shapes: Sequence[str] = SHAPES,
-    dispersion: Literal["free", "fixed"] = "free",
     criteria_only: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> ShapeFits:
@@ -144,7 +155,7 @@ def fit_shapes(
               \mathrm{BIC} = -2 \ln L + k \ln n.
 
     Exponents and steepness are sought in ranges that are relative to the span of the curve's scales
-    (``shapes/_models.py``), a break within it, a midpoint up to one span beside it. The place of a
+    (``shapes/models.py``), a break within it, a midpoint up to one span beside it. The place of a
     step is tried in every gap and counts as one parameter. A mean residual below 1e-8 of a curve's
     range counts as that, so that shapes which fit exactly differ by their number of parameters.
 
@@ -158,7 +169,6 @@ def fit_shapes(
             their asymptotes above it.
         high: Largest possible score, likewise.
         shapes: Some of :data:`SHAPES`, at least one.
-        dispersion: ``fixed`` keeps :math:`\phi` at 1, for which all variances must be known.
         criteria_only: Leave out fits of too few points for an AICc, which have parameters alone.
         progress: Called with (curves done, curves to do).
 
@@ -186,16 +196,11 @@ def fit_shapes(
         raise InputError(f"no shape {wrong[0]!r}", where="shapes", hint=hint)
     if not shapes or len(set(shapes)) < len(shapes):
         raise InputError(f"{list(shapes)}: none, or one twice", where="shapes")
-    data = Ragged.checked(y, x, offsets, variance, low, high)
-    frame = Frame.of(data)
-    if dispersion not in ("free", "fixed"):
-        raise InputError(f"{dispersion!r} is not free or fixed", where="dispersion")
-    if dispersion == "fixed" and not frame.variance_known.all():
-        raise InputError("needs the variance of every score", where="dispersion='fixed'")
-    inner = {name: _empty(name, len(data.lengths)) for name in shapes}
-    spare, done = 0 if not criteria_only else 1 if dispersion == "fixed" else 2, 0
-    for rows in blocks(data.lengths):
-        block = frame.block(data, rows)
+    points = Points.checked(y, x, offsets, variance=variance, low=low, high=high)
+    frame, lengths = Frame.of(points), points.ragged.lengths
+    inner = {name: _empty(name, len(lengths)) for name in shapes}
+    spare, done = 2 if criteria_only else 0, 0
+    for rows, block in frame.blocks(points):
         scales = 1 + (np.diff(block.u, axis=1) > 0).sum(axis=1)
         for name in shapes:
             least = len(SHAPE_PARAMETERS[name]) + 1 + spare
@@ -208,8 +213,8 @@ def fit_shapes(
                 _put(inner[name], rows[flat], _flat(block.w[flat]))
         done += len(rows)
         if progress:
-            progress(done, len(data.lengths))
-    return _judged(tuple(shapes), inner, data.lengths, frame, fixed=dispersion == "fixed")
+            progress(done, len(lengths))
+    return _judged(tuple(shapes), inner, lengths, frame)
 
 
 def heaviest(weight: Floats) -> Ints:
@@ -250,11 +255,12 @@ def _flat(w: Floats) -> Fit:
 
 
 def _judged(
-    shapes: tuple[str, ...], inner: dict[str, Fit], lengths: Ints, frame: Frame, *, fixed: bool
+    shapes: tuple[str, ...], inner: dict[str, Fit], lengths: Ints, frame: Frame
 ) -> ShapeFits:
+    """Return fits with their criteria, in the unit of the scores."""
     n, known = lengths[:, None], frame.variance_known[:, None]
     p = np.array([len(SHAPE_PARAMETERS[name]) for name in shapes])
-    k = np.broadcast_to(p + (not fixed), (len(lengths), len(shapes)))
+    k = np.broadcast_to(p + 1, (len(lengths), len(shapes)))  # the noise is estimated
     floor = np.where(known, 1.0, 0.0)
     flat = frame.scale[:, None] == 0
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
@@ -265,18 +271,18 @@ def _judged(
         rss = unit * np.stack([inner[name].rss for name in shapes], axis=1)
         least = unit * EXACT * n
         counted = np.maximum(rss, least)
-        likeliest = np.ones_like(rss) if fixed else np.maximum(floor, counted / n)
-        dispersion = np.ones_like(rss) if fixed else np.maximum(floor, rss / (n - p))
+        likeliest = np.maximum(floor, counted / n)
+        dispersion = np.maximum(floor, rss / (n - p))
         logs = np.where(known, frame.log_variances[:, None], 2 * n * np.log(frame.scale[:, None]))
-        likelihood = criteria.log_likelihood(counted, likeliest, logs, n)
+        likelihood = log_likelihood(counted, likeliest, logs, n)
         status = _status(inner, n, k, flat)
         judged = status <= DEGENERATE
-        aicc = np.where(judged, criteria.aicc(likelihood, k, n), np.nan)
-        bic = np.where(judged, criteria.bic(likelihood, k, n), np.nan)
+        of_aicc = np.where(judged, aicc(likelihood, k, n), np.nan)
+        of_bic = np.where(judged, bic(likelihood, k, n), np.nan)
         # No scatter at all says nothing of the noise, unless its size is known beforehand.
         unknown = ~known & (flat | (rss <= least))
         rss, dispersion = (np.where(known, part, square * part) for part in (rss, dispersion))
-    weight, bic_weight = criteria.akaike_weights(aicc), criteria.akaike_weights(bic)
+    weight, bic_weight = akaike_weights(of_aicc), akaike_weights(of_bic)
     if "constant" in shapes:
         for weights in (weight, bic_weight):
             weights[flat[:, 0]] = np.arange(len(shapes)) == shapes.index("constant")
@@ -289,8 +295,8 @@ def _judged(
         rss=rss,
         dispersion=np.where(nothing | unknown, np.nan, dispersion),
         log_likelihood=np.where(nothing | flat, np.nan, likelihood),
-        aicc=aicc,
-        bic=bic,
+        aicc=of_aicc,
+        bic=of_bic,
         weight=weight,
         bic_weight=bic_weight,
         status=status,
@@ -330,3 +336,102 @@ def _reported(name: str, fit: Fit, frame: Frame) -> Floats:
         if name == "logistic":
             levels.append(np.exp(fit.theta[:, 1]) / span)
         return np.stack(levels, axis=1)
+
+
+# Criteria ----------------------------------------------------------------------------------
+
+
+def log_likelihood(rss: Floats, dispersion: Floats, log_variances: Floats, n: Ints) -> Floats:
+    r"""Return the Gaussian log-likelihood of residuals with variances :math:`\phi v_i`.
+
+    .. math:: -\tfrac12 \left(n \ln 2\pi\phi + \sum_i \ln v_i + \mathrm{rss}/\phi\right)
+
+    Args:
+        rss: Sum of squared residuals, each divided by its v_i.
+        dispersion: The factor phi.
+        log_variances: Sum of ln v_i; 0 where all are 1.
+        n: Number of points.
+
+    Returns:
+        The log-likelihood, of the arguments' common shape.
+
+    Examples:
+        >>> import numpy as np
+        >>> log_likelihood(np.array(2.0), np.array(1.0), np.array(0.0), np.array(2)).round(4)
+        np.float64(-2.8379)
+    """
+    return np.asarray(
+        -0.5 * (n * np.log(2 * np.pi * dispersion) + log_variances + rss / dispersion)
+    )[()]
+
+
+def aicc(log_likelihood: Floats, k: Ints, n: Ints) -> Floats:
+    """Return -2 ln L + 2k + 2k(k + 1) / (n - k - 1), NaN where n - k - 1 is not positive.
+
+    Args:
+        log_likelihood: At its maximum.
+        k: Number of parameters, the noise variance among them if it was estimated.
+        n: Number of points.
+
+    Returns:
+        The criterion, of the arguments' common shape.
+
+    References:
+        Hurvich & Tsai (1989), doi:10.1093/biomet/76.2.297; Burnham & Anderson (2002), eq. 2.4.
+
+    Examples:
+        >>> import numpy as np
+        >>> aicc(np.array([-10.0, -10.0]), np.array([3, 3]), np.array([8, 4]))
+        array([32., nan])
+    """
+    left = np.asarray(n - k - 1, dtype=np.float64)
+    correction = 2.0 * k * (k + 1) / np.where(left > 0, left, np.nan)
+    return np.asarray(-2 * log_likelihood + 2 * k + correction)
+
+
+def bic(log_likelihood: Floats, k: Ints, n: Ints) -> Floats:
+    """Return -2 ln L + k ln n.
+
+    Args:
+        log_likelihood: At its maximum.
+        k: Number of parameters, the noise variance among them if it was estimated.
+        n: Number of points, positive.
+
+    Returns:
+        The criterion, of the arguments' common shape.
+
+    References:
+        Schwarz (1978), doi:10.1214/aos/1176344136.
+
+    Examples:
+        >>> import numpy as np
+        >>> bic(np.array(-10.0), np.array(2), np.array(np.e**2)).round(6)
+        np.float64(24.0)
+    """
+    return np.asarray(-2 * log_likelihood + k * np.log(n))[()]
+
+
+def akaike_weights(criterion: Floats) -> Floats:
+    r"""Return :math:`e^{-\Delta_i/2} / \sum_j e^{-\Delta_j/2}` along the last axis.
+
+    Args:
+        criterion: AICc (or BIC) of each model, shape (..., models); NaN where a model has none.
+
+    Returns:
+        Weights that add up to 1; 0 for a model without a criterion, NaN where no model has one.
+
+    References:
+        Burnham & Anderson (2002), sec. 2.9.
+
+    Examples:
+        >>> import numpy as np
+        >>> akaike_weights(np.array([[10.0, 10.0, np.nan], [np.nan] * 3]))
+        array([[0.5, 0.5, 0. ],
+               [nan, nan, nan]])
+    """
+    some = ~np.isnan(criterion).all(axis=-1, keepdims=True)
+    least = np.min(np.where(np.isnan(criterion), np.inf, criterion), axis=-1, keepdims=True)
+    likelihood = np.exp(-(criterion - np.where(some, least, 0.0)) / 2)
+    likelihood = np.where(np.isnan(likelihood), 0.0, likelihood)
+    total = likelihood.sum(axis=-1, keepdims=True)
+    return np.where(some, likelihood / np.where(some, total, 1.0), np.nan)

@@ -1,13 +1,19 @@
-"""Which forecasts are made of a batch of curves, and how they are judged: arrays in, arrays out."""
+"""What all forecasters share: the forecasts to be made, their distributions, how they are judged.
+
+Arrays in, arrays out.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
+from scipy.special import stdtr, stdtrit
 
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.ragged import Ragged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,24 +26,40 @@ if TYPE_CHECKING:
 __all__ = [
     "FORECAST_STATUSES",
     "SKILL_STATUSES",
+    "ForecastStatus",
     "Forecasts",
+    "Predictive",
     "Rows",
     "Scores",
     "plan_rows",
     "score_forecasts",
 ]
 
-FORECAST_STATUSES: Final = (
-    "ok", "no_interval", "too_few_points", "not_converged", "not_finite", "flat",
-    "not_a_proportion", "undefined_score", "not_improving", "no_pair", "no_choices",
-    "length_not_determined",
-)  # fmt: skip
-(
-    OK, NO_INTERVAL, TOO_FEW_POINTS, NOT_CONVERGED, NOT_FINITE, FLAT, NOT_A_PROPORTION,
-    UNDEFINED_SCORE, NOT_IMPROVING, NO_PAIR, NO_CHOICES, LENGTH_NOT_DETERMINED,
-) = range(12)  # fmt: skip
 
+class ForecastStatus(IntEnum):
+    """Why there is no forecast, or none with an interval; their names are those of the table."""
+
+    OK = 0
+    NO_INTERVAL = 1
+    TOO_FEW_POINTS = 2
+    NOT_CONVERGED = 3
+    NOT_FINITE = 4
+    FLAT = 5
+    NOT_A_PROPORTION = 6
+    UNDEFINED_SCORE = 7
+    NOT_IMPROVING = 8
+    NO_PAIR = 9
+    NO_CHOICES = 10
+    LENGTH_NOT_DETERMINED = 11
+
+
+FORECAST_STATUSES: Final = tuple(status.name.lower() for status in ForecastStatus)
 SKILL_STATUSES: Final = ("ok", "perfect_persistence", "no_forecast")
+
+# Halvings of the interval that holds a quantile: to a part of 2^-60 of its width.
+_HALVINGS: Final = 60
+_LARGEST: Final = 1e150
+_SMALLEST: Final = 1e-300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +90,9 @@ class Rows:
         """How many scales beyond the fitted ones each row forecasts."""
         return np.asarray(self.target - self.last)
 
-    def fitted(self) -> tuple[Ints, Ints]:
-        """Return the points that the parts are fitted to, part after part, and their offsets."""
-        offsets = np.concatenate([[0], np.cumsum(self.k)])
-        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], self.k)
-        return np.repeat(self.offsets[self.curve], self.k) + within, offsets
+    def fitted(self) -> tuple[Ints, Ragged]:
+        """Return the points that the parts are fitted to, part after part, as a batch."""
+        return Ragged(self.offsets).take(self.curve, self.k)
 
     def padded(self, values: Floats) -> tuple[Floats, Ints]:
         """Return a value of each row as a matrix with a row for each part, and each row's column.
@@ -84,12 +104,6 @@ class Rows:
         matrix = np.full((len(self.curve), int(column.max(initial=0)) + 1), np.nan)
         matrix[self.part, column] = values
         return matrix, column
-
-
-def _is_count(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        return False
-    return bool(value >= 1)
 
 
 def plan_rows(offsets: Ints, which: Which, least: int) -> Rows:
@@ -116,7 +130,9 @@ def plan_rows(offsets: Ints, which: Which, least: int) -> Rows:
         >>> rows.k[rows.part].tolist(), rows.target.tolist()
         ([2, 2, 3, 1], [2, 3, 3, 5])
     """
-    if which not in ("every", "last") and not _is_count(which):
+    if which not in ("every", "last") and (
+        isinstance(which, bool) or not isinstance(which, int | np.integer) or which < 1
+    ):
         raise InputError(f"{which!r} is not 'every', 'last' or a number of scales", where="k")
     lengths = np.diff(offsets)
     if which == "last":
@@ -139,6 +155,95 @@ def plan_rows(offsets: Ints, which: Which, least: int) -> Rows:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Predictive:
+    """Distributions of r scores, each a mixture of s components.
+
+    A score beyond a bound is put on the bound, which so holds a probability of its own.
+
+    Attributes:
+        mean: Centre of each component, shape (r, s).
+        sd: Its scale, likewise; NaN where the noise is not known.
+        df: Degrees of freedom, likewise.
+        weight: Of each component; rows add up to 1, or are NaN.
+        low: Least possible score, shape (r,), -inf for none.
+        high: Largest possible score, inf for none.
+    """
+
+    mean: Floats
+    sd: Floats
+    df: Floats
+    weight: Floats
+    low: Floats
+    high: Floats
+
+    @property
+    def point(self) -> Floats:
+        """Median, shape (r,); without noise the weighted mean of the centres, within the bounds.
+
+        The median has the least expected absolute error, by which forecasts are judged, and lies
+        within every central interval; the mean of a mixture need not.
+
+        References:
+            Gneiting (2011), "Making and Evaluating Point Forecasts",
+            doi:10.1198/jasa.2011.r10138, sec. 3.
+        """
+        inside = np.clip(self.mean, self.low[:, None], self.high[:, None])
+        # 0 x NaN: a component without weight may have no centre.
+        mean = np.where(self.weight > 0, self.weight * inside, self._without_weights).sum(axis=1)
+        median = self.quantile(0.5)
+        return np.asarray(np.where(np.isnan(median), mean, median))
+
+    def quantile(self, level: float) -> Floats:
+        """Return a quantile of each distribution, shape (r,), by bisection; NaN without noise."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            ends = np.clip(self.mean + self._sd * stdtrit(self.df, level), -_LARGEST, _LARGEST)
+            ends = np.where(self.weight > 0, ends, np.nan)
+            # Each component has its own quantile, and the mixture's lies between the outermost.
+            below = np.fmin.reduce(ends, axis=1, initial=np.inf)
+            above = np.fmax.reduce(ends, axis=1, initial=-np.inf)
+            for _ in range(_HALVINGS):
+                middle = below / 2 + above / 2
+                left = self._tail(middle, 1.0) < level
+                below, above = np.where(left, middle, below), np.where(left, above, middle)
+        known = np.isfinite(below + above + self._without_noise)
+        return np.where(known, np.clip(below / 2 + above / 2, self.low, self.high), np.nan)
+
+    def two_sided(self, y: Floats) -> Floats:
+        """Return the smaller tail that begins at y, doubled and at most 1, shape (r,)."""
+        below = np.where(y >= self.high, 1.0, self._tail(y, 1.0))
+        above = np.where(y <= self.low, 1.0, self._tail(y, -1.0))
+        return np.asarray(np.minimum(2 * np.minimum(below, above), 1.0))
+
+    @property
+    def _without_weights(self) -> Floats:
+        """NaN where a row has no weights, else 0."""
+        return np.where(np.isnan(self.weight).any(axis=1), np.nan, 0.0)[:, None]
+
+    @property
+    def _without_noise(self) -> Floats:
+        """NaN where a component that counts has no known noise, else 0."""
+        counts = self.weight > 0
+        unknown = (counts & np.isnan(self.mean + self.sd)).any(axis=1) | ~counts.any(axis=1)
+        return np.where(unknown, np.nan, 0.0)
+
+    @property
+    def _sd(self) -> Floats:
+        return np.clip(self.sd, _SMALLEST, _LARGEST)
+
+    def _tail(self, y: Floats, sign: float) -> Floats:
+        """Return the probability of a score below y, or of one above it where the sign is -1.
+
+        One less the other would lose all probabilities below 1e-16.
+        """
+        with np.errstate(invalid="ignore", over="ignore"):
+            z = sign * (y[:, None] - self.mean) / self._sd
+            share = stdtr(self.df, z)
+        return np.asarray(np.where(self.weight > 0, self.weight * share, 0.0).sum(axis=1)) + (
+            self._without_noise
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Forecasts:
     """What is forecast, one entry a row.
 
@@ -148,7 +253,7 @@ class Forecasts:
         upper: Upper end.
         p: Two-sided probability of a score as far out as the observed one.
         length: Tokens of a target, where the forecast goes by them; else NaN.
-        shape: Index of the shape that the fitted scales like best, -1 for none.
+        shape: Index of the shape with the largest weight at the fitted scales, -1 for none.
         status: Index into :data:`FORECAST_STATUSES`.
     """
 
