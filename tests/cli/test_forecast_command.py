@@ -21,20 +21,12 @@ from bigbench_meta.cli.forecast import forecast
 from bigbench_meta.cli.main import main
 from bigbench_meta.cli.shapes import shapes
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.inference.forecast.forecast_curves import (
-    FORECAST_STATUSES,
-    FORECASTERS,
-    forecast_curves,
-    forecast_summary,
-    least_predictable,
-)
-from bigbench_meta.inference.shapes.curve_shapes import (
-    FIT_STATUSES,
-    SHAPES,
-    TREND_RULES,
-    TRENDS,
-    curve_shapes,
-)
+from bigbench_meta.inference.forecast.forecast_curves import FORECASTERS, forecast_curves
+from bigbench_meta.inference.forecast.forecasts import FORECAST_STATUSES
+from bigbench_meta.inference.forecast.summary import forecast_summary, least_predictable
+from bigbench_meta.inference.shapes.curve_shapes import curve_shapes
+from bigbench_meta.inference.shapes.shape_fits import FIT_STATUSES, SHAPES
+from bigbench_meta.inference.shapes.trends import TREND_RULES, TRENDS
 from bigbench_meta.report.tables.shapes import shape_tables
 
 if TYPE_CHECKING:

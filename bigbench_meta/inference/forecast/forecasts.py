@@ -252,7 +252,7 @@ class Forecasts:
         lower: Lower end of the forecast interval.
         upper: Upper end.
         p: Two-sided probability of a score as far out as the observed one.
-        length: Tokens of a target, where the forecast goes by them; else NaN.
+        length: Units of a target, where the forecast uses them; else NaN.
         shape: Index of the shape with the largest weight at the fitted scales, -1 for none.
         status: Index into :data:`FORECAST_STATUSES`.
     """
@@ -268,7 +268,7 @@ class Forecasts:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """How forecasts did, one entry a row; NaN where there is no forecast or no interval.
+    """How good forecasts are, one entry a row; NaN where there is no forecast or no interval.
 
     Attributes:
         error: Forecast less observed.

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 import pandas as pd
 
-from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.core.schema import CURVE_KEY
 from bigbench_meta.inference.forecast.forecasts import ForecastStatus
 from bigbench_meta.inference.proportions import proportions
@@ -175,7 +174,7 @@ def smooth_partners(curves: Curves, data: FitInput, catalog: MetricCatalog | Non
                 smooth[chosen] = link.value(scores[chosen], k)
                 variance[chosen] = (link.slope(scores[chosen], k) * errors[chosen]) ** 2
             counts[rows], share[rows] = link.counts, link.share
-    lost = Ragged(curves.offsets).any(np.isnan(smooth) & ~np.isnan(scores))
+    lost = curves.ragged.any(np.isnan(smooth) & ~np.isnan(scores))
     status = np.select(
         [~data.is_share, ~found, lost & np.isnan(choices)],
         [ForecastStatus.NOT_A_PROPORTION, ForecastStatus.NO_PAIR, ForecastStatus.NO_CHOICES],

@@ -1,4 +1,4 @@
-"""How well forecasts did, over all and two forecasters against each other."""
+"""How good forecasts are: by group, against each other, and which were the worst."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["compare_forecasters", "forecast_summary", "least_predictable"]
 
-# What one forecast is, whoever makes it.
+# What identifies a forecast beside its forecaster.
 _ONE: list[str] = ["curve", "k", "horizon"]
 
 
 def forecast_summary(
     forecasts: pd.DataFrame, *, by: Sequence[str] = ("forecaster", "horizon")
 ) -> pd.DataFrame:
-    """Say how well forecasts did, group by group.
+    """Summarise how good forecasts are, group by group.
 
     Args:
         forecasts: What :func:`forecast_curves` returns.
@@ -32,13 +32,13 @@ def forecast_summary(
     Returns:
         One row a group, in order of first appearance, with the columns of ``by`` and
 
-        - ``n``: forecasts asked for, ``n_forecast``: made, ``n_interval``: with an interval;
+        - ``n``: forecasts asked for, ``n_forecast``: made, ``n_interval``: made with an interval;
         - ``coverage``: share of intervals that hold the observed score, with a Wilson interval
           ``coverage_low``, ``coverage_high`` as if forecasts were independent, which those of one
           curve are not;
         - ``n_skill``: forecasts with a skill, ``median_skill`` and ``share_better``: how many are
           nearer to the observed score than persistence;
-        - ``median_surprise``: bits; 1 where the intervals tell the truth.
+        - ``median_surprise``: bits; 1 where the intervals are right.
 
         NaN where a group has no such forecast.
 
@@ -84,8 +84,8 @@ def forecast_summary(
 def least_predictable(forecasts: pd.DataFrame, *, forecaster: str | None = None) -> pd.DataFrame:
     """Return the most surprising forecast of every curve, the most surprising curve first.
 
-    Of several forecasts of a curve the most surprising one is surprising by being chosen: of six
-    independent and honest ones it has 3 bits, not 1.
+    The most surprising of several forecasts is surprising because it was chosen: of six independent
+    forecasts with right intervals it has 3 bits, not 1.
 
     Args:
         forecasts: What :func:`forecast_curves` returns.
@@ -120,14 +120,14 @@ def least_predictable(forecasts: pd.DataFrame, *, forecaster: str | None = None)
 def compare_forecasters(
     forecasts: pd.DataFrame, first: str = "smooth_pair", second: str = "mixture"
 ) -> pd.DataFrame:
-    """Ask which of two forecasters is nearer to what was observed, on forecasts that both made.
+    """Compare how near two forecasters are to what was observed, on forecasts that both made.
 
     Forecasts of one task share its questions, so the test has tasks as its units: a task counts
     for a forecaster that is nearer in most of its forecasts.
 
     Args:
         forecasts: What :func:`forecast_curves` returns for both.
-        first: One forecaster; by default the one that goes by the smooth metric.
+        first: One forecaster; by default the one that uses the smooth metric.
         second: Another.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Which shape a curve has: weighted fits of six shapes to many curves, and how well each explains.
+"""The best shape and the trend of every curve: six shapes fitted and weighed, trends by rules.
 
 A batch of curves is ragged, as in :mod:`curves.emergence`. With x_1 the smallest scale of a
 curve, the shapes of score y against scale x are
@@ -86,7 +86,7 @@ def curve_shapes(
     rules: TrendRules | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
-    """Name the best shape and the trend of every curve, with the numbers that decided.
+    """Name the best shape and the trend of every curve, with the numbers behind them.
 
     Scores that are means over examples are fitted as proportions, weighted by their binomial
     variance where every point has its number of examples and by reported standard errors
@@ -96,14 +96,14 @@ def curve_shapes(
         curves: What :func:`bigbench_meta.build_curves` returns.
         catalog: Metric catalog; the packaged one by default.
         shapes: Some of :data:`SHAPES`, compared with each other.
-        criterion: What ``best_shape`` and the weights go by.
+        criterion: By which shapes are weighed and ``best_shape`` is chosen.
         rules: Thresholds of the rules that :data:`TREND_RULES` states.
         progress: Called with (curves fitted, curves to fit).
 
     Returns:
         One row a curve: the key columns, ``metric_type``, ``scale``, ``n_scales``, ``weighting``;
         ``best_shape`` (missing where no shape has a weight), its ``best_weight`` and ``status``;
-        ``trend``, one of :data:`TRENDS`, and what the rules look at, on scores of which up is
+        ``trend``, one of :data:`TRENDS`, and what the rules use, on scores of which up is
         better: ``tau``, ``p_trend``, ``p_equal``, ``jump_share``, ``gap_share``,
         ``before_share``, ``n_before``, ``after_share``, ``run_up``, ``drawdown``, ``r2_line``,
         ``r2_parabola``, ``turn``, ``r2_power_law``; then ``weight_<shape>`` and

@@ -1,9 +1,9 @@
-"""How a curve goes with scale: the numbers that tell, and the rules that name it.
+"""The trend of a curve: numbers that describe it, and the rules that name it.
 
 Lourie, Hu & Cho (2025) sort downstream scaling into predictable (close to a line after a monotone
 transformation), inverse, nonmonotonic, noisy, trendless and breakthrough scaling, by eye and
 without thresholds, and against the validation loss. The rules here are this package's own, named
-after their classes; ``TREND_RULES`` states them in the order in which they are asked.
+after their classes; ``TREND_RULES`` states them in the order in which they are tried.
 
 References:
     Lourie, Hu & Cho (2025), "Scaling Laws Are Unreliable for Downstream Tasks: A Reality Check",
@@ -43,7 +43,7 @@ TREND_RULES: Final = {
     "of at least `min_r2`",
     "noisy": "rises otherwise",
 }
-"""The rules, in the order in which they are asked; the first that holds names the curve."""
+"""The rules, in the order in which they are tried; the first that holds names the curve."""
 
 TRENDS: Final = (
     "increasing", "inverse", "nonmonotonic", "noisy", "trendless", "breakthrough", "too_few_points",
@@ -79,7 +79,7 @@ class TrendRules:
 
 @dataclass(frozen=True, kw_only=True)
 class TrendNumbers:
-    """What the rules look at, one entry a curve; NaN on a flat curve or one of a single point.
+    """What the rules use, one entry a curve; NaN on a flat curve or one of a single point.
 
     Attributes:
         tau: Kendall's tau-b between scale and score.
@@ -116,7 +116,7 @@ class TrendNumbers:
 
 
 def trend_numbers(points: Points, frame: Frame) -> TrendNumbers:
-    """Return what the rules look at; up is better in the scores."""
+    """Return what the rules use; up is better in the scores."""
     found = {field.name: np.full(len(points.ragged), np.nan) for field in fields(TrendNumbers)}
     for rows, whole in frame.blocks(points):
         varied = np.flatnonzero((frame.scale[rows] > 0) & (frame.span[rows] > 0))

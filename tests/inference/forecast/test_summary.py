@@ -5,26 +5,33 @@ from __future__ import annotations
 import math
 import statistics
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from bigbench_meta import build_curves, load_embedded
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.inference.forecast.forecast_curves import (
+from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
+from bigbench_meta.inference.forecast.summary import (
     compare_forecasters,
-    forecast_curves,
     forecast_summary,
     least_predictable,
 )
-from bigbench_meta.inference.forecast.predictive import Predictive
 from bigbench_meta.report.tables.forecast import forecast_tables
 
 NAN = math.nan
 SOME = settings(max_examples=40, deadline=None)
+
+
+@pytest.fixture(scope="module")
+def two_of_embedded(embedded_study):
+    """Forecasts of the embedded results by two forecasters, with what the tables ask for."""
+    rule = forecast_curves(embedded_study.curves, forecasters=("log_pass_rate",))
+    frame = pd.concat([embedded_study.forecasts, rule], ignore_index=True)
+    return frame.assign(emergence_score=1.5, flagged=frame["curve"] % 2 == 0)
 
 
 def made(*rows):
@@ -140,14 +147,45 @@ def test_who_can_be_compared(names, message):
         compare_forecasters(rows.drop(columns="error"), "a", "b")
 
 
-def test_published_results():
+def test_published_results(embedded_study):
     """docs/forecast.md: the rule is nearer than the mixture; the smooth metric is of one task."""
-    curves = build_curves(load_embedded())
-    frame = forecast_curves(curves, forecasters=("mixture", "log_pass_rate", "smooth_pair"))
+    by_links = forecast_curves(embedded_study.curves, forecasters=("log_pass_rate", "smooth_pair"))
+    frame = pd.concat([embedded_study.forecasts, by_links], ignore_index=True)
     rule = compare_forecasters(frame, "log_pass_rate").iloc[-1]
     assert (rule["n"], rule["n_first"]) == (661, 403)
     pair = compare_forecasters(frame).iloc[-1]
     assert (pair["n_tasks"], pair["p_value"]) == (1, 1.0)
+
+
+# --- The summary ---
+
+
+def test_summary_against_a_loop(two_of_embedded):
+    frame = two_of_embedded[two_of_embedded["curve"] % 12 == 0]
+    summary = forecast_summary(frame, by=("forecaster", "k"))
+    assert len(summary) == frame[["forecaster", "k"]].drop_duplicates().shape[0]
+    for _, row in summary.iterrows():
+        group = frame[(frame["forecaster"] == row["forecaster"]) & (frame["k"] == row["k"])]
+        covered = group["covered"].dropna().astype(bool)
+        assert row["n"] == len(group)
+        assert row["n_forecast"] == group["forecast"].notna().sum()
+        assert row["n_interval"] == len(covered)
+        if len(covered):
+            low, high = proportion_confint(covered.sum(), len(covered), method="wilson")
+            assert row["coverage"] == pytest.approx(covered.mean())
+            assert row["coverage_low"] == pytest.approx(low)
+            assert row["coverage_high"] == pytest.approx(high)
+        skill = group["skill"].dropna()
+        assert row["n_skill"] == len(skill)
+        assert row["median_skill"] == pytest.approx(skill.median(), nan_ok=True)
+        better = (skill > 0).mean() if len(skill) else NAN
+        assert row["share_better"] == pytest.approx(better, nan_ok=True)
+        assert row["median_surprise"] == pytest.approx(group["surprise"].median(), nan_ok=True)
+
+
+def test_summary_needs_its_columns():
+    with pytest.raises(InputError, match="forecasts: no column horizon"):
+        forecast_summary(pd.DataFrame({"forecaster": [], "covered": [], "skill": [], "status": []}))
 
 
 # --- The least predictable ---
@@ -176,31 +214,11 @@ def test_whose_forecasts():
         least_predictable(frame, forecaster="c")
 
 
-def test_far_tails_are_not_rounded_off():
-    """At 20 standard deviations 1 less the distribution function is 0 in floating point."""
-    normal = Predictive(
-        mean=np.zeros((2, 1)), sd=np.ones((2, 1)), df=np.array([[np.inf], [9.0]]),
-        weight=np.ones((2, 1)), low=np.full(2, -np.inf), high=np.full(2, np.inf),
-    )  # fmt: skip
-    expected = [2 * stats.norm.sf(20), 2 * stats.t.sf(1e4, 9)]
-    for side in (1, -1):
-        found = normal.two_sided(side * np.array([20.0, 1e4]))
-        assert found == pytest.approx(expected, rel=1e-9)
-        assert (found > 0).all()
-
-
 # --- Tables and progress ---
 
 
-def embedded(**options):
-    curves = build_curves(load_embedded())
-    some = curves.select(np.arange(len(curves)) % 9 == 0)
-    frame = forecast_curves(some, **options)
-    return frame.assign(emergence_score=1.5, flagged=frame["curve"] % 2 == 0)
-
-
-def test_tables():
-    frame = embedded(forecasters=("mixture", "log_pass_rate"))
+def test_tables(two_of_embedded):
+    frame = two_of_embedded[two_of_embedded["curve"] % 9 == 0]
     tables = {table.name: table for table in forecast_tables(frame)}
     assert list(tables) == [
         "forecast_summary", "forecast_by_flag", "forecast_comparison", "least_predictable",
@@ -222,22 +240,23 @@ def test_tables():
         assert table.to_csv().count("\n") >= len(table.frame)
 
 
-def test_tables_of_one_forecaster_or_none():
-    names = [table.name for table in forecast_tables(embedded(k="last"))]
-    assert "forecast_comparison" not in names
-    nothing = embedded(k="last").head(0)
+def test_tables_of_one_forecaster_or_none(two_of_embedded):
+    mixture = two_of_embedded[two_of_embedded["forecaster"] == "mixture"]
+    assert "forecast_comparison" not in [table.name for table in forecast_tables(mixture)]
+    nothing = mixture.head(0)
     assert all(len(table.frame) == 0 for table in forecast_tables(nothing))
     with pytest.raises(InputError, match="forecasts: no column emergence_score, flagged"):
         forecast_tables(nothing.drop(columns=["emergence_score", "flagged"]))
 
 
 def test_progress_goes_up_to_all():
-    told = []
-    frame = embedded(
-        k="every", forecasters=("mixture", "log_pass_rate", "constant"),
-        progress=lambda done, total: told.append((done, total)),
+    reports = []
+    curves = build_curves(load_embedded().head(60))
+    frame = forecast_curves(
+        curves, forecasters=("log_linear", "log_pass_rate", "constant"),
+        progress=lambda done, total: reports.append((done, total)),
     )  # fmt: skip
     fits = frame.drop_duplicates(["forecaster", "curve", "k"])
-    assert told[-1] == (len(fits), len(fits))
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
-    assert {total for _, total in told} == {len(fits)}
+    assert reports[-1] == (len(fits), len(fits))
+    assert [done for done, _ in reports] == sorted(done for done, _ in reports)
+    assert {total for _, total in reports} == {len(fits)}

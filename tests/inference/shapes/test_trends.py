@@ -12,16 +12,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bigbench_meta import build_curves, load_embedded
-from bigbench_meta.inference.shapes.curve_shapes import (
+from bigbench_meta.inference.shapes.curve_shapes import curve_shapes
+from bigbench_meta.inference.shapes.inputs import Frame, Points
+from bigbench_meta.inference.shapes.shape_fits import fit_shapes
+from bigbench_meta.inference.shapes.trends import (
     TREND_RULES,
     TRENDS,
-    TrendRules,
-    curve_shapes,
-    fit_shapes,
-)
-from bigbench_meta.inference.shapes.frame import Frame, Ragged
-from bigbench_meta.inference.shapes.trends import (
     TrendNumbers,
+    TrendRules,
     _at_least_so_far,
     trend_numbers,
     trends,
@@ -33,17 +31,17 @@ MANY = settings(max_examples=60, deadline=None)
 def numbers_of(y, x=None, variance=None):
     y = np.asarray(y, float)
     x = 10.0 ** np.arange(len(y)) if x is None else np.asarray(x, float)
-    data = Ragged.checked(y, x, np.array([0, len(y)]), variance, None, None)
+    data = Points.checked(y, x, np.array([0, len(y)]), variance=variance)
     return data, trend_numbers(data, Frame.of(data))
 
 
 def name_of(y, x=None, variance=None, **rules):
     data, numbers = numbers_of(y, x, variance)
-    fits = fit_shapes(data.y, data.x, data.offsets, shapes=("constant", "power_law"))
+    fits = fit_shapes(data.y, data.x, data.ragged.offsets, shapes=("constant", "power_law"))
     with np.errstate(divide="ignore", invalid="ignore"):
         r2 = 1 - fits.rss[:, 1] / fits.rss[:, 0]
     flat = Frame.of(data).scale == 0
-    return TRENDS[trends(numbers, data.lengths, flat, r2, TrendRules(**rules))[0]]
+    return TRENDS[trends(numbers, data.ragged.lengths, flat, r2, TrendRules(**rules))[0]]
 
 
 @st.composite
@@ -232,9 +230,9 @@ def test_every_rule_is_stated():
         assert field.name == "min_points" or f"`{field.name}`" in stated, field.name
 
 
-def test_embedded_results():
+def test_embedded_results(embedded_study):
     """docs/shapes.md: counts of the classes."""
-    table = curve_shapes(build_curves(load_embedded()))
+    table = embedded_study.shapes
     assert table["trend"].value_counts().to_dict() == {
         "increasing": 116, "breakthrough": 40, "trendless": 23, "noisy": 10,
     }  # fmt: skip
@@ -244,7 +242,8 @@ def test_embedded_results():
 
 def test_rules_are_passed_on():
     curves = build_curves(load_embedded())
+    addition = curves.select(curves.keys["task"] == "arithmetic 3D+")
     strict = curve_shapes(
-        curves, shapes=("constant", "power_law"), rules=replace(TrendRules(), min_jump=2.0)
+        addition, shapes=("constant", "power_law"), rules=replace(TrendRules(), min_jump=2.0)
     )
     assert "breakthrough" not in set(strict["trend"])

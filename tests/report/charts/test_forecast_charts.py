@@ -9,7 +9,8 @@ import pytest
 
 from bigbench_meta import build_curves, load_embedded
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.inference.forecast.forecast_curves import forecast_curves, least_predictable
+from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
+from bigbench_meta.inference.forecast.summary import least_predictable
 from bigbench_meta.report.charts.forecast import FITTED, FORECAST, HELD_OUT, plot_forecasts
 
 CURVES = build_curves(load_embedded())
