@@ -122,8 +122,8 @@ def test_a_log_is_read_again_once_inspect_is_there(
     store = bm.Store(tmp_path / "store")
     seen: list[str] = []
 
-    def parse(_data: bytes, _name: str, label: str, *_: Any, **__: Any) -> None:
-        seen.append(label)
+    def parse(_data: bytes, _name: str, log: Any, *_: Any, **__: Any) -> None:
+        seen.append(log.label)
 
     monkeypatch.setattr("bigbench_meta.readers.formats.inspect.parse", parse)
     for is_there, n_read in ((False, 1), (False, 1), (True, 2), (True, 2)):

@@ -2,17 +2,19 @@
 
 The format is that of ``bigbench.api.results`` (BIG-bench 1.0.0): ``scores``, a list of entries for
 one (subtask, shots) each with a ``score_dict`` of metrics; ``task``; ``model``. Well-formed files
-are decoded straight into typed structs. A file that does not decode goes through
-:func:`~bigbench_meta.readers.salvage.salvage`, which finds out why and saves what is sound.
+are decoded straight into typed structs. A file that does not decode is salvaged: each value is
+checked by hand, each fault becomes a problem with its place in the file, and what is sound is kept.
 """
 
 from __future__ import annotations
 
+import math
 from array import array
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import msgspec
 import numpy as np
@@ -21,7 +23,13 @@ from msgspec import UNSET, UnsetType
 
 from bigbench_meta.core.arrow import codes, flags, numbers
 from bigbench_meta.core.schema import FILE, OBSERVATIONS, SCALE_AXES
-from bigbench_meta.readers.salvage import salvage
+from bigbench_meta.readers.formats.json_values import (
+    FileLog,
+    as_number,
+    as_whole,
+    kind_of,
+    show_value,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,15 +40,18 @@ __all__ = ["BENCHMARK", "ScoreFileReader"]
 
 BENCHMARK: Final = "BIG-bench"
 
-# Strictly positive and within int64; anything else is for the salvager to judge.
-_Size = Annotated[int, msgspec.Meta(gt=0, le=10**18)]
+_MOST_SHOTS: Final = 10**9
+_MOST_PARAMS: Final = 10**18
+_SIZES: Final = ("total_params", "non_embedding_params", "flop_matched_non_embedding_params")
+# Positive and within int64; anything else is for the salvager to judge.
+_Size = Annotated[int, msgspec.Meta(gt=0, le=_MOST_PARAMS)]
 _Ignored = msgspec.Raw | UnsetType
 
 
 class _Entry(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     score_dict: dict[str, float]
     preferred_score: str
-    number_of_shots: Annotated[int, msgspec.Meta(ge=-1, le=10**9)]
+    number_of_shots: Annotated[int, msgspec.Meta(ge=-1, le=_MOST_SHOTS)]
     low_score: float
     high_score: float
     subtask_description: str = ""
@@ -117,7 +128,7 @@ class ScoreFileReader:
     _low: array[float] = field(default_factory=lambda: array("d"))
     _high: array[float] = field(default_factory=lambda: array("d"))
     _preferred: list[int] = field(default_factory=list)
-    _preferred_names: _Codes = field(default_factory=_Codes)  # None where nobody says
+    _preferred_names: _Codes = field(default_factory=_Codes)  # None where the file has none
     _metric_sets: _Codes = field(default_factory=_Codes)
     _metric_set: list[int] = field(default_factory=list)
     # One item a row.
@@ -137,7 +148,7 @@ class ScoreFileReader:
         try:
             file: Any = _decoder.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            file = salvage(data, source, self.log)
+            file = _Salvager(FileLog(source, self.log)).file(data)
         if file is None:
             return 0
         before = self.n_rows
@@ -231,7 +242,7 @@ class ScoreFileReader:
         self, entry_of_row: NDArray[np.int64], metric: NDArray[np.int32]
     ) -> dict[str, pa.Array]:
         shots = _whole(self._shots)[entry_of_row]
-        # As codes of metrics: -1 where nobody says, -2 for one that has no score anywhere.
+        # As codes of metrics: -1 where the file has none, -2 for one that has no score anywhere.
         preferred_code = [
             -1 if name is None else self._texts["metric"].get(name, -2)
             for name in self._preferred_names
@@ -262,3 +273,145 @@ def _whole(values: list[int]) -> NDArray[np.int64]:
 def _reals(values: array[float]) -> NDArray[np.float64]:
     # A copy: an array cannot grow while somebody looks into it.
     return np.frombuffer(values, dtype=np.float64).copy()
+
+
+class _FaultError(Exception):
+    """A value that makes its whole surroundings useless."""
+
+
+class _Salvager:
+    """Finds out why a score file does not decode, and keeps what is sound.
+
+    Sizes and preferred metrics that cannot be used are None, low and high scores NaN: a struct
+    checks only what it decodes.
+    """
+
+    def __init__(self, log: FileLog) -> None:
+        self.log = log
+
+    def file(self, data: bytes) -> _ScoreFile | None:
+        """Return the sound part of a file, None if there is none; note every fault."""
+        document = self.log.decode(data, dict, what="a score file")
+        if document is None:
+            return None
+        try:
+            self._note_unknown(document, _ScoreFile, "")
+            file = _ScoreFile(
+                scores=[],
+                task=self._task(self._get(document, "task", "")),
+                model=self._model(self._get(document, "model", "")),
+            )
+            entries = self._get(document, "scores", "")
+            if not isinstance(entries, list):
+                self._fail("scores", f"expected a list, got {kind_of(entries)}")
+        except _FaultError:
+            return None
+        if not entries:
+            self.log.warning("scores", "the list is empty: the file holds no scores")
+        for number, entry in enumerate(entries):
+            with suppress(_FaultError):
+                file.scores.append(self._entry(entry, f"scores[{number}]"))
+        return file
+
+    def _task(self, value: Any) -> _Task:
+        task = self._object(value, "task", _Task)
+        return _Task(self._name(task, "task_name", "task"))
+
+    def _model(self, value: Any) -> _Model:
+        model = self._object(value, "model", _Model)
+        sizes: dict[str, Any] = {name: self._size(model, name) for name in _SIZES}
+        return _Model(
+            model_family=self._name(model, "model_family", "model"),
+            model_name=self._name(model, "model_name", "model"),
+            **sizes,
+        )
+
+    def _entry(self, value: Any, where: str) -> _Entry:
+        entry = self._object(value, where, _Entry)
+        given = self._get(entry, "number_of_shots", where)
+        shots = as_whole(given)
+        if shots is None or not -1 <= shots <= _MOST_SHOTS:
+            reason = f"expected a whole number, -1 or more, got {show_value(given)}"
+            self._fail(f"{where}.number_of_shots", reason)
+        scores = self._object(self._get(entry, "score_dict", where), f"{where}.score_dict")
+        subtask = entry.get("subtask_description", "")
+        if not _is_text(subtask):
+            self._fail(f"{where}.subtask_description", f"expected text, got {show_value(subtask)}")
+        return _Entry(
+            score_dict=self._scores(scores, f"{where}.score_dict"),
+            preferred_score=self._preferred(entry, where),
+            number_of_shots=shots,
+            low_score=self._bound(entry, "low_score", where),
+            high_score=self._bound(entry, "high_score", where),
+            subtask_description=subtask,
+        )
+
+    def _scores(self, scores: dict[str, Any], where: str) -> dict[str, float]:
+        sound: dict[str, float] = {}
+        for metric, value in scores.items():
+            if not _is_text(metric):
+                self.log.error(f"{where}.{metric}", "a name that is no Unicode text")
+            elif (number := self.log.score(value, f"{where}.{metric}")) is not None:
+                sound[metric] = number
+        return sound
+
+    def _preferred(self, entry: dict[str, Any], where: str) -> Any:
+        value = entry.get("preferred_score")
+        if _is_text(value):
+            return value
+        reason = "missing" if value is None else f"expected text, got {show_value(value)}"
+        self.log.warning(f"{where}.preferred_score", f"{reason}: no metric marked as preferred")
+        return None
+
+    def _bound(self, entry: dict[str, Any], key: str, where: str) -> float:
+        number = as_number(entry.get(key))
+        if number is not None and math.isfinite(number):
+            return number
+        self._note_empty(entry, key, where, "a finite number")
+        return math.nan
+
+    def _size(self, model: dict[str, Any], key: str) -> int | None:
+        number = as_whole(model.get(key))
+        if number is not None and 0 < number <= _MOST_PARAMS:
+            return number
+        self._note_empty(model, key, "model", "a positive whole number")
+        return None
+
+    def _name(self, holder: dict[str, Any], key: str, where: str) -> str:
+        value = self._get(holder, key, where)
+        if not _is_text(value) or not value.strip():
+            self._fail(f"{where}.{key}", f"expected a name, got {show_value(value)}")
+        return str(value)
+
+    def _get(self, holder: dict[str, Any], key: str, where: str) -> Any:
+        if key not in holder:
+            self._fail(f"{where}.{key}".lstrip("."), "missing")
+        return holder[key]
+
+    def _object(
+        self, value: Any, where: str, kind: type[msgspec.Struct] | None = None
+    ) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            self._fail(where, f"expected an object, got {kind_of(value)}")
+        if kind is not None:
+            self._note_unknown(value, kind, where)
+        return value
+
+    def _note_unknown(self, holder: dict[str, Any], kind: type[msgspec.Struct], where: str) -> None:
+        for key in holder.keys() - set(kind.__struct_fields__):
+            self.log.warning(f"{where}.{key}".lstrip("."), "unknown key: ignored")
+
+    def _note_empty(self, holder: dict[str, Any], key: str, where: str, expected: str) -> None:
+        got = f"expected {expected}, got {show_value(holder[key])}" if key in holder else "missing"
+        self.log.warning(f"{where}.{key}", f"{got}: left empty")
+
+    def _fail(self, where: str, reason: str) -> NoReturn:
+        self.log.error(where, reason)
+        raise _FaultError
+
+
+def _is_text(value: Any) -> bool:
+    """Return whether a value is text that can be stored: no half of a surrogate pair."""
+    if not isinstance(value, str):
+        return False
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)

@@ -3,7 +3,7 @@
 The format is that of ``bigbench.api.results`` (BIG-bench 1.0.0): a score file with one more key,
 ``queries``, a list of calls of the model with their samples. The scores go to the reader of score
 files; the samples become rows of :data:`SAMPLES`. A log may be larger than
-memory: its queries pass through a window (:mod:`bigbench_meta.readers.formats.json_window`).
+memory: its queries pass through a window (:mod:`bigbench_meta.readers.formats.json_stream`).
 
 What becomes of a sample: ``example_id`` is ``<query>/<sample>``, both counted from 0 within the
 log. ``targets`` are the choices, or the targets of a generation. ``target_logprobs`` are the
@@ -17,31 +17,32 @@ as ``programmatic``, and so are ``shots`` where they are -1 or not stated.
 
 from __future__ import annotations
 
-import gc
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
 
 from bigbench_meta.readers.formats.bigbench import BENCHMARK
-from bigbench_meta.readers.formats.full_log_tables import SampleTables
-from bigbench_meta.readers.formats.full_log_types import (
-    FIELDS,
-    Head,
+from bigbench_meta.readers.formats.full_log_samples import (
+    LITERALS,
     Sample,
+    SampleTables,
     ValueFaultError,
     decode_field,
     decode_sample,
-    doubtful_queries,
     doubtful_samples,
-    passed_list,
-    query_list,
     sample_list,
 )
-from bigbench_meta.readers.formats.json_cursor import JsonDamageError
-from bigbench_meta.readers.formats.json_window import WINDOW_BYTES, JsonWindow, Seam
+from bigbench_meta.readers.formats.json_stream import (
+    WINDOW_BYTES,
+    JsonDamageError,
+    JsonStream,
+    Seam,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import pyarrow as pa
 
@@ -61,6 +62,41 @@ _MOST_FIELD: Final = 1 << 16
 _QUERY_SEAM: Final = b'},\n    {\n      "function"'
 _SAMPLE_SEAM: Final = b'},\n        {\n          "input"'
 _LAST_SAMPLE_SEAM: Final = b'}\n      ],\n      "shots"'
+_Shots = Annotated[int, msgspec.Meta(ge=-1, le=10**9)]
+_Name = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class _Query(msgspec.Struct, gc=False):
+    function: str
+    samples: list[Sample]
+    shots: _Shots | None = None
+    task: str | None = None
+
+
+class _Passed(msgspec.Struct, gc=False):
+    """A query of which nothing is wanted."""
+
+
+class _Task(msgspec.Struct):
+    task_name: _Name
+
+
+class _Model(msgspec.Struct):
+    model_family: _Name
+    model_name: _Name
+
+
+class _Head(msgspec.Struct):
+    """What is the same for all samples of a log."""
+
+    task: _Task
+    model: _Model
+
+
+_FIELDS: Final[dict[str, Any]] = {"function": str, "shots": _Shots | None, "task": str | None}
+# What is wanted of a query besides its samples.
+_query_list = msgspec.json.Decoder(list[_Query])
+_passed_list = msgspec.json.Decoder(list[_Passed])
 
 
 def read_full_log(
@@ -116,9 +152,9 @@ def read_full_log(
         >>> row["example_id"], row["targets"], row["output"], row["correct"]
         ('0/0', ['2'], '2', 1.0)
     """
-    window = JsonWindow(stream, window_bytes=window_bytes)
+    window = JsonStream(stream, window_bytes=window_bytes)
     reading = _Reading(window, label, log)
-    with _no_collections(), ExitStack() as stack:
+    with ExitStack() as stack:
         if samples and on_samples is not None:
             reading.tables = SampleTables(on_samples, reading.note_mismatch)
             stack.callback(reading.tables.close)
@@ -145,7 +181,7 @@ class _Reading:
         n_samples: Samples passed of the list of samples at the cursor, None if it is in none.
     """
 
-    window: JsonWindow
+    window: JsonStream
     label: str
     log: ProblemLog
     tables: SampleTables | None = None
@@ -194,9 +230,9 @@ class _Reading:
 
     def _each_query(self) -> None:
         found = (
-            self.window.elements(passed_list, self._query_seam)
+            self.window.elements(_passed_list, self._query_seam)
             if self.tables is None
-            else self.window.elements(query_list, self._query_seam, doubtful=doubtful_queries)
+            else self.window.elements(_query_list, self._query_seam, doubtful=_doubtful_queries)
         )
         for batch in found:
             if self.tables is None:
@@ -229,13 +265,13 @@ class _Reading:
             if key == "samples" and key not in self.query:
                 self.query[key] = None
                 self._each_sample(f"{where}.samples")
-            elif key in FIELDS:
+            elif key in _FIELDS:
                 self.query[key] = window.take(_MOST_FIELD)
             else:
                 self._check(window.take(_MOST_FIELD), f"{where}.{key}")
         if "samples" not in self.query:
             self.log.error(self.label, f"{where}.samples", "missing")
-        self._end_query(*(self._field(key) for key in FIELDS))
+        self._end_query(*(self._field(key) for key in _FIELDS))
 
     def _check(self, text: bytes | None, where: str) -> None:
         """Note what is wrong with a value that is not wanted."""
@@ -250,7 +286,7 @@ class _Reading:
             return None
         text = self.query[key]
         try:
-            return decode_field(b"" if text is None else text, FIELDS[key])
+            return decode_field(b"" if text is None else text, _FIELDS[key])
         except ValueFaultError as error:
             reason = f"more than {_MOST_FIELD} bytes" if text is None else error.reason
             place = f"queries[{self.n_queries}].{key}{error.path}"
@@ -308,7 +344,7 @@ class _Reading:
         if not self.members >= _NAMES:
             return None
         try:
-            head = decode_field(self._head(), Head)
+            head = decode_field(self._head(), _Head)
         except ValueFaultError:
             return None
         return {
@@ -344,20 +380,16 @@ class _Reading:
         if self.n_samples is not None:
             where += f".samples[{self.n_samples}]"
         if self.query is not None:
-            unknown = [key for key in FIELDS if key not in self.query]
+            unknown = [key for key in _FIELDS if key not in self.query]
             lost = f", the query's {', '.join(unknown)} included" if unknown else ""
             shots, task = self._field("shots"), self._field("task")
             self._end_query(_FUNCTIONS[0], shots, task)
         self.log.error(self.label, where, f"{damage}: nothing behind it is loaded{lost}")
 
 
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """Keep the garbage collector from looking at the many objects that live for one window."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+def _doubtful_queries(queries: list[_Query]) -> bool:
+    """Return the same of queries and their samples."""
+    return any(
+        query.function in LITERALS or query.task in LITERALS or doubtful_samples(query.samples)
+        for query in queries
+    )

@@ -8,9 +8,9 @@ become observations:
   split where there are several (``sub_split=toxic``); without either it is the task.
 - ``variant`` is how it was asked, in the same spelling: the arguments that say so
   (``method=multiple_choice_joint``), after the checkpoint of the model if it has one. ``model``,
-  ``max_train_instances``, ``eval_split`` and ``groups`` are left out, being told elsewhere. So runs
-  of one suite share a key only where they ask the same of the same model: at another host, under
-  another heading, or with other perturbed copies beside the plain examples.
+  ``max_train_instances``, ``eval_split`` and ``groups`` are left out: other columns hold them. So
+  runs of one suite share a key only where they ask the same of the same model: at another host,
+  under another heading, or with other perturbed copies beside the plain examples.
 - The split that is scored goes without saying: it is ``test``, or ``valid`` where a run has no
   ``test``, as in HELM's own tables. Others are variants: ``split=valid``.
 - Plain examples are what counts; perturbed ones are variants:
@@ -24,40 +24,56 @@ become observations:
   so ``stderr`` is null. ``n_examples`` is the ``num_instances`` of the same set of examples.
 - ``shots`` is the number asked for (``max_train_instances``).
 
+The name of a run is HELM's own key: a suite has no two runs of one name, and the run's folder is
+called by it. ``mmlu:subject=anatomy,method=multiple_choice_joint,model=openai_davinci`` is a
+scenario with arguments. Some say *what* is asked (``subject``), some *how* (``method``), and some
+are found elsewhere (``model``). The arguments in ``run_spec.json`` itself do not distinguish runs:
+they hold defaults as well, and ``commonsense:dataset=hellaswag`` has been a scenario with an
+argument in one version of HELM and a scenario without any in another.
+
 What a run counts or costs is no score and is left out, as are what only describes the output
 (``finish_reason_stop``, ``max_prob``), bounds of another score and coefficients of a fit.
 ``perplexity``, ``bits_per_byte`` and the like are left out unless the text was given (method
 ``language_modeling``): elsewhere they are those of the model's own output and say nothing of its
 quality. Every other metric is loaded, known or not.
+
+The formats are those of ``helm.benchmark.runner`` in 0.1.0, 0.2.4, 0.4.0 and 0.5.16.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from bigbench_meta.core.schema import OBSERVATIONS
-from bigbench_meta.readers.decode import decode_json
-from bigbench_meta.readers.formats.helm_run import HelmRun, read_run
-from bigbench_meta.readers.formats.lm_eval import to_table
-from bigbench_meta.readers.formats.lm_eval_run import clean
-from bigbench_meta.readers.salvage import _kind, _number, _show, _whole
+from bigbench_meta.readers.formats.json_values import (
+    as_number,
+    as_whole,
+    clean,
+    kind_of,
+    show_value,
+)
+from bigbench_meta.readers.formats.runs import (
+    find_model,
+    key_columns,
+    note_missing_size,
+    to_table,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     import pyarrow as pa
 
-    from bigbench_meta.catalog.model_names import ModelNames
-    from bigbench_meta.readers.problems import ProblemLog
+    from bigbench_meta.catalog.model_names import ModelIdentity, ModelNames
+    from bigbench_meta.readers.formats.json_values import FileLog
 
-__all__ = ["BENCHMARK", "parse", "recognise"]
+__all__ = ["parse", "read_name", "recognise"]
 
 BENCHMARK: Final = "helm"
 
-_MOST: Final = 10**18
+_MOST_TRIALS: Final = 10**18
 _FIRST_STAT: Final = re.compile(
     rb'\s*\[\s*\{\s*"name"\s*:\s*\{\s*"name"\s*:\s*"[^\[\]]{0,2000}?\}\s*,\s*"count"\s*:\s*[0-9]'
 )
@@ -81,6 +97,58 @@ _NO_SCORE: Final = re.compile(
 )
 _LIKELIHOODS: Final = {"logprob", "logprob_per_byte", "perplexity", "bits_per_byte"}
 _KINDS: Final = ("robustness", "fairness")
+# A comma within a value is none that a further argument follows.
+_BETWEEN: Final = re.compile(r",(?=[\w-]+=)")
+# Fields of AdapterSpec, the run expanders of 0.5.16, and what run specs call the like.
+_HOW: Final = {
+    "add_to_stop", "amazon-nova", "anthropic", "chatml", "claude_3", "device",
+    "follow_format_instructions", "format_prompt", "global_prefix", "idefics_instruct",
+    "increase_max_tokens", "increase_temperature", "instructions", "k", "llava",
+    "max_eval_instances", "max_tokens", "method", "newline", "num_logprobs", "num_output_tokens",
+    "num_outputs", "num_train_trials", "num_trials", "open_flamingo", "output_format_instructions",
+    "process_output", "prompt", "prompt_answer_choices", "prompt_id", "prompt_style", "prompt_type",
+    "sample_train", "seed", "stop", "temperature", "use_chain_of_thought", "use_few_shot",
+    "use_official_examples",
+}  # fmt: skip
+# Columns of their own hold these, or each stat. A group is a heading of HELM's tables.
+_ELSEWHERE: Final = {"model", "model_deployment", "max_train_instances", "eval_split", "groups"}
+_AUGMENTATION: Final = "data_augmentation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunName:
+    """A run's name, taken apart.
+
+    Attributes:
+        scenario: What stands before the arguments.
+        what: The arguments that say what is asked, as in the name.
+        how: The arguments that say how the model was asked, as in the name.
+        augmentation: The argument that says which perturbed copies of the examples were added.
+        arguments: All arguments.
+    """
+
+    scenario: str
+    what: str
+    how: str
+    augmentation: str
+    arguments: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """One run: one model on one scenario.
+
+    Attributes:
+        name: The run's name.
+        model: The model; its variant is the checkpoint.
+        shots: In-context examples asked for; HELM gives fewer where the prompt gets too long.
+        method: The adapter's method, for example ``"language_modeling"``; None if not stated.
+    """
+
+    name: RunName
+    model: ModelIdentity
+    shots: int | None
+    method: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +184,7 @@ class _Stat:
 
     @property
     def shown(self) -> str:
-        return _show(self.metric)
+        return show_value(self.metric)
 
     @property
     def examples(self) -> tuple[str | None, str | None]:
@@ -142,9 +210,8 @@ def recognise(head: bytes) -> bool:
 def parse(
     data: bytes,
     run_spec: bytes | None,
-    label: str,
     folder: str,
-    log: ProblemLog,
+    log: FileLog,
     *,
     names: ModelNames,
 ) -> pa.Table | None:
@@ -153,49 +220,48 @@ def parse(
     Args:
         data: The content of ``stats.json``, decompressed.
         run_spec: The content of ``run_spec.json`` beside it, None if there is none.
-        label: The name of ``stats.json`` in tables and messages.
         folder: The name of the run's folder, which HELM calls by the name of the run.
-        log: Where problems are noted.
-        names: Rules that tell a model's family and size.
+        log: Where problems are noted, under the name of ``stats.json``.
+        names: Rules from model names to families and sizes.
 
     Returns:
         An observations table, one row a score; None if the run cannot be used at all.
     """
-    document = decode_json(data, list, label, log, where="", what="the stats of a HELM run")
+    document = log.decode(data, list, what="the stats of a HELM run")
     if document is None:
         return None
-    run = read_run(run_spec, folder, label, log, names=names)
+    run = _read_run(run_spec, folder, log, names=names)
     if run is None:
         return None
-    read = (_stat(item, f"[{number}]", label, log) for number, item in enumerate(document))
-    rows = list(_rows(run, [stat for stat in read if stat], label, log))
+    read = (_stat(item, f"[{number}]", log) for number, item in enumerate(document))
+    rows = list(_rows(run, [stat for stat in read if stat], log))
     if not rows:
-        log.warning(label, "", "no scores")
+        log.warning("", "no scores")
     return to_table(rows, OBSERVATIONS)
 
 
-def _stat(item: Any, place: str, label: str, log: ProblemLog) -> _Stat | None:
+def _stat(item: Any, place: str, log: FileLog) -> _Stat | None:
     if not isinstance(item, dict):
-        log.error(label, place, f"expected a stat, got {_kind(item)}")
+        log.error(place, f"expected a stat, got {kind_of(item)}")
         return None
     name = item.get("name")
     if not isinstance(name, dict):
-        log.error(label, f"{place}.name", f"expected an object, got {_kind(name)}")
+        log.error(f"{place}.name", f"expected an object, got {kind_of(name)}")
         return None
     metric = name.get("name")
     if not isinstance(metric, str) or not metric.strip():
-        log.error(label, f"{place}.name.name", f"expected a metric, got {_show(metric)}")
+        log.error(f"{place}.name.name", f"expected a metric, got {show_value(metric)}")
         return None
     for key in ("split", "sub_split"):
         if not isinstance(name.get(key), str | None):
-            got = f"{_show(metric)}: expected text, got {_show(name[key])}"
-            log.error(label, f"{place}.name.{key}", got)
+            got = f"{show_value(metric)}: expected text, got {show_value(name[key])}"
+            log.error(f"{place}.name.{key}", got)
             return None
     perturbation = name.get("perturbation")
     known = _perturbation(perturbation)
     if perturbation is not None and known is None:
-        got = f"{_show(metric)}: expected a named perturbation, got {_show(perturbation)}"
-        log.error(label, f"{place}.name.perturbation", got)
+        got = f"{show_value(metric)}: expected a named perturbation, got {show_value(perturbation)}"
+        log.error(f"{place}.name.perturbation", got)
         return None
     return _Stat(
         place=place,
@@ -212,7 +278,9 @@ def _perturbation(value: Any) -> _Perturbation | None:
     if not isinstance(name, str) or not name.strip():
         return None
     own = {"name", "computed_on", *_KINDS}
-    shown = {key: _show(other) for key, other in value.items() if isinstance(other, dict | list)}
+    shown = {
+        key: show_value(other) for key, other in value.items() if isinstance(other, dict | list)
+    }
     return _Perturbation(
         name=name,
         parameters=",".join(
@@ -223,35 +291,31 @@ def _perturbation(value: Any) -> _Perturbation | None:
     )
 
 
-def _rows(
-    run: HelmRun, stats: list[_Stat], label: str, log: ProblemLog
-) -> Iterator[dict[str, Any]]:
-    sizes = _sizes(stats, label, log)
+def _rows(run: _Run, stats: list[_Stat], log: FileLog) -> Iterator[dict[str, Any]]:
+    sizes = _sizes(stats, log)
     scored = _scored_split(stats)
-    shared = {
-        "benchmark": BENCHMARK,
-        "task": clean(run.name.scenario),
-        "model_family": clean(run.model.model_family),
-        "model_name": clean(run.model.model_name),
-        "shots": run.shots,
-        "total_params": run.model.total_params,
-        "source": clean(label),
-    }
     for stat in _scores(run, stats):
-        score = _score(stat, label, log)
+        score = _score(stat, log)
         if score is None:
             continue
         sub_split = f"sub_split={stat.sub_split}" if stat.sub_split else ""
-        yield shared | {
-            "subtask": clean(_joined(run.name.what, sub_split) or run.name.scenario),
+        key = key_columns(
+            run.model,
+            _how(run, stat, scored),
+            benchmark=BENCHMARK,
+            task=run.name.scenario,
+            subtask=_joined(run.name.what, sub_split) or run.name.scenario,
+            shots=run.shots,
+            source=log.label,
+        )
+        yield key | {
             "metric": clean(stat.metric),
-            "variant": clean(_variant(run, stat, scored)) or None,
             "score": score,
             "n_examples": sizes.get(_set_of_examples(stat)),
         }
 
 
-def _scores(run: HelmRun, stats: list[_Stat]) -> Iterator[_Stat]:
+def _scores(run: _Run, stats: list[_Stat]) -> Iterator[_Stat]:
     """Yield the stats that are scores and no repetitions."""
     scores = [stat for stat in stats if not _NO_SCORE.fullmatch(stat.metric)]
     others = [stat for stat in scores if stat.metric not in _LIKELIHOODS]
@@ -259,7 +323,7 @@ def _scores(run: HelmRun, stats: list[_Stat]) -> Iterator[_Stat]:
     if run.method != "language_modeling" and (run.method or others):
         scores = others
     plain = {
-        (stat.metric, stat.examples, _number(stat.values.get("mean")))
+        (stat.metric, stat.examples, as_number(stat.values.get("mean")))
         for stat in scores
         if stat.perturbation is None
     }
@@ -271,7 +335,7 @@ def _scores(run: HelmRun, stats: list[_Stat]) -> Iterator[_Stat]:
     }
     for stat in scores:
         if stat.perturbation and stat.perturbation.is_summary:
-            key = stat.metric, stat.examples, _number(stat.values.get("mean"))
+            key = stat.metric, stat.examples, as_number(stat.values.get("mean"))
             if key in plain and (stat.perturbation.name, stat.examples) not in perturbed:
                 continue
         yield stat
@@ -284,13 +348,13 @@ def _scored_split(stats: list[_Stat]) -> str | None:
     return usual or (splits.pop() if len(splits) == 1 else None)
 
 
-def _variant(run: HelmRun, stat: _Stat, scored: str | None) -> str:
+def _how(run: _Run, stat: _Stat, scored: str | None) -> str:
+    """Return how the model was asked, as a part of the variant."""
     split = f"split={stat.split}" if stat.split and stat.split != scored else ""
     perturbed = ""
     if stat.perturbation:
         perturbed = _joined(run.name.augmentation, stat.perturbation.text)
-    how = _joined(run.name.how, split, perturbed)
-    return "/".join(part for part in (run.model.variant, how) if part)
+    return _joined(run.name.how, split, perturbed)
 
 
 def _joined(*parts: str) -> str:
@@ -310,44 +374,141 @@ def _set_of_examples(stat: _Stat) -> tuple[str | None, str | None, str | None]:
 
 
 def _sizes(
-    stats: list[_Stat], label: str, log: ProblemLog
+    stats: list[_Stat], log: FileLog
 ) -> dict[tuple[str | None, str | None, str | None], int | None]:
     sizes: dict[tuple[str | None, str | None, str | None], int | None] = {}
     for stat in stats:
         if stat.metric != "num_instances":
             continue
-        mean = stat.values.get("mean")
-        size, examples = _whole(mean), _set_of_examples(stat)
-        if size is None or not 0 < size <= _MOST:
-            size, got = None, f"expected a number of examples, got {_show(mean)}: left empty"
-            log.warning(label, f"{stat.place}.mean", got)
-        elif sizes.get(examples, size) != size:
-            got = f"{size} examples, but {sizes[examples]} above: left empty"
-            log.warning(label, f"{stat.place}.mean", got)
+        where, examples = f"{stat.place}.mean", _set_of_examples(stat)
+        size = log.n_examples(stat.values.get("mean"), where)
+        if size is not None and sizes.get(examples, size) != size:
+            log.warning(where, f"{size} examples, but {sizes[examples]} above: left empty")
             size = None
         sizes[examples] = size
     return sizes
 
 
-def _score(stat: _Stat, label: str, log: ProblemLog) -> float | None:
-    mean, place = stat.values.get("mean"), f"{stat.place}.mean"
-    number = _of_sum(stat, label, log) if mean is None else _number(mean)
-    if mean is not None and number is None:
-        log.error(label, place, f"{stat.shown}: expected a number, got {_show(mean)}")
-    elif number is not None and not math.isfinite(number):
-        log.warning(label, place, f"{stat.shown}: {number} is kept but never scored")
-    return number
+def _score(stat: _Stat, log: FileLog) -> float | None:
+    """Return the mean of a stat, of one that does not state it sum / count."""
+    where, mean = f"{stat.place}.mean", stat.values.get("mean")
+    if mean is None:
+        count, total = as_whole(stat.values.get("count")), as_number(stat.values.get("sum"))
+        if count == 0:
+            log.warning(f"{stat.place}.count", f"{stat.shown}: of nothing, so no score")
+            return None
+        if count is None or total is None or not 0 < count <= _MOST_TRIALS:
+            log.error(where, f"{stat.shown}: missing, and sum and count do not give it")
+            return None
+        log.warning(where, f"{stat.shown}: missing, so sum / count")
+        mean = total / count
+    return log.score(mean, where, stat.shown)
 
 
-def _of_sum(stat: _Stat, label: str, log: ProblemLog) -> float | None:
-    """Return the mean of a stat that does not state it."""
-    count, total = _whole(stat.values.get("count")), _number(stat.values.get("sum"))
-    if count == 0:
-        log.warning(label, f"{stat.place}.count", f"{stat.shown}: of nothing, so no score")
+def read_name(text: str) -> RunName:
+    """Take a run's name apart.
+
+    Args:
+        text: For example ``"mmlu:subject=anatomy,method=multiple_choice_joint,model=openai_ada"``.
+
+    Examples:
+        >>> name = read_name("wikifact:k=5,subject=capital,model=openai_ada")
+        >>> name.scenario, name.what, name.how
+        ('wikifact', 'subject=capital', 'k=5')
+    """
+    head, _, tail = text.partition(":")
+    # A scenario without arguments of its own once was "legal_support,method=...:model=...".
+    scenario, *arguments = _BETWEEN.split(head)
+    arguments += _BETWEEN.split(tail)
+    pairs = [argument.rstrip(",").partition("=") for argument in arguments]
+    of = {key.strip(): value.strip() for key, _, value in pairs if key.strip()}
+
+    def joined(keys: Collection[str]) -> str:
+        return ",".join(f"{key}={value}" for key, value in of.items() if key in keys)
+
+    return RunName(
+        scenario=scenario.strip(),
+        what=joined(of.keys() - _HOW - _ELSEWHERE - {_AUGMENTATION}),
+        how=joined(_HOW),
+        augmentation=joined({_AUGMENTATION}),
+        arguments=of,
+    )
+
+
+def _read_run(
+    run_spec: bytes | None, folder: str, log: FileLog, *, names: ModelNames
+) -> _Run | None:
+    """Return what a run is.
+
+    Args:
+        run_spec: The content of ``run_spec.json``, None if there is none.
+        folder: The name of the run's folder; it counts where ``run_spec`` says nothing.
+        log: Where problems are noted.
+        names: Rules from model names to families and sizes.
+
+    Returns:
+        The run, None if nothing names its scenario or its model.
+    """
+    spec = _spec(run_spec, log)
+    name = read_name(folder if spec is None else _name(spec, folder, log))
+    adapter = {} if spec is None else _adapter(spec, log)
+    # The deployment is who serves the model: one model may have several.
+    model = find_model(names, adapter.get("model"), adapter.get("model_deployment"))
+    if model is None:
+        # In the name, HELM writes _ for the slash after the organisation.
+        model = find_model(names, name.arguments.get("model", "").replace("_", "/", 1))
+        if model and spec is not None:
+            got = (
+                f"names no model, got {show_value(adapter.get('model'))}: taken from the run's name"
+            )
+            log.warning("run_spec.json adapter_spec.model", got)
+    if model is None or not name.scenario:
+        missing = "model" if name.scenario else "scenario"
+        log.error("run_spec.json", f"names no {missing}, nor does the folder's name")
         return None
-    if count is None or total is None or not 0 < count <= _MOST:
-        got = f"{stat.shown}: missing, and sum and count do not tell it"
-        log.error(label, f"{stat.place}.mean", got)
-        return None
-    log.warning(label, f"{stat.place}.mean", f"{stat.shown}: missing, so sum / count")
-    return total / count
+    note_missing_size(model, log)
+    method = adapter.get("method", name.arguments.get("method"))
+    return _Run(
+        name=name,
+        model=model,
+        shots=_shots(adapter, name, log),
+        method=method if isinstance(method, str) else None,
+    )
+
+
+def _spec(run_spec: bytes | None, log: FileLog) -> dict[str, Any] | None:
+    reason = "missing"
+    if run_spec is not None:
+        what = "the specification of a HELM run"
+        spec = log.decode(run_spec, dict, what=what, where="run_spec.json")
+        if spec is not None:
+            return spec
+        reason = "not usable"
+    log.warning("run_spec.json", f"{reason}: the folder's name says what the run is")
+    return None
+
+
+def _name(spec: dict[str, Any], folder: str, log: FileLog) -> str:
+    name = spec.get("name")
+    if isinstance(name, str) and name.strip():
+        return name
+    got = f"expected the run's name, got {show_value(name)}: the folder's name counts"
+    log.warning("run_spec.json name", got)
+    return folder
+
+
+def _adapter(spec: dict[str, Any], log: FileLog) -> dict[str, Any]:
+    adapter = spec.get("adapter_spec")
+    if isinstance(adapter, dict):
+        return adapter
+    got = f"expected an object, got {kind_of(adapter)}: ignored"
+    log.warning("run_spec.json adapter_spec", got)
+    return {}
+
+
+def _shots(adapter: dict[str, Any], name: RunName, log: FileLog) -> int | None:
+    stated = adapter.get("max_train_instances")
+    if stated is None:
+        named = name.arguments.get("max_train_instances", "")
+        return int(named) if re.fullmatch(r"[0-9]{1,9}", named) else None
+    return log.shots(stated, "run_spec.json adapter_spec.max_train_instances")

@@ -26,40 +26,89 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bigbench_meta.core.schema import OBSERVATIONS
 from bigbench_meta.core.text import shown
-from bigbench_meta.readers.formats.inspect_frames import LogFaultError, open_log, read_header
-from bigbench_meta.readers.formats.inspect_run import HEADER, InspectRun, run_of_header
-from bigbench_meta.readers.formats.lm_eval import to_table
-from bigbench_meta.readers.formats.lm_eval_run import clean
-from bigbench_meta.readers.salvage import _number, _show, _whole
+from bigbench_meta.readers.formats.inspect_files import LogFaultError, open_log, read_header
+from bigbench_meta.readers.formats.json_values import as_number, as_whole, clean, show_value
+from bigbench_meta.readers.formats.runs import (
+    at_checkpoint,
+    find_model,
+    key_columns,
+    note_missing_size,
+    to_table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import pyarrow as pa
 
-    from bigbench_meta.catalog.model_names import ModelNames
-    from bigbench_meta.readers.problems import ProblemLog
+    from bigbench_meta.catalog.model_names import ModelIdentity, ModelNames
+    from bigbench_meta.readers.formats.json_values import FileLog
 
 __all__ = ["parse", "recognise"]
+
+# The benchmark of a task that belongs to no package.
+_BENCHMARK: Final = "inspect"
 
 _HEAD: Final = re.compile(
     rb'\s*\{\s*"version"\s*:\s*\d{1,9}\s*,\s*"status"\s*:\s*'
     rb'"(?:started|success|cancelled|error)"\s*,\s*"eval"\s*:\s*\{'
 )
+# Columns and their places in the log.
+_HEADER: Final = {
+    "task": "eval.task",
+    "task_args": "eval.task_args",
+    "model": "eval.model",
+    "model_args": "eval.model_args",
+    "epochs": "eval.config.epochs",
+}
 _RESULTS: Final = {
     "status": "status",
     "error": "error.message",
     "invalidated": "invalidated",
     "completed": "results.completed_samples",
 }
-_MOST_EXAMPLES: Final = 10**18
+_SHOTS: Final = ("fewshot", "num_fewshot", "n_fewshot", "few_shot", "shots", "num_shots", "n_shots")
+# Providers that load a model from disk name it so, and the folder in an argument.
+_LOCAL: Final = "local"
 _LONGEST: Final = 200
 _STDERRS: Final = ("stderr", "bootstrap_stderr")
 _MEANS: Final = ("accuracy", "mean")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """One evaluation of one model on one task.
+
+    Attributes:
+        benchmark: The package that the task comes from.
+        task: The task, without its package.
+        model: The model; its variant is the checkpoint.
+        shots: In-context examples, where the arguments of the task say so.
+        epochs: How often each sample was asked.
+    """
+
+    benchmark: str
+    task: str
+    model: ModelIdentity
+    shots: int | None
+    epochs: int
+
+    def key(self, source: str, *variants: str | None) -> dict[str, Any]:
+        """Return the columns that say which model did which task, and how."""
+        return key_columns(
+            self.model,
+            *variants,
+            benchmark=self.benchmark,
+            task=self.task,
+            subtask=self.task,
+            shots=self.shots,
+            source=source,
+        )
 
 
 class _Value(NamedTuple):
@@ -98,8 +147,7 @@ def recognise(head: bytes) -> bool:
 def parse(
     data: bytes,
     name: str,
-    label: str,
-    log: ProblemLog,
+    log: FileLog,
     *,
     names: ModelNames,
     max_bytes: int,
@@ -111,36 +159,84 @@ def parse(
     Args:
         data: The file's content: of an ``.eval`` log as it is on disk, else decompressed.
         name: The file's name, whose ending tells the format.
-        label: Its name in tables and messages.
         log: Where problems are noted.
-        names: Rules that tell a model's family and size.
+        names: Rules from model names to families and sizes.
         max_bytes: Refuse an ``.eval`` log that expands to more.
         samples: Whether to read the samples.
         on_samples: Takes tables of samples of bounded size. Needed for samples.
 
     Returns:
-        An observations table, one row a score; None if there are no scores to be had, be it that
-        the log cannot be used, or that the evaluation ended before there were any.
+        An observations table, one row a score; None if the log cannot be used, or the evaluation
+        ended before there were any scores.
     """
     from bigbench_meta.readers.formats.inspect_samples import parse_samples
 
     try:
         with open_log(data, name, max_bytes=max_bytes) as file:
             header = read_header(file, _columns)
-            run = run_of_header(header, label, log, names=names)
+            run = _run(header, log, names=names)
             if run is None:
                 return None
-            table = _observations(header, run, label, log)
+            table = _observations(header, run, log)
             if samples and on_samples is not None:
-                parse_samples(file, run, label, log, on_samples=on_samples)
+                key = run.key(log.label)
+                parse_samples(file, key, run.epochs, log, on_samples=on_samples)
             return table
     except LogFaultError as fault:
-        log.error(label, fault.where, fault.reason)
+        log.error(fault.where, fault.reason)
         return None
 
 
+def _run(header: dict[str, Any], log: FileLog, *, names: ModelNames) -> _Run | None:
+    """Return what a log says of its evaluation, None if it names no task or no model."""
+    package, slash, task = clean(str(header["task"])).strip().partition("/")
+    if not (package.strip() and task.strip()):
+        package, task = _BENCHMARK, f"{package}{slash}{task}"
+    model = _model(header, log, names=names)
+    if not task.strip("/ "):
+        log.error(_HEADER["task"], f"expected a name, got {show_value(header['task'])}")
+        return None
+    if model is None:
+        log.error(_HEADER["model"], f"expected a name, got {show_value(header['model'])}")
+        return None
+    epochs = as_whole(header["epochs"])
+    return _Run(
+        benchmark=package,
+        task=task,
+        model=model,
+        shots=_shots(_arguments(header["task_args"]), log),
+        epochs=epochs if epochs is not None and epochs > 0 else 1,
+    )
+
+
+def _arguments(text: Any) -> dict[str, Any]:
+    """Return arguments, which a dataframe of Inspect holds as JSON."""
+    value = json.loads(text) if isinstance(text, str) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _model(header: dict[str, Any], log: FileLog, *, names: ModelNames) -> ModelIdentity | None:
+    arguments = _arguments(header["model_args"])
+    whole = str(header["model"]).strip()
+    # Inspect puts the provider in front, even of names with an organisation of their own.
+    name = whole.partition("/")[2] or whole
+    folder = arguments.get("model_path")
+    if name == _LOCAL and isinstance(folder, str) and folder.strip():
+        name = folder
+    model = find_model(names, name)
+    if model is None:
+        return None
+    note_missing_size(model, log)
+    return at_checkpoint(model, arguments.get("revision"))
+
+
+def _shots(arguments: dict[str, Any], log: FileLog) -> int | None:
+    key = next((key for key in _SHOTS if arguments.get(key) is not None), None)
+    return None if key is None else log.shots(arguments[key], f"{_HEADER['task_args']}.{key}")
+
+
 def _columns(analysis: Any) -> list[Any]:
-    plain = {**HEADER, **_RESULTS}.items()
+    plain = {**_HEADER, **_RESULTS}.items()
     return [
         *(analysis.EvalColumn(name, path=path) for name, path in plain),
         analysis.EvalColumn("scores", path=_scores),
@@ -151,7 +247,7 @@ def _scores(log: Any) -> list[dict[str, Any]] | None:
     """Return the scores of an EvalLog; a dataframe of Inspect holds them as JSON.
 
     The column type that Inspect has for this, ``score_*_*``, writes scorer and metric into one
-    name, from which they cannot be told apart again.
+    name, which cannot be split again.
     """
     if log.results is None:
         return None
@@ -175,63 +271,52 @@ def _scores(log: Any) -> list[dict[str, Any]] | None:
     ]
 
 
-def _observations(
-    header: dict[str, Any], run: InspectRun, label: str, log: ProblemLog
-) -> pa.Table | None:
+def _observations(header: dict[str, Any], run: _Run, log: FileLog) -> pa.Table | None:
     scores = json.loads(header["scores"] or "[]")
     reducers = {score["reducer"] for score in scores} - {None}
     rows = []
     for number, score in enumerate(scores):
         where = f"results.scores.{number}"
-        shared = {
-            "total_params": run.model.total_params,
-            "n_examples": _size(score, header["completed"], run.epochs, where, label, log),
-            "source": clean(label),
-        }
-        for row in _score_rows(score, f"{where}.metrics", label, log):
+        size = {"n_examples": _size(score, header["completed"], run.epochs, where, log)}
+        for row in _score_rows(score, f"{where}.metrics", log):
             variants = _variants(score, row["metric"], names_mean=len(reducers) > 1)
-            rows.append(run.key(*variants) | shared | row)
+            rows.append(run.key(log.label, *variants) | size | row)
     if header["invalidated"]:
-        log.warning(label, "invalidated", "samples of this log were declared invalid")
-    return to_table(rows, OBSERVATIONS) if _has_scores(header, rows, label, log) else None
+        log.warning("invalidated", "samples of this log were declared invalid")
+    return to_table(rows, OBSERVATIONS) if _has_scores(header, rows, log) else None
 
 
-def _has_scores(
-    header: dict[str, Any], rows: list[dict[str, Any]], label: str, log: ProblemLog
-) -> bool:
+def _has_scores(header: dict[str, Any], rows: list[dict[str, Any]], log: FileLog) -> bool:
     """Return whether an evaluation got as far as scores, which a successful one always did."""
     status = header["status"]
     if status == "success":
         if not rows:
-            log.warning(label, "results", "no scores")
+            log.warning("results", "no scores")
         return True
     if rows:
-        log.warning(label, "status", f"{status}: the scores are of an unfinished evaluation")
+        log.warning("status", f"{status}: the scores are of an unfinished evaluation")
         return True
     said = str(header["error"] or "").strip().partition("\n")[0]
     reason = f"{status}: the evaluation has no scores"
-    log.error(label, "status", f"{reason} ({shown(said)[:_LONGEST]})" if said else reason)
+    log.error("status", f"{reason} ({shown(said)[:_LONGEST]})" if said else reason)
     return False
 
 
 def _size(
-    score: dict[str, Any], completed: Any, epochs: int, where: str, label: str, log: ProblemLog
+    score: dict[str, Any], completed: Any, epochs: int, where: str, log: FileLog
 ) -> int | None:
     """Return how many samples a score is a mean over."""
-    number, where = _whole(score["scored"]), f"{where}.scored_samples"
+    number, where = as_whole(score["scored"]), f"{where}.scored_samples"
     if number is None:
-        number, where = _whole(completed), _RESULTS["completed"]
+        number, where = as_whole(completed), _RESULTS["completed"]
         if number is None:
             return None
         if number % epochs:
             reason = f"{number} samples completed in {epochs} epochs: number of examples left empty"
-            log.warning(label, where, reason)
+            log.warning(where, reason)
             return None
         number //= epochs
-    if 0 <= number <= _MOST_EXAMPLES:
-        return number or None
-    log.warning(label, where, f"expected a number of samples, got {_show(number)}: left empty")
-    return None
+    return log.n_examples(number, where) if number else None
 
 
 def _variants(score: dict[str, Any], metric: str, *, names_mean: bool) -> list[str | None]:
@@ -243,9 +328,7 @@ def _variants(score: dict[str, Any], metric: str, *, names_mean: bool) -> list[s
     ]
 
 
-def _score_rows(
-    score: dict[str, Any], where: str, label: str, log: ProblemLog
-) -> Iterator[dict[str, Any]]:
+def _score_rows(score: dict[str, Any], where: str, log: FileLog) -> Iterator[dict[str, Any]]:
     values = _values(score["metrics"], where)
     has_mean = {value.group for value in values if value.metric in _MEANS}
     errors: dict[str | None, _Value] = {}
@@ -257,16 +340,16 @@ def _score_rows(
         if value is errors.get(value.group):
             continue
         if not value.metric.strip() or (value.group is not None and not value.group.strip()):
-            log.error(label, value.where, "a metric or a group without a name")
+            log.error(value.where, "a metric or a group without a name")
             continue
         if value.value is None or not math.isfinite(value.value):
-            log.warning(label, value.where, f"{value.value} is kept but never scored")
+            log.warning(value.where, f"{value.value} is kept but never scored")
         stderr = errors.get(value.group) if value.metric in _MEANS else None
         own = {} if value.group is None else {"subtask": clean(value.group), "n_examples": None}
         yield own | {
             "metric": clean(value.metric),
             "score": value.value,
-            "stderr": None if stderr is None else _stderr(stderr, label, log),
+            "stderr": None if stderr is None else log.stderr(stderr.value, stderr.where),
         }
 
 
@@ -282,7 +365,7 @@ def _values(metrics: dict[str, Any], where: str) -> list[_Value]:
         if key in groupings:
             name, by, group, is_all = groupings[key]
             group = f"{by}/{group}" if several else None if is_all and not names_all else group
-        values.append(_Value(name, group, _number(metric["value"]), f"{where}.{key}.value"))
+        values.append(_Value(name, group, as_number(metric["value"]), f"{where}.{key}.value"))
     return values
 
 
@@ -299,10 +382,3 @@ def _grouping(metric: dict[str, Any]) -> _Grouping | None:
         group=metric["name"],
         is_all=metric["name"] == params.get("all_label", "all"),
     )
-
-
-def _stderr(error: _Value, label: str, log: ProblemLog) -> float | None:
-    if error.value is not None and math.isfinite(error.value) and error.value >= 0:
-        return error.value
-    log.warning(label, error.where, f"expected a standard error, got {error.value}: left empty")
-    return None

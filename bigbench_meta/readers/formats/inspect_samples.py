@@ -20,14 +20,11 @@ from collections import Counter
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from xxhash import xxh3_128_hexdigest
-
 from bigbench_meta.core.schema import SAMPLES
 from bigbench_meta.core.text import shown
-from bigbench_meta.readers.formats.inspect_frames import LogFaultError, LogFile, read_samples
-from bigbench_meta.readers.formats.lm_eval import to_table
-from bigbench_meta.readers.formats.lm_eval_run import clean
-from bigbench_meta.readers.salvage import _number
+from bigbench_meta.readers.formats.inspect_files import LogFaultError, LogFile, read_samples
+from bigbench_meta.readers.formats.json_values import as_number, clean
+from bigbench_meta.readers.formats.runs import input_hash, share, to_table
 
 if TYPE_CHECKING:
     import zipfile
@@ -36,8 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from bigbench_meta.readers.formats.inspect_run import InspectRun
-    from bigbench_meta.readers.problems import ProblemLog
+    from bigbench_meta.readers.formats.json_values import FileLog
 
 __all__ = ["parse_samples"]
 
@@ -54,9 +50,9 @@ _WORDS: Final = {"yes", "true", "no", "false"}
 
 def parse_samples(
     file: LogFile,
-    run: InspectRun,
-    label: str,
-    log: ProblemLog,
+    key: dict[str, Any],
+    epochs: int,
+    log: FileLog,
     *,
     on_samples: Callable[[pa.Table], None],
 ) -> None:
@@ -64,32 +60,31 @@ def parse_samples(
 
     Args:
         file: The log.
-        run: What it says of the evaluation.
-        label: Its name in tables and messages.
+        key: The columns that say which model did which task, and how.
+        epochs: How often each sample was asked.
         log: Where problems are noted. A sample that cannot be read is an error of its own in an
             ``.eval`` log, and spoils all samples of a JSON document.
         on_samples: Takes tables of samples, each of bounded size.
     """
     notes, seen, faults = Counter[str](), set[str](), list[str]()
-    shared = run.key() | {"source": clean(label)}
     n_rows = 0
-    for frame in _frames(file, notes, faults, label, log):
+    for frame in _frames(file, notes, faults, log):
         for start in range(0, len(frame), _TABLE_ROWS):
             rows = [
-                shared | _row(sample, run.epochs, notes, seen)
+                key | _row(sample, epochs, notes, seen)
                 for sample in frame["sample"].iloc[start : start + _TABLE_ROWS]
             ]
             n_rows += len(rows)
             on_samples(to_table(rows, SAMPLES))
     for note, count in notes.items():
         if count:
-            log.warning(label, "samples", f"{count} of {n_rows} samples: {note}")
+            log.warning("samples", f"{count} of {n_rows} samples: {note}")
     if not n_rows and not faults:
-        log.warning(label, "samples", "no samples")
+        log.warning("samples", "no samples")
 
 
 def _frames(
-    file: LogFile, notes: Counter[str], faults: list[str], label: str, log: ProblemLog
+    file: LogFile, notes: Counter[str], faults: list[str], log: FileLog
 ) -> Iterator[pd.DataFrame]:
     """Yield frames of samples; where a batch cannot be read, find out which samples spoil it."""
     pending = list(_batches(file.members))[::-1]
@@ -104,11 +99,11 @@ def _frames(
                 pending += [members[middle:], members[:middle]]
                 continue
             faults.append(shown(members[0].filename) if members else "")
-            log.error(label, f"{faults[-1]}: {fault.where}".strip(": ") or "samples", fault.reason)
+            log.error(f"{faults[-1]}: {fault.where}".strip(": ") or "samples", fault.reason)
             if len(faults) >= _MOST_FAULTS and pending:
                 left = sum(map(len, pending))
                 reason = f"{len(faults)} samples cannot be read: the {left} after them are left out"
-                log.error(label, "samples", reason)
+                log.error("samples", reason)
                 return
         else:
             notes["given more than once, the first counts"] += columns.n_read - len(frame)
@@ -170,7 +165,7 @@ def _extract(sample: Any, to_float: Callable[[Any], float]) -> dict[str, Any]:
     return {
         "id": clean(str(sample.id)),
         "epoch": sample.epoch,
-        "input_hash": None if prompt is None else _hash(prompt),
+        "input_hash": None if prompt is None else input_hash(prompt),
         "targets": _targets(sample.target),
         "output": clean(sample.output.completion) if sample.output.choices else None,
         "correct": _to_number(single[0], to_float) if single else None,
@@ -213,7 +208,7 @@ def _to_number(value: Any, to_float: Callable[[Any], float]) -> float | None:
         is_known = value in _LETTERS or value.lower() in _WORDS or _is_finite(value)
         number = to_float(value) if is_known else None
     else:
-        number = float(value) if isinstance(value, bool) else _number(value)
+        number = float(value) if isinstance(value, bool) else as_number(value)
     return None if number is None or math.isnan(number) else number
 
 
@@ -226,7 +221,7 @@ def _is_finite(text: str) -> bool:
 
 def _row(text: Any, epochs: int, notes: Counter[str], seen: set[str]) -> dict[str, Any]:
     sample = json.loads(text)
-    epoch, correct = sample["epoch"], sample["correct"]
+    epoch = sample["epoch"]
     name = f"{sample['id']}_epoch_{epoch}" if epochs > 1 or epoch != 1 else sample["id"]
     notes["ended in an error"] += sample["error"]
     notes["the input is not text alone: input_hash left empty"] += sample["input_hash"] is None
@@ -240,10 +235,6 @@ def _row(text: Any, epochs: int, notes: Counter[str], seen: set[str]) -> dict[st
         "input_hash": sample["input_hash"],
         "targets": sample["targets"],
         "output": sample["output"],
-        "correct": correct if correct is not None and 0 <= correct <= 1 else None,
+        "correct": share(sample["correct"]),
         "metrics": list(sample["metrics"].items()),
     }
-
-
-def _hash(prompt: str) -> str:
-    return xxh3_128_hexdigest(prompt.encode())

@@ -1,8 +1,9 @@
 """Reader for results of EleutherAI's lm-evaluation-harness, old (to 0.3) and new (0.4).
 
 An old file has ``results[task][metric]`` and ``results[task][metric + "_stderr"]``; a new one
-writes ``"metric,filter"`` and ``"metric_stderr,filter"``, and says more about tasks and groups.
-How it becomes observations:
+writes ``"metric,filter"`` and ``"metric_stderr,filter"``, and says more about tasks and groups. The
+formats are those of ``lm_eval.evaluator`` in 0.3.0 (old), 0.4.8 and 0.4.13 (new). How a file
+becomes observations:
 
 - ``metric`` is the plain metric, the one that the catalog knows. A filter other than ``none`` goes
   into ``variant``, after the checkpoint if there is one: ``step3000/strict-match``.
@@ -10,37 +11,94 @@ How it becomes observations:
   its own row is the aggregate. A group without scores is a mere list of tasks.
 - The model is what ``config.model_args`` names, else ``config.model``, else the file's name; its
   checkpoint (``revision``) is a variant. ``total_params`` is the number that the harness counted
-  (``config.model_num_parameters``), else what the model's name tells.
+  (``config.model_num_parameters``), else the one of the model-name rules.
 """
 
 from __future__ import annotations
 
-import math
 import re
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
-import pyarrow as pa
-
-from bigbench_meta.core.schema import OBSERVATIONS, TableSchema, conform
-from bigbench_meta.readers.decode import decode_json
-from bigbench_meta.readers.formats.lm_eval_run import Run, clean, run_of_document
-from bigbench_meta.readers.salvage import _kind, _number, _show, _whole
+from bigbench_meta.core.schema import OBSERVATIONS
+from bigbench_meta.readers.formats.json_values import as_whole, clean, kind_of, show_value
+from bigbench_meta.readers.formats.runs import (
+    at_checkpoint,
+    find_model,
+    key_columns,
+    note_missing_size,
+    to_table,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from bigbench_meta.catalog.model_names import ModelNames
-    from bigbench_meta.readers.problems import ProblemLog
+    import pyarrow as pa
 
-__all__ = ["decode", "parse", "read_run", "recognise", "to_table"]
+    from bigbench_meta.catalog.model_names import ModelIdentity, ModelNames
+    from bigbench_meta.readers.formats.json_values import FileLog
 
+__all__ = ["Run", "decode", "parse", "read_run", "recognise", "run_of_file"]
+
+BENCHMARK: Final = "lm-eval"
+
+_MOST_PARAMS: Final = 10**18
+# mmlu nests three deep; a loop in a hostile file has no end.
+_DEEPEST: Final = 8
+# Found in new files only.
+_NEW_KEYS: Final = {"configs", "group_subtasks", "n-shot", "n-samples", "higher_is_better"}
+# In the order in which the harness itself looks for the model's name.
+_NAME_ARGS: Final = ("peft", "delta", "pretrained", "model", "path", "engine")
+# Values of config.model that name a way to run models, not a model.
+_RUNNERS: Final = re.compile(
+    r"(?:hf|vllm|local|openai|neox|sglang|huggingface)(?:-.*)?", re.IGNORECASE
+)
+_SHOTS_IN_NAME: Final = re.compile(r"[-_](\d{1,3})-?shot", re.IGNORECASE | re.ASCII)
+# GPT-NeoX adds _eval_results_<date>, the harness _<date>.
+_DATE_IN_NAME: Final = re.compile(r"_(?:eval_results(?=_)|\d{4}-\d\d-\d\dT\d).*", re.ASCII)
+_NO_MODEL: Final = re.compile(r"(?:(?:eval_)?results|samples)(?:_.*)?", re.IGNORECASE)
 _STDERR: Final = "_stderr"
-_MOST_EXAMPLES: Final = 10**18
 # What stands beside the scores of a task: names and counts in 0.4.13, a blank in 0.4.8.
 _NO_METRIC: Final = {"alias", "name", "sample_len", "sample_count", "samples", ""}
 _FIRST_SCORE: Final = re.compile(
     rb'\s*\{\s*"results"\s*:\s*\{\s*"[^"]*"\s*:\s*\{\s*"[^"]*"\s*:\s*[-0-9"nNI]'
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One evaluation of one model.
+
+    Attributes:
+        model: The model; its variant is the checkpoint.
+        results: The scores: task, then the key as the file spells it. Not yet checked.
+        shots: In-context examples of each task, where stated.
+        file_shots: The same for tasks that are not in ``shots``.
+        group_of: The group that each member of one is filed under.
+        n_samples: What ``n-samples`` says of each task. Not yet checked.
+        has_filters: Whether the keys of scores are ``"metric,filter"``.
+    """
+
+    model: ModelIdentity
+    results: Mapping[str, Any] = field(default_factory=dict)
+    shots: Mapping[str, int | None] = field(default_factory=dict)
+    file_shots: int | None = None
+    group_of: Mapping[str, str] = field(default_factory=dict)
+    n_samples: Mapping[str, Any] = field(default_factory=dict)
+    has_filters: bool = True
+
+    def key(self, source: str, task: str, filter_name: str | None = None) -> dict[str, Any]:
+        """Return the columns that say which model did which task, and how."""
+        return key_columns(
+            self.model,
+            None if filter_name == "none" else filter_name,
+            benchmark=BENCHMARK,
+            task=self.group_of.get(task, task),
+            subtask=task,
+            shots=self.shots.get(task, self.file_shots),
+            source=source,
+        )
 
 
 def recognise(head: bytes) -> bool:
@@ -64,134 +122,128 @@ def recognise(head: bytes) -> bool:
     )
 
 
-def parse(data: bytes, label: str, log: ProblemLog, *, names: ModelNames) -> pa.Table | None:
+def parse(data: bytes, log: FileLog, *, names: ModelNames) -> pa.Table | None:
     """Read one results file.
 
     Args:
         data: The file's content, decompressed.
-        label: Its name in tables and messages; if the file names no model, its name does.
-        log: Where problems are noted.
-        names: Rules that tell a model's family and size.
+        log: Where problems are noted; if the file names no model, the name that it has there does.
+        names: Rules from model names to families and sizes.
 
     Returns:
         An observations table, one row a score; None if the file cannot be used at all.
         ``n_examples`` is the number left by ``limit``, null where not stated, as for old files.
     """
-    run = read_run(data, label, log, names=names)
+    run = read_run(data, log, names=names)
     if run is None:
         return None
-    rows = [row for task in run.results for row in _task_rows(run, task, label, log)]
+    rows = [row for task in run.results for row in _task_rows(run, task, log)]
     if not rows:
-        log.warning(label, "results", "no scores")
+        log.warning("results", "no scores")
     return to_table(rows, OBSERVATIONS)
 
 
-def read_run(data: bytes, label: str, log: ProblemLog, *, names: ModelNames) -> Run | None:
+def read_run(data: bytes, log: FileLog, *, names: ModelNames) -> Run | None:
     """Read what a results file says of its evaluation, for the samples beside it.
 
     Args:
         data: As for :func:`parse`.
-        label: As for :func:`parse`.
         log: As for :func:`parse`.
         names: As for :func:`parse`.
 
     Returns:
-        The evaluation, None if the file cannot be used at all.
+        The evaluation, None if the file has no results or names no model.
     """
-    document = decode(data, "", label, log)
-    return None if document is None else run_of_document(document, label, log, names=names)
+    document = decode(data, "", log)
+    if document is None:
+        return None
+    own = document.get("results")
+    if not isinstance(own, dict):
+        reason = "missing" if own is None else f"expected an object, got {kind_of(own)}"
+        log.error("results", reason)
+        return None
+    # Groups are repeated there; some versions wrote them there alone.
+    groups = log.section(document, "groups")
+    results = own | {group: scores for group, scores in groups.items() if group not in own}
+    config = log.section(document, "config")
+    named = run_of_file(log.label, names=names)
+    model = _model(document, config, named, log, names=names)
+    if model is None:
+        log.error("config.model_args", "the file names no model, nor does its name")
+        return None
+    members = _members(document, log)
+    in_config = log.shots(config.get("num_fewshot"), "config.num_fewshot")
+    return Run(
+        model=model,
+        results=results,
+        shots=_task_shots(document, members, log),
+        file_shots=named.file_shots if named and in_config is None else in_config,
+        group_of=_groups(members, results, log),
+        n_samples=log.section(document, "n-samples"),
+        has_filters=not _NEW_KEYS.isdisjoint(document) or any(map(_has_filters, results.values())),
+    )
 
 
-def decode(data: bytes, where: str, label: str, log: ProblemLog) -> dict[str, Any] | None:
+def decode(data: bytes, where: str, log: FileLog) -> dict[str, Any] | None:
     """Return a JSON object, None if it is none; note why, and keys given twice.
 
     Args:
         data: The JSON.
         where: The place in the file that goes in front of messages: empty, or a line.
-        label: The file's name in messages.
         log: Where problems are noted.
     """
-    what = "a file of lm-evaluation-harness"
-    return decode_json(data, dict, label, log, where=where, what=what)
+    return log.decode(data, dict, what="a file of lm-evaluation-harness", where=where)
 
 
-def to_table(rows: list[dict[str, Any]], schema: TableSchema) -> pa.Table:
-    """Return rows as a table of the schema; what a row does not name is null."""
-    plain = pa.schema(
-        [
-            (column.name, pa.string() if pa.types.is_dictionary(column.type) else column.type)
-            for column in schema.columns
-        ]
-    )
-    return conform(pa.Table.from_pylist(rows, schema=plain), schema)
-
-
-def _task_rows(run: Run, task: str, label: str, log: ProblemLog) -> Iterator[dict[str, Any]]:
+def _task_rows(run: Run, task: str, log: FileLog) -> Iterator[dict[str, Any]]:
     scores, where = run.results[task], f"results.{task}"
     if not isinstance(scores, dict) or not task.strip():
-        got = "a task without a name" if isinstance(scores, dict) else _kind(scores)
-        log.error(label, where, f"expected the scores of a task, got {got}")
+        got = "a task without a name" if isinstance(scores, dict) else kind_of(scores)
+        log.error(where, f"expected the scores of a task, got {got}")
         return
-    sizes, size = _sizes(run, task, scores, label, log)
-    shared = {"total_params": run.model.total_params, "source": clean(label)}
+    sizes, size = _sizes(run, task, scores, log)
     keys: dict[str, dict[str, Any]] = {}
     for key, value in scores.items():
         metric, comma, filter_name = key.partition(",") if run.has_filters else (key, "", "")
         beside = f"{metric}{_STDERR}{comma}{filter_name}"
-        if not _is_score(key, metric, scores, f"{where}.{key}", run, label, log):
+        place = f"{where}.{key}"
+        if not _is_score(key, metric, scores, place, run, log):
             continue
-        score = _score(value, f"{where}.{key}", label, log)
+        score = log.score(value, place)
         if score is None:
             continue
         if filter_name not in keys:
-            keys[filter_name] = run.key(task, filter_name) | shared
+            keys[filter_name] = run.key(log.label, task, filter_name)
+        stderr = scores.get(beside)
+        is_stated = stderr is not None and stderr != "N/A"
         yield keys[filter_name] | {
             "metric": clean(metric),
             "score": score,
-            "stderr": _stderr(scores.get(beside), f"{where}.{beside}", label, log),
+            "stderr": log.stderr(stderr, f"{where}.{beside}") if is_stated else None,
             "n_examples": sizes.get(key, size),
         }
 
 
 def _is_score(
-    key: str, metric: str, scores: dict[str, Any], where: str, run: Run, label: str, log: ProblemLog
+    key: str, metric: str, scores: dict[str, Any], where: str, run: Run, log: FileLog
 ) -> bool:
     if run.has_filters and key.strip() in _NO_METRIC:
         return False
     if metric.endswith(_STDERR):
         if metric.removesuffix(_STDERR) + key.removeprefix(metric) not in scores:
-            log.warning(label, where, "standard error without a score: ignored")
+            log.warning(where, "standard error without a score: ignored")
         return False
     if not metric.strip() or (run.has_filters and "," not in key):
-        log.warning(label, where, "unknown key: ignored")
+        log.warning(where, "unknown key: ignored")
         return False
     if metric == "bypass":
-        log.warning(label, where, "stands for no metric, in a run that only predicts: ignored")
+        log.warning(where, "stands for no metric, in a run that only predicts: ignored")
         return False
     return True
 
 
-def _score(value: Any, where: str, label: str, log: ProblemLog) -> float | None:
-    number = _number(value)
-    if number is None:
-        log.error(label, where, f"expected a number, got {_show(value)}")
-    elif not math.isfinite(number):
-        log.warning(label, where, f"{number} is kept but never scored")
-    return number
-
-
-def _stderr(value: Any, where: str, label: str, log: ProblemLog) -> float | None:
-    if value is None or value == "N/A":
-        return None
-    number = _number(value)
-    if number is not None and math.isfinite(number) and number >= 0:
-        return number
-    log.warning(label, where, f"expected a standard error, got {_show(value)}: left empty")
-    return None
-
-
 def _sizes(
-    run: Run, task: str, scores: dict[str, Any], label: str, log: ProblemLog
+    run: Run, task: str, scores: dict[str, Any], log: FileLog
 ) -> tuple[dict[str, int], int | None]:
     """Return the number of examples by metric where they differ, and that of the task."""
     stated = run.n_samples.get(task)
@@ -199,20 +251,159 @@ def _sizes(
     where = f"n-samples.{task}.effective"
     if size is None:
         size, where = scores.get("sample_len"), f"results.{task}.sample_len"
-    by_metric = scores.get("sample_count")
+    counts = scores.get("sample_count")
+    by_metric = counts if isinstance(counts, dict) else {}
     found = {
-        key: _count(value, f"results.{task}.sample_count.{key}", label, log)
-        for key, value in (by_metric.items() if isinstance(by_metric, dict) else ())
+        key: log.n_examples(value, f"results.{task}.sample_count.{key}")
+        for key, value in by_metric.items()
+        if value is not None
     }
     return (
         {key: count for key, count in found.items() if count is not None},
-        _count(size, where, label, log),
+        None if size is None else log.n_examples(size, where),
     )
 
 
-def _count(value: Any, where: str, label: str, log: ProblemLog) -> int | None:
-    number = _whole(value)
-    if value is None or (number is not None and 0 < number <= _MOST_EXAMPLES):
-        return number
-    log.warning(label, where, f"expected a number of examples, got {_show(value)}: left empty")
-    return None
+def _has_filters(scores: Any) -> bool:
+    return isinstance(scores, dict) and any("," in key for key in scores)
+
+
+def run_of_file(label: str, *, names: ModelNames) -> Run | None:
+    """Return what a file's name says of its evaluation, None if it names no model.
+
+    The harness puts its files into a folder that is named after the model.
+
+    Args:
+        label: For example ``"runs/pythia-1.4b-0shot-step143000.json"`` or
+            ``"out/EleutherAI__pythia-70m/results_2026-01-31T00-00-00.000000.json"``.
+        names: Rules that tell a model's family and size.
+    """
+    path = PurePosixPath(label.replace("\\", "/"))
+    stem = re.sub(r"(?:\.jsonl?)?(?:\.gz)?$", "", path.name, flags=re.IGNORECASE)
+    stem = _DATE_IN_NAME.sub("", stem)
+    if _NO_MODEL.fullmatch(stem):
+        stem = path.parent.name
+    if _NO_MODEL.fullmatch(stem):
+        return None
+    shots = _SHOTS_IN_NAME.search(stem)
+    model = _named_model(names, _SHOTS_IN_NAME.sub("", stem).strip(" .").rstrip("-_"))
+    if model is None:
+        return None
+    return Run(model=model, file_shots=int(shots[1]) if shots else None)
+
+
+def _model(
+    document: dict[str, Any],
+    config: dict[str, Any],
+    named: Run | None,
+    log: FileLog,
+    *,
+    names: ModelNames,
+) -> ModelIdentity | None:
+    args = _model_args(config.get("model_args"), log)
+    # Beside empty arguments, the top-level model_name is a random word.
+    candidates = [*(args.get(key) for key in _NAME_ARGS), config.get("model")]
+    candidates += [] if config else [document.get("model_name")]
+    model = _named_model(names, *candidates)
+    if model is None:
+        if named is None:
+            return None
+        log.warning("config.model_args", "names no model: taken from the file's name")
+        model = named.model
+    model = at_checkpoint(model, args.get("revision", config.get("model_revision")))
+    return _sized(model, config.get("model_num_parameters"), log)
+
+
+def _named_model(names: ModelNames, *candidates: Any) -> ModelIdentity | None:
+    """Return the first model among candidates that may also be ways to run one."""
+    return find_model(
+        names,
+        *(
+            name
+            for name in candidates
+            if isinstance(name, str) and not _RUNNERS.fullmatch(name.strip())
+        ),
+    )
+
+
+def _model_args(value: Any, log: FileLog) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, str):
+        pairs = (part.partition("=") for part in value.split(","))
+        return {key.strip(): text.strip() for key, _, text in pairs}
+    if value is not None:
+        log.warning("config.model_args", f"expected text, got {show_value(value)}: ignored")
+    return {}
+
+
+def _sized(model: ModelIdentity, counted: Any, log: FileLog) -> ModelIdentity:
+    """Prefer the number of parameters that the harness counted in the loaded model."""
+    number = as_whole(counted)
+    if number is not None and 0 < number <= _MOST_PARAMS:
+        known = model.total_params
+        if known is not None and not 2 / 3 < number / known < 3 / 2:
+            log.warning(
+                "config.model_num_parameters",
+                f"{number}, but {known} by the name {show_value(model.model_name)}",
+            )
+        return replace(model, total_params=number)
+    # -1 is the harness's own word for a model that cannot be counted.
+    if counted is not None and number != -1:
+        log.warning("config.model_num_parameters", f"got {show_value(counted)}: ignored")
+    note_missing_size(model, log)
+    return model
+
+
+def _members(document: dict[str, Any], log: FileLog) -> dict[str, list[str]]:
+    members = {}
+    for group, names in log.section(document, "group_subtasks").items():
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            log.warning(f"group_subtasks.{group}", "expected a list of names: ignored")
+            continue
+        members[group] = [name for name in names if name != group]
+    return members
+
+
+def _groups(members: dict[str, list[str]], results: dict[str, Any], log: FileLog) -> dict[str, str]:
+    scored = {group for group in members if _has_filters(results.get(group))}
+    parent: dict[str, str] = {}
+    for group in sorted(members, key=lambda group: group not in scored):
+        for name in members[group]:
+            if parent.setdefault(name, group) != group and group in scored:
+                log.warning(
+                    f"group_subtasks.{group}",
+                    f"{show_value(name)} is filed under {show_value(parent[name])} already",
+                )
+    group_of: dict[str, str] = {}
+    for name in parent:
+        above = name
+        for _ in range(_DEEPEST):
+            above = parent.get(above, name)
+            if above == name:
+                break
+            if above in scored:
+                group_of[name] = above
+    return group_of
+
+
+def _task_shots(
+    document: dict[str, Any], members: dict[str, list[str]], log: FileLog
+) -> dict[str, int | None]:
+    """Return the shots of each task, and of a group whose members all have the same."""
+    stated = log.section(document, "n-shot")
+    configs = log.section(document, "configs")
+    found = {
+        task: log.shots(own["num_fewshot"], f"configs.{task}.num_fewshot")
+        for task, own in configs.items()
+        if isinstance(own, dict) and "num_fewshot" in own
+    }
+    found |= {task: log.shots(value, f"n-shot.{task}") for task, value in stated.items()}
+    seen: dict[str, set[int | None]] = {task: {shots} for task, shots in found.items()}
+    for _ in range(_DEEPEST):
+        for group in members.keys() - found.keys():
+            # Two different numbers say all: that no one number holds.
+            below = {shots for name in members[group] for shots in seen.get(name, ())}
+            seen[group] = set(list(below)[:2])
+    mixed = {group: of for group, of in seen.items() if group not in found and of}
+    return found | {group: of.pop() if len(of) == 1 else None for group, of in mixed.items()}

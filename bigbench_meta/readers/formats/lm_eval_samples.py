@@ -21,18 +21,16 @@ from io import BytesIO
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
-from xxhash import xxh3_128_hexdigest
-
 from bigbench_meta.core.schema import SAMPLES
-from bigbench_meta.readers.formats.lm_eval import decode, to_table
-from bigbench_meta.readers.formats.lm_eval_run import Run, clean, run_of_file
-from bigbench_meta.readers.salvage import _number
+from bigbench_meta.readers.formats.json_values import as_number, clean
+from bigbench_meta.readers.formats.lm_eval import Run, decode, run_of_file
+from bigbench_meta.readers.formats.runs import input_hash, share, to_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from bigbench_meta.catalog.model_names import ModelNames
-    from bigbench_meta.readers.problems import ProblemLog
+    from bigbench_meta.readers.formats.json_values import FileLog
 
 __all__ = ["parse_samples"]
 
@@ -51,15 +49,14 @@ _LONGEST_LIST: Final = 10_000
 
 
 def parse_samples(
-    data: bytes, label: str, log: ProblemLog, *, names: ModelNames, results: Run | None = None
+    data: bytes, log: FileLog, *, names: ModelNames, results: Run | None = None
 ) -> pa.Table | None:
     """Read one sample log.
 
     Args:
         data: The file's content, decompressed.
-        label: Its name in tables and messages; the task is read from it.
-        log: Where problems are noted.
-        names: Rules that tell a model's family and size.
+        log: Where problems are noted; the task is read from the name that the file has there.
+        names: Rules from model names to families and sizes.
         results: What the results file of the same evaluation says of the model
             (:func:`read_run`). Without it, the model is the one
             that the folder is named after, and the shots are null.
@@ -69,30 +66,31 @@ def parse_samples(
         ``correct`` is ``acc``, else ``exact_match``, and null where both are missing or not within
         0..1; ``metrics`` holds every metric that is one number.
     """
-    named = _TASK_IN_NAME.fullmatch(PurePosixPath(label).name)
+    named = _TASK_IN_NAME.fullmatch(PurePosixPath(log.label).name)
     if named is None:
-        log.error(label, "", "the name tells no task: expected samples_<task>_<date>.jsonl")
+        log.error("", "the name tells no task: expected samples_<task>_<date>.jsonl")
         return None
-    run = results or run_of_file(label, names=names)
+    run = results or run_of_file(log.label, names=names)
     if run is None:
-        log.error(label, "", "no results file beside it, and no folder named after the model")
+        log.error("", "no results file beside it, and no folder named after the model")
         return None
     rows, notes, seen = [], Counter[str](), set()
     for number, line in enumerate(BytesIO(data), 1):
         where = f"line {number}"
-        sample = decode(line, where, label, log) if line.strip() else None
+        sample = decode(line, where, log) if line.strip() else None
         if sample is None:
             continue
-        row = run.key(named[1], _text(sample.get("filter"))) | _row(sample, number, notes)
+        row = run.key(log.label, named[1], _text(sample.get("filter")))
+        row |= _row(sample, number, notes)
         identity = (row["variant"], row["example_id"])
         notes["given more than once"] += identity in seen
         seen.add(identity)
-        rows.append(row | {"source": clean(label)})
+        rows.append(row)
     for note, count in notes.items():
         if count:
-            log.warning(label, "", f"{count} of {len(rows)} examples: {note}")
+            log.warning("", f"{count} of {len(rows)} examples: {note}")
     if not rows:
-        log.warning(label, "", "no examples")
+        log.warning("", "no examples")
     return to_table(rows, SAMPLES)
 
 
@@ -109,8 +107,8 @@ def _row(sample: dict[str, Any], number: int, notes: Counter[str]) -> dict[str, 
         notes["no arguments: prompt and targets left empty"] += 1
     return _answer(sample, requests, notes) | {
         "example_id": clean(str(doc_id)),
-        "input_hash": None if prompt is None else _hash(prompt),
-        "correct": correct if correct is not None and 0 <= correct <= 1 else None,
+        "input_hash": None if prompt is None else input_hash(prompt),
+        "correct": share(correct),
         "metrics": list(metrics.items()),
     }
 
@@ -183,7 +181,7 @@ def _logprobs(responses: list[Any], n_choices: int, notes: Counter[str]) -> list
     for response in responses:
         value = response[0] if isinstance(response, list) and response else response
         try:
-            number = float(value) if isinstance(value, str) else _number(value)
+            number = float(value) if isinstance(value, str) else as_number(value)
         except ValueError:
             number = None
         if number is not None:
@@ -242,7 +240,7 @@ def _metrics(sample: dict[str, Any]) -> dict[str, float]:
     found = {}
     for name in names:
         value = sample.get(name) if isinstance(name, str) else None
-        number = float(value) if isinstance(value, bool) else _number(value)
+        number = float(value) if isinstance(value, bool) else as_number(value)
         if number is not None:
             found[clean(name)] = number
     return found
@@ -250,7 +248,3 @@ def _metrics(sample: dict[str, Any]) -> dict[str, float]:
 
 def _text(value: Any) -> str | None:
     return clean(value) if isinstance(value, str) else None
-
-
-def _hash(prompt: str) -> str:
-    return xxh3_128_hexdigest(prompt.encode())

@@ -1,37 +1,152 @@
 """Mapping files: a small TOML file that says what the columns of somebody's table mean.
 
-``docs/wide_tables.md`` lists the keys. All is checked when the file is read, so that a mapping
-which loads can fail only on a table that lacks a column.
+``docs/wide_tables.md`` lists the keys. All is checked when the file is read, and each fault is
+named with its place in the file, so that a mapping which loads can fail only on a table that lacks
+a column.
 """
 
 from __future__ import annotations
 
+import math
+import re
 import tomllib
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from string import Formatter
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+import msgspec
+import pyarrow as pa
 
 from bigbench_meta.core.errors import InputError, SchemaError
-from bigbench_meta.readers.formats.mapping_checks import (
-    check_codes,
-    column_rule,
-    constant,
-    converted,
-    hint_at,
-    metric_rules,
-)
-from bigbench_meta.readers.formats.mapping_rules import Document
-from bigbench_meta.readers.formats.mapping_values import REQUIRED
+from bigbench_meta.core.schema import OBSERVATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bigbench_meta.readers.formats.mapping_rules import ColumnRule, MetricRule
-    from bigbench_meta.readers.formats.mapping_values import Value
+__all__ = [
+    "REQUIRED",
+    "ColumnRule",
+    "Mapping",
+    "MetricRule",
+    "Value",
+    "expected",
+    "fitting",
+    "template_parts",
+]
 
-__all__ = ["Mapping"]
+Value = str | int | float
 
+REQUIRED: Final = ("benchmark", "task", "model_family", "model_name")
+"""Columns that a mapping must fill, each from a column or a constant."""
+
+# These come from [metrics], and from the file itself.
+_NOT_FILLABLE: Final = {
+    "metric", "score", "stderr", "is_preferred", "low_score", "high_score", "source",
+}  # fmt: skip
+# Arrow types of the columns that a mapping may fill, by name.
+_FILLABLE: Final = {c.name: c.type for c in OBSERVATIONS.columns if c.name not in _NOT_FILLABLE}
+
+_MOST_SHOTS: Final = 10**9
+_MOST_WHOLE: Final = 10**18
 _MOST_BYTES: Final = 1 << 22
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+_NAMED_BY_RULES: Final = ("model_family", "model_name", "total_params", "variant")
+_MOST_LISTED: Final = 30
+_KINDS: Final = {
+    "str": "text", "object": "table", "bool": "true or false", "int": "whole number",
+    "float": "number",
+}  # fmt: skip
+
+
+class ColumnRule(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"source": "from"}
+):
+    """How one of our columns comes from theirs.
+
+    A cell that is empty or holds a missing code gives nothing. The text of another goes through
+    ``regex``, ``remove``, ``strip_suffix``, ``replace`` and then ``map`` or ``rules``, in this
+    order.
+
+    Attributes:
+        source: Their column; ``from`` in the file.
+        format: In its place, a text with several of theirs in braces.
+        missing: Values that say that there is none, in place of the mapping's own.
+        regex: Its named or first group is what counts.
+        remove: A regular expression; what matches is cut out.
+        strip_suffix: Cut off at the end.
+        replace: Pieces of text and what to put in their place.
+        map: Whole values and what they stand for.
+        unmapped: What becomes of a value that is not in the map: ``empty`` (also without the key),
+            or ``keep``.
+        default: What such a value stands for.
+        rules: Whether the package's model-name rules give the value.
+    """
+
+    source: str | None = None
+    format: str | None = None
+    missing: list[Any] | None = None
+    regex: str | None = None
+    remove: str | None = None
+    strip_suffix: str = ""
+    replace: dict[str, str] = {}
+    map: dict[str, Any] | None = None
+    unmapped: str | None = None
+    default: str | int | float | None = None
+    rules: bool = False
+
+    @property
+    def sources(self) -> list[str]:
+        """Their columns that this one needs."""
+        if self.source is not None:
+            return [self.source]
+        return list(dict.fromkeys(name for _, name in template_parts(self.format or "") if name))
+
+
+class MetricRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one of their columns becomes rows of one metric.
+
+    Attributes:
+        name: The metric's name; in the file, that of the column if there is none.
+        stderr: Their column of its standard error.
+        missing: Values that say that there is none, in place of the mapping's own.
+        multiply: Positive factor for scores and standard errors.
+        unit: Unit, as a note; compared with the metric catalog.
+        higher_is_better: Direction; compared with the metric catalog.
+        low_score: Poor or chance performance, after ``multiply``.
+        high_score: Very good performance, after ``multiply``.
+        is_preferred: Whether the task's authors prefer this metric.
+    """
+
+    name: str | None = None
+    stderr: str | None = None
+    missing: list[Any] | None = None
+    multiply: float = 1.0
+    unit: str | None = None
+    higher_is_better: bool | None = None
+    low_score: float | None = None
+    high_score: float | None = None
+    is_preferred: bool | None = None
+
+
+class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    """A mapping file, its tables not yet looked into.
+
+    Attributes:
+        missing: Values that say that there is none, numbers or texts.
+        delimiter: What separates the columns of a CSV file.
+        constants: Those of our columns that are the same on every row.
+        columns: Column rules or names of their columns, by our name.
+        metrics: Their columns of scores; or metric rules or names of metrics, by their name.
+    """
+
+    missing: list[Any] = []
+    delimiter: str = ","
+    constants: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
+    metrics: list[str] | dict[str, Any] = []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,27 +228,22 @@ class Mapping:
             raise InputError(
                 f"not TOML: {error}", where=where, hint="a text needs quotation marks"
             ) from error
-        document = converted(items, Document, where, "")
-        check_codes(document.missing, f"{where}: missing")
+        document = _converted(items, _Document, where, "")
+        _check_codes(document.missing, f"{where}: missing")
         if len(document.delimiter) != 1 or document.delimiter in '"\r\n':
             raise SchemaError(
                 f"expected one character, got {document.delimiter!r}", where=f"{where}: delimiter"
             )
         mapping = cls(
             where=where,
-            columns={c: column_rule(c, value, where) for c, value in document.columns.items()},
-            constants={c: constant(c, value, where) for c, value in document.constants.items()},
-            metrics=metric_rules(document.metrics, where),
+            columns={c: _column_rule(c, value, where) for c, value in document.columns.items()},
+            constants={c: _constant(c, value, where) for c, value in document.constants.items()},
+            metrics=_metric_rules(document.metrics, where),
             missing=document.missing,
             delimiter=document.delimiter,
         )
         mapping._check_filled()
         return mapping
-
-    @property
-    def uses_rules(self) -> bool:
-        """Whether any column comes from the model-name rules."""
-        return any(rule.rules for rule in self.columns.values())
 
     @property
     def source_columns(self) -> list[str]:
@@ -149,7 +259,7 @@ class Mapping:
         found = list(found)
         for where, source in self._mentions():
             if source not in found:
-                hint = hint_at(source, found, "columns found")
+                hint = _hint_at(source, found, "columns found")
                 raise SchemaError(f"the table has no column {source!r}", where=where, hint=hint)
 
     def _mentions(self) -> list[tuple[str, str]]:
@@ -176,3 +286,289 @@ class Mapping:
                     where=self.where,
                     hint=f'[columns] {column} = "their column", or [constants] {column} = "a name"',
                 )
+
+
+def template_parts(text: str) -> list[tuple[str, str | None]]:
+    """Return a format as pieces of text, each with the column that comes after it.
+
+    Raises:
+        ValueError: The braces do not match, or hold more than a column's name.
+
+    Examples:
+        >>> template_parts("{prompt}, T={T}")
+        [('', 'prompt'), (', T=', 'T')]
+    """
+    parts = []
+    for literal, name, spec, conversion in Formatter().parse(text):
+        if spec or conversion or name == "":
+            raise ValueError("expected a column's name and nothing else in braces")
+        parts.append((literal, name))
+    return parts
+
+
+def fitting(column: str, value: object) -> Value | None:
+    """Return a value as one of our columns stores it, None if it does not fit.
+
+    Args:
+        column: The column.
+        value: Text for a column of names, a number for the others.
+
+    Examples:
+        >>> fitting("task", " rhymes "), fitting("shots", 2.0), fitting("shots", -1)
+        ('rhymes', 2, None)
+    """
+    kind = _FILLABLE[column]
+    if pa.types.is_dictionary(kind):
+        return (value.strip() or None) if isinstance(value, str) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
+        return None
+    if pa.types.is_floating(kind):
+        return float(value) if value > 0 else None
+    lowest, highest = (0, _MOST_SHOTS) if column == "shots" else (1, _MOST_WHOLE)
+    return int(value) if lowest <= value <= highest and value == int(value) else None
+
+
+def expected(column: str) -> str:
+    """Return what :func:`fitting` takes, in words.
+
+    Examples:
+        >>> expected("shots")
+        'a whole number from 0'
+    """
+    kind = _FILLABLE[column]
+    if pa.types.is_dictionary(kind):
+        return "a text"
+    if pa.types.is_floating(kind):
+        return "a positive number"
+    return f"a whole number from {0 if column == 'shots' else 1}"
+
+
+def _is_finite(value: float) -> bool:
+    """Return whether a number is one of the finite floats, or an integer among them."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond the floats
+        return False
+
+
+def _hint_at(name: str, known: Iterable[str], what: str) -> str:
+    """Return a hint with what is closest to a name and all there is.
+
+    Examples:
+        >>> _hint_at("taks", ["task", "metric"], "columns found")
+        "did you mean 'task'? columns found: task, metric"
+    """
+    known = list(known)
+    listed = ", ".join(known[:_MOST_LISTED])
+    more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
+    near = get_close_matches(name, known, n=1)
+    return (f"did you mean {near[0]!r}? " if near else "") + f"{what}: {listed}{more}"
+
+
+def _converted(value: object, kind: type[_T], where: str, key: str) -> _T:
+    """Return a TOML value as a struct.
+
+    Args:
+        value: The value.
+        kind: The struct.
+        where: The file.
+        key: Where in the file the value is; empty for all of it.
+
+    Raises:
+        SchemaError: A key is unknown, or what it holds has the wrong type.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        # msgspec writes a path as $.a.b, and [...] for the key of a dictionary.
+        place = f"{key}{path.rstrip('`').replace('[...]', '')}".lstrip(".")
+        at = f"{where}: {place}" if place else where
+        if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", message, re.DOTALL):
+            known = [field.encode_name for field in msgspec.structs.fields(kind)]
+            hint = _hint_at(unknown[1], known, "known keys")
+            raise SchemaError(f"unknown key {unknown[1]!r}", where=at, hint=hint) from error
+        for theirs, ours in _KINDS.items():
+            message = message.replace(f"`{theirs}`", ours).replace(f"`{theirs} |", f"`{ours} |")
+        message = message.replace(" | null`", "").replace("`", "")
+        raise SchemaError(f"{message[0].lower()}{message[1:]}", where=at) from error
+
+
+def _check_codes(codes: list[Any] | None, where: str) -> None:
+    """Make sure that values that say that there is none are numbers and texts.
+
+    Raises:
+        SchemaError: One is neither.
+    """
+    for code in codes or []:
+        # An integer beyond the floats equals no score; an infinity or NaN may.
+        if isinstance(code, str | float):
+            continue
+        if not isinstance(code, int) or isinstance(code, bool) or not _is_finite(code):
+            raise SchemaError(f"expected numbers and texts, got {_shown(code)}", where=where)
+
+
+def _constant(column: str, value: object, file: str) -> Value:
+    """Return what one of our columns holds on every row.
+
+    Args:
+        column: The column.
+        value: What the file says.
+        file: The file's name in messages.
+
+    Raises:
+        SchemaError: The column is not to be filled, or not with this.
+    """
+    _check_fillable(column, f"{file}: constants")
+    result = fitting(column, value)
+    if result is None:
+        raise SchemaError(
+            f"expected {expected(column)}, got {_shown(value)}", where=f"{file}: constants.{column}"
+        )
+    return result
+
+
+def _column_rule(column: str, value: object, file: str) -> ColumnRule:
+    """Return the rule that fills one of our columns.
+
+    Args:
+        column: The column.
+        value: What the file says: the name of a column of theirs, or a table.
+        file: The file's name in messages.
+
+    Raises:
+        SchemaError: The rule is none, or contradicts itself.
+    """
+    _check_fillable(column, f"{file}: columns")
+    key = f"columns.{column}"
+    where = f"{file}: {key}"
+    if not isinstance(value, str | dict):
+        reason = f"expected a column's name or a table, got {_shown(value)}"
+        raise SchemaError(reason, where=where)
+    rule = _converted({"from": value} if isinstance(value, str) else value, ColumnRule, file, key)
+    if (rule.source is None) == (rule.format is None):
+        raise SchemaError(
+            "expected either `from` or `format`", where=where, hint='{from = "their column"}'
+        )
+    if rule.format is not None:
+        _check_template(rule.format, f"{where}.format")
+    _check_codes(rule.missing, f"{where}.missing")
+    _check_pattern(rule.regex, f"{where}.regex", with_group=True)
+    _check_pattern(rule.remove, f"{where}.remove")
+    _check_rules(rule, column, where)
+    meanings = {f"map.{name}": meaning for name, meaning in (rule.map or {}).items()}
+    if rule.default is not None:
+        meanings["default"] = rule.default
+    for place, meaning in meanings.items():
+        if fitting(column, meaning) is None:
+            reason = f"expected {expected(column)}, got {_shown(meaning)}"
+            raise SchemaError(reason, where=f"{where}.{place}")
+    return rule
+
+
+def _metric_rules(metrics: list[str] | dict[str, Any], file: str) -> dict[str, MetricRule]:
+    """Return the rule of each of their columns of scores.
+
+    Args:
+        metrics: What the file says: names of columns, or rules or names of metrics by column.
+        file: The file's name in messages.
+
+    Raises:
+        SchemaError: There is no rule, one is none, or two give the same metric.
+    """
+    if not metrics:
+        hint = 'metrics = ["their column"]'
+        raise SchemaError("nothing gives a score", where=f"{file}: metrics", hint=hint)
+    items = metrics.items() if isinstance(metrics, dict) else [(name, name) for name in metrics]
+    rules: dict[str, MetricRule] = {}
+    taken: set[str] = set()
+    for column, value in items:
+        where = f"{file}: metrics.{column}"
+        rules[column] = _metric_rule(column, value, file)
+        name = rules[column].name or column
+        if name in taken:
+            raise SchemaError(f"a second column gives the metric {name!r}", where=where)
+        taken.add(name)
+    return rules
+
+
+def _metric_rule(column: str, value: object, file: str) -> MetricRule:
+    key = f"metrics.{column}"
+    where = f"{file}: {key}"
+    if not isinstance(value, str | dict):
+        raise SchemaError(f"expected a metric's name or a table, got {_shown(value)}", where=where)
+    rule = _converted({"name": value} if isinstance(value, str) else value, MetricRule, file, key)
+    name = (column if rule.name is None else rule.name).strip()
+    if not name:
+        raise SchemaError("the metric's name is empty", where=where)
+    if not (_is_finite(rule.multiply) and rule.multiply > 0):
+        reason = f"expected a positive number, got {rule.multiply}"
+        raise SchemaError(reason, where=f"{where}.multiply")
+    _check_codes(rule.missing, f"{where}.missing")
+    low, high, up = rule.low_score, rule.high_score, rule.higher_is_better
+    for side, number in (("low_score", low), ("high_score", high)):
+        if number is not None and not _is_finite(number):
+            raise SchemaError(f"expected a finite number, got {number}", where=f"{where}.{side}")
+    if up is not None and low is not None and high is not None and up is (low > high):
+        reason = f"low_score {low} and high_score {high} contradict higher_is_better"
+        raise SchemaError(reason, where=where)
+    return msgspec.structs.replace(rule, name=name)
+
+
+def _check_fillable(column: str, where: str) -> None:
+    if column not in _FILLABLE:
+        hint = _hint_at(column, _FILLABLE, "columns to fill")
+        raise SchemaError(f"unknown column {column!r}", where=where, hint=hint)
+
+
+def _check_rules(rule: ColumnRule, column: str, where: str) -> None:
+    if rule.rules and column not in _NAMED_BY_RULES:
+        raise SchemaError(
+            f"the model-name rules do not give {column!r}",
+            where=f"{where}.rules",
+            hint=f"they give {', '.join(_NAMED_BY_RULES)}",
+        )
+    if rule.rules and rule.map is not None:
+        raise SchemaError("`map` and `rules` exclude each other", where=where)
+    for key in ("unmapped", "default"):
+        if rule.map is None and getattr(rule, key) is not None:
+            raise SchemaError(f"`{key}` without a `map`", where=where)
+    if rule.unmapped is not None and rule.default is not None:
+        raise SchemaError("`unmapped` and `default` exclude each other", where=where)
+    if rule.unmapped not in {None, "empty", "keep"}:
+        reason = f"expected 'empty' or 'keep', got {rule.unmapped!r}"
+        raise SchemaError(reason, where=f"{where}.unmapped")
+    if "" in rule.replace:
+        raise SchemaError("an empty text cannot be replaced", where=f"{where}.replace")
+
+
+def _check_template(text: str, where: str) -> None:
+    try:
+        names = [name for _, name in template_parts(text) if name is not None]
+    except ValueError as error:
+        hint = "a brace that stands for itself is written twice"
+        raise SchemaError(f"{text!r}: {error}", where=where, hint=hint) from error
+    if not names:
+        raise SchemaError(f"{text!r} names no column", where=where, hint='"{prompt}, T={T}"')
+
+
+def _check_pattern(text: str | None, where: str, *, with_group: bool = False) -> None:
+    if text is None:
+        return
+    try:
+        regex = re.compile(text)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise SchemaError(f"bad regular expression {_shown(text)}: {error}", where=where) from error
+    if with_group and not regex.groups:
+        hint = "put what counts in parentheses"
+        raise SchemaError(f"{_shown(text)} has no group", where=where, hint=hint)
+    if with_group and len(regex.groupindex) > 1:
+        names = ", ".join(regex.groupindex)
+        raise SchemaError(f"more than one named group: {names}", where=where)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "an array"
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

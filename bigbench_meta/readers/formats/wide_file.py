@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import re
 from dataclasses import dataclass
 from io import BytesIO, TextIOWrapper
 from typing import TYPE_CHECKING, Any, Final
@@ -21,9 +22,18 @@ if TYPE_CHECKING:
     from bigbench_meta.readers.formats.mapping import Mapping
     from bigbench_meta.readers.problems import ProblemLog
 
-__all__ = ["WideFile", "counted", "read_file", "shown"]
+__all__ = ["NUMBER", "UNREADABLE", "WideFile", "counted", "read_file", "shown"]
 
-# Problems of one kind in one column are told for the first ones only.
+# Python would also read 1_000, and the digits of other scripts.
+NUMBER: Final = re.compile(
+    r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity|nan)", re.IGNORECASE | re.ASCII
+)
+"""What counts as a number in a cell of text."""
+
+UNREADABLE: Final = (pa.ArrowException, ValueError, OverflowError)
+"""What values raise that cannot be made Python's: dates after the year 9999, for example."""
+
+# Problems of one kind in one column are listed for the first ones only.
 _MOST_LINES: Final = 5
 # A row of a CSV file must fit in one block.
 _BLOCK: Final = 1 << 24
@@ -34,10 +44,10 @@ class WideFile:
     """The columns of a table that the mapping names.
 
     Attributes:
-        columns: The columns, by the name that the file gives them.
+        columns: The columns, by the name that the file gives them; none is dictionary-encoded.
         label: The file's name in tables and messages.
         log: Where problems are noted.
-        numbers: What tells the rows in messages.
+        numbers: The number of each row in messages.
         unit: What the numbers count: ``line`` or ``row``.
     """
 
@@ -64,7 +74,7 @@ class WideFile:
         Args:
             wrong: Whether a row is wrong.
             column: The column.
-            reason: Tells what is wrong with a row, by its position.
+            reason: Returns what is wrong with a row, given its position.
         """
         rows = np.flatnonzero(wrong)
         for row in rows[:_MOST_LINES]:
@@ -110,8 +120,14 @@ def _read_parquet(data: bytes, label: str, log: ProblemLog, mapping: Mapping) ->
     except (OSError, EOFError, ValueError, pa.ArrowException) as error:
         log.error(label, "", f"cannot be read as Parquet: {error}")
         return None
-    columns = {source: table.column(source) for source in mapping.source_columns}
+    columns = {source: _plain(table.column(source)) for source in mapping.source_columns}
     return WideFile(columns, label, log, np.arange(1, table.num_rows + 1), "row")
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column with its values in place of a dictionary of them."""
+    is_coded = pa.types.is_dictionary(column.type)
+    return column.cast(column.type.value_type) if is_coded else column
 
 
 def _read_csv(data: bytes, label: str, log: ProblemLog, mapping: Mapping) -> WideFile | None:

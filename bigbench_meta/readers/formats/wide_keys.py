@@ -1,63 +1,69 @@
 """Which model did which task, and how: our columns of names and sizes out of those of a wide table.
 
-Columns are worked on by their distinct values.
+A column is worked on as codes of its distinct values: what is done to names is done to each
+distinct one, so that no Python runs per row.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bigbench_meta.readers.formats.mapping_rules import template_parts
-from bigbench_meta.readers.formats.mapping_values import REQUIRED, expected, fitting
-from bigbench_meta.readers.formats.wide_codes import (
-    NAMES,
-    UNREADABLE,
-    Coded,
-    dictionary,
-    encoded,
-    is_missing,
-    number_of,
-    plain_column,
-    recoded,
-)
-from bigbench_meta.readers.formats.wide_file import counted, shown
+from bigbench_meta.core.schema import OBSERVATIONS
+from bigbench_meta.readers.formats.mapping import REQUIRED, expected, fitting, template_parts
+from bigbench_meta.readers.formats.wide_file import NUMBER, UNREADABLE, counted, shown
 
 if TYPE_CHECKING:
-    from bigbench_meta.readers.formats.mapping import Mapping
-    from bigbench_meta.readers.formats.mapping_rules import ColumnRule
-    from bigbench_meta.readers.formats.mapping_values import Value
+    from numpy.typing import NDArray
+
+    from bigbench_meta.catalog.model_names import ModelNames
+    from bigbench_meta.readers.formats.mapping import ColumnRule, Mapping, Value
     from bigbench_meta.readers.formats.wide_file import WideFile
 
-__all__ = ["ModelNames", "key_columns"]
+    Codes = NDArray[np.int32]
 
-# Problems of one column are told for so many of its values.
+__all__ = ["KINDS", "Coded", "key_columns", "stored"]
+
+KINDS: Final = {column.name: column.type for column in OBSERVATIONS.columns}
+"""Arrow types of our columns, by name."""
+
+_NAMES: Final = frozenset(c for c, kind in KINDS.items() if pa.types.is_dictionary(kind))
+
+_WHOLE: Final = re.compile(r"[+-]?\d{1,30}", re.ASCII)
+# Problems of one column are listed for so many of its values.
 _MOST_VALUES: Final = 20
 
 
-class ModelNames(Protocol):
-    """Whatever knows models by their names."""
+@dataclass(frozen=True)
+class Coded:
+    """A column as codes of its distinct values.
 
-    def lookup(self, name: str) -> Any:
-        """Return an object with ``model_family, model_name, total_params, variant, reason``."""
+    Attributes:
+        codes: The position in ``distinct`` of each row's value, -1 where there is none.
+        distinct: The values.
+    """
+
+    codes: Codes
+    distinct: list[Any]
 
 
 class _FaultError(Exception):
     """A value that cannot be used; the message goes on after the value."""
 
 
-def key_columns(file: WideFile, mapping: Mapping, names: ModelNames | None) -> dict[str, Coded]:
+def key_columns(file: WideFile, mapping: Mapping, names: ModelNames) -> dict[str, Coded]:
     """Make our columns out of theirs, all but those of the metrics.
 
     Args:
         file: Their columns; problems go to its log.
         mapping: What the columns mean.
-        names: The model-name rules, needed where the mapping says ``rules = true``.
+        names: The model-name rules, for columns where the mapping says ``rules = true``.
 
     Returns:
         Each column that the mapping fills, and ``subtask`` and ``source``; with a value for each
@@ -79,7 +85,7 @@ def key_columns(file: WideFile, mapping: Mapping, names: ModelNames | None) -> d
 class _KeyColumns:
     file: WideFile
     mapping: Mapping
-    names: ModelNames | None
+    names: ModelNames
     _texts: dict[str, Coded] = field(default_factory=dict)
 
     def column(self, column: str, rule: ColumnRule) -> Coded:
@@ -90,29 +96,29 @@ class _KeyColumns:
             texts = self._text(rule.sources[0])
         values: list[Value | None] = []
         faults: dict[int, str] = {}
-        is_plain = column in NAMES and _is_plain(rule)
+        is_plain = column in _NAMES and _is_plain(rule)
         for number, text in enumerate(texts.distinct):
             value: Value | None = None
-            if not is_missing(text, missing):
+            if not _is_missing(text, missing):
                 try:
                     value = text if is_plain else self._value(text, column, rule)
                 except _FaultError as fault:
                     faults[number] = str(fault)
             values.append(value)
-        result = recoded(texts.codes, values)
+        result = _recoded(texts.codes, values)
         if faults:
             self._note_faults(column, texts, faults)
         if column in REQUIRED:
-            told = np.zeros(len(texts.distinct) + 1, dtype=bool)
-            told[list(faults)] = True
-            empty = (result.codes < 0) & ~told[texts.codes]
+            is_noted = np.zeros(len(texts.distinct) + 1, dtype=bool)
+            is_noted[list(faults)] = True
+            empty = (result.codes < 0) & ~is_noted[texts.codes]
             self.file.note_rows(empty, column, lambda _: "no value: row left out")
         return result
 
     def _value(self, text: str, column: str, rule: ColumnRule) -> Value | None:
         text = _transformed(text, rule)
         value: object = text
-        if rule.rules and self.names is not None:
+        if rule.rules:
             identity = self.names.lookup(text)
             value = getattr(identity, column, None)
             if value is None and column != "variant":
@@ -127,8 +133,8 @@ class _KeyColumns:
             value = rule.default
         elif rule.map is not None and rule.unmapped != "keep":
             raise _FaultError("is not in the map")
-        elif column not in NAMES:
-            value = number_of(text)
+        elif column not in _NAMES:
+            value = _number_of(text)
         result = fitting(column, value)
         if result is None:
             raise _FaultError(f"is not {expected(column)}")
@@ -155,9 +161,9 @@ class _KeyColumns:
     def _text(self, source: str) -> Coded:
         """Return a column of theirs as text without blanks around it."""
         if source not in self._texts:
-            column = plain_column(self.file.columns[source])
+            column = self.file.columns[source]
             try:
-                self._texts[source] = encoded(column)
+                self._texts[source] = _encoded(column)
             except UNREADABLE:
                 reason = f"names cannot be read from type {column.type}: left empty"
                 self.file.log.error(self.file.label, source, reason)
@@ -173,12 +179,12 @@ class _KeyColumns:
                 continue
             texts = self._text(name)
             usable: list[Value | None] = [
-                None if is_missing(text, missing) else text for text in texts.distinct
+                None if _is_missing(text, missing) else text for text in texts.distinct
             ]
-            clean = recoded(texts.codes, usable)
-            parts.append(dictionary(clean, pa.large_string()).cast(pa.large_string()))
+            clean = _recoded(texts.codes, usable)
+            parts.append(_dictionary(clean, pa.large_string()).cast(pa.large_string()))
         joined = pc.binary_join_element_wise(*parts, pa.scalar("", pa.large_string()))
-        return encoded(pa.chunked_array([joined]))
+        return _encoded(pa.chunked_array([joined]))
 
 
 def _is_plain(rule: ColumnRule) -> bool:
@@ -212,4 +218,102 @@ def _filled(subtask: Coded | None, task: Coded) -> Coded:
     codes = np.where(
         (subtask.codes < 0) & (task.codes >= 0), task.codes + np.int32(own), subtask.codes
     )
-    return recoded(codes, [*subtask.distinct, *task.distinct])
+    return _recoded(codes, [*subtask.distinct, *task.distinct])
+
+
+def _encoded(column: pa.ChunkedArray) -> Coded:
+    """Return a column as codes of its distinct texts, without blanks around; an empty one is none.
+
+    Raises:
+        pa.ArrowException, ValueError, OverflowError: The column has a type, or holds values, that
+            are no names.
+    """
+    if not len(column) or pa.types.is_null(column.type):
+        return Coded(np.full(len(column), -1, np.int32), [])
+    is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    if is_text:
+        column = pc.utf8_trim_whitespace(column)
+    chunks = column.dictionary_encode().unify_dictionaries().chunks
+    codes = np.concatenate([pc.fill_null(chunk.indices, -1).to_numpy() for chunk in chunks])
+    distinct = chunks[0].dictionary.to_pylist()
+    if is_text and "" not in distinct:
+        return Coded(codes, distinct)
+    return _recoded(codes, [_text_of(value) for value in distinct])
+
+
+def _text_of(value: object) -> str | None:
+    """Return a value as text, a whole number without the point that a float gives it."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
+    return str(value).strip() or None
+
+
+def _recoded(codes: Codes, values: list[Value | None]) -> Coded:
+    """Return codes of the values in place of codes of what the values came from.
+
+    Args:
+        codes: Positions in ``values``, or -1.
+        values: What each code stands for; None for no value. They need not differ.
+    """
+    if None not in values and len(set(values)) == len(values):
+        return Coded(codes, values)
+    number: dict[Value, int] = {}
+    # The last item is what code -1 picks.
+    table = [-1 if v is None else number.setdefault(v, len(number)) for v in values] + [-1]
+    return Coded(np.array(table, dtype=np.int32)[codes], list(number))
+
+
+def stored(coded: Coded, column: str) -> pa.Array:
+    """Return a coded column as one of our columns."""
+    kind = KINDS[column]
+    if column in _NAMES:
+        return _dictionary(coded, kind.value_type)
+    codes = pa.array(coded.codes, mask=coded.codes < 0)
+    return pa.array(coded.distinct, kind).take(codes)
+
+
+def _dictionary(coded: Coded, kind: pa.DataType) -> pa.DictionaryArray:
+    """Return a dictionary array without values that no row has."""
+    used = np.zeros(len(coded.distinct) + 1, dtype=bool)
+    used[coded.codes] = True
+    used[-1] = False  # code -1
+    position = np.full(len(used), -1, dtype=np.int32)
+    position[used] = np.arange(np.count_nonzero(used))
+    codes = position[coded.codes]
+    values = pa.array(
+        [value for value, is_used in zip(coded.distinct, used, strict=False) if is_used], kind
+    )
+    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), values)
+
+
+def _number_of(text: str) -> int | float | None:
+    """Return the number that a text is, None if it is none.
+
+    Examples:
+        >>> _number_of("-1"), _number_of(".5"), _number_of("1_000")
+        (-1, 0.5, None)
+    """
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    return float(text) if NUMBER.fullmatch(text) else None
+
+
+def _is_missing(text: str, codes: list[Value]) -> bool:
+    """Return whether a text is one of the values that say that there is none.
+
+    Examples:
+        >>> _is_missing("-100.0", [-100]), _is_missing("NA", [-100])
+        (True, False)
+    """
+    for code in codes:
+        if isinstance(code, str):
+            if code.strip() == text:
+                return True
+        # What begins with a letter is no number but nan or inf.
+        elif text[0] in "+-.0123456789nNiI":
+            number = _number_of(text)
+            if number == code or (number is not None and number != number and code != code):
+                return True
+    return False

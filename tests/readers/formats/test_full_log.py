@@ -17,9 +17,8 @@ from xxhash import xxh3_128_hexdigest
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import SAMPLES
 from bigbench_meta.readers.formats import full_log as _full_log
-from bigbench_meta.readers.formats import full_log_tables as _full_log_tables
-from bigbench_meta.readers.formats import json_cursor as _json_cursor
-from bigbench_meta.readers.formats import json_window as _json_window
+from bigbench_meta.readers.formats import full_log_samples as _full_log_samples
+from bigbench_meta.readers.formats import json_stream as _json_stream
 from bigbench_meta.readers.formats.bigbench import ScoreFileReader
 from bigbench_meta.readers.formats.full_log import read_full_log
 from bigbench_meta.readers.problems import ProblemLog
@@ -367,23 +366,23 @@ def test_queries_are_decoded_many_at_once(monkeypatch):
 
 
 def test_rows_wait_in_a_file_when_they_are_many(layout, monkeypatch):
-    monkeypatch.setattr(_full_log_tables, "_SHELF_BYTES", 0)
-    monkeypatch.setattr(_full_log_tables, "_BATCH_BYTES", 100)
+    monkeypatch.setattr(_full_log_samples, "_SHELF_BYTES", 0)
+    monkeypatch.setattr(_full_log_samples, "_BATCH_BYTES", 100)
     text = layout(varied_log())
     rows, _, _ = read(text, window_bytes=64)
     assert in_order(rows) == expected_samples(json.loads(text.lstrip("\ufeff")))
 
 
 def test_rows_in_a_file_are_thrown_away_with_a_log_that_names_no_model(monkeypatch):
-    monkeypatch.setattr(_full_log_tables, "_SHELF_BYTES", 0)
+    monkeypatch.setattr(_full_log_samples, "_SHELF_BYTES", 0)
     rows, _, problems = read(json.dumps(changed(varied_log(), "model", MISSING)))
     assert rows == []
     assert ("queries", "19 samples not loaded: no task or no model is named") in problems
 
 
 def test_tables_are_of_bounded_size(monkeypatch):
-    monkeypatch.setattr(_full_log_tables, "_TABLE_ROWS", 10)
-    monkeypatch.setattr(_full_log_tables, "_BATCH_BYTES", 1000)
+    monkeypatch.setattr(_full_log_samples, "_TABLE_ROWS", 10)
+    monkeypatch.setattr(_full_log_samples, "_BATCH_BYTES", 1000)
     tables = []
     document = full_log(query([choice()] * 100), query([choice()] * 100))
     log = ProblemLog(strict=True)
@@ -816,9 +815,9 @@ def test_text_behind_the_log_is_noted():
 
 
 def test_more_than_a_head_may_hold_is_refused(monkeypatch):
-    whole = _json_window.JsonWindow.__init__
+    whole = _json_stream.JsonStream.__init__
     monkeypatch.setattr(
-        _json_window.JsonWindow,
+        _json_stream.JsonStream,
         "__init__",
         lambda self, stream, **options: whole(self, stream, **options, most_recorded=1000),
     )
@@ -868,11 +867,11 @@ def test_the_garbage_collector_is_left_as_it_was():
 def test_the_cursor_finds_the_end_of_any_value(value, window, indent):
     text = json.dumps(value, indent=indent).encode()
     for tail in (b"", b" ", b", 1", b"]", b"}"):
-        cursor = _json_cursor.JsonCursor(BytesIO(b" " + text + tail), window_bytes=window)
+        cursor = _json_stream.JsonStream(BytesIO(b" " + text + tail), window_bytes=window)
         assert cursor.take(10**6) == text
-        cursor = _json_cursor.JsonCursor(BytesIO(text + tail), window_bytes=window)
+        cursor = _json_stream.JsonStream(BytesIO(text + tail), window_bytes=window)
         cursor.skip()
         assert cursor.offset == len(text)
-        cursor = _json_cursor.JsonCursor(BytesIO(text + tail), window_bytes=window)
+        cursor = _json_stream.JsonStream(BytesIO(text + tail), window_bytes=window)
         assert cursor.take(len(text) - 1) is None
         assert cursor.offset == len(text)

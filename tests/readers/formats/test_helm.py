@@ -20,8 +20,8 @@ from bigbench_meta.catalog.model_names import model_names
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import OBSERVATIONS, to_frame
 from bigbench_meta.readers.conflicts import resolve_conflicts
-from bigbench_meta.readers.formats.helm import parse, recognise
-from bigbench_meta.readers.formats.helm_run import read_name
+from bigbench_meta.readers.formats.helm import parse, read_name, recognise
+from bigbench_meta.readers.formats.json_values import FileLog
 from bigbench_meta.readers.problems import ProblemLog
 
 NAMES = model_names()
@@ -116,7 +116,7 @@ def read(stats, run_spec=MISSING, folder=NAME, **options):
     log = ProblemLog(**options)
     run_spec = spec() if run_spec is MISSING else run_spec
     beside = None if run_spec is None else encoded(run_spec)
-    table = parse(encoded(stats), beside, LABEL, folder, log, names=NAMES)
+    table = parse(encoded(stats), beside, folder, FileLog(LABEL, log), names=NAMES)
     assert table is None or table.schema == OBSERVATIONS.arrow
     assert all(source == LABEL for source, *_ in log.rows)
     rows = None if table is None else plain(to_frame(table))
@@ -415,7 +415,7 @@ def test_parameters_of_a_perturbation_tell_it_apart():
 def test_a_stat_given_twice_is_kept_twice_for_the_pipeline_to_tell():
     log = ProblemLog()
     stats = [stat("exact_match", 0.5), stat("exact_match", 0.25), stat("exact_match", 0.5)]
-    table = parse(encoded(stats), encoded(spec()), LABEL, NAME, log, names=NAMES)
+    table = parse(encoded(stats), encoded(spec()), NAME, FileLog(LABEL, log), names=NAMES)
     assert log.rows == []
     resolved = resolve_conflicts(table, log)
     assert resolved["score"].to_pylist() == [0.5, 0.25]
@@ -656,16 +656,16 @@ def test_what_is_no_stat_is_told_and_the_rest_is_read(item, place, reason):
         ({"count": 4, "sum": 0.0}, 0.0, "mean", "missing, so sum / count", "warning"),
         ({"count": 0, "sum": 0}, None, "count", "of nothing, so no score", "warning"),
         ({"count": 0}, None, "count", "of nothing, so no score", "warning"),
-        ({"count": -1, "sum": 3}, None, "mean", "missing, and sum and count do not tell it",
+        ({"count": -1, "sum": 3}, None, "mean", "missing, and sum and count do not give it",
          "error"),
-        ({"count": 10**400, "sum": 3}, None, "mean", "missing, and sum and count do not tell it",
+        ({"count": 10**400, "sum": 3}, None, "mean", "missing, and sum and count do not give it",
          "error"),
-        ({"count": 4, "sum": "3"}, None, "mean", "missing, and sum and count do not tell it",
+        ({"count": 4, "sum": "3"}, None, "mean", "missing, and sum and count do not give it",
          "error"),
-        ({"count": True, "sum": 3}, None, "mean", "missing, and sum and count do not tell it",
+        ({"count": True, "sum": 3}, None, "mean", "missing, and sum and count do not give it",
          "error"),
-        ({"sum": 3}, None, "mean", "missing, and sum and count do not tell it", "error"),
-        ({}, None, "mean", "missing, and sum and count do not tell it", "error"),
+        ({"sum": 3}, None, "mean", "missing, and sum and count do not give it", "error"),
+        ({}, None, "mean", "missing, and sum and count do not give it", "error"),
     ],
 )  # fmt: skip
 def test_a_mean_that_is_missing(values, score, place, reason, severity):
@@ -705,7 +705,7 @@ def test_two_numbers_of_examples_that_differ():
 def test_a_score_that_is_not_finite_is_kept_with_a_warning(number, kept):
     data = json.dumps([stat("exact_match", 0.4375)]).replace('"mean": 0.4375', f'"mean": {number}')
     log = ProblemLog()
-    table = parse(data.encode(), encoded(spec()), LABEL, NAME, log, names=NAMES)
+    table = parse(data.encode(), encoded(spec()), NAME, FileLog(LABEL, log), names=NAMES)
     (score,) = table["score"].to_pylist()
     assert score == kept or (math.isnan(score) and math.isnan(kept))
     reason = f'"exact_match": {kept} is kept but never scored'
@@ -715,7 +715,7 @@ def test_a_score_that_is_not_finite_is_kept_with_a_warning(number, kept):
 @pytest.mark.parametrize(
     ("data", "place", "reason"),
     [
-        (b"", "line 1 column 1", "truncated JSON: Expecting value"),
+        (b"", "", "the file is empty"),
         (b'[{"name": {"name": "exact_match"', "line 1 column 33", "truncated JSON: Expecting ','"),
         (b'[{"name": ]}', "line 1 column 11", "malformed JSON: Expecting value"),
         (b'[{"name": "\xff"}]', "byte 11", "not UTF-8: invalid start byte"),

@@ -47,11 +47,11 @@ from xxhash import xxh3_128_hexdigest
 from bigbench_meta.catalog.model_names import model_names
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import OBSERVATIONS, SAMPLES, to_frame
-from bigbench_meta.readers.formats import inspect_frames as _inspect_frames
-from bigbench_meta.readers.formats import inspect_json as _inspect_json
+from bigbench_meta.readers.formats import inspect_files as _inspect_files
 from bigbench_meta.readers.formats import inspect_samples as _inspect_samples
 from bigbench_meta.readers.formats.inspect import parse, recognise
-from bigbench_meta.readers.formats.inspect_json import check_json, head_of
+from bigbench_meta.readers.formats.inspect_files import check_json, head_of
+from bigbench_meta.readers.formats.json_values import FileLog
 from bigbench_meta.readers.problems import ProblemLog
 
 NAMES = model_names()
@@ -68,7 +68,7 @@ def read(data, name="log.json", *, samples=False, max_bytes=MAX_BYTES, **options
     if isinstance(data, dict):
         data = json.dumps(data).encode()
     table = parse(
-        data, name, LABEL, log, names=NAMES, max_bytes=max_bytes, samples=samples,
+        data, name, FileLog(LABEL, log), names=NAMES, max_bytes=max_bytes, samples=samples,
         on_samples=tables.append,
     )  # fmt: skip
     assert table is None or table.schema == OBSERVATIONS.arrow
@@ -180,8 +180,8 @@ def test_without_the_package_a_file_is_one_error(monkeypatch, name, missing, sai
         if module in missing:
             raise ModuleNotFoundError(f"No module named {module!r}")
 
-    monkeypatch.setattr(_inspect_frames, "import_module", imported)
-    monkeypatch.setattr(_inspect_frames.metadata, "version", found)
+    monkeypatch.setattr(_inspect_files, "import_module", imported)
+    monkeypatch.setattr(_inspect_files.metadata, "version", found)
     rows, answers, problems = read(b"", name, samples=True)
     reason = f"the package inspect-ai {said}: python -m pip install 'bigbench-meta[inspect]'"
     assert (rows, answers, problems) == (None, [], [("", reason, "error")])
@@ -193,14 +193,14 @@ def test_without_the_package_a_file_is_one_error(monkeypatch, name, missing, sai
      ("1.0", True)],
 )  # fmt: skip
 def test_the_version_must_suffice(monkeypatch, number, is_enough):
-    monkeypatch.setattr(_inspect_frames, "import_module", lambda _: None)
-    monkeypatch.setattr(_inspect_frames.metadata, "version", lambda _: number)
+    monkeypatch.setattr(_inspect_files, "import_module", lambda _: None)
+    monkeypatch.setattr(_inspect_files.metadata, "version", lambda _: number)
     if is_enough:
-        _inspect_frames._check_version()
+        _inspect_files._check_version()
     else:
         wanted = f"needs inspect-ai 0.3.254 or later, found {number}: "
-        with pytest.raises(_inspect_frames.LogFaultError, match=re.escape(wanted)):
-            _inspect_frames._check_version()
+        with pytest.raises(_inspect_files.LogFaultError, match=re.escape(wanted)):
+            _inspect_files._check_version()
 
 
 # --- Scores ---
@@ -396,7 +396,9 @@ def test_a_log_without_task_or_model_is_an_error(key, value):
 def test_the_model(model, arguments, family, name, size, variant):
     log = ProblemLog()
     data = json.dumps(document(model=model, model_args=arguments)).encode()
-    table = parse(data, "a.json", LABEL, log, names=NAMES, max_bytes=MAX_BYTES, samples=False)
+    table = parse(
+        data, "a.json", FileLog(LABEL, log), names=NAMES, max_bytes=MAX_BYTES, samples=False
+    )
     (row,) = plain(to_frame(table))
     wanted = "/".join(filter(None, [variant, "match"]))
     found = [row[key] for key in ("model_family", "model_name", "total_params", "variant")]
@@ -482,7 +484,7 @@ def test_a_standard_error_that_is_none_is_left_empty(value):
         (row,), _, problems = read(data, name)
         assert (row["score"], row["stderr"]) == (0.5, None)
         place = "results.scores.0.metrics.stderr.value"
-        reason = f"expected a standard error, got {value}: left empty"
+        reason = f"expected a standard error, got {json.dumps(value)}: left empty"
         assert problems == [(place, reason, "warning")]
 
 
@@ -493,7 +495,9 @@ def test_a_standard_error_that_is_none_is_left_empty(value):
 def test_a_score_that_is_not_finite_is_kept_with_a_warning(value, text):
     log = ProblemLog()
     data = json.dumps(of_metrics(accuracy=value)).encode()
-    table = parse(data, "a.json", LABEL, log, names=NAMES, max_bytes=MAX_BYTES, samples=False)
+    table = parse(
+        data, "a.json", FileLog(LABEL, log), names=NAMES, max_bytes=MAX_BYTES, samples=False
+    )
     assert str(table["score"][0].as_py()) == text
     place = "results.scores.0.metrics.accuracy.value"
     assert (LABEL, place, f"{text} is kept but never scored", "warning") in log.rows
@@ -622,7 +626,9 @@ def test_samples_are_read_when_asked_for(logs):
     data = logs["sums", "eval"].read_bytes()
     assert read(data, "log.eval")[1] == []
     log = ProblemLog()
-    table = parse(data, "a.eval", LABEL, log, names=NAMES, max_bytes=MAX_BYTES, samples=True)
+    table = parse(
+        data, "a.eval", FileLog(LABEL, log), names=NAMES, max_bytes=MAX_BYTES, samples=True
+    )
     assert table.num_rows == 1
 
 
@@ -643,8 +649,8 @@ def test_few_samples_are_held_at_once(monkeypatch):
     for (data, name), (_, answers, _) in zip(both(log), whole, strict=True):
         tables.clear()
         parse(
-            data, name, LABEL, ProblemLog(), names=NAMES, max_bytes=MAX_BYTES, samples=True,
-            on_samples=tables.append,
+            data, name, FileLog(LABEL, ProblemLog()), names=NAMES, max_bytes=MAX_BYTES,
+            samples=True, on_samples=tables.append,
         )  # fmt: skip
         assert by_id([row for each in tables for row in each.to_pylist()]) == by_id(answers)
         assert max(each.num_rows for each in tables) == 3
@@ -658,7 +664,7 @@ def test_a_large_sample_is_a_batch_of_its_own(monkeypatch):
     log = document() | {
         "samples": [sample(n, store={"x": "y" * 3000 * (n == 2)}) for n in (1, 2, 3, 4)]
     }
-    archive = _inspect_frames.open_eval(packed(log), max_bytes=MAX_BYTES)
+    archive = _inspect_files._open_eval(packed(log), max_bytes=MAX_BYTES)
     sizes = [len(batch) for batch in _inspect_samples._batches(archive.samples)]
     assert sizes == [1, 1, 2]
     assert [row["example_id"] for row in read(packed(log), "a.eval", samples=True)[1]] == [*"1234"]
@@ -989,20 +995,20 @@ JSON = st.recursive(
 @given(JSON, st.booleans())
 def test_the_depth_of_json(value, ascii_only):
     text = json.dumps(value, ensure_ascii=ascii_only)
-    structure = _inspect_json._STRING.sub(b"", text.encode("utf-8", "surrogatepass"))
-    assert _inspect_json._depth(structure) == naive_depth(text)
+    structure = _inspect_files._STRING.sub(b"", text.encode("utf-8", "surrogatepass"))
+    assert _inspect_files._depth(structure) == naive_depth(text)
     check_json(text.encode("utf-8", "surrogatepass"))
 
 
 @given(st.text('"\\[]{}:,a ', max_size=40))
 def test_the_depth_of_what_is_no_json(text):
-    structure = _inspect_json._STRING.sub(b"", text.encode())
-    assert _inspect_json._depth(structure) == naive_depth(text)
+    structure = _inspect_files._STRING.sub(b"", text.encode())
+    assert _inspect_files._depth(structure) == naive_depth(text)
 
 
 @pytest.mark.parametrize("pieces", [1, 3, 1 << 20])
 def test_the_depth_is_the_same_in_pieces(monkeypatch, pieces):
-    monkeypatch.setattr(_inspect_json, "_PIECE", pieces)
+    monkeypatch.setattr(_inspect_files, "_PIECE", pieces)
     for depth in (0, 1, 2, 7, 252):
         check_json(b"[" * depth + b"[],[[]]" + b"]" * depth)
     with pytest.raises(InputError, match="nested deeper than 254"):
@@ -1032,7 +1038,7 @@ def test_json_that_is_not(text):
 
 
 def test_a_long_text_is_refused(monkeypatch):
-    monkeypatch.setattr(_inspect_json, "_LONGEST_TEXT", 100)
+    monkeypatch.setattr(_inspect_files, "_LONGEST_TEXT", 100)
     check_json(b'["' + b"a" * 98 + b'", "' + b"b" * 90 + b'"]')
     with pytest.raises(InputError, match="a text of more than 100 bytes"):
         check_json(b'["' + b"a" * 99 + b'"]')
@@ -1054,7 +1060,7 @@ def test_a_long_text_is_refused(monkeypatch):
     ],
 )  # fmt: skip
 def test_the_head_ends_behind_the_beginning_of_the_samples(monkeypatch, text, head):
-    monkeypatch.setattr(_inspect_json, "_AHEAD", 12)
+    monkeypatch.setattr(_inspect_files, "_AHEAD", 12)
     assert head_of(text.encode()).decode() == (text if head is None else head)
 
 
@@ -1244,7 +1250,7 @@ def test_strict_raises_the_first_problem():
 def test_a_place_that_a_version_of_inspect_does_not_know(monkeypatch):
     from bigbench_meta.readers.formats import inspect as _inspect
 
-    monkeypatch.setitem(_inspect.HEADER, "epochs", "eval.config.rounds")
+    monkeypatch.setitem(_inspect._HEADER, "epochs", "eval.config.rounds")
     rows, _, problems = read(document())
     assert rows is None
     assert problems == [("eval.config.rounds", "Specified path is not valid", "error")]
@@ -1252,7 +1258,7 @@ def test_a_place_that_a_version_of_inspect_does_not_know(monkeypatch):
 
 @with_inspect
 def test_a_file_that_inspect_takes_for_no_log(monkeypatch):
-    monkeypatch.setattr(_inspect_frames, "_FILE_NAME", "log")
+    monkeypatch.setattr(_inspect_files, "_FILE_NAME", "log")
     rows, _, problems = read(document())
     assert rows is None
     assert problems == [("", "inspect_ai takes it for no log", "error")]
@@ -1264,7 +1270,7 @@ def test_a_full_disk_is_told(monkeypatch):
         raise OSError(28, "No space left on device", "/somewhere/private")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    monkeypatch.setattr(_inspect_frames, "write_eval", full)
+    monkeypatch.setattr(_inspect_files, "_write_eval", full)
     reason = "cannot be copied for Inspect: No space left on device"
     for data, name in both(document()):
         assert read(data, name)[2] == [("", reason, "error")]
@@ -1273,7 +1279,7 @@ def test_a_full_disk_is_told(monkeypatch):
 def test_what_inspect_prints_logs_and_warns_of_is_not_seen():
     code = """if True:
         import logging, warnings
-        from bigbench_meta.readers.formats.inspect_frames import _silence
+        from bigbench_meta.readers.formats.inspect_files import _silence
 
         def speak():
             print("printed")
@@ -1306,7 +1312,7 @@ def test_what_inspect_prints_logs_and_warns_of_is_not_seen():
     ],
 )  # fmt: skip
 def test_what_an_error_says_in_a_line(error, line):
-    assert _inspect_frames._line(error, "/tmp/x/log.eval") == line
+    assert _inspect_files._line(error, "/tmp/x/log.eval") == line
 
 
 def test_reading_leaves_nothing_and_says_nothing(logs, tmp_path, monkeypatch, capfd):

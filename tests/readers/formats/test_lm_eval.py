@@ -19,8 +19,8 @@ from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.catalog.model_names import model_names
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import OBSERVATIONS, SAMPLES, to_frame
-from bigbench_meta.readers.formats.lm_eval import parse, read_run, recognise
-from bigbench_meta.readers.formats.lm_eval_run import run_of_file
+from bigbench_meta.readers.formats.json_values import FileLog
+from bigbench_meta.readers.formats.lm_eval import parse, read_run, recognise, run_of_file
 from bigbench_meta.readers.formats.lm_eval_samples import parse_samples
 from bigbench_meta.readers.problems import ProblemLog
 
@@ -127,7 +127,7 @@ def read(document, label=LABEL, **options):
     """Return the rows of a document and the problems without their source."""
     log = ProblemLog(**options)
     data = document if isinstance(document, bytes) else json.dumps(document).encode()
-    table = parse(data, label, log, names=NAMES)
+    table = parse(data, FileLog(label, log), names=NAMES)
     rows = None if table is None else plain(to_frame(table))
     assert table is None or table.schema == OBSERVATIONS.arrow
     assert all(source == label for source, *_ in log.rows)
@@ -528,7 +528,7 @@ def test_a_number_of_examples_that_is_none_is_left_empty(wrong):
 def test_a_score_that_is_not_finite_is_kept_with_a_warning(number, kept):
     data = json.dumps(old_results()).replace("0.4375", number).encode()
     log = ProblemLog()
-    table = parse(data, LABEL, log, names=NAMES)
+    table = parse(data, FileLog(LABEL, log), names=NAMES)
     score = table["score"].to_pylist()[1]
     assert score == kept or (math.isnan(score) and math.isnan(kept))
     reason = f"{kept} is kept but never scored"
@@ -538,7 +538,7 @@ def test_a_score_that_is_not_finite_is_kept_with_a_warning(number, kept):
 @pytest.mark.parametrize(
     ("data", "place", "reason"),
     [
-        (b"", "line 1 column 1", "truncated JSON: Expecting value"),
+        (b"", "", "the file is empty"),
         (b'{"results": {"t": {"acc": 0.5', "line 1 column 30", "truncated JSON: Expecting ',' de"),
         (b'{"results": {"t', "line 1 column 14", "truncated JSON: Unterminated string"),
         (b'{"results": ]}', "line 1 column 13", "malformed JSON: Expecting value"),
@@ -727,7 +727,7 @@ def read_samples(*lines, label=SAMPLES_LABEL, results=None):
         line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines
     )
     log = ProblemLog()
-    table = parse_samples(data, label, log, names=NAMES, results=results)
+    table = parse_samples(data, FileLog(label, log), names=NAMES, results=results)
     rows = None if table is None else table.to_pylist()
     assert table is None or table.schema == SAMPLES.arrow
     return rows, [problem[1:] for problem in log.rows]
@@ -872,7 +872,7 @@ def test_correct(metrics, correct):
 
 
 def test_the_run_tells_model_group_shots_and_checkpoint():
-    run = read_run(json.dumps(new_results()).encode(), LABEL, ProblemLog(), names=NAMES)
+    run = read_run(json.dumps(new_results()).encode(), FileLog(LABEL, ProblemLog()), names=NAMES)
     label = f"out/EleutherAI__pythia-70m/samples_zoo_owls_{DATE}.jsonl"
     (row,), _ = read_samples(choice(filter="first"), label=label, results=run)
     assert (row["task"], row["subtask"], row["shots"]) == ("zoo", "zoo_owls", 2)
@@ -881,7 +881,7 @@ def test_the_run_tells_model_group_shots_and_checkpoint():
 
 def test_samples_and_observations_have_the_same_key():
     data = json.dumps(new_results()).encode()
-    run = read_run(data, LABEL, ProblemLog(), names=NAMES)
+    run = read_run(data, FileLog(LABEL, ProblemLog()), names=NAMES)
     key = [name for name in SAMPLES.names if name in OBSERVATIONS.names and name != "source"]
     known = {tuple(row[name] for name in key) for row in read(data)[0]}
     for task, rule in (("quiz", "none"), ("zoo_cats", "none"), ("sums", "strict-match")):

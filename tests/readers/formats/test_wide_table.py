@@ -19,12 +19,14 @@ from hypothesis import strategies as st
 
 import bigbench_meta as bm
 from bigbench_meta.catalog.metrics import metric_catalog
+from bigbench_meta.catalog.model_names import model_names
 from bigbench_meta.core.errors import InputError, SchemaError
 from bigbench_meta.core.schema import OBSERVATIONS, conform, to_frame
 from bigbench_meta.readers.formats.mapping import Mapping
 from bigbench_meta.readers.formats.wide_table import parse_wide
 from bigbench_meta.readers.problems import ProblemLog
 
+NAMES = model_names()
 EXAMPLE = ROOT / "docs" / "examples" / "on_emergence.toml"
 PAGE = ROOT / "docs" / "wide_tables.md"
 
@@ -46,7 +48,7 @@ def csv_bytes(rows, *, delimiter=","):
     return file.getvalue().encode()
 
 
-def read(data, mapping, *, name="wide.csv", names=None):
+def read(data, mapping, *, name="wide.csv", names=NAMES):
     log = ProblemLog()
     table = parse_wide(data, name, name, log, mapping, names=names)
     return table, log
@@ -480,11 +482,6 @@ def test_model_name_rules():
     ) in log.rows
 
 
-def test_rules_without_names():
-    with pytest.raises(InputError, match=r"^map.toml: the mapping says `rules = true`.*\nHint: "):
-        read(b"t,m,acc\n", mapping_of('task = "t"\nvariant = {from = "m", rules = true}'))
-
-
 # --- Scores ---
 
 
@@ -851,7 +848,7 @@ def test_parquet_types_that_hold_neither_names_nor_scores():
 def test_strict_log_raises_at_the_first_problem():
     log = ProblemLog(strict=True)
     with pytest.raises(InputError, match=r"^wide.csv: acc: 1 cell holds nothing: no row"):
-        parse_wide(b"t,acc\na,\n", "wide.csv", "wide.csv", log, mapping_of())
+        parse_wide(b"t,acc\na,\n", "wide.csv", "wide.csv", log, mapping_of(), names=NAMES)
 
 
 # --- Against a naive reader ---
