@@ -11,7 +11,7 @@ import warnings
 
 import pytest
 from helpers import MISSING, changed, plain
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from xxhash import xxh3_128_hexdigest
 
@@ -245,10 +245,11 @@ def test_the_catalog_knows_the_metrics():
         ({}, False),
     ],
 )
-@pytest.mark.parametrize("indent", [None, 2])
-@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-def test_recognise(document, expected, indent, mark):
-    assert recognise(mark + json.dumps(document, indent=indent).encode()) is expected
+def test_recognise(document, expected):
+    for indent in (None, 2):
+        data = json.dumps(document, indent=indent).encode()
+        assert recognise(data) is expected, indent
+        assert recognise(b"\xef\xbb\xbf" + data) is expected, indent
 
 
 @pytest.mark.parametrize("head", [b"", b"{", b"\xff\xfe{", b'{"results": {"t', b'{"' * 2000])
@@ -578,10 +579,10 @@ def test_a_key_given_twice_is_told():
 
 
 def test_many_keys_and_one_twice_end():
-    keys = ", ".join(f'"m{i}": 0.5' for i in range(100_000))
+    keys = ", ".join(f'"m{i}": 0.5' for i in range(30_000))
     data = f'{{"results": {{"t": {{{keys}, "m7": 0.25}}}}}}'.encode()
     rows, problems = read(data, "gpt2.json")
-    assert len(rows) == 100_000
+    assert len(rows) == 30_000
     assert rows[7]["score"] == 0.25
     assert any("'m7' given twice" in reason for _, reason, _ in problems)
 
@@ -614,12 +615,14 @@ JSON = st.recursive(
 SECTIONS = ["results", "groups", "group_subtasks", "configs", "n-shot", "n-samples", "config"]
 
 
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from(SECTIONS), JSON), st.sampled_from(["x/gpt2.json", "x.json"]))
 def test_no_content_raises(document, label):
     rows, problems = read(document, label)
     assert rows or problems
 
 
+@settings(max_examples=40)
 @given(
     st.dictionaries(
         st.from_regex(r"[a-z]{1,6}", fullmatch=True),
@@ -960,6 +963,7 @@ def test_an_empty_log_is_a_warning():
     assert read_samples(b"") == ([], [("", "no examples", "warning")])
 
 
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from([*choice(), "em"]), JSON))
 def test_no_line_raises(line):
     rows, _ = read_samples(line)

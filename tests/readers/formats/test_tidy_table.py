@@ -381,7 +381,7 @@ rows_of_table = st.lists(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(rows=rows_of_table, ending=st.sampled_from(ENDINGS))
 def test_round_trip(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], ending: str
