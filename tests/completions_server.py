@@ -38,7 +38,7 @@ class ArithmeticServer(ThreadingHTTPServer):
 
     def answer(self, a: int, word: str, b: int) -> str:
         right = str(OPERATIONS[word](a, b))
-        if xxh3_64_intdigest(f"{a} {word} {b}") / 2**64 < self.error_rate:
+        if xxh3_64_intdigest(f"{a} {word} {b}".encode()) / 2**64 < self.error_rate:
             return right[:-1] + str((int(right[-1]) + 1) % 10)
         return right
 

@@ -38,12 +38,12 @@ def generate() -> None:
 )
 @options(seed, as_json)
 def lm_eval_tasks(out: Path, n: int, seed: int, as_json: bool) -> None:
-    """Write the arithmetic tasks of the paper's section 3 for lm-evaluation-harness.
+    """Write the paper's arithmetic tasks for lm_eval.
 
-    2-shot products of two 2-digit and sums of two 4-digit numbers, one task for each length of the
-    right answer. Run `lm_eval --include_path DIR --log_samples` on the models of your choice; the
-    README written beside the tasks gives the command lines, and docs/section3.md the whole way
-    from here to the paper's comparison of metrics.
+    Section 3 of the paper as tasks for lm-evaluation-harness: 2-shot products of two 2-digit and
+    sums of two 4-digit numbers, one task for each length of the right answer. Run lm_eval with
+    --include_path and --log_samples on models of your choice; the README written beside the tasks
+    gives the command lines, and docs/section3.md goes on from there.
 
     \b
     Examples:

@@ -299,7 +299,7 @@ def lm_eval_tasks(*, n: int = DEFAULT_QUESTIONS, seed: int = 0) -> LmEvalTasks:
         >>> [size.n_questions for size in tasks.sizes]
         [100, 100, 100, 100, 55, 100, 100, 100, 100]
         >>> print(tasks.files["schaeffer2023_4_digit_addition_length_1.jsonl"].splitlines()[0])
-        {"id": "2 plus 4", "operands": [2, 4], "length": 1, "answer": "6"}
+        {"id": "1 plus 1", "operands": [1, 1], "length": 1, "answer": "2"}
     """
     sizes, files = [], {}
     for operation in (MULTIPLICATION, ADDITION):

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bigbench_meta as bm
-from bigbench_meta.cli import main
+from bigbench_meta.cli.main import main
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.generate.lm_eval_tasks import (
     ADDITION,
