@@ -1,4 +1,4 @@
-"""``bigbench-meta generate``: tasks that are made on purpose."""
+"""``bigbench-meta generate``: tasks to evaluate models on."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ __all__ = ["generate"]
 
 @click.group()
 def generate() -> None:
-    """Generate task files to evaluate your own models on.
+    """Generate tasks to evaluate your own models on.
 
     \b
-    Example:
+    Examples:
       bigbench-meta generate lm-eval-tasks --out section3
+      bigbench-meta generate lm-eval-tasks --help
     """
 
 

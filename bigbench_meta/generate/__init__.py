@@ -1,1 +1,1 @@
-"""Model families made on purpose: the mathematical model of the paper."""
+"""Made on purpose: the mathematical model of the paper, and tasks for other people's models."""

@@ -424,45 +424,56 @@ def _readme(sizes: list[TaskSize], n: int, seed: int) -> str:
         for size in sizes
     )
     shots = "\n\n".join(
-        f"Q: What is {a} {operation.word} {b}?\nA: {operation.apply(a, b)}"
-        for operation in (MULTIPLICATION,)
-        for a, b in draw_shots(operation, seed=seed)
+        f"Q: What is {a} times {b}?\nA: {a * b}" for a, b in draw_shots(MULTIPLICATION, seed=seed)
     )
+    run = f"lm_eval --include_path . --tasks {GROUP} --log_samples --output_path results"
     return f"""\
 # Arithmetic by length of the answer, for lm-evaluation-harness
 
-{SHOTS}-shot products of 2-digit and sums of 4-digit numbers, the tasks of section 3 of Schaeffer, Miranda & Koyejo (2023, arXiv 2304.15004), made by `bigbench-meta generate lm-eval-tasks --n {n} --seed {seed}`. Needs lm-evaluation-harness 0.4.13 or later. The folder can be moved.
+{SHOTS}-shot products of 2-digit and sums of 4-digit numbers: the tasks of section 3 of Schaeffer,
+Miranda & Koyejo (2023, arXiv 2304.15004). Made by
+`bigbench-meta generate lm-eval-tasks --n {n} --seed {seed}` and tested with lm-evaluation-harness
+0.4.13. The folder can be moved.
 
 ## Run
 ```sh
-pip install 'lm-eval[hf]'   # or lm-eval[vllm], or lm-eval[api] for endpoints
+pip install 'lm-eval[hf]'  # or lm-eval[vllm], or lm-eval[api] for endpoints
 
-lm_eval --include_path . --tasks {GROUP} --log_samples --output_path results \\
+{run} \\
   --model hf --model_args pretrained=EleutherAI/pythia-70m --batch_size auto
 
-lm_eval --include_path . --tasks {GROUP} --log_samples --output_path results \\
+{run} \\
   --model vllm --model_args pretrained=EleutherAI/pythia-70m --batch_size auto
 
 # Any server with OpenAI's completions endpoint; its key, if it wants one, in OPENAI_API_KEY.
-lm_eval --include_path . --tasks {GROUP} --log_samples --output_path results \\
+URL=http://localhost:8000/v1/completions
+{run} \\
   --model local-completions \\
-  --model_args model=NAME,base_url=http://localhost:8000/v1/completions,tokenizer_backend=None,num_concurrent=8
+  --model_args model=NAME,base_url=$URL,tokenizer_backend=None,num_concurrent=8
 ```
 Run every size of a family with the same settings, into the same `--output_path`. Then:
 ```sh
 bigbench-meta ingest results --store store --samples
 ```
-`--limit 100` asks the first 100 questions of each task; they are in random order. Do not combine `--cache_requests` with tasks that were made anew: the harness would ask the old questions.
+`--limit 100` asks the first 100 questions of each task; they are in random order. After making the
+tasks again with another seed or n, do not use `--cache_requests`: the harness would ask the old
+questions.
 
 ## Questions
 | task | unordered pairs | possible questions | held out | asked | |
 |---|--:|--:|--:|--:|---|
 {rows}
 
-- Operands are whole numbers from 0 to 99 (products) or 9,999 (sums). A question is an ordered pair, so 3 plus 4 and 4 plus 3 are two.
-- The few-shot examples are the same in all prompts of an operation, drawn from all pairs. Neither order of their operands is asked: "held out" is what remains.
-- The questions of a task are a simple random sample without replacement of those held out, or all of them. Where all are asked, the accuracy has no sampling error as far as the choice of questions goes; where a share f is asked, the standard error that the harness gives is too large by the factor 1/sqrt(1 - f).
-- Lengths are not asked in the proportions in which they occur: the accuracy of a group is the mean over its questions, not that of operands drawn at random.
+- Operands are whole numbers from 0 to 99 (products) or 9,999 (sums). A question is an ordered pair:
+  3 plus 4 and 4 plus 3 are two.
+- The few-shot examples are the same in all prompts of an operation, drawn from all pairs. Neither
+  order of their operands is asked; "held out" counts what remains.
+- The questions of a task are a simple random sample, without replacement, of those held out, or all
+  of them. If all are asked, the choice of questions adds no sampling error to the accuracy. If a
+  share f is asked, the standard error that the harness gives is too large by the factor
+  1/sqrt(1 - f).
+- Lengths are not asked in the proportions in which they occur. The accuracy of a group is the mean
+  over its questions, not that of operands drawn at random.
 - The seed is {seed}. Another one gives other examples and other questions.
 
 A prompt of multiplication:
@@ -472,5 +483,8 @@ A prompt of multiplication:
 Q: What is 3 times 4?
 A:
 ```
-The answer is generated greedily up to the end of the line, at most {_MAX_TOKENS} tokens, white space around it is removed, and it must equal the right one (`exact_match`). Each question has an `id`, its `operands`, the `length` of the right answer in digits and the `answer`; the sample logs repeat them under `doc`.
+The answer is generated greedily up to the end of the line, at most {_MAX_TOKENS} tokens. White
+space around it is removed, and it must equal the right one (`exact_match`). Each question has an
+`id`, its `operands`, the `length` of the right answer in digits, and the `answer`; the sample logs
+repeat them under `doc`.
 """
