@@ -38,6 +38,8 @@ __all__ = [
     "FileStats",
     "discover",
     "located",
+    "named_paths",
+    "require_found",
 ]
 
 # Enough to see the first keys of a results file; a task.json of gigabytes is not read for it.
@@ -147,6 +149,25 @@ def located(paths: Iterable[str | Path]) -> list[tuple[str, str]]:
         if "://" not in path and not os.path.exists(path):
             _named(path, given)
     return found
+
+
+def named_paths(paths: str | Path | Iterable[str | Path]) -> list[str | Path]:
+    """Return one path or many as a list."""
+    return [paths] if isinstance(paths, str | Path) else list(paths)
+
+
+def require_found(named: list[str | Path], n_found: int, log: ProblemLog) -> None:
+    """Raise if nothing was found and no error explains why.
+
+    Raises:
+        InputError: No file was found and no problem noted.
+    """
+    if not n_found and not log.n_errors:
+        raise InputError(
+            "no result files found",
+            where=", ".join(map(str, named)),
+            hint="BIG-bench score files are named <task>/results/scores_<family>_<model>.json",
+        )
 
 
 def _names(folders: list[str]) -> dict[str, str]:

@@ -159,11 +159,10 @@ class Manifest:
         except (OSError, pa.ArrowException) as error:
             raise StoreError(f"damaged: {error}", where=str(path)) from error
 
-    def current_files(self, part: Part, columns: list[str] | None = None) -> pa.Table:
-        """Return the files of a part that are current, or some columns of them."""
-        table = self.table("files", part.files, columns=columns and [*columns, "current"])
-        table = table.filter(table["current"])
-        return table.select(columns) if columns else table
+    def current_files(self, part: Part, columns: list[str]) -> pa.Table:
+        """Return some columns of the files of a part that are current."""
+        table = self.table("files", part.files, columns=[*columns, "current"])
+        return table.filter(table["current"]).select(columns)
 
     def current_problems(self, part: Part) -> pa.Table:
         """Return the problems of a part, without those of files that are no longer current."""

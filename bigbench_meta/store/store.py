@@ -31,16 +31,16 @@ import pyarrow.compute as pc
 from bigbench_meta.core.arrow import texts
 from bigbench_meta.core.errors import InputError, StoreError
 from bigbench_meta.core.schema import FILE, PROBLEMS, to_frame
-from bigbench_meta.readers import (
+from bigbench_meta.readers.batch import batches
+from bigbench_meta.readers.options import ReadOptions
+from bigbench_meta.readers.problems import ProblemLog
+from bigbench_meta.readers.sources import (
     FileStats,
-    ReadOptions,
-    batches,
     discover,
     located,
     named_paths,
     require_found,
 )
-from bigbench_meta.readers.problems import ProblemLog
 from bigbench_meta.store import ingest as _ingest
 from bigbench_meta.store.ledger import Ledger, commit, compacted
 from bigbench_meta.store.manifest import STORED, Manifest, Part, write_table
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from bigbench_meta.readers import SourceFile
+    from bigbench_meta.readers.detect import SourceFile
 
 __all__ = ["IngestSummary", "Store"]
 
