@@ -251,7 +251,7 @@ def describe(plan: Plan, done: Done) -> str:
     case = plan.make(done.number)
     how = "named" if case.named else "found in a folder"
     where = f"{plan.kind(done.number)}, seed {plan.seed}, case {done.number}"
-    return f"{where}: {case.name}, {how}: {case.told}"
+    return f"{where}: {case.name}, {how}: {case.change}"
 
 
 def show_fault(plan: Plan, done: Done) -> None:
@@ -306,14 +306,14 @@ def main() -> int:
         numbers = range(given.case, given.case + 1)
     plan = Plan(given.formats, given.seed, numbers, given.jobs, given.limit, given.keep)
     tallies = {kind: Tally() for kind in plan.formats}
-    start = told = time.monotonic()
+    start = last = time.monotonic()
     for count, done in enumerate(run(plan), 1):
         tallies[plan.kind(done.number)].add(done)
         if done.faults:
             show_fault(plan, done)
-        if time.monotonic() - told > PROGRESS_SECONDS:
-            told = time.monotonic()
-            print(f"{count} of {len(numbers)} files, {told - start:.0f} s", file=sys.stderr)
+        if time.monotonic() - last > PROGRESS_SECONDS:
+            last = time.monotonic()
+            print(f"{count} of {len(numbers)} files, {last - start:.0f} s", file=sys.stderr)
     show_table(tallies)
     n_faults = sum(tally.n_faults for tally in tallies.values())
     print(f"{len(numbers)} files, seed {plan.seed}: {n_faults} faults,",

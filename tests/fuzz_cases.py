@@ -20,7 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fuzz_expected import TOLD, Expected, Row, Sound, complaint, plain_rows
+from fuzz_expected import REPORTED, Expected, Row, Sound, complaint, plain_rows
 from fuzz_mutations import compressed, mutate_bytes, mutate_document
 from fuzz_oracles_json import (
     expect_helm,
@@ -63,14 +63,14 @@ class Case:
         seed: What it was.
         name: What it is called.
         data: What it holds.
-        told: What was done to it.
+        change: What was done to it.
         named: Whether it is named outright, and not found below a folder.
     """
 
     seed: Seed
     name: str
     data: bytes
-    told: str
+    change: str
     named: bool
 
 
@@ -92,15 +92,17 @@ def make(kind: str, random: Random) -> Case:
     seed = random.choice(SEEDS[kind])
     name, named = seed.name, seed.named or random.random() < 0.3
     if random.random() < 0.5:
-        data, told = mutate_document(seed, random, shared_members())
+        data, change = mutate_document(seed, random, shared_members())
     else:
-        data, told = mutate_bytes(random.choice(seed.layouts)(seed.document), random, everything())
+        data, change = mutate_bytes(
+            random.choice(seed.layouts)(seed.document), random, everything()
+        )
     if seed.gzip and random.random() < 0.2:
         name, data = f"{name}.gz", compressed(data)
         if random.random() < 0.6:
             data, more = mutate_bytes(compressed(seed.data), random, everything())
-            told = f"compressed: {more}"
-    return Case(seed, name, data, told, named)
+            change = f"compressed: {more}"
+    return Case(seed, name, data, change, named)
 
 
 @lru_cache
@@ -315,7 +317,9 @@ def expected_of(
         if whole:
             return rows, samples
         text = content.decode("utf-8-sig", "replace")
-        return rows.loosened(TOLD), scattered_samples(text, label) if options.samples else nothing
+        return rows.loosened(REPORTED), scattered_samples(
+            text, label
+        ) if options.samples else nothing
     if not whole:
         return Expected(faulty=True), nothing
     if file.format == "lm_eval_samples":
@@ -346,24 +350,24 @@ def check(case: Case, folder: Folder, *, frames: bool = False) -> Outcome:
     paths, prefix = folder.put(case.seed, case.name, case.data, named=case.named)
     try:
         loaded, problems = read(paths, options)
-        told = check_frames(paths, folder, options) if frames else []
+        complaints = check_frames(paths, folder, options) if frames else []
     except Exception as error:  # noqa: BLE001 - whatever it is, it is what the test looks for
         return Outcome("crash", [shown_error(error)])
-    told += check_sound(loaded, problems, folder)
+    complaints += check_sound(loaded, problems, folder)
     own = [one for one in loaded if one.file.label not in folder.sound]
     problems = [problem for problem in problems if problem[0] not in folder.sound]
     foreign = [problem for problem in problems if not problem[0].startswith(prefix)]
-    told += [f"a problem of nobody: {problem}" for problem in foreign]
+    complaints += [f"a problem of nobody: {problem}" for problem in foreign]
     if not problems and not any(one.rows or one.samples for one in own):
-        told.append("neither rows nor a problem")
+        complaints.append("neither rows nor a problem")
     is_archive = case.seed.kind in {"zip", "tar.gz"}
     files, is_whole = files_of(case)
     if not is_whole and not problems:
-        told.append("not a word on an archive that cannot be read to its end")
-    told += check_own(own, problems, files, sounds, options, prefix)
+        complaints.append("not a word on an archive that cannot be read to its end")
+    complaints += check_own(own, problems, files, sounds, options, prefix)
     if is_archive:
-        told += check_members(case, own, problems, files, sounds, options)
-    return Outcome(result_of(own, sounds), told)
+        complaints += check_members(case, own, problems, files, sounds, options)
+    return Outcome(result_of(own, sounds), complaints)
 
 
 def shown_error(error: Exception) -> str:
@@ -401,8 +405,10 @@ def files_of(case: Case) -> tuple[Members, bool]:
 def check_sound(loaded: list[Loaded], problems: list[Problem], folder: Folder) -> list[str]:
     """Make sure that the sound files gave what they always give."""
     rows = {one.file.label: one.rows for one in loaded if one.file.label in folder.sound}
-    told = [f"of a sound file: {problem}" for problem in problems if problem[0] in folder.sound]
-    return told + ["a sound file was not read as ever"] * (rows != folder.sound)
+    complaints = [
+        f"of a sound file: {problem}" for problem in problems if problem[0] in folder.sound
+    ]
+    return complaints + ["a sound file was not read as ever"] * (rows != folder.sound)
 
 
 def check_own(
@@ -410,12 +416,12 @@ def check_own(
     options: ReadOptions, prefix: str,
 ) -> list[str]:  # fmt: skip
     """Compare what came of each file with what may come of it."""
-    told, left = [], list(files)
+    complaints, left = [], list(files)
     for one in own:
         name = one.file.member or one.file.label.removeprefix(prefix)
         found = next((each for each in left if each[0] == name), None)
         if found is None:
-            told.append(f"{name} was read, but is not there")
+            complaints.append(f"{name} was read, but is not there")
             continue
         left.remove(found)
         content, is_whole = unpacked(name, found[1])
@@ -430,11 +436,11 @@ def check_own(
         of_file = sound.new([problem for problem in problems if is_of(problem, one)])
         errors = [each for each in of_file if each[0] == one.file.label and each[3] == "error"]
         if rows.clean and samples.clean and errors:
-            told.append(f"{name} is sound, but: {errors}")
+            complaints.append(f"{name} is sound, but: {errors}")
         for got, expected in ((one.rows, rows), (one.samples, samples)):
             if said := complaint(got, expected, of_file):
-                told.append(f"{name}: {said}")
-    return told
+                complaints.append(f"{name}: {said}")
+    return complaints
 
 
 def is_of(problem: Problem, one: Loaded) -> bool:
@@ -448,33 +454,35 @@ def check_members(
     case: Case, own: list[Loaded], problems: list[Problem], files: Members,
     sounds: dict[str, Sound], options: ReadOptions,
 ) -> list[str]:  # fmt: skip
-    """Make sure that no member of an archive is passed over without a word."""
+    """Make sure that no member of an archive is skipped without a word."""
     read_names = [one.file.member for one in own]
-    told = []
+    complaints = []
     for name, _, _ in files:
         wanted = name in sounds and (options.samples or not name.endswith(".jsonl"))
         said = any(problem[0].endswith((case.name, name)) for problem in problems)
         if wanted and name not in read_names and not said:
-            told.append(f"{name}: a member passed over without a word")
-    return told
+            complaints.append(f"{name}: a member skipped without a word")
+    return complaints
 
 
 def check_frames(paths: list[Path], folder: Folder, options: ReadOptions) -> list[str]:
     """Read into frames, and strictly."""
     observations, problems = bm.read_results(paths, mapping=options.mapping)
-    told = []
+    complaints = []
     sources = observations["source"].astype(str)
     for label, rows in folder.sound.items():
         if observations.loc[sources == label, "score"].tolist() != [row["score"] for row in rows]:
-            told.append(f"frames: {label} was not read as ever")
+            complaints.append(f"frames: {label} was not read as ever")
     try:
         bm.read_results(paths, mapping=options.mapping, strict=True)
         failed = False
     except InputError:
         failed = True
     if failed != bool(len(problems)):
-        told.append(f"strict: {'raised' if failed else 'did not raise'}, {len(problems)} problems")
-    return told
+        complaints.append(
+            f"strict: {'raised' if failed else 'did not raise'}, {len(problems)} problems"
+        )
+    return complaints
 
 
 def result_of(own: list[Loaded], sounds: dict[str, Sound]) -> str:

@@ -27,7 +27,7 @@ ANY = type("Any", (), {"__repr__": lambda _: "ANY"})()
 MALFORMED = object()
 MISSING = object()
 
-SURE, TOLD, FREE = "sure", "told", "free"
+SURE, REPORTED, FREE = "sure", "reported", "free"
 """Whether a row must be loaded, may be missing with a problem, or may be missing."""
 
 
@@ -132,12 +132,12 @@ def plain(value: Any) -> Any:
     return tuple(map(plain, value)) if isinstance(value, tuple) else value
 
 
-def fits(item: Item, row: Row, *, told: bool) -> bool:
+def fits(item: Item, row: Row, *, reported: bool) -> bool:
     """Return whether a row is the one that was expected; empty cells need a problem."""
     for name in row.keys() | item.values.keys():
         wanted, got = item.values.get(name), row.get(name)
         if isinstance(wanted, OrNull):
-            if got is None and told:
+            if got is None and reported:
                 continue
             wanted = wanted.value
         if wanted is not ANY and plain(wanted) != got:
@@ -147,8 +147,8 @@ def fits(item: Item, row: Row, *, told: bool) -> bool:
 
 def complaint(rows: Sequence[Row], expected: Expected, problems: Sequence[tuple[str, ...]]) -> str:
     """Return what is wrong with the rows that came of a file, an empty text if nothing is."""
-    told, failed = bool(problems), any(problem[3] == "error" for problem in problems)
-    if expected.faulty and not told:
+    reported, failed = bool(problems), any(problem[3] == "error" for problem in problems)
+    if expected.faulty and not reported:
         return "not a word on what is wrong"
     if expected.unknown or (not rows and expected.may_refuse and failed):
         return ""
@@ -157,26 +157,26 @@ def complaint(rows: Sequence[Row], expected: Expected, problems: Sequence[tuple[
             (
                 f"not explained: {row}"
                 for row in rows
-                if not any(fits(item, row, told=told) for item in expected.items)
+                if not any(fits(item, row, reported=reported) for item in expected.items)
             ),
             "",
         )
-    return misfit(rows, expected.items, told=told)
+    return misfit(rows, expected.items, reported=reported)
 
 
-def misfit(rows: Sequence[Row], items: Sequence[Item], *, told: bool) -> str:
+def misfit(rows: Sequence[Row], items: Sequence[Item], *, reported: bool) -> str:
     """Return which row is not explained, or which is lost."""
-    optional = {FREE, TOLD} if told else {FREE}
+    optional = {FREE, REPORTED} if reported else {FREE}
     # Rows that may have been explained so far, by the items looked at.
     reached = {0}
     for item in items:
-        after = {r + 1 for r in reached if r < len(rows) and fits(item, rows[r], told=told)}
+        after = {r + 1 for r in reached if r < len(rows) and fits(item, rows[r], reported=reported)}
         if item.presence in optional:
             after |= reached
         if not after:
             r = max(reached)
             got = rows[r] if r < len(rows) else "no more rows"
-            return f"lost {'' if told else 'without a word'}: {item}; got {got}"
+            return f"lost {'' if reported else 'without a word'}: {item}; got {got}"
         reached = after
     if len(rows) in reached:
         return ""

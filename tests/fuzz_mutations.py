@@ -81,7 +81,7 @@ BYTE_EDITS = (flip, flip, overwrite, insert, insert, delete, truncate, repeat, b
 
 def mutate_bytes(data: bytes, random: Random, others: Sequence[bytes]) -> Mutated:
     """Spoil bytes in one to three places, or join them with those of another file."""
-    told = []
+    changes = []
     for _ in range(random.choice([1, 1, 1, 2, 3])):
         if not data:
             break
@@ -91,8 +91,8 @@ def mutate_bytes(data: bytes, random: Random, others: Sequence[bytes]) -> Mutate
             data, what = data[:at] + other[since:], f"continued at {at} by another file"
         else:
             data, what = random.choice(BYTE_EDITS)(data, random)
-        told.append(what)
-    return data, ", ".join(told)
+        changes.append(what)
+    return data, ", ".join(changes)
 
 
 # --- JSON ---
@@ -177,13 +177,13 @@ JSON_EDITS = ("replace", "replace", "replace", "replace", "drop", "rename", "twi
 
 def edited(document: Any, random: Random) -> tuple[Any, str]:
     """Spoil a document in one or two places."""
-    document, told = copy.deepcopy(document), []
+    document, changes = copy.deepcopy(document), []
     for _ in range(random.choice([1, 1, 1, 2])):
         path = random.choice(list(places(document)))
         what = random.choice(JSON_EDITS)
-        told.append(f"{what} at {'.'.join(map(str, path)) or 'the top'}")
+        changes.append(f"{what} at {'.'.join(map(str, path)) or 'the top'}")
         document = edit(document, path, what, random)
-    return document, ", ".join(told)
+    return document, ", ".join(changes)
 
 
 def finished(data: bytes) -> bytes:
@@ -193,8 +193,8 @@ def finished(data: bytes) -> bytes:
 
 
 def mutate_json(document: Any, layout: Callable[[Any], bytes], random: Random) -> Mutated:
-    document, told = edited(document, random)
-    return finished(layout(document)), told
+    document, changes = edited(document, random)
+    return finished(layout(document)), changes
 
 
 def mutate_lines(
@@ -205,9 +205,9 @@ def mutate_lines(
         order = random.choices(range(len(documents)), k=random.randint(0, 6))
         return layout([documents[number] for number in order]), f"lines {order}"
     number = random.randrange(len(documents))
-    document, told = edited(documents[number], random)
+    document, changes = edited(documents[number], random)
     changed = [*documents[:number], document, *documents[number + 1 :]]
-    return finished(layout(changed)), f"line {number + 1}: {told}"
+    return finished(layout(changed)), f"line {number + 1}: {changes}"
 
 
 # --- Tables ---
@@ -275,11 +275,11 @@ def mutate_rows(
 ) -> Mutated:  # fmt: skip
     """Spoil a table in one or two places."""
     rows = [list(row) for row in rows]
-    told = edit_table(rows, random)
+    changes = edit_table(rows, random)
     if random.random() < 0.25 and rows and rows[0]:
-        told += f", {edit_table(rows, random)}"
+        changes += f", {edit_table(rows, random)}"
     data = layout(rows)
-    return RAW_MARK.sub(lambda mark: RAW_CELLS[int(mark[1] or mark[2])], data), told
+    return RAW_MARK.sub(lambda mark: RAW_CELLS[int(mark[1] or mark[2])], data), changes
 
 
 def retyped(cells: pa.Array, random: Random) -> tuple[str, pa.Array]:

@@ -15,8 +15,8 @@ from fuzz_expected import (
     FREE,
     MALFORMED,
     MISSING,
+    REPORTED,
     SURE,
-    TOLD,
     Expected,
     Item,
     Object,
@@ -46,8 +46,8 @@ SIZES = ("total_params", "non_embedding_params", "flop_matched_non_embedding_par
 def expect_scores(data: bytes, label: str, sound: Sound) -> Expected:
     read = parse_json(data)
     if read.document is MALFORMED:
-        # A decoder that passes over what nobody wants may not look at all of it.
-        return Expected([Item(row | {"source": label}) for row in sound.rows]).loosened(TOLD)
+        # A decoder that skips what nobody wants may not look at all of it.
+        return Expected([Item(row | {"source": label}) for row in sound.rows]).loosened(REPORTED)
     expected = score_items(read.document, label)
     expected.may_refuse |= read.strict
     return expected
@@ -185,7 +185,7 @@ def query_items(query: Any, q: int, shared: Row, known: dict[str, Row]) -> list[
         for s, sample in enumerate(samples if isinstance(samples, list) else ()):
             row, presence = known.get(canonical(sample)), SURE
             if row is None or (isinstance(sample, Object) and sample.twice):
-                row, presence = sample_row(sample), TOLD
+                row, presence = sample_row(sample), REPORTED
             presence = FREE if query.twice else presence
             items.append(Item(row | shared | own | {"example_id": f"{q}/{s}"}, presence))
     return items
@@ -279,16 +279,16 @@ def expect_results(data: bytes, label: str, sound: Sound) -> Expected:
     expected = Expected(may_refuse=read.strict or no_model)
     expected.faulty = not all(isinstance(own, dict) and task.strip() for task, own in tasks.items())
     # With filters, a key without one is no score, and the other way round.
-    certain = SURE if has_filters(was) == has_filters(now) else TOLD
+    certain = SURE if has_filters(was) == has_filters(now) else REPORTED
     for task, key, value in pairs_of(now):
         row = known.get((task, key))
         if row is not None and is_score(key, value):
             own = row | siblings(key, tasks[task], before[task]) | {"score": number(value)}
-            presence = certain if canonical(value) == canonical(before[task][key]) else TOLD
+            presence = certain if canonical(value) == canonical(before[task][key]) else REPORTED
         else:
             own = dict.fromkeys(OBSERVATIONS.names, ANY)
             own["score"] = ANY if number(value) is None else number(value)
-            presence = FREE if row is None else TOLD
+            presence = FREE if row is None else REPORTED
         expected.items.append(Item(own | loose, presence))
     return expected
 
@@ -357,11 +357,11 @@ def expect_samples(
         if not isinstance(read.document, Object):
             expected.faulty = True
         elif row is not None and not read.document.twice:
-            presence = TOLD if read.strict else SURE
+            presence = REPORTED if read.strict else SURE
             expected.items.append(Item(row | run | {"source": label}, presence))
         else:
             values = dict.fromkeys(SAMPLES.names, ANY) | {"source": label}
-            expected.items.append(Item(values, TOLD))
+            expected.items.append(Item(values, REPORTED))
     return expected
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fuzz_expected import ANY, FREE, MISSING, SURE, TOLD, Expected, Item, Row
+from fuzz_expected import ANY, FREE, MISSING, REPORTED, SURE, Expected, Item, Row
 from fuzz_seeds import WIDE_MAPPING
 
 from bigbench_meta.core.schema import OBSERVATIONS
@@ -137,7 +137,7 @@ def table_item(cells: Row, label: str) -> tuple[Item | None, bool]:
     for name, kind in KINDS.items():
         text = cells.get(name, "")
         if text is ANY:
-            values[name], presence = ANY, TOLD
+            values[name], presence = ANY, REPORTED
         elif pa.types.is_dictionary(kind):
             values[name] = text or None
         else:

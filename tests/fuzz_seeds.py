@@ -40,7 +40,7 @@ class Seed:
         samples: Whether samples are asked for.
         mapping: Text of the mapping file that it needs.
         gzip: Whether it may be compressed.
-        named: Whether it is found only where it is named: below a folder it would be passed over.
+        named: Whether it is found only where it is named: below a folder it would be skipped.
     """
 
     kind: str

@@ -762,8 +762,8 @@ def test_command_names_issues_without_being_asked(command):
         "excluded": False, "n_rows": 48, "n_curves": 6, "n_rows_excluded": 0,
         "n_curves_excluded": 0,
     }  # fmt: skip
-    told = affected(load_embedded()).to_dict("records")
-    assert issues["affected"] == [row | {"excluded": False} for row in told]
+    expected = affected(load_embedded()).to_dict("records")
+    assert issues["affected"] == [row | {"excluded": False} for row in expected]
     assert result.stderr == run(*COMMANDS[command]).stderr == TOUCHED
 
 

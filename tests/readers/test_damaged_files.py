@@ -1,4 +1,4 @@
-"""Damaged score files: what is sound loads, what is not is named, and no file harms another."""
+"""Damaged score files: what is sound loads, what is not is reported, and no file harms another."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def put(folder: Path, content: bytes, name: str = NAME) -> Path:
 def read_beside_good(tree: Path, source: str = BAD) -> tuple[Rows, Rows]:
     """Return rows and problems of one file; the good rows must be as if it were not there."""
     observations, problems = bm.read_results(tree)
-    rows, told = plain(observations), plain(problems)
+    rows, reported = plain(observations), plain(problems)
     good = [
         row
         for document in GOOD
@@ -76,11 +76,11 @@ def read_beside_good(tree: Path, source: str = BAD) -> tuple[Rows, Rows]:
         )
     ]
     assert [row for row in rows if row["source"] != source] == good
-    assert {problem["source"] for problem in told} <= {source}
-    return [row for row in rows if row["source"] == source], told
+    assert {problem["source"] for problem in reported} <= {source}
+    return [row for row in rows if row["source"] == source], reported
 
 
-def check_told(problems: Rows, field: str, reason: str) -> None:
+def check_reported(problems: Rows, field: str, reason: str) -> None:
     """Check that a problem names this field and gives a reason with these words."""
     assert any(
         problem["field"] == field and re.search(reason, problem["reason"]) for problem in problems
@@ -195,7 +195,7 @@ def test_damaged_gzip(tmp_path: Path, content: bytes, reason: str) -> None:
 
 
 def test_cut_at_many_lengths(tmp_path: Path) -> None:
-    """No prefix of a file is taken for a file, and each is told as a broken one."""
+    """No prefix of a file is taken for a file, and each is reported as a broken one."""
     lengths = range(1, len(RAW), 5)
     for length in lengths:
         put(tmp_path, RAW[:length], f"scores_{length:05}.json")
@@ -212,7 +212,7 @@ def test_cut_is_called_truncated_wherever_it_is(tmp_path: Path, inside: str, res
     end = RAW.index(rest)
     assert RAW[:end].count(b'"') % 2, inside
     _, problems = read_beside_good(put(tmp_path, RAW[:end]))
-    check_told(problems, problems[0]["field"], "truncated JSON")
+    check_reported(problems, problems[0]["field"], "truncated JSON")
 
 
 def test_too_large_for_a_score_file(tmp_path: Path) -> None:
@@ -345,7 +345,7 @@ def test_one_wrong_value(
     tree = put(tmp_path, with_token(place, token))
     rows, problems = read_beside_good(tree)
     assert rows == effect(SOUND)
-    check_told(problems, place, re.escape(reason))
+    check_reported(problems, place, re.escape(reason))
     # An empty list of scores is sound JSON of the right type: odd, but nothing is lost.
     lost = len(rows) < len(SOUND) and (place, token) != ("scores", "[]")
     assert any(problem["severity"] == "error" for problem in problems) == lost
@@ -362,7 +362,7 @@ def test_one_wrong_value_when_strict(tmp_path: Path, place: str, token: str) -> 
     check_exit_code(tree)
 
 
-def test_every_fault_of_a_file_is_told(tmp_path: Path) -> None:
+def test_every_fault_of_a_file_is_reported(tmp_path: Path) -> None:
     document = changed(DOCUMENT, "model.total_params", -1)
     document = changed(document, "scores[0].low_score", None)
     document = changed(document, "scores[1].score_dict.bleu", "high")
@@ -389,8 +389,8 @@ def test_key_given_twice_in_a_broken_file(tmp_path: Path) -> None:
     text = TEXT.replace('"bleu": 12.5', '"bleu": 12.5, "bleu": 13.5', 1)
     content = text.replace('"low_score": 0.0', '"low_score": null', 1).encode()
     rows, problems = read_beside_good(put(tmp_path, content))
-    check_told(problems, "bleu", "given twice in one object: the last counts")
-    check_told(problems, "scores[0].low_score", "left empty")
+    check_reported(problems, "bleu", "given twice in one object: the last counts")
+    check_reported(problems, "scores[0].low_score", "left empty")
     assert [row["score"] for row in rows] == [0.25, 13.5, 0.25, 12.5]
 
 
@@ -440,7 +440,7 @@ def test_folder_with_the_name_of_a_file(tmp_path: Path) -> None:
     (tree / "gamma" / "results" / NAME).mkdir()
     rows, problems = read_beside_good(tree)
     assert rows == []
-    check_told(problems, "", "a folder with the name of a JSON file")
+    check_reported(problems, "", "a folder with the name of a JSON file")
     check_strict(tree)
     check_exit_code(tree)
 
@@ -451,7 +451,7 @@ def test_link_to_itself(tmp_path: Path) -> None:
     (tree / "gamma" / "results" / NAME).symlink_to(NAME)
     rows, problems = read_beside_good(tree)
     assert rows == []
-    check_told(problems, "", "cannot be read")
+    check_reported(problems, "", "cannot be read")
     check_strict(tree)
     check_exit_code(tree)
 
@@ -462,7 +462,7 @@ def test_link_to_nowhere(tmp_path: Path) -> None:
     (tree / "gamma" / "results" / NAME).symlink_to("gone.json")
     rows, problems = read_beside_good(tree)
     assert rows == []
-    check_told(problems, "", "cannot be read: .*No such file")
+    check_reported(problems, "", "cannot be read: .*No such file")
     check_strict(tree)
 
 
@@ -485,7 +485,7 @@ def test_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "open", refuse)
     rows, problems = read_beside_good(tree)
     assert rows == []
-    check_told(problems, "", "cannot be read: .*Permission denied")
+    check_reported(problems, "", "cannot be read: .*Permission denied")
     check_strict(tree)
     check_exit_code(tree)
 
@@ -502,7 +502,7 @@ def test_folder_that_may_not_be_listed(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "scandir", refuse)
     rows, problems = read_beside_good(tree, "tree/gamma")
     assert rows == []
-    check_told(problems, "", "cannot be read: .*Permission denied")
+    check_reported(problems, "", "cannot be read: .*Permission denied")
 
 
 def test_reasons_name_no_folder_of_this_machine(tmp_path: Path) -> None:
@@ -533,7 +533,7 @@ def test_entry_twice_in_a_file(tmp_path: Path) -> None:
     tree = put(tmp_path, json.dumps(DOCUMENT | {"scores": [one, two, one]}).encode())
     rows, problems = read_beside_good(tree)
     assert rows == SOUND
-    check_told(
+    check_reported(
         problems,
         "gamma, exact_str_match, bad, 0 shots",
         re.escape("2 score(s) repeat those of the same file: dropped"),
@@ -570,8 +570,7 @@ def test_same_key_another_score_is_kept_as_replicate(tmp_path: Path) -> None:
         SOUND[0] | {"score": 0.5, "source": name, "replicate": "2"},
     ]
     assert rows == expected
-    told = {problem["reason"] for problem in plain(problems)}
-    assert told == {
+    assert {problem["reason"] for problem in plain(problems)} == {
         f"1 score(s) differ from those of {BAD} for the same model: kept as replicates",
         f"3 score(s) repeat those of {BAD}: dropped",
     }
@@ -603,14 +602,14 @@ def test_order_of_files_does_not_change_what_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "usual", "odd", "told"),
+    ("field", "usual", "odd", "reason"),
     [
         ("preferred_score", "exact_str_match", "bleu", "'bleu', but 'exact_str_match' in {usual}"),
         ("low_score", 0.0, 0.5, "0.5, but 0.0 in {usual}"),
         ("high_score", 1.0, 100.0, "100.0, but 1.0 in {usual}"),
     ],
 )
-def test_files_that_disagree(tmp_path: Path, field: str, usual: Any, odd: Any, told: str) -> None:
+def test_files_that_disagree(tmp_path: Path, field: str, usual: Any, odd: Any, reason: str) -> None:
     values = {"1m": usual, "8m": odd, "64m": usual}
     documents = [
         score_file(task_name="gamma", model_name=name, **{field: value})
@@ -623,7 +622,7 @@ def test_files_that_disagree(tmp_path: Path, field: str, usual: Any, odd: Any, t
         {
             "source": source("8m"),
             "field": f"{field} of gamma",
-            "reason": told.format(usual=source("1m")),
+            "reason": reason.format(usual=source("1m")),
             "severity": "warning",
         }
     ]
@@ -682,7 +681,7 @@ def test_no_mutation_harms_the_files_beside(
     (damaged_tree / "gamma" / "results" / NAME).write_bytes(content)
     rows, problems = read_beside_good(damaged_tree)
     assert len(rows) <= 2 * len(SOUND)
-    # Whatever is missing from the four rows is told, unless the document says so soundly.
+    # Whatever is missing from the four rows is reported, unless the document says so soundly.
     if len(rows) < len(SOUND) and not problems:
         document = json.loads(content)
         assert sum(len(one["score_dict"]) for one in document["scores"]) == len(rows)

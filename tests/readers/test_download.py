@@ -947,7 +947,7 @@ def test_disk_that_fills_up_at_the_end(upstream, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("victim", ["config", "objects/pack/*.pack"])
-def test_damaged_repository_is_told_from_a_bad_connection(upstream, victim):
+def test_damaged_repository_is_not_taken_for_a_bad_connection(upstream, victim):
     done = download(str(upstream / "work"))
     (folder_of(done) / "download.json").unlink()
     for path in (folder_of(done) / "repository/.git").glob(victim):

@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 def test_spoilt_files(folder: Folder, kind: str, source: random.Random) -> None:
     case = make(kind, source)
     outcome = check(case, folder)
-    assert not outcome.complaints, case.told
+    assert not outcome.complaints, case.change
 
 
 @pytest.mark.parametrize("kind", KINDS)

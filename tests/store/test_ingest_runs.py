@@ -96,8 +96,8 @@ def test_without_a_specification_the_folder_counts(place: Any, tmp_path: Path) -
     path = place(tmp_path / "place", [name for name in FILES if "run_spec" not in name])
     observations, problems = bm.read_results(path)
     assert sorted(row["total_params"] for row in plain(observations)) == sorted(SIZES.values())
-    told = [row for row in plain(problems) if "run_spec.json" in row["field"]]
-    assert len(told) == len(SIZES)
+    reported = [row for row in plain(problems) if "run_spec.json" in row["field"]]
+    assert len(reported) == len(SIZES)
 
 
 def test_a_specification_that_comes_later_counts(tmp_path: Path) -> None:

@@ -228,8 +228,8 @@ def test_contradiction_between_two_ingests(tmp_path: Path, tree: Path, store: bm
     assert by_key(store.observations()) == by_key(together)
     assert len(problems) == 2  # a score that differs and one that is repeated
     # It is settled, but not in silence: this ingest says so, or the store does.
-    told = [*plain(summary.problems), *plain(store.problems())]
-    assert [row for row in told if "differ" in row["reason"]]
+    reported = [*plain(summary.problems), *plain(store.problems())]
+    assert [row for row in reported if "differ" in row["reason"]]
 
 
 # What is asked for ----------------------------------------------------------------------------
