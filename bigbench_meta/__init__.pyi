@@ -20,6 +20,7 @@ from .aggregate.by_metric import (
     threshold_sweep as threshold_sweep,
 )
 from .aggregate.emergence_criteria import evidence_summary as evidence_summary
+from .aggregate.options import StudyOptions as StudyOptions
 from .catalog.example_counts import with_example_counts as with_example_counts
 from .catalog.known_issues import (
     KnownIssues as KnownIssues,

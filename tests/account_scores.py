@@ -41,6 +41,19 @@ def curve_scores(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return frame.astype(kinds)
 
 
+def made_of(cells: dict[str, tuple[int, int]], n_tasks: int = 8) -> pd.DataFrame:
+    """Return scores of so many curves of a class (flagged, not), dealt out to tasks in turn."""
+    kinds = {"sharp": "nonlinear", "smooth": "linear", "unknown": "unknown"}
+    made = [
+        {"metric_type": kinds[name], "emergence_score": score}
+        for name, (hits, others) in cells.items()
+        for score in [300.0] * hits + [3.0] * others
+    ]
+    return curve_scores(
+        [row | {"task": f"t{i % n_tasks}", "metric": f"m{i}"} for i, row in enumerate(made)]
+    )
+
+
 SCORES = st.sampled_from([math.inf, -math.inf, math.nan, -200.0, 3.0, 90.0, 100.0, 101.0, 450.0])
 
 

@@ -31,10 +31,9 @@ def shared() -> Path:
 def embedded_study(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedStudy:
     """Curves, scores with inference, forecasts and shapes of the embedded results.
 
-    Half a minute's work: one process of a run does it, and the others wait for it.
+    Each part is computed when it is first asked for, in one process of a run.
     """
-    import embedded
+    from embedded import EmbeddedStudy
 
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        return embedded.computed_once(tmp_path_factory.getbasetemp().parent)
-    return embedded.compute()
+    several = "PYTEST_XDIST_WORKER" in os.environ
+    return EmbeddedStudy(tmp_path_factory.getbasetemp().parent if several else None)

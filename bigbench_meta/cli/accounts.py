@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bigbench_meta.cli import console
-from bigbench_meta.cli.loading import catalog, curves_of, finish, load, prepare_folder
+from bigbench_meta.cli.loading import finish, load, prepare_folder, study_options
 from bigbench_meta.cli.options import (
     as_json,
     counting,
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from bigbench_meta.aggregate.attribution.account import Account, FlagModel
-    from bigbench_meta.cli.loading import Loaded
+    from bigbench_meta.aggregate.attribution.account import Account
+    from bigbench_meta.aggregate.attribution.regression import FlagModel
     from bigbench_meta.report.tables.table import Table
 
 __all__ = ["accounts"]
@@ -58,7 +58,7 @@ def accounts(
     """Test whether the choice of metric explains the flagged curves.
 
     Compares metrics that are nonlinear or discontinuous in per-token error ("sharp") with linear or
-    continuous ones ("smooth"): over all curves, in regressions, and within matched sets of the same
+    continuous ones ("smooth"): over all curves, in a regression, and within matched sets of the same
     task, model family and shots. Intervals named "by_task" treat tasks as the units, because curves
     of one task share its questions. A statistic that cannot be computed gives the reason, and the
     output ends with the conclusions that the results do not support.
@@ -73,20 +73,18 @@ def accounts(
       bigbench-meta accounts results/ --sensitivity --out accounts
     """
     from bigbench_meta.aggregate.attribution.account import account_for_flags
-    from bigbench_meta.inference.score import score_curves
+    from bigbench_meta.aggregate.attribution.sensitivity import sensitivity
     from bigbench_meta.report.tables.attribution import account_tables, sensitivity_tables
 
     prepare_folder(out)
     loaded = load(results, options)
-    kept, findings = loaded.without_known_issues()
-    account = account_for_flags(
-        score_curves(curves_of(kept, options), min_scales=options["min_scales"]),
-        threshold=options["threshold"],
-        level=options["level"],
-    )
+    study = study_options(loaded, options)
+    curves, findings = study.curves(loaded.observations)
+    account = account_for_flags(study.scores(curves), threshold=study.threshold, level=study.level)
     tables, varied = account_tables(account), None
     if with_sensitivity:
-        varied = _sensitivity(loaded, options)
+        with console.progress("Sensitivity") as progress:
+            varied = sensitivity(loaded.observations, study, progress=progress)
         tables += sensitivity_tables(varied)
     if output:
         console.write_frame(account.estimates() if varied is None else varied, output)
@@ -101,23 +99,6 @@ def accounts(
         _print(account, tables, loaded.title)
         console.print_written(written, out)
     finish(loaded, findings, strict=strict, as_json=as_json)
-
-
-def _sensitivity(loaded: Loaded, options: dict[str, Any]) -> pd.DataFrame:
-    from bigbench_meta.aggregate.attribution.sensitivity import sensitivity
-
-    with console.progress("Sensitivity") as progress:
-        return sensitivity(
-            loaded.observations,
-            threshold=options["threshold"],
-            level=options["level"],
-            scale=options["scale"],
-            min_scales=options["min_scales"],
-            catalog=catalog(options),
-            issues=loaded.issues,
-            exclude_known_issues=loaded.exclude,
-            progress=progress,
-        )
 
 
 def _print(account: Account, tables: list[Table], title: str) -> None:
@@ -148,7 +129,7 @@ def _document(account: Account, options: dict[str, Any]) -> dict[str, Any]:
         "left_out": account.rows.left_out,
         "by_class": console.records(account.shares),
         "ratios": console.records(account.ratios),
-        "models": [_model_document(model) for model in account.models],
+        "models": [_model_document(account.model)],
         "paired": {
             **account.pair_counts,
             "tests": console.records(account.paired),
@@ -161,7 +142,7 @@ def _document(account: Account, options: dict[str, Any]) -> dict[str, Any]:
 def _model_document(model: FlagModel) -> dict[str, Any]:
     terms = model.to_frame()[["term", "odds_ratio", "low", "high", "p_value"]]
     return {
-        "model": model.name,
+        "model": "gee",
         "status": model.fit.status,
         "message": model.fit.message,
         "n": model.fit.n,

@@ -12,6 +12,7 @@ from bigbench_meta.core.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bigbench_meta.aggregate.options import StudyOptions
     from bigbench_meta.catalog.known_issues import IssueFindings, KnownIssues
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.curves.build import Curves
@@ -28,6 +29,7 @@ __all__ = [
     "prepare_folder",
     "study_document",
     "study_of",
+    "study_options",
     "tell_missing_intervals",
     "with_counts",
 ]
@@ -259,6 +261,18 @@ def inference_settings(loaded: Loaded, options: dict[str, Any]) -> dict[str, Any
     }
 
 
+def study_options(loaded: Loaded, options: dict[str, Any]) -> StudyOptions:
+    """Return the options of a study of RESULTS."""
+    from bigbench_meta.aggregate.options import StudyOptions
+
+    return StudyOptions(
+        **{name: options[name] for name in ("threshold", "level", "scale", "min_scales")},
+        catalog=catalog(options),
+        issues=loaded.issues,
+        exclude_known_issues=loaded.exclude,
+    )
+
+
 def study_of(results: tuple[Path, ...], options: dict[str, Any]) -> tuple[Loaded, Study]:
     """Run the study of RESULTS."""
     from bigbench_meta.report.study import run_study
@@ -269,13 +283,7 @@ def study_of(results: tuple[Path, ...], options: dict[str, Any]) -> tuple[Loaded
         study = run_study(
             with_counts(loaded.observations, options) if inference else loaded.observations,
             loaded.problems,
-            threshold=options["threshold"],
-            level=options["level"],
-            scale=options["scale"],
-            min_scales=options["min_scales"],
-            catalog=catalog(options),
-            issues=loaded.issues,
-            exclude_known_issues=loaded.exclude,
+            study_options(loaded, options),
             inference=inference,
             progress=progress if inference else None,
             **(inference_settings(loaded, options) if inference else {}),

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bigbench_meta.aggregate.attribution.account import account_for_flags
-from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD, flagged, select_level
-from bigbench_meta.catalog.known_issues import check_known_issues
+from bigbench_meta.aggregate.by_metric import flagged, select_level
+from bigbench_meta.aggregate.options import StudyOptions
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.curves.build import build_curves
-from bigbench_meta.curves.emergence import MIN_SCALES
-from bigbench_meta.inference.score import score_curves
 from bigbench_meta.report.charts.emergence import (
     plot_claims_by_metric,
     plot_curves,
@@ -22,14 +19,13 @@ from bigbench_meta.report.tables.attribution import account_tables
 from bigbench_meta.report.tables.study import evidence_tables, issues_table, study_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     import pandas as pd
 
     from bigbench_meta.aggregate.attribution.account import Account
     from bigbench_meta.aggregate.by_metric import Level
-    from bigbench_meta.catalog.known_issues import IssueFindings, KnownIssues
-    from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.catalog.known_issues import IssueFindings
     from bigbench_meta.curves.build import Curves
     from bigbench_meta.inference.curve_evidence import Variation
     from bigbench_meta.report.charts.emergence import Figure
@@ -108,14 +104,8 @@ class Study:
 def run_study(
     observations: pd.DataFrame,
     problems: pd.DataFrame,
+    options: StudyOptions | None = None,
     *,
-    threshold: float = DEFAULT_THRESHOLD,
-    level: Level = "task",
-    scale: str | None = None,
-    min_scales: int = MIN_SCALES,
-    catalog: MetricCatalog | None = None,
-    issues: KnownIssues | None = None,
-    exclude_known_issues: bool | Iterable[str] = False,
     inference: bool = False,
     n_boot: int | None = None,
     seed: int = 0,
@@ -129,14 +119,7 @@ def run_study(
     Args:
         observations: Observations table.
         problems: Problems table, carried along for the report.
-        threshold: Curves with an emergence score above it are flagged.
-        level: Which of a task's rows count, see :func:`bigbench_meta.select_level`.
-        scale: Scale axis, see :func:`bigbench_meta.build_curves`.
-        min_scales: Curves with fewer points are not scored.
-        catalog: Metric catalog; the packaged one by default.
-        issues: Registry of known issues; the packaged one by default.
-        exclude_known_issues: Whether to leave out the rows that they touch, or names of those to
-            leave out.
+        options: Threshold, level, scale axis, catalog and the like.
         inference: Whether to say how sure the scores are (intervals, tests, forecasts) and what
             accounts for the flags, see :func:`bigbench_meta.score_curves`. Tests are corrected for
             the curves of the level.
@@ -155,14 +138,15 @@ def run_study(
         InputError: There is no curve at the level, or no such known issue.
         SchemaError: ``observations`` is no observations table.
     """
-    kept, findings = check_known_issues(observations, issues=issues, exclude=exclude_known_issues)
-    curves = build_curves(kept, scale=scale, catalog=catalog)
-    scores = score_curves(curves, min_scales=min_scales)
-    counted = select_level(scores, level)
+    options = options or StudyOptions()
+    threshold = options.threshold
+    curves, findings = options.curves(observations)
+    scores = options.scores(curves)
+    counted = select_level(scores, options.level)
     flagged(counted, threshold)  # refuses a threshold that is no number, before the work
     if counted.empty:
         raise InputError(
-            f"none of {len(scores)} curves is of level {level!r}",
+            f"none of {len(scores)} curves is of level {options.level!r}",
             where="level",
             hint=findings.summary
             if findings.n_rows_excluded and scores.empty
@@ -175,7 +159,8 @@ def run_study(
         evidence = curve_evidence(
             curves.select(scores.index.isin(counted.index)), threshold=threshold, n_boot=n_boot,
             seed=seed, variation=variation, alpha_range=alpha_range or ALPHA_RANGE,
-            min_scales=min_scales, samples=samples, catalog=catalog, progress=progress,
+            min_scales=options.min_scales, samples=samples, catalog=options.catalog,
+            progress=progress,
         ).set_index(counted.index)  # fmt: skip
         counted, scores = counted.join(evidence), scores.join(evidence)
     account = account_for_flags(counted, threshold=threshold, level="all") if inference else None
@@ -196,7 +181,7 @@ def run_study(
         problems=problems,
         known_issues=findings,
         threshold=threshold,
-        level=level,
+        level=options.level,
         account=account,
         tables=by_name,
         figures={figure.name: figure for figure in figures if figure},

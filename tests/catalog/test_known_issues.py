@@ -826,7 +826,7 @@ def test_own_registry_in_place_of_the_packaged_one(tmp_path):
 
 def test_study_of_what_is_left():
     problems = pd.DataFrame(columns=["source", "field", "reason", "severity"])
-    study = bm.run_study(load_embedded(), problems, exclude_known_issues=True)
+    study = bm.run_study(load_embedded(), problems, bm.StudyOptions(exclude_known_issues=True))
     assert len(study.curves.keys) == 183
     assert study.tables["known_issues"].frame["excluded"].tolist() == [True, True]
     assert study.known_issues.n_curves_excluded == 6
@@ -834,5 +834,6 @@ def test_study_of_what_is_left():
 
 def test_study_of_nothing_that_is_left():
     table = scores({"model_name": "1b", "total_params": 1}, {"model_name": "2b"})
+    options = bm.StudyOptions(issues=registry({"task": "t"}), exclude_known_issues=True)
     with pytest.raises(InputError, match=r"none of 0 curves .*\nHint: left out for known issues"):
-        bm.run_study(table, table[[]], issues=registry({"task": "t"}), exclude_known_issues=True)
+        bm.run_study(table, table[[]], options)

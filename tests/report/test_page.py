@@ -17,6 +17,7 @@ import pytest
 from helpers import SIZES, score_file, write_json, write_tree
 
 import bigbench_meta as bm
+from bigbench_meta.aggregate.options import StudyOptions
 from bigbench_meta.catalog.known_issues import KnownIssues
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import PROBLEMS, to_frame
@@ -62,7 +63,7 @@ def study_of(
             )
             write_json(folder / "tree" / str(task) / "results" / f"scores_{name}.json", document)
     observations, problems = bm.read_results(folder / "tree")
-    return run_study(observations, problems, **options)
+    return run_study(observations, problems, StudyOptions(**options))
 
 
 class Page(HTMLParser):
@@ -299,10 +300,9 @@ def test_known_issues_are_listed_with_their_sources(study: Study, tmp_path: Path
         encoding="utf-8",
     )
     issues = KnownIssues.read(path)
-    told = run_study(
-        load_embedded(), study.problems, issues=issues, exclude_known_issues=["script"]
-    )
-    text = report._page(told, drawn(told), ["x"])
+    options = StudyOptions(issues=issues, exclude_known_issues=["script"])
+    found = run_study(load_embedded(), study.problems, options)
+    text = report._page(found, drawn(found), ["x"])
     page = Page(text)
     links = [value for name, value in page.attributes if name == "href"]
     assert links == ['https://example.org/?a&"b']

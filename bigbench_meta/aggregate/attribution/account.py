@@ -16,40 +16,27 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
-from bigbench_meta.aggregate.attribution.curve_flags import CurveFlags, flag_curves
 from bigbench_meta.aggregate.attribution.estimates import ESTIMATE_COLUMNS
-from bigbench_meta.aggregate.attribution.flag_models import COVARIATES, FlagModel, flag_models
-from bigbench_meta.aggregate.attribution.flag_ratios import class_shares, flag_ratios
-from bigbench_meta.aggregate.attribution.limitations import limitations
-from bigbench_meta.aggregate.attribution.paired import metric_pairs, pairs_by_metric
-from bigbench_meta.aggregate.attribution.paired_tests import paired_counts, paired_tests
+from bigbench_meta.aggregate.attribution.flags import (
+    CLASSES,
+    CurveFlags,
+    class_shares,
+    flag_curves,
+    flag_ratios,
+)
+from bigbench_meta.aggregate.attribution.pairs import paired_counts, paired_tests, pairs_by_metric
+from bigbench_meta.aggregate.attribution.regression import COVARIATES, FlagModel, flag_model
 from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from bigbench_meta.aggregate.by_metric import Level
 
-__all__ = [
-    "Account",
-    "CurveFlags",
-    "FlagModel",
-    "account_for_flags",
-    "class_shares",
-    "flag_curves",
-    "flag_estimates",
-    "flag_models",
-    "flag_ratios",
-    "metric_pairs",
-    "paired_counts",
-    "paired_tests",
-    "pairs_by_metric",
-]
+__all__ = ["Account", "account_for_flags", "flag_estimates"]
 
-_MODEL_STATISTICS: Final = {
-    "gee": "adjusted_odds_ratio",
-    "conditional_logit": "conditional_odds_ratio",
-}
+_FEW_PAIRS: Final = 6
+"""With five discordant pairs, all one way, McNemar's exact test still gives 0.06."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,17 +47,17 @@ class Account:
         rows: The curves that it rests on.
         shares: What :func:`class_shares` returns.
         ratios: What :func:`flag_ratios` returns.
-        models: What :func:`bigbench_meta.aggregate.attribution.account.flag_models` returns.
-        pair_counts: What :func:`bigbench_meta.aggregate.attribution.account.paired_counts` returns.
-        paired: What :func:`bigbench_meta.aggregate.attribution.account.paired_tests` returns.
-        by_metric: What :func:`bigbench_meta.aggregate.attribution.account.pairs_by_metric` returns.
+        model: What :func:`flag_model` returns.
+        pair_counts: What :func:`paired_counts` returns.
+        paired: What :func:`paired_tests` returns.
+        by_metric: What :func:`pairs_by_metric` returns.
         limitations: What cannot be concluded from these curves, a sentence each.
     """
 
     rows: CurveFlags
     shares: pd.DataFrame
     ratios: pd.DataFrame
-    models: list[FlagModel]
+    model: FlagModel
     pair_counts: dict[str, int]
     paired: pd.DataFrame
     by_metric: pd.DataFrame
@@ -78,7 +65,7 @@ class Account:
 
     def estimates(self) -> pd.DataFrame:
         """Return every statistic that compares the classes, with the columns of ``ratios``."""
-        return _tidy(self.shares, self.ratios, self.models, self.paired)
+        return _tidy(self.shares, self.ratios, self.model, self.paired)
 
 
 def account_for_flags(
@@ -95,11 +82,11 @@ def account_for_flags(
         scores: Curve scores, from :func:`bigbench_meta.score_curves`.
         threshold: A curve with an emergence score above it is flagged.
         level: Which of a task's rows count, see :func:`bigbench_meta.select_level`.
-        covariates: Of the models, see :func:`flag_models`.
+        covariates: Of the regression, see :func:`flag_model`.
         confidence: Of all intervals.
 
     Returns:
-        Shares and ratios over all curves, models, and comparisons within matched sets.
+        Shares and ratios over all curves, a regression, and comparisons within matched sets.
 
     Raises:
         InputError: An option that cannot be.
@@ -116,17 +103,17 @@ def account_for_flags(
     rows = flag_curves(scores, threshold=threshold, level=level)
     shares = class_shares(rows, confidence=confidence)
     ratios = flag_ratios(rows, confidence=confidence)
-    models = flag_models(rows, covariates=covariates, confidence=confidence)
+    model = flag_model(rows, covariates=covariates, confidence=confidence)
     counts = paired_counts(rows)
     return Account(
         rows=rows,
         shares=shares,
         ratios=ratios,
-        models=models,
+        model=model,
         pair_counts=counts,
         paired=paired_tests(rows, confidence=confidence),
         by_metric=pairs_by_metric(rows, confidence=confidence),
-        limitations=limitations(rows, shares, ratios, models, counts),
+        limitations=_limitations(rows, shares, ratios, model, counts),
     )
 
 
@@ -140,14 +127,14 @@ def flag_estimates(
 
     Args:
         rows: What :func:`flag_curves` returns.
-        covariates: Of the models, see :func:`flag_models`.
+        covariates: Of the regression, see :func:`flag_model`.
         confidence: Of all intervals.
 
     Returns:
         Columns ``statistic, method, estimate, low, high, p_value, n, n_tasks, status, message``:
         ``share_flagged_sharp`` and the like from :func:`class_shares`, what :func:`flag_ratios` and
-        :func:`paired_tests` return, and from :func:`flag_models` the odds ratio of sharp metrics,
-        ``adjusted_odds_ratio`` (GEE) and ``conditional_odds_ratio``.
+        :func:`paired_tests` return, and from :func:`flag_model` the odds ratio of sharp metrics,
+        ``adjusted_odds_ratio`` (GEE).
 
     Raises:
         InputError: An option that cannot be.
@@ -155,19 +142,17 @@ def flag_estimates(
     return _tidy(
         class_shares(rows, confidence=confidence),
         flag_ratios(rows, confidence=confidence),
-        flag_models(rows, covariates=covariates, confidence=confidence),
+        flag_model(rows, covariates=covariates, confidence=confidence),
         paired_tests(rows, confidence=confidence),
     )
 
 
 def _tidy(
-    shares: pd.DataFrame, ratios: pd.DataFrame, models: list[FlagModel], paired: pd.DataFrame
+    shares: pd.DataFrame, ratios: pd.DataFrame, model: FlagModel, paired: pd.DataFrame
 ) -> pd.DataFrame:
-    fits = pd.concat([model.to_frame().head(1) for model in models])
-    fits = fits.assign(
-        statistic=fits["model"].map(_MODEL_STATISTICS),
-        method=fits["model"],
-        estimate=fits["odds_ratio"],
+    fit = model.to_frame().head(1)
+    fit = fit.assign(
+        statistic="adjusted_odds_ratio", method=fit["model"], estimate=fit["odds_ratio"]
     )
     shares = shares.assign(
         statistic="share_flagged_" + shares["metric_class"],
@@ -180,5 +165,121 @@ def _tidy(
         status=np.where(shares["n_scored"] > 0, "ok", "no_data"),
         message=np.where(shares["n_scored"] > 0, "", "No curve is of a metric of this class."),
     )
-    parts = [part[list(ESTIMATE_COLUMNS)] for part in (shares, ratios, fits, paired)]
+    parts = [part[list(ESTIMATE_COLUMNS)] for part in (shares, ratios, fit, paired)]
     return pd.concat(parts, ignore_index=True)
+
+
+def _limitations(
+    rows: CurveFlags,
+    shares: pd.DataFrame,
+    ratios: pd.DataFrame,
+    model: FlagModel,
+    pair_counts: dict[str, int],
+) -> list[str]:
+    """Return what cannot be concluded, a sentence each; empty if nothing stands in the way."""
+    return [
+        *_of_population(shares, ratios),
+        *_of_confounding(rows),
+        *_of_unknown(shares),
+        *_of_model(model),
+        *_of_pairs(pair_counts),
+        *_of_families(rows.frame),
+        *_of_reach(rows),
+    ]
+
+
+def _of_population(shares: pd.DataFrame, ratios: pd.DataFrame) -> Iterator[str]:
+    exact = ratios[ratios["method"] == "exact"].to_dict("records")[0]
+    rows = shares.set_index("metric_class").to_dict("index")
+    for name, other in (("smooth", "sharp"), ("sharp", "smooth")):
+        row, its_other = rows[name], rows[other]
+        n, tasks = int(row["n_scored"]), int(row["n_tasks"])
+        if not n and its_other["n_scored"]:
+            yield f"No curve is of a metric that is {CLASSES[name]}: the classes are not compared."
+        elif n and not row["n_flagged"] and its_other["n_flagged"]:
+            yield (
+                f"None of the {n} curves ({_count(tasks, 'task')}) of metrics that are "
+                f"{CLASSES[name]} is flagged. With each task as one observation, any true share up "
+                f"to {row['share_high']:.0%} is compatible with that."
+            )
+    if exact["status"] in {"no_variation", "no_data"}:
+        yield f"The ratios are not defined: {exact['message'][0].lower()}{exact['message'][1:]}"
+    elif exact["low"] <= 1 <= exact["high"]:
+        yield (
+            f"The odds ratio over all curves may be 1: its exact interval is {exact['low']:.2g} to "
+            f"{_limit(exact['high'])}, and that takes curves of one task as independent."
+        )
+    few = min(int(rows[name]["n_tasks"]) for name in ("sharp", "smooth"))
+    if (ratios["status"] == "too_few_clusters").any():
+        yield f"One class of metric has {_count(few, 'task')}: too few for intervals over tasks."
+
+
+def _of_confounding(rows: CurveFlags) -> Iterator[str]:
+    counts = rows.counts()
+    sharp, smooth = counts[:, :2].any(axis=1), counts[:, 2:].any(axis=1)
+    n_both = int(np.sum(sharp & smooth))
+    if sharp.any() and smooth.any() and 2 * n_both < len(counts):
+        yield (
+            f"{len(counts) - n_both} of {_count(len(counts), 'task')} have metrics of one class "
+            "alone: over all curves, the effect of the metric cannot be distinguished from that of "
+            "the task."
+        )
+
+
+def _of_unknown(shares: pd.DataFrame) -> Iterator[str]:
+    by_class = shares.set_index("metric_class")["n_scored"]
+    if unknown := int(by_class["unknown"]):
+        verb = "is" if unknown == 1 else "are"
+        yield (
+            f"{_count(unknown, 'curve')} of {int(by_class.sum())} {verb} of a metric of unknown "
+            "type, and not compared."
+        )
+
+
+def _of_model(model: FlagModel) -> Iterator[str]:
+    if model.fit.status not in {"ok", "no_data"}:
+        given = "says little" if model.fit.terms else "gives no odds ratio"
+        message = model.fit.message
+        yield f"The regression (GEE) {given}: {message[:1].lower()}{message[1:]}"
+
+
+def _of_pairs(counts: dict[str, int]) -> Iterator[str]:
+    n_pairs, discordant = counts["n_pairs"], counts["n_sharp_only"] + counts["n_smooth_only"]
+    if not n_pairs:
+        yield "No matched set has a sharp and a smooth metric: the paired question has no answer."
+        return
+    if unequal := counts["n_unequal"]:
+        yield (
+            f"{unequal} of {_count(n_pairs, 'matched pair')} have curves of different numbers of "
+            "models: relative sharpness allows for that only in part."
+        )
+    if discordant < _FEW_PAIRS:
+        yield (
+            f"Exactly one curve is flagged in {discordant} of "
+            f"{_count(n_pairs, 'matched pair')} of a sharp and a smooth metric "
+            f"({_count(counts['n_tasks'], 'task')}): too few to answer the paired question."
+        )
+
+
+def _of_families(frame: pd.DataFrame) -> Iterator[str]:
+    families = frame["model_family"].unique()
+    if len(families) == 1:
+        yield f"All curves are of one model family, {families[0]}: other families may differ."
+
+
+def _of_reach(rows: CurveFlags) -> Iterator[str]:
+    # The median of two squared steps is their mean: E <= 2 with three models.
+    short = int(np.sum(rows.frame["n_scales"] <= 3))
+    if short and rows.threshold >= 2:
+        yield (
+            f"{_count(short, 'curve')} of {len(rows.frame)} have three models, with which the "
+            "emergence score is at most 2: they cannot be flagged."
+        )
+
+
+def _limit(value: float) -> str:
+    return "infinity" if np.isinf(value) else f"{value:.3g}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

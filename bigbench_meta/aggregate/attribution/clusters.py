@@ -51,7 +51,7 @@ __all__ = [
 
 _ROUNDING: Final = 1e-9
 
-NO_SPREAD: Final = "All tasks say the same: how far others would differ is not known."
+NO_SPREAD: Final = "All tasks agree, so the variation between tasks cannot be estimated."
 
 _MOST_STEPS: Final = 1 << 27
 """Additions that the exact distribution of a sum of signs may take: about a second."""
@@ -140,13 +140,13 @@ def jackknifed(
         blank: Labels.
         contributions: Shape (clusters, k).
         statistic: From totals of shape (..., k) to values of shape (...), which are about normal.
-        n_clusters: Clusters that have a say: Student's t has one degree of freedom less.
+        n_clusters: Clusters that contribute: Student's t has one degree of freedom less.
         confidence: Of the interval.
 
     Returns:
         The estimate; ``too_few_clusters`` without an interval if there are fewer than
-        :data:`MIN_TASKS`, or if it is not finite without one of them; ``no_spread`` if all say the
-        same.
+        :data:`MIN_TASKS`, or if it is not finite without one of them; ``no_spread`` if all
+        agree.
     """
     result = replace(blank, estimate=float(statistic(contributions.sum(axis=0)[None])[0]))
     if refusal := few_clusters(n_clusters):
@@ -280,7 +280,7 @@ def cluster_share(
     The binomial interval of Clopper and Pearson with the effective number of curves in place of
     their number: the number divided by the design effect, which is how much more the share varies
     between clusters than it would if curves were independent, and at least 1. A share that is the
-    same in all clusters (0 or 1, say) does not tell the design effect: the number of clusters is
+    same in all clusters (0 or 1, say) leaves the design effect unknown: the number of clusters is
     then the effective number, as if all curves of a cluster were one.
 
     Args:

@@ -1,4 +1,4 @@
-"""One number with its interval, how it was got, and what keeps it from being known."""
+"""One number with its interval, how it was got, and why it may be missing."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ STATUSES: Final = {
     "sparse": "computed, but it rests on very few tasks",
     "zero_cell": "a cell of the table is empty: the ratio is 0 or infinite",
     "too_few_clusters": "too few tasks for an interval that takes tasks as the units",
-    "no_spread": "all tasks say the same, so that how far they vary is not known",
+    "no_spread": "all tasks agree, so that their variation cannot be estimated",
     "no_data": "no curve, or no pair of curves, to compute it from",
     "one_class": "all curves are of one class of metric",
     "no_variation": "all curves are flagged, or none is",
-    "separation": "the columns foretell the flags exactly, so that no finite odds ratio fits best",
+    "separation": "the columns predict the flags exactly, so that no finite odds ratio fits best",
     "collinear": "the class of metric follows from the other columns",
     "not_converged": "the fit did not converge",
     "too_large": "too much data for the exact computation",
@@ -70,7 +70,7 @@ class Estimate:
     message: str = ""
 
     def refused(self, status: str, message: str) -> Estimate:
-        """Return it with the status and the sentence that say why something is not known."""
+        """Return it with the status and the sentence that say what is missing and why."""
         return replace(self, status=status, message=message)
 
     def exponential(self) -> Estimate:

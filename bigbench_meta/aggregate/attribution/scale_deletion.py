@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bigbench_meta.aggregate.attribution.clusters import cluster_share
-from bigbench_meta.aggregate.attribution.curve_flags import TASK, class_of
+from bigbench_meta.aggregate.attribution.flags import TASK, class_of
 from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD, flagged
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_KEY

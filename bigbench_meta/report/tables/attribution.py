@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bigbench_meta.aggregate.attribution.curve_flags import CLASSES
+from bigbench_meta.aggregate.attribution.flags import CLASSES
 from bigbench_meta.aggregate.attribution.sensitivity import sensitivity_summary
 from bigbench_meta.report.tables.table import Table
 
 if TYPE_CHECKING:
     from bigbench_meta.aggregate.attribution.account import Account
+    from bigbench_meta.aggregate.attribution.regression import FlagModel
 
 __all__ = ["account_tables", "sensitivity_tables"]
 
@@ -49,17 +50,16 @@ def account_tables(account: Account) -> list[Table]:
         ),
         Table(
             name="flag_models",
-            caption="Odds ratios of being flagged: a GEE with curves exchangeable within tasks, "
-            "and a conditional logit within matched sets (same task, subtask, family, shots, "
-            "prompt variant).",
-            frame=pd.concat([model.to_frame() for model in account.models], ignore_index=True),
+            caption="Odds ratios of being flagged, by a logistic regression (GEE) whose clusters "
+            "are tasks.",
+            frame=account.model.to_frame(),
             columns=("model", "term", "odds_ratio", "low", "high", "p_value", "n", "n_tasks",
                      "status"),
         ),
         Table(
             name="flag_models_left_out",
-            caption="Curves and columns that the models leave out, and why.",
-            frame=_left_out(account),
+            caption="Curves and columns that the regression (GEE) of flags leaves out, and why.",
+            frame=_left_out(account.model),
         ),
         Table(
             name="paired_tests",
@@ -83,17 +83,15 @@ def account_tables(account: Account) -> list[Table]:
     ]  # fmt: skip
 
 
-def _left_out(account: Account) -> pd.DataFrame:
-    found: list[dict[str, Any]] = []
-    for model in account.models:
-        found += [
-            {"model": model.name, "left_out": "curves", "reason": reason, "n_curves": n}
-            for reason, n in model.left_out.items()
-        ]
-        found += [
-            {"model": model.name, "left_out": name, "reason": reason, "n_curves": None}
-            for name, reason in model.dropped.items()
-        ]
+def _left_out(model: FlagModel) -> pd.DataFrame:
+    found: list[dict[str, Any]] = [
+        {"model": "gee", "left_out": "curves", "reason": reason, "n_curves": n}
+        for reason, n in model.left_out.items()
+    ]
+    found += [
+        {"model": "gee", "left_out": name, "reason": reason, "n_curves": None}
+        for name, reason in model.dropped.items()
+    ]
     columns = ["model", "left_out", "reason", "n_curves"]
     return pd.DataFrame(found, columns=columns).astype({"n_curves": "Int64"})
 

@@ -10,18 +10,22 @@ import pandas as pd
 import pytest
 
 import bigbench_meta as bm
-from bigbench_meta.aggregate.attribution.account import flag_curves, flag_estimates, paired_counts
+from bigbench_meta.aggregate.attribution.account import flag_estimates
 from bigbench_meta.aggregate.attribution.estimates import STATUSES
+from bigbench_meta.aggregate.attribution.flags import flag_curves
+from bigbench_meta.aggregate.attribution.pairs import paired_counts
 from bigbench_meta.aggregate.attribution.scale_deletion import (
     leave_one_scale_out,
     scale_deletion_shares,
 )
 from bigbench_meta.aggregate.attribution.sensitivity import (
     NO_DIFFERENCE,
+    Variant,
+    normalised,
     sensitivity,
     sensitivity_summary,
+    variants,
 )
-from bigbench_meta.aggregate.attribution.variants import Inputs, Variant, normalised, variants
 from bigbench_meta.catalog.known_issues import check_known_issues
 from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.core.errors import InputError
@@ -74,7 +78,7 @@ def observations():
 
 @pytest.fixture(scope="module")
 def table(observations):
-    return sensitivity(observations, threshold=20)
+    return sensitivity(observations, bm.StudyOptions(threshold=20))
 
 
 def same(one, two):
@@ -172,14 +176,14 @@ def test_statuses_are_known_and_nothing_is_a_silent_number(table):
 
 def test_order_of_rows_does_not_matter(observations, table):
     shuffled = observations.sample(frac=1, random_state=1, ignore_index=True)
-    same(sensitivity(shuffled, threshold=20), table)
+    same(sensitivity(shuffled, bm.StudyOptions(threshold=20)), table)
 
 
 @pytest.mark.parametrize("level", ["task", "subtask"])
 def test_levels(level):
     observations = made(3, subtasks=True)
     other = {"task": "subtask", "subtask": "task"}[level]
-    table = sensitivity(observations, threshold=20, level=level, thresholds=[])
+    table = sensitivity(observations, bm.StudyOptions(threshold=20, level=level), thresholds=[])
     for setting, its in (("", level), (other, other)):
         expected = flag_estimates(flag_curves(scores_of(observations), threshold=20, level=its))
         same(rows_of(table, "level" if setting else "base", setting), expected)
@@ -188,7 +192,7 @@ def test_levels(level):
 def test_unknown_types_count_as_either_class():
     observations = made(4)
     observations["metric"] = observations["metric"].replace("multiple_choice_grade", "made up")
-    table = sensitivity(observations, threshold=20, thresholds=[])
+    table = sensitivity(observations, bm.StudyOptions(threshold=20), thresholds=[])
     for kind in ("sharp", "smooth"):
         expected = flag_curves(scores_of(observations), threshold=20, unknown=kind)
         same(rows_of(table, "unknown_types", f"as {kind}"), flag_estimates(expected))
@@ -201,23 +205,22 @@ def test_known_issues_both_ways():
     without = flag_estimates(flag_curves(scores_of(kept)))
     table = sensitivity(observations, thresholds=[])
     same(rows_of(table, "known_issues", "left out"), without)
-    table = sensitivity(observations, thresholds=[], exclude_known_issues=True)
+    table = sensitivity(observations, bm.StudyOptions(exclude_known_issues=True), thresholds=[])
     same(rows_of(table, "base", ""), without)
     same(
         rows_of(table, "known_issues", "kept"), flag_estimates(flag_curves(scores_of(observations)))
     )
     one = tuple(findings.affected["id"].tolist()[:1])
     part, _ = check_known_issues(observations, exclude=one)
-    inputs = Inputs(observations=observations)
-    assert len(inputs.curves(Variant(exclude=one))) == len(bm.build_curves(part))
+    curves = Variant(exclude_known_issues=one).normalised_curves(observations)
+    assert len(curves) == len(bm.build_curves(part))
 
 
 def test_a_resolution_limited_score_flags_no_more(observations):
-    inputs = Inputs(observations=observations)
     base = Variant(threshold=5)
-    curves = inputs.curves(base)
-    plain = inputs.flagged_curves(base, curves).frame
-    limited = inputs.flagged_curves(replace(base, limited=True), curves).frame
+    curves = base.normalised_curves(observations)
+    plain = base.flags(curves).frame
+    limited = replace(base, limited=True).flags(curves).frame
     assert (limited["flagged"] <= plain["flagged"]).all()
     scores = bm.score_curves(curves)
     has = scores["resolution_limited_score"].notna()
@@ -229,10 +232,10 @@ def test_a_resolution_limited_score_flags_no_more(observations):
 
 @pytest.mark.parametrize("deletion", ["lowest", "highest"])
 def test_extreme_scores_without_a_scale(observations, deletion):
-    inputs, variant = Inputs(observations=observations), Variant(threshold=20, deletion=deletion)
-    curves = inputs.curves(variant)
+    variant = Variant(threshold=20, deletion=deletion)
+    curves = variant.normalised_curves(observations)
     table = leave_one_scale_out(curves, threshold=20)
-    flags = inputs.flagged_curves(variant, curves).frame
+    flags = variant.flags(curves).frame
     assert flags["emergence_score"].tolist() == pytest.approx(table[deletion].tolist())
     assert flags["relative_sharpness"].tolist() == pytest.approx((table[deletion] / 5).tolist())
     enough = table["n_deletions"] if deletion == "lowest" else 1
@@ -242,8 +245,8 @@ def test_extreme_scores_without_a_scale(observations, deletion):
 def test_curves_that_cannot_lose_a_scale_are_counted():
     observations = made(2)
     short = (observations["task"] == "t0") & (observations["total_params"] > 1e3)
-    inputs, variant = Inputs(observations=observations[~short]), Variant(deletion="lowest")
-    flags = inputs.flagged_curves(variant, inputs.curves(variant))
+    variant = Variant(deletion="lowest")
+    flags = variant.flags(variant.normalised_curves(observations[~short]))
     assert flags.left_out == {"too few scales": 6}
     assert len(flags.frame) == 6
 
@@ -269,9 +272,8 @@ def test_progress_is_told(observations):
 
 
 def test_base_is_not_repeated_as_a_variant(observations):
-    inputs = Inputs(observations=observations)
     base = Variant(threshold=50, scale="train_flops", min_scales=4)
-    tried = variants(inputs, base, thresholds=[50, 60, 60])
+    tried = variants(base.normalised_curves(observations), base, thresholds=[50, 60, 60])
     assert tried[0] == base
     changed = [replace(one, analysis="base", setting="") for one in tried]
     assert len({repr(one) for one in changed}) == len(tried)
@@ -353,7 +355,7 @@ def test_summary_of_what_was_never_estimated():
 
 
 def test_pairs_lose_a_scale_together(observations):
-    inputs, variant = Inputs(observations=observations), Variant(deletion="without_largest")
-    flags = inputs.flagged_curves(variant, inputs.curves(variant))
+    variant = Variant(deletion="without_largest")
+    flags = variant.flags(variant.normalised_curves(observations))
     assert paired_counts(flags)["n_pairs"] == 8 * 2 * 2
     assert paired_counts(flags)["n_unequal"] == 0

@@ -14,17 +14,15 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import StratifiedTable, mcnemar
 
-from bigbench_meta.aggregate.attribution.account import (
-    flag_curves,
-    paired_counts,
-    paired_tests,
-    pairs_by_metric,
-)
 from bigbench_meta.aggregate.attribution.clusters import cluster_median, median
-from bigbench_meta.aggregate.attribution.paired import (
+from bigbench_meta.aggregate.attribution.flags import flag_curves
+from bigbench_meta.aggregate.attribution.pairs import (
     log_sharpness_difference,
     matched_tables,
     metric_pairs,
+    paired_counts,
+    paired_tests,
+    pairs_by_metric,
     sharpness_order,
 )
 from bigbench_meta.core.errors import InputError
@@ -346,7 +344,7 @@ def test_infinite_sharpness_counts_and_falling_curves_do_not():
     )
     found = estimate_of(rows, "log_sharpness_difference", "median")
     assert (found["n"], found["estimate"], found["high"]) == (10, INF, INF)
-    assert found["message"] == "2 pairs with a curve that does not rise."
+    assert found["message"] == "2 pairs are left out: a curve does not rise."
     # Infinite ones have no mean, those of the two last do not rise.
     found = estimate_of(rows, "log_sharpness_difference", "mean_limited")
     assert (found["n"], found["estimate"], found["status"]) == (2, math.log(2), "too_few_clusters")
@@ -362,7 +360,7 @@ def test_pairs_of_one_task_are_no_evidence_over_tasks():
     assert (found["p_value"], found["status"]) == (1, "too_few_clusters")
     assert found[["low", "high"]].isna().all()
     found = estimate_of(rows, "log_sharpness_difference", "median")
-    assert (found["status"], found["message"]) == ("too_few_clusters", "1 task set no limit.")
+    assert (found["status"], found["message"]) == ("too_few_clusters", "1 task: too few for a limit.")
     assert (found["estimate"], found["p_value"]) == (pytest.approx(math.log(500 / 7)), 1)
 
 

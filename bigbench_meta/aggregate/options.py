@@ -1,0 +1,74 @@
+"""How observations become scored and flagged curves: what a study chooses, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD
+from bigbench_meta.catalog.known_issues import check_known_issues
+from bigbench_meta.curves.build import build_curves
+from bigbench_meta.curves.emergence import MIN_SCALES
+from bigbench_meta.inference.score import score_curves
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from bigbench_meta.aggregate.by_metric import Level
+    from bigbench_meta.catalog.known_issues import IssueFindings, KnownIssues
+    from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.curves.build import Curves
+
+__all__ = ["StudyOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """Options of :func:`bigbench_meta.run_study` and :func:`bigbench_meta.sensitivity`.
+
+    Attributes:
+        threshold: Curves with an emergence score above it are flagged.
+        level: Which of a task's rows count, see :func:`bigbench_meta.select_level`.
+        scale: Scale axis, see :func:`bigbench_meta.build_curves`.
+        min_scales: Curves with fewer points are not scored.
+        catalog: Metric catalog; the packaged one by default.
+        issues: Registry of known issues; the packaged one by default.
+        exclude_known_issues: Whether to exclude the rows that known issues affect, or the names of
+            the issues whose rows to exclude.
+
+    Examples:
+        >>> from bigbench_meta import load_embedded
+        >>> options = StudyOptions(exclude_known_issues=True)
+        >>> curves, findings = options.curves(load_embedded())
+        >>> len(options.scores(curves)), findings.n_rows_excluded
+        (186, 26)
+    """
+
+    threshold: float = DEFAULT_THRESHOLD
+    level: Level = "task"
+    scale: str | None = None
+    min_scales: int = MIN_SCALES
+    catalog: MetricCatalog | None = None
+    issues: KnownIssues | None = None
+    exclude_known_issues: bool | Sequence[str] = False
+
+    def curves(self, observations: pd.DataFrame) -> tuple[Curves, IssueFindings]:
+        """Return the curves, and which known issues affect the observations.
+
+        Args:
+            observations: Observations table.
+
+        Raises:
+            InputError: No such known issue.
+            SchemaError: ``observations`` is no observations table.
+        """
+        kept, findings = check_known_issues(
+            observations, issues=self.issues, exclude=self.exclude_known_issues
+        )
+        return build_curves(kept, scale=self.scale, catalog=self.catalog), findings
+
+    def scores(self, curves: Curves) -> pd.DataFrame:
+        """Return the scores of the curves, see :func:`bigbench_meta.score_curves`."""
+        return score_curves(curves, min_scales=self.min_scales)
