@@ -42,7 +42,9 @@ REMOVED_ROWS: Final[dict[tuple[str, str], str]] = dict.fromkeys(
 )
 """Rows of tables and items of lists that it need not have, by a column and its value there."""
 
-REWORDED: Final[dict[str, str]] = dict.fromkeys(["limitations", "message"], "plain English")
+REWORDED: Final[dict[str, str]] = dict.fromkeys(
+    ["limitations", "meaning", "message"], "plain English"
+)
 """Columns and keys whose sentences may differ as long as both versions have one."""
 
 

@@ -1,4 +1,4 @@
-"""Curve scores and catalog to the question of the study: which metrics account for the claims?"""
+"""Which metrics do flagged curves, and hand-annotated claims of emergence, belong to?"""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 
 from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.catalog.published import paper_metrics, preferred_metrics, scaling_annotation
+from bigbench_meta.core.checks import one_of, probability
 from bigbench_meta.core.errors import InputError, SchemaError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_THRESHOLD",
     "EMERGENT_CLASSES",
+    "SWEEP",
     "Level",
     "claims_by_metric",
     "claims_summary",
@@ -58,9 +60,13 @@ def select_level(scores: pd.DataFrame, level: Level = "task") -> pd.DataFrame:
         InputError: Another level.
         SchemaError: A column is missing.
     """
-    _check(scores)
-    if level not in get_args(Level):
-        raise InputError(f"{level!r}", where="level", hint=f"one of {', '.join(get_args(Level))}")
+    if missing := [name for name in _NEEDED if name not in scores]:
+        raise SchemaError(
+            f"missing column {', '.join(missing)}",
+            where="scores",
+            hint="pass what score_curves returns",
+        )
+    one_of(level, get_args(Level), "level")
     if level == "all":
         return scores
     aggregate = scores["subtask"].astype(str) == scores["task"].astype(str)
@@ -111,7 +117,7 @@ def metrics_of_emergence(
         level: Which of a task's rows count, see :func:`select_level`.
         by: What to tabulate.
         confidence: Of the Wilson interval, which takes curves as independent; curves of one task
-            are not, so read it as the least uncertainty there is.
+            are not, so the true uncertainty is larger.
 
     Returns:
         One row a metric (or type), most flagged curves first. ``n_curves``; ``n_scored`` (with an
@@ -137,8 +143,7 @@ def metrics_of_emergence(
         0    acc       123         19
         1    ppl         3          2
     """
-    if by not in {"metric", "metric_type"}:
-        raise InputError(f"{by!r}", where="by", hint="metric or metric_type")
+    one_of(by, ("metric", "metric_type"), "by")
     counted = select_level(scores, level)
     frame = pd.DataFrame(
         {
@@ -355,17 +360,8 @@ def _top_two(counts: pd.Series[int]) -> float:
     return float(counts.nlargest(2).sum() / total) if total else float("nan")
 
 
-def _check(scores: pd.DataFrame) -> None:
-    if missing := [name for name in _NEEDED if name not in scores]:
-        raise SchemaError(
-            f"missing column {', '.join(missing)}",
-            where="scores",
-            hint="pass what score_curves returns",
-        )
-
-
 def _task_names(scores: pd.DataFrame) -> pd.Series[str]:
-    """Return names that are unique over benchmarks and tell subtasks apart."""
+    """Return a name of each task or subtask that no other has, also of another benchmark."""
     names = scores["subtask"].astype(str) + "\0" + scores["task"].astype(str)
     return names + "\0" + scores["benchmark"].astype(str) if "benchmark" in scores else names
 
@@ -378,13 +374,11 @@ def _share(part: pd.Series[Any], whole: pd.Series[Any] | float) -> pd.Series[flo
 def _wilson(
     count: pd.Series[int], total: pd.Series[int], confidence: float
 ) -> tuple[pd.Series[float], pd.Series[float]]:
-    if not 0 < confidence < 1:
-        raise InputError(f"{confidence} is not between 0 and 1", where="confidence")
     from statsmodels.stats.proportion import proportion_confint
 
     low, high = proportion_confint(
         count.to_numpy(dtype=float), total.clip(lower=1).to_numpy(dtype=float),
-        alpha=1 - confidence, method="wilson",
+        alpha=1 - probability(confidence, "confidence"), method="wilson",
     )  # fmt: skip
     # Exact at the ends, where rounding leaves 5e-17 in place of 0.
     low, high = np.where(count == 0, 0.0, low), np.where(count == total, 1.0, high)

@@ -1,4 +1,4 @@
-"""How many curves depart from a smooth, predictable rise, by every way of asking."""
+"""Criteria of a departure from a smooth, predictable rise, and how many curves meet each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD, flagged
-from bigbench_meta.core.errors import InputError, SchemaError
+from bigbench_meta.core.checks import one_of, probability
+from bigbench_meta.core.errors import SchemaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,13 +20,13 @@ __all__ = ["CRITERIA", "Criterion", "evidence_summary", "meets"]
 
 @dataclass(frozen=True, kw_only=True)
 class Criterion:
-    """One way of asking whether a curve departs from a smooth, predictable rise.
+    """A criterion of a departure from a smooth, predictable rise.
 
     Attributes:
         name: Its name.
         meaning: When it holds; ``{threshold}`` and ``{alpha}`` are filled in.
         holds: Curves, threshold and level of the tests to whether it holds: true, false, or
-            missing where it cannot be told.
+            missing where it cannot be decided.
     """
 
     name: str
@@ -50,8 +51,8 @@ def _interval_above(frame: pd.DataFrame, threshold: float, _: float) -> pd.Serie
 
 
 def _wei(frame: pd.DataFrame, _: float, __: float) -> pd.Series:
-    told = frame["wei_emergent"].astype(str)
-    return (told == "yes").astype("boolean").mask(~told.isin(["yes", "no"]))
+    emergent = frame["wei_emergent"].astype(str)
+    return (emergent == "yes").astype("boolean").mask(~emergent.isin(["yes", "no"]))
 
 
 def _breakthrough(frame: pd.DataFrame, _: float, __: float) -> pd.Series:
@@ -73,76 +74,66 @@ def _late(frame: pd.DataFrame, _: float, alpha: float) -> pd.Series:
     return (step & late.astype("boolean")).mask(step.isna())
 
 
+_LINE: Final = "a straight line"
+_MECHANISM: Final = "the smooth mechanism"
+_P: Final = "p at most {alpha:g}"
+_FDR: Final = "false discovery rate {alpha:g}"
+
+
+def _step_larger_than(model: str, error: str, column: str) -> Criterion:
+    return Criterion(
+        name=column,
+        meaning=f"A step is larger than {model} explains ({error})",
+        holds=_at_most(column),
+    )
+
+
 CRITERIA: Final = (
-    Criterion(name="flagged", meaning="E above {threshold:g}", holds=_flagged),
+    Criterion(name="flagged", meaning="E is above {threshold:g}", holds=_flagged),
     Criterion(
         name="interval_above",
-        meaning="the 95% interval of E above {threshold:g}",
+        meaning="The 95% interval of E lies above {threshold:g}",
         holds=_interval_above,
     ),
-    Criterion(
-        name="line_p",
-        meaning="a step beyond a straight line, p at most {alpha:g}",
-        holds=_at_most("line_p"),
+    _step_larger_than(_LINE, _P, "line_p"),
+    _step_larger_than(_LINE, _FDR, "line_q_bh"),
+    _step_larger_than(_MECHANISM, _P, "mechanism_p"),
+    _step_larger_than(_MECHANISM, f"{_FDR}, Benjamini-Hochberg", "mechanism_q_bh"),
+    _step_larger_than(
+        _MECHANISM, f"{_FDR} under any dependence, Benjamini-Yekutieli", "mechanism_q_by"
     ),
-    Criterion(
-        name="line_q_bh",
-        meaning="the same, false discovery rate {alpha:g} over all curves searched",
-        holds=_at_most("line_q_bh"),
-    ),
-    Criterion(
-        name="mechanism_p",
-        meaning="a step beyond the smooth mechanism, p at most {alpha:g}",
-        holds=_at_most("mechanism_p"),
-    ),
-    Criterion(
-        name="mechanism_q_bh",
-        meaning="the same, false discovery rate {alpha:g} (Benjamini-Hochberg)",
-        holds=_at_most("mechanism_q_bh"),
-    ),
-    Criterion(
-        name="mechanism_q_by",
-        meaning="the same, whatever the dependence (Benjamini-Yekutieli)",
-        holds=_at_most("mechanism_q_by"),
-    ),
-    Criterion(
-        name="mechanism_p_holm",
-        meaning="the same, no false one at all (Holm)",
-        holds=_at_most("mechanism_p_holm"),
-    ),
+    _step_larger_than(_MECHANISM, "family-wise error rate {alpha:g}, Holm", "mechanism_p_holm"),
     Criterion(
         name="late_step",
-        meaning="a step beyond the smooth mechanism, p at most {alpha:g}, in the upper half of "
-        "the scales",
+        meaning="A step in the upper half of the scales is larger than the smooth mechanism "
+        "explains (p at most {alpha:g})",
         holds=_late,
     ),
-    Criterion(
-        name="family_q_bh",
-        meaning="beyond the mechanism with its family's variation, false discovery rate {alpha:g}",
-        holds=_at_most("family_q_bh"),
+    _step_larger_than(
+        "the smooth mechanism with its model family's variation", _FDR, "family_q_bh"
     ),
     Criterion(
         name="wei",
-        meaning="random at small scales, clearly above at large ones (Wei et al. 2022)",
+        meaning="Random at small scales, clearly better at large ones (Wei et al. 2022)",
         holds=_wei,
     ),
     Criterion(
         name="breakthrough",
-        meaning="the trend is a breakthrough (Lourie et al. 2025)",
+        meaning="The trend is a breakthrough (Lourie et al. 2025)",
         holds=_breakthrough,
     ),
     Criterion(
         name="forecast_beaten",
-        meaning="the largest scale is better than the forecast interval from the smaller ones",
+        meaning="The largest scale is better than the forecast interval from the smaller ones",
         holds=_beaten,
     ),
     Criterion(
         name="mechanism_misfit",
-        meaning="the mechanism without variation between models does not fit, p at most {alpha:g}",
+        meaning="The mechanism without variation between models does not fit (p at most {alpha:g})",
         holds=_at_most("mechanism_p_fit"),
     ),
 )
-"""The ways of asking, in the order of :func:`evidence_summary`."""
+"""The criteria, in the order of :func:`evidence_summary`."""
 
 
 def meets(
@@ -157,17 +148,15 @@ def meets(
         alpha: Level of the tests, in (0, 1).
 
     Returns:
-        A nullable boolean series with the index of ``scores``, missing where it cannot be told.
+        A nullable boolean series with the index of ``scores``, missing where it cannot be decided.
 
     Raises:
         InputError: No such criterion, or ``alpha`` out of its range.
         SchemaError: A column is missing.
     """
     known = {one.name: one for one in CRITERIA}
-    if name not in known:
-        raise InputError(f"{name!r}", where="criterion", hint=f"one of {', '.join(known)}")
-    if not 0 < alpha < 1:
-        raise InputError(f"{alpha!r} is not between 0 and 1", where="alpha")
+    one_of(name, known, "criterion")
+    probability(alpha, "alpha")
     try:
         return known[name].holds(scores, threshold, alpha)
     except KeyError as error:
@@ -193,11 +182,11 @@ def evidence_summary(
             them (see :func:`bigbench_meta.select_level`).
         threshold: Of the emergence score.
         alpha: Level of the tests, in (0, 1).
-        by: Column whose values are counted apart, too.
+        by: Column by whose values curves are also counted separately.
 
     Returns:
         One row a criterion and group: ``criterion``, ``meaning``, ``group`` (``all``, ``flagged``
-        and the values of ``by``), ``n_met``, ``n_judged`` (curves of which it can be told) and
+        and the values of ``by``), ``n_met``, ``n_judged`` (curves for which it can be decided) and
         ``n_curves``.
 
     Raises:

@@ -43,7 +43,7 @@ class StudyOptions:
         >>> options = StudyOptions(exclude_known_issues=True)
         >>> curves, findings = options.curves(load_embedded())
         >>> len(options.scores(curves)), findings.n_rows_excluded
-        (186, 26)
+        (183, 48)
     """
 
     threshold: float = DEFAULT_THRESHOLD

@@ -58,10 +58,10 @@ def accounts(
     """Test whether the choice of metric explains the flagged curves.
 
     Compares metrics that are nonlinear or discontinuous in per-token error ("sharp") with linear or
-    continuous ones ("smooth"): over all curves, in a regression, and within matched sets of the same
-    task, model family and shots. Intervals named "by_task" treat tasks as the units, because curves
-    of one task share its questions. A statistic that cannot be computed gives the reason, and the
-    output ends with the conclusions that the results do not support.
+    continuous ones ("smooth"): over all curves, in a regression, and within matched sets (same
+    task, model family and shots). Intervals named "by_task" treat tasks as the units, because
+    curves of one task share its questions. A statistic that cannot be computed gives the reason,
+    and the output ends with the conclusions that the results do not support.
 
     RESULTS are result files, folders of them, or a store; by default GPT-3's published results.
 

@@ -23,6 +23,7 @@ __all__ = [
     "checked_loss",
     "one_a_curve",
     "one_of",
+    "probability",
     "reject",
     "seed_number",
     "whole",
@@ -158,6 +159,21 @@ def one_of(value: str, allowed: Iterable[str], where: str) -> None:
     names = tuple(allowed)
     if value not in names:
         raise InputError(f"{value!r}", where=where, hint=f"one of {', '.join(names)}")
+
+
+def probability(value: float, where: str) -> float:
+    """Return a number strictly between 0 and 1, such as a confidence level.
+
+    Raises:
+        InputError: It is not between them, or not a number.
+
+    Examples:
+        >>> probability(0.95, "confidence")
+        0.95
+    """
+    if not 0 < value < 1:
+        raise InputError(f"{value} is not between 0 and 1", where=where)
+    return value
 
 
 def seed_number(seed: Any) -> int:

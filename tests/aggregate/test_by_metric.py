@@ -362,7 +362,7 @@ def test_unknown_level(function):
 
 
 def test_unknown_by():
-    with pytest.raises(InputError, match=r"by: 'task'.*\n.*metric or metric_type"):
+    with pytest.raises(InputError, match=r"by: 'task'.*\n.*metric, metric_type"):
         metrics_of_emergence(scores(("a", 1.0)), by="task")
 
 

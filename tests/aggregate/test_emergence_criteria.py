@@ -1,4 +1,4 @@
-"""Ways of asking whether a curve is emergent."""
+"""Criteria of a departure from a smooth, predictable rise."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_every_criterion_is_expected_here():
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_criterion_holds_fails_or_cannot_be_told(name: str):
+def test_a_criterion_holds_fails_or_cannot_be_decided(name: str):
     found = [None if pd.isna(one) else bool(one) for one in meets(SCORES, name)]
     assert found == EXPECTED[name]
 
@@ -74,11 +74,11 @@ def test_counts_are_those_of_each_group():
             **{kind: [one == kind for one in types] for kind in set(types)},
         }  # fmt: skip
         for group, members in groups.items():
-            told = [one for one, inside in zip(expected, members, strict=True) if inside]
+            inside_group = [one for one, inside in zip(expected, members, strict=True) if inside]
             row = table.loc[(name, group)]
-            assert row["n_met"] == sum(one is True for one in told)
-            assert row["n_judged"] == sum(one is not None for one in told)
-            assert row["n_curves"] == len(told)
+            assert row["n_met"] == sum(one is True for one in inside_group)
+            assert row["n_judged"] == sum(one is not None for one in inside_group)
+            assert row["n_curves"] == len(inside_group)
 
 
 def test_rows_in_another_order_give_the_same():
@@ -91,10 +91,10 @@ def test_a_late_step_is_one_in_the_upper_half_of_log_scale():
     ]  # fmt: skip
 
 
-def test_threshold_and_level_are_said():
+def test_meanings_state_threshold_and_level():
     table = evidence_summary(SCORES, threshold=5, alpha=0.1)
     meaning = dict(zip(table["criterion"], table["meaning"], strict=True))
-    assert meaning["flagged"] == "E above 5"
+    assert meaning["flagged"] == "E is above 5"
     assert "p at most 0.1" in meaning["line_p"]
     row = table.set_index(["criterion", "group"]).loc[("mechanism_p_holm", "all")]
     assert row["n_met"] == 1

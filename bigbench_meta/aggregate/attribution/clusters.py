@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
-from bigbench_meta.aggregate.attribution.estimates import MIN_TASKS, check_confidence, wald
+from bigbench_meta.aggregate.attribution.estimates import MIN_TASKS, wald
+from bigbench_meta.core.checks import probability
 from bigbench_meta.inference.binomial import clopper_pearson
 
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ def cluster_median(
         >>> cluster_median(np.arange(1.0, 11.0), np.arange(10), confidence=0.95)
         (5.5, 2.0, 9.0, 0.001953125)
     """
-    alpha = 1 - check_confidence(confidence)
+    alpha = 1 - probability(confidence, "confidence")
     levels, level = np.unique(values, return_inverse=True)
     _, code = np.unique(cluster, return_inverse=True)
 
@@ -302,7 +303,7 @@ def cluster_share(
     """
     from scipy import stats
 
-    tail = (1 - check_confidence(confidence)) / 2
+    tail = (1 - probability(confidence, "confidence")) / 2
     n_clusters, n = len(sizes), float(sizes.sum())
     if not n:
         return (math.nan,) * 4

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
-from bigbench_meta.core.errors import InputError
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
-    "ESTIMATE_COLUMNS", "MIN_TASKS", "STATUSES", "Estimate", "check_confidence", "exponential",
+    "ESTIMATE_COLUMNS", "MIN_TASKS", "STATUSES", "Estimate", "exponential",
     "frame_of", "wald",
 ]  # fmt: skip
 
@@ -91,17 +89,6 @@ ESTIMATE_COLUMNS: Final = tuple(field.name for field in fields(Estimate))
 def frame_of(estimates: Iterable[Estimate]) -> pd.DataFrame:
     """Return estimates as a frame, one row each, with the columns of :data:`ESTIMATE_COLUMNS`."""
     return pd.DataFrame([asdict(one) for one in estimates], columns=list(ESTIMATE_COLUMNS))
-
-
-def check_confidence(confidence: float) -> float:
-    """Return a confidence level.
-
-    Raises:
-        InputError: It is not between 0 and 1.
-    """
-    if not 0 < confidence < 1:
-        raise InputError(f"{confidence} is not between 0 and 1", where="confidence")
-    return confidence
 
 
 def wald(

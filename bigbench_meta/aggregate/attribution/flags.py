@@ -13,7 +13,7 @@ from bigbench_meta.aggregate.attribution.clusters import (
     cluster_share,
     jackknifed,
 )
-from bigbench_meta.aggregate.attribution.estimates import Estimate, check_confidence, frame_of
+from bigbench_meta.aggregate.attribution.estimates import Estimate, frame_of
 from bigbench_meta.aggregate.attribution.odds_ratios import (
     exact_odds_ratio,
     half_added_risk_ratio,
@@ -21,7 +21,8 @@ from bigbench_meta.aggregate.attribution.odds_ratios import (
     log_risk_ratio,
 )
 from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD, flagged, select_level
-from bigbench_meta.core.errors import InputError, SchemaError
+from bigbench_meta.core.checks import one_of, probability
+from bigbench_meta.core.errors import SchemaError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -145,11 +146,8 @@ def flag_curves(
     if missing := [name for name in _NEEDED if name not in scores]:
         raise SchemaError(f"missing column {', '.join(missing)}", where="scores",
                           hint="pass what score_curves returns")  # fmt: skip
-    for name, value, allowed in (
-        ("flat", flat, get_args(Flat)), ("unknown", unknown, get_args(Unknown))
-    ):  # fmt: skip
-        if value not in allowed:
-            raise InputError(f"{value!r}", where=name, hint=f"one of {', '.join(allowed)}")
+    one_of(flat, get_args(Flat), "flat")
+    one_of(unknown, get_args(Unknown), "unknown")
     marked = scores.assign(flagged=flagged(scores, threshold) if flags is None else flags)
     counted = select_level(marked, level)
     scored = counted["emergence_score"].notna()
@@ -239,7 +237,7 @@ def flag_ratios(rows: CurveFlags, *, confidence: float = 0.95) -> pd.DataFrame:
         Efron & Tibshirani (1993), ch. 11; Haldane (1956), DOI 10.1111/j.1469-1809.1955.tb01285.x;
         Gart (1970), DOI 10.1093/biomet/57.3.471.
     """
-    check_confidence(confidence)
+    probability(confidence, "confidence")
     counts = rows.counts()
     cells = counts.sum(axis=0)
     blanks = [

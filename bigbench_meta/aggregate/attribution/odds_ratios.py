@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from bigbench_meta.aggregate.attribution.estimates import check_confidence, exponential, wald
+from bigbench_meta.aggregate.attribution.estimates import exponential, wald
+from bigbench_meta.core.checks import probability
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.inference.binomial import clopper_pearson
 
@@ -144,7 +145,7 @@ def pair_odds_ratio(n_first: int, n_second: int, *, confidence: float = 0.95) ->
     """
     from scipy import stats
 
-    check_confidence(confidence)
+    probability(confidence, "confidence")
     n = n_first + n_second
     if not n:
         return OddsRatio(p_value=1.0, status="no_variation")
@@ -190,7 +191,7 @@ def mantel_haenszel(tables: ArrayLike, *, confidence: float = 0.95) -> OddsRatio
     """
     from statsmodels.stats.contingency_tables import StratifiedTable
 
-    alpha = 1 - check_confidence(confidence)
+    alpha = 1 - probability(confidence, "confidence")
     cells = _cells(tables)
     a, b, c, d = cells.T
     informative = (a + b) * (c + d) * (a + c) * (b + d) > 0
@@ -237,7 +238,7 @@ def exact_odds_ratio(tables: ArrayLike, *, confidence: float = 0.95) -> OddsRati
         >>> result.estimate, round(result.low, 3), result.high
         (inf, 0.443, inf)
     """
-    tail = (1 - check_confidence(confidence)) / 2
+    tail = (1 - probability(confidence, "confidence")) / 2
     pieces, observed, span = _pieces(_cells(tables))
     if not span:
         return OddsRatio(status="no_variation")

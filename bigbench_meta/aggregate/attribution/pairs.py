@@ -27,7 +27,7 @@ from bigbench_meta.aggregate.attribution.clusters import (
     median,
     sign_flip_p,
 )
-from bigbench_meta.aggregate.attribution.estimates import Estimate, check_confidence, frame_of
+from bigbench_meta.aggregate.attribution.estimates import Estimate, frame_of
 from bigbench_meta.aggregate.attribution.flags import MATCHED_SET
 from bigbench_meta.aggregate.attribution.odds_ratios import (
     exact_odds_ratio,
@@ -35,7 +35,8 @@ from bigbench_meta.aggregate.attribution.odds_ratios import (
     mantel_haenszel_parts,
     pair_odds_ratio,
 )
-from bigbench_meta.inference.intervals import clopper_pearson
+from bigbench_meta.core.checks import probability
+from bigbench_meta.inference.binomial import clopper_pearson
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -333,7 +334,7 @@ def paired_tests(rows: CurveFlags, *, confidence: float = 0.95) -> pd.DataFrame:
         McNemar (1947), DOI 10.1007/BF02295996; Robins, Breslow & Greenland (1986),
         DOI 10.2307/2531052; Schaeffer et al. (2023), arXiv 2304.15004, App. A.1 for the resolution.
     """
-    check_confidence(confidence)
+    probability(confidence, "confidence")
     pairs = _sharp_smooth_pairs(rows)
     found = [
         *_discordance(pairs, confidence),

@@ -17,10 +17,10 @@ import pandas as pd
 from bigbench_meta.aggregate.attribution.clusters import NO_SPREAD
 from bigbench_meta.aggregate.attribution.estimates import (
     MIN_TASKS,
-    check_confidence,
     exponential,
     wald,
 )
+from bigbench_meta.core.checks import probability
 from bigbench_meta.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -405,7 +405,7 @@ def gee_logit(
         Liang & Zeger (1986), DOI 10.1093/biomet/73.1.13; Mancl & DeRouen (2001),
         DOI 10.1111/j.0006-341X.2001.00126.x.
     """
-    check_confidence(confidence)
+    probability(confidence, "confidence")
     sizes = np.bincount(cluster)
     sizes = sizes[sizes > 0]
     blank = LogitFit(n=len(y), n_clusters=len(sizes))

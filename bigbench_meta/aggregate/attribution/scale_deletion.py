@@ -1,4 +1,4 @@
-"""Leave-one-scale-out: does a flag hang on a single model?
+"""Leave-one-scale-out: does a flag depend on a single model?
 
 References:
     Schaeffer et al. (2023), arXiv 2304.15004, sec. 2: a sharp rise may come of "too few models",
@@ -15,7 +15,7 @@ import pandas as pd
 from bigbench_meta.aggregate.attribution.clusters import cluster_share
 from bigbench_meta.aggregate.attribution.flags import TASK, class_of
 from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD, flagged
-from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.core.schema import CURVE_KEY
 from bigbench_meta.curves.emergence import MIN_SCALES, score_ragged
 from bigbench_meta.inference.score import score_curves
@@ -62,24 +62,18 @@ def scores_without_each(
         array([1.56, 1.56, 1.41, 1.41])
     """
     values = np.asarray(values, dtype=np.float64)
-    if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(values):
-        raise InputError(f"must run from 0 to the number of values, {len(values)}", where="offsets")
-    lengths = np.diff(offsets)
+    batch = Ragged.of(offsets, values=values)
+    shortest = 1 + max(min_scales, 2)
     result = np.full(len(values), np.nan)
-    enough = np.repeat(lengths - 1 >= max(min_scales, 2), lengths)
-    for length in np.unique(lengths[lengths - 1 >= max(min_scales, 2)]):
-        # Row i of the table names the points that are left without point i.
-        left = np.array([np.delete(np.arange(length), i) for i in range(length)])
-        curves = np.flatnonzero(lengths == length)
-        step = max(1, int(_BLOCK // (length * length)))
-        for start in range(0, len(curves), step):
-            first = offsets[curves[start : start + step]]
-            rest = values[first[:, None, None] + left]
-            n_rows = len(first) * int(length)
-            ends = np.arange(n_rows + 1, dtype=np.int64) * (int(length) - 1)
-            scores = score_ragged(rest.ravel(), ends, min_scales=min_scales)
-            result[first[:, None] + np.arange(length)] = scores.emergence_score.reshape(-1, length)
-    return result, enough
+    for block in batch.blocks(lambda n: max(1, _BLOCK // n**2), shortest=shortest):
+        n = block.length
+        # Row i names the points that are left without point i.
+        left = np.array([np.delete(np.arange(n), i) for i in range(n)])
+        rest = values[block.points[:, left]]
+        ends = np.arange(block.points.size + 1, dtype=np.int64) * (n - 1)
+        scores = score_ragged(rest.ravel(), ends, min_scales=min_scales)
+        result[block.points] = scores.emergence_score.reshape(-1, n)
+    return result, np.repeat(batch.lengths >= shortest, batch.lengths)
 
 
 def leave_one_scale_out(
@@ -117,30 +111,26 @@ def leave_one_scale_out(
     """
     scores = score_curves(curves, min_scales=min_scales)
     without, enough = scores_without_each(curves.oriented, curves.offsets, min_scales=min_scales)
-    point = curves.curve_of_point
+    batch, point = curves.ragged, curves.curve_of_point
     is_flag = flagged(scores, threshold)
     hits = flagged(pd.DataFrame({"emergence_score": without}), threshold).to_numpy(dtype=bool)
     without = np.where(enough & np.isnan(without), 0.0, without)
     position = np.arange(len(point)) - curves.offsets[point]
-    last = np.diff(curves.offsets)[point] - 1
+    last = batch.lengths[point] - 1
     where = {
         "smallest": position == 0,
         "inner": (position > 0) & (position < last),
         "largest": position == last,
     }
-    by_place = {
-        f"n_flagged_{name}": np.bincount(point[hits & chosen], minlength=len(curves))
-        for name, chosen in where.items()
-    }
-    n_hits = np.bincount(point[hits], minlength=len(curves))
-    n_deletions = np.bincount(point[enough], minlength=len(curves))
+    by_place = {f"n_flagged_{name}": batch.count(hits & chosen) for name, chosen in where.items()}
+    n_hits, n_deletions = batch.count(hits), batch.count(enough)
     known = pd.Series(n_deletions > 0)
     table = scores[[*CURVE_KEY, "n_scales", "emergence_score"]].assign(
         flagged=is_flag, n_deletions=n_deletions, **by_place, n_flagged_any=n_hits,
-        **{f"without_{name}": _chosen(without, point, where[name], len(curves))
-           for name in ("smallest", "largest")},
-        lowest=_extreme(np.fmin, without, point, len(curves)),
-        highest=_extreme(np.fmax, without, point, len(curves)),
+        without_smallest=batch.at(without, np.zeros(len(batch))),
+        without_largest=batch.at(without, np.full(len(batch), -1)),
+        lowest=batch.reduce(np.fmin, without),
+        highest=batch.reduce(np.fmax, without),
         stays_flagged=(is_flag & (n_hits == n_deletions)).astype("boolean").where(known),
         becomes_flagged=(~is_flag & (n_hits > 0)).astype("boolean").where(known),
     )  # fmt: skip
@@ -148,20 +138,8 @@ def leave_one_scale_out(
     return table
 
 
-def _chosen(values: Floats, curve: Ints, chosen: Bools, n_curves: int) -> Floats:
-    result = np.full(n_curves, np.nan)
-    result[curve[chosen]] = values[chosen]
-    return result
-
-
-def _extreme(ufunc: np.ufunc, values: Floats, curve: Ints, n_curves: int) -> Floats:
-    result = np.full(n_curves, np.nan)
-    ufunc.at(result, curve, values)
-    return result
-
-
 def scale_deletion_shares(table: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
-    """Sum up how often a flag hangs on a single scale.
+    """Sum up how often a flag depends on a single scale.
 
     Args:
         table: What :func:`leave_one_scale_out` returns, or a selection of its rows.

@@ -360,7 +360,10 @@ def test_pairs_of_one_task_are_no_evidence_over_tasks():
     assert (found["p_value"], found["status"]) == (1, "too_few_clusters")
     assert found[["low", "high"]].isna().all()
     found = estimate_of(rows, "log_sharpness_difference", "median")
-    assert (found["status"], found["message"]) == ("too_few_clusters", "1 task: too few for a limit.")
+    assert (found["status"], found["message"]) == (
+        "too_few_clusters",
+        "1 task: too few for a limit.",
+    )
     assert (found["estimate"], found["p_value"]) == (pytest.approx(math.log(500 / 7)), 1)
 
 
@@ -377,7 +380,7 @@ def test_pairs_of_one_task_are_no_evidence_over_tasks():
         ([(-5, 5)] * 6, "log_sharpness_difference", "median", "no_data", "There is no pair whose"),
         ([(200, 5)] * 6, "paired_odds_ratio", "by_task", "zero_cell", "6 pairs with only"),
         ([(200, 5)] * 6, "common_odds_ratio", "by_task", "zero_cell", "Only one side has discord"),
-        ([(200, 5)] * 6, "log_sharpness_difference", "mean_limited", "no_spread", "All tasks say"),
+        ([(200, 5)] * 6, "log_sharpness_difference", "mean_limited", "no_spread", "All tasks"),
         ([(200, 5)] * 3, "share_sharper", "by_task", "too_few_clusters", "3 tasks cannot give an"),
         (
             [(200, 5), (200, 5), (5, 200)], "paired_odds_ratio", "by_task", "too_few_clusters",

@@ -11,6 +11,7 @@ import pytest
 import bigbench_meta as bm
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.generate import mirage
+from bigbench_meta.metrics import multiple_choice
 from bigbench_meta.report.tables.mirage import mechanism_grid, mechanism_table
 
 
@@ -35,10 +36,10 @@ def test_scores_are_those_of_the_formulas():
             ("exact_str_match", "7 tokens"): mirage.expected_accuracy(loss, target_length=7),
             ("token_edit_distance", "7 tokens"): np.exp(-loss),
             ("multiple_choice_grade", "3 choices, concentration 5"): (
-                mirage.expected_multiple_choice_grade(loss, **choices)
+                multiple_choice.expected_multiple_choice_grade(loss, **choices)
             ),
             ("brier_score", "3 choices, concentration 5"): (
-                -mirage.expected_brier_score(loss, **choices)
+                -multiple_choice.expected_brier_score(loss, **choices)
             ),
         }
         for (metric, task), y in curves.items():
