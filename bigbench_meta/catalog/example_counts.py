@@ -1,7 +1,7 @@
 """Sizes of test sets that results do not state: a number, a table, or those of BIG-bench itself.
 
-Without the number of examples behind a score nothing is known of its sampling error, and no
-interval and no test of the smooth mechanism can be had. BIG-bench's score files do not state it.
+Without the number of examples behind a score its sampling error is unknown, and there is no
+interval and no test of the smooth mechanism. BIG-bench's score files do not state the number.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ROUNDING: Final = 1e-12
 def with_example_counts(
     observations: pd.DataFrame, counts: int | str | PathLike[str] | pd.DataFrame
 ) -> pd.DataFrame:
-    """Fill in how many examples are behind the scores that do not say.
+    """Fill in the numbers of examples that results do not state.
 
     Args:
         observations: Observations table.
@@ -37,10 +37,10 @@ def with_example_counts(
 
     Returns:
         The observations, with ``n_examples`` where it was missing and is known now. Numbers that
-        results state themselves stay as they are.
+        the results state stay as they are.
 
     Raises:
-        InputError: No positive whole number, or the file cannot be read.
+        InputError: A number is not a positive whole one, or the file cannot be read.
         SchemaError: A column is missing, or two numbers for one subtask.
 
     Examples:
@@ -53,12 +53,14 @@ def with_example_counts(
     known = observations.get("n_examples", missing).astype("Int64")
     if isinstance(counts, int | np.integer) and not isinstance(counts, bool):
         if not 1 <= counts <= _MOST:
-            raise InputError(f"{counts} is no number of examples", where="n_examples")
+            raise InputError(f"{counts} is not a number of examples", where="n_examples")
         return observations.assign(n_examples=known.fillna(int(counts)))
     if isinstance(counts, pd.DataFrame):
         table = _checked(counts, "n_examples")
     elif not isinstance(counts, str | PathLike):
-        raise InputError(f"{counts!r} is no number of examples, table or file", where="n_examples")
+        raise InputError(
+            f"{counts!r} is not a number of examples, table or file", where="n_examples"
+        )
     else:
         table = bigbench_counts() if counts == BIGBENCH else read_example_counts(counts)
     keys = [name for name in ("benchmark", "task", "subtask") if name in table]
@@ -82,7 +84,7 @@ def read_example_counts(path: str | PathLike[str]) -> pd.DataFrame:
         Columns ``task, subtask, n_examples`` and, where the file has it, ``benchmark``.
 
     Raises:
-        InputError: It cannot be read, or a number is no positive whole one.
+        InputError: It cannot be read, or a number is not a positive whole one.
         SchemaError: A column is missing, or two numbers for one subtask.
     """
     try:
@@ -116,7 +118,7 @@ def bigbench_counts() -> pd.DataFrame:
     own = frame["subtask"] == frame["task"]
     inverse = (1 / frame["n_examples"].astype("float64"))[~own]
     by_task = inverse.groupby(frame["task"])
-    # A sum with a gap is none.
+    # A sum with a gap is missing.
     sums = by_task.sum().where(by_task.count() == by_task.size())
     effective = (by_task.size() ** 2 / sums * (1 + _ROUNDING)).apply(np.floor)
     whole = frame["task"].map(effective).astype("Float64").round().astype("Int64")
@@ -148,7 +150,7 @@ def _checked(frame: pd.DataFrame, where: str) -> pd.DataFrame:
     if wrong.any():
         task, value = (frame.loc[wrong, name].iloc[0] for name in ("task", "n_examples"))
         raise InputError(
-            f"{value!r} is no number of examples", where=f"{where}: task {task}: n_examples"
+            f"{value!r} is not a number of examples", where=f"{where}: task {task}: n_examples"
         )
     table = table.assign(n_examples=numbers.astype("Int64"))
     keys = [name for name in table if name != "n_examples"]

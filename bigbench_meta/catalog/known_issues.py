@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 EVERY: Final = "all"
-"""What stands for every issue on the command line, and so is no issue's id."""
+"""Stands for every issue on the command line, and so cannot be an issue's id."""
 
 NAMES: Final = ("benchmark", "task", "subtask", "metric", "model_family")
 """Columns that an issue may have patterns for."""
@@ -122,7 +122,7 @@ class KnownIssue:
             :data:`CONDITIONS`; empty for all rows.
         effect: What is wrong, in one line.
         since: Which data have it, where known.
-        fixed: When and where it was mended, where known. Older data still have it.
+        fixed: When and where it was corrected, where known. Older data still have it.
         source: Address of the report.
         checked: How this project has verified it.
     """
@@ -214,7 +214,7 @@ class KnownIssues:
             ids: Names of entries.
 
         Raises:
-            InputError: There is no entry of a name.
+            InputError: A name is unknown.
 
         Examples:
             >>> known_issues().select(["gpt3-piqa-contamination"]).ids
@@ -256,12 +256,12 @@ def _fault(issue: KnownIssue) -> tuple[str, str, str] | None:
             return name, f"not one line of plain text: {value!r}", ""
     if not _ID.fullmatch(issue.id) or issue.id == EVERY:
         hint = f"small letters and digits with hyphens between them, and not {EVERY!r}"
-        return "id", f"{issue.id!r} is no name of an issue", hint
+        return "id", f"{issue.id!r} is not a name of an issue", hint
     if issue.level not in _LEVELS:
-        return "level", f"{issue.level!r} is no level", f"one of {', '.join(_LEVELS)}"
+        return "level", f"{issue.level!r} is not a level", f"one of {', '.join(_LEVELS)}"
     tables = _LEVELS[issue.level]
     if issue.where and issue.where not in issue.conditions:
-        message = f"{issue.where!r} is no condition on {' and '.join(tables)}"
+        message = f"{issue.where!r} is not a condition on {' and '.join(tables)}"
         return "where", message, f"empty, or one of {', '.join(issue.conditions)}"
     if issue.metric and "samples" in tables:
         return "metric", "samples have no metric", "leave it empty"
@@ -311,7 +311,7 @@ class IssueFindings:
 
     @property
     def summary(self) -> str:
-        """One line on what is touched and what was left out; empty if nothing is touched."""
+        """One line on what is touched and what was excluded; empty if nothing is touched."""
         out = self.affected[self.affected["excluded"].astype(bool)]
         all_curves = f"of {_count(self.n_all_curves, 'curve')}"
         parts = []
@@ -321,7 +321,7 @@ class IssueFindings:
                 for row in out.itertuples()
             )
             rows = f"{_count(self.n_rows_excluded, 'row')} of {self.n_curves_excluded:,}"
-            parts.append(f"left out for known issues: {rows} {all_curves}: {each}")
+            parts.append(f"excluded for known issues: {rows} {all_curves}: {each}")
         if self.n_curves_left:
             n_left = len(self.affected) - len(out)
             further = " further" if self.n_rows_excluded else ""
@@ -350,8 +350,8 @@ def affected(
         for samples), ``effect``, ``source``.
 
     Raises:
-        InputError: An issue is not known, or ``level`` is none.
-        SchemaError: ``observations`` is no table of the level.
+        InputError: An issue or ``level`` is unknown.
+        SchemaError: ``observations`` is not a table of the level.
 
     Examples:
         >>> from bigbench_meta import load_embedded
@@ -365,7 +365,7 @@ def affected(
 def exclude_known_issues(
     observations: pd.DataFrame, *, issues: Issues = None, level: Level = "scores"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Leave out the rows that known issues touch.
+    """Exclude the rows that known issues touch.
 
     Args:
         observations: Observations table, or a samples table with ``level="samples"``.
@@ -373,16 +373,16 @@ def exclude_known_issues(
         level: ``scores`` or ``samples``. An issue of the other one alone is skipped.
 
     Returns:
-        The other rows, with their index, columns and types; and what was left out, as
+        The other rows, with their index, columns and types; and what was excluded, as
         :func:`affected` lists it. A row that several issues touch is counted by each of them.
 
     Raises:
-        InputError: An issue is not known, or ``level`` is none.
-        SchemaError: ``observations`` is no table of the level.
+        InputError: An issue or ``level`` is unknown.
+        SchemaError: ``observations`` is not a table of the level.
 
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded
-        >>> kept, left_out = exclude_known_issues(load_embedded())
+        >>> kept, excluded = exclude_known_issues(load_embedded())
         >>> len(build_curves(load_embedded()).keys), len(build_curves(kept).keys)
         (189, 183)
     """
@@ -397,20 +397,20 @@ def check_known_issues(
     exclude: bool | Iterable[str] = False,
     level: Level = "scores",
 ) -> tuple[pd.DataFrame, IssueFindings]:
-    """Say what known issues touch in a table, and leave out what is asked for.
+    """Find what known issues touch in a table, and exclude what is asked for.
 
     Args:
         observations: Observations table, or a samples table with ``level="samples"``.
         issues: A registry, or names of issues of the packaged one; all of that by default.
-        exclude: Whether to leave out what they touch; names of issues to leave out theirs alone.
+        exclude: Whether to exclude what they touch; names of issues to exclude theirs alone.
         level: ``scores`` or ``samples``. An issue of the other one alone is skipped.
 
     Returns:
-        The table without what was left out, and the findings.
+        The table without what was excluded, and the findings.
 
     Raises:
-        InputError: An issue is not known, or ``level`` is none.
-        SchemaError: ``observations`` is no table of the level.
+        InputError: An issue or ``level`` is unknown.
+        SchemaError: ``observations`` is not a table of the level.
 
     Examples:
         >>> from bigbench_meta import load_embedded
@@ -419,7 +419,7 @@ def check_known_issues(
     """
     if level not in _TABLES:
         allowed = ", ".join(_TABLES)
-        raise InputError(f"{level!r} is no level", where="level", hint=f"one of {allowed}")
+        raise InputError(f"{level!r} is not a level", where="level", hint=f"one of {allowed}")
     registry = _registry(issues)
     if isinstance(exclude, bool):
         exclude = registry.ids if exclude else ()

@@ -102,7 +102,7 @@ class ModelRule:
             return None, self.remark or "the name states no size"
         number = _parse_size(size)
         if number is None:
-            return None, f"{size!r} is no size"
+            return None, f"{size!r} is not a size"
         return number, f"nominal size {size} in the name"
 
 
@@ -233,14 +233,14 @@ def _rule(
     for column, template in (("family", family), ("name", name)):
         if unknown := [s[1] for s in _SLOT.finditer(template) if s[1] not in compiled.groupindex]:
             raise SchemaError(
-                f"{{{unknown[0]}}} is no group of the pattern",
+                f"{{{unknown[0]}}} is not a group of the pattern",
                 where=f"{where}: {column}",
                 hint=f"name a group with (?P<{unknown[0]}>...)",
             )
     digits = total_params.strip()
     if digits and not (digits.isdecimal() and len(digits) < 20 and 0 < int(digits) <= _MOST_PARAMS):
         raise SchemaError(
-            f"{total_params!r} is no number of parameters",
+            f"{total_params!r} is not a number of parameters",
             where=f"{where}: total_params",
             hint="write digits alone, such as 70426624, or leave it empty",
         )

@@ -150,7 +150,7 @@ OBSERVATIONS = TableSchema(
         Column(
             name="is_preferred",
             type=pa.bool_(),
-            meaning="whether the task's authors prefer this metric; null where nobody says",
+            meaning="whether the task's authors prefer this metric; null where not stated",
         ),
         _real("low_score", "poor or chance performance on the preferred metric", "unit of score"),
         _real("high_score", "very good performance on the preferred metric", "unit of score"),
@@ -236,7 +236,7 @@ CURVE_SCORES = TableSchema(
         _text("metric_type", "discontinuous, nonlinear, linear, continuous or unknown"),
         _text("scale", "column used as x"),
         _whole("n_scales", "points of the curve", "count"),
-        _whole("n_missing", "models left out for want of an x or a finite score", "count"),
+        _whole("n_missing", "models excluded because they lack an x or a finite score", "count"),
         _whole("n_tied", "observations averaged into another at the same x", "count"),
         _real("scale_min", "smallest x", "unit of the axis"),
         _real("scale_max", "largest x", "unit of the axis"),
@@ -279,7 +279,7 @@ CURVE_EVIDENCE = TableSchema(
         _real("mechanism_p_fit", "p-value of its fit without variation between models", "0..1"),
         _real("mechanism_sigma", "variation between models beside that of scale", "log loss"),
         _real("step_from", "largest scale before the step tested", "unit of the axis"),
-        _real("step_to", "smallest scale behind it", "unit of the axis"),
+        _real("step_to", "smallest scale after it", "unit of the axis"),
         _real("step_size", "fall of the loss at the step, beyond the mechanism", "log loss"),
         *_test("family", "the smooth mechanism with the variation of the model family"),
         *_test("line", "a straight line plus noise"),
@@ -313,7 +313,7 @@ CURVE_EVIDENCE = TableSchema(
 
 
 def conform(data: pd.DataFrame | pa.Table, schema: TableSchema = OBSERVATIONS) -> pa.Table:
-    """Return data as an Arrow table of exactly the given schema, or say why it is none.
+    """Return data as an Arrow table of exactly the given schema, or say why it cannot be.
 
     Missing optional columns become null, further columns are left out, values are cast where
     nothing is lost (``1.0`` to ``1``, but not ``1.5``). A missing ``subtask`` is the task itself:
@@ -364,7 +364,7 @@ def _from_pandas(frame: pd.DataFrame, schema: TableSchema) -> pa.Table:
         except (
             pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError,
         ) as error:  # fmt: skip
-            # Values of several types: those that are no numbers are to blame, where it should be.
+            # Values of several types: the first that does not fit is named.
             raise SchemaError(
                 f"{_first_other(frame[column.name], column.type)} does not fit {column.type}",
                 where=f"{schema.name}.{column.name}",

@@ -127,7 +127,7 @@ def expected_accuracy(loss: ArrayLike, *, target_length: ArrayLike) -> Floats:
         The expected accuracy, in [0, 1], of the broadcast shape.
 
     Raises:
-        InputError: A loss is negative or a length is no whole number from 1 on.
+        InputError: A loss is negative or a length is not a whole number of at least 1.
 
     References:
         Schaeffer et al. (2023), arXiv 2304.15004, section 2 and App. A.2.
@@ -158,7 +158,7 @@ def expected_token_edit_distance(loss: ArrayLike, *, target_length: ArrayLike) -
         The expected distance in tokens, in [0, n], of the broadcast shape.
 
     Raises:
-        InputError: A loss is negative or a length is no whole number from 1 on.
+        InputError: A loss is negative or a length is not a whole number of at least 1.
 
     References:
         Schaeffer et al. (2023), arXiv 2304.15004, section 2 and App. A.2.
@@ -186,7 +186,7 @@ def smallest_nonzero_score(n_examples: ArrayLike, *, units: ArrayLike = 1) -> Fl
         The resolution, in the unit of a score between 0 and 1.
 
     Raises:
-        InputError: A number is no whole number from 1 on.
+        InputError: A number is not a whole number of at least 1.
 
     References:
         Schaeffer et al. (2023), arXiv 2304.15004, App. A.1.

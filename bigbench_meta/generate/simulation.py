@@ -447,7 +447,9 @@ def _entropy(seed: int | np.random.Generator) -> int:
     except TypeError:
         entropy = -1
     if entropy < 0:
-        raise InputError(f"{seed!r} is no generator and no whole number from 0 on", where="seed")
+        raise InputError(
+            f"{seed!r} is neither a generator nor a whole number of at least 0", where="seed"
+        )
     return entropy
 
 

@@ -195,7 +195,7 @@ def _local(source: str) -> Path:
 
 
 def _check_local(source: str, address: str) -> None:
-    """Refuse a path that is no folder, before git says so in its own words."""
+    """Refuse a path that is not a folder, before git does so in its own words."""
     if address == source:
         return
     path = _local(source)

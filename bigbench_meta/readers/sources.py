@@ -48,7 +48,7 @@ PEEK: Final = 4096
 # Formats that are read where they are named, or with another file, but not found.
 _NOT_BELOW: Final = {"archive", "companion"}
 
-# Folders with such a file hold other JSON files too, which are none of ours.
+# Folders with such a file also hold JSON files that are not results.
 _WITH_OTHER_JSON: Final = {"task.json", "task.py", "run_spec.json"}
 
 # What names a store and what names a study: their tables are made of results, but are none.
@@ -94,7 +94,7 @@ def discover(
         The files.
 
     Raises:
-        InputError: A path does not exist, a pattern fits nothing, or the mapping is none.
+        InputError: A path does not exist, a pattern fits nothing, or the mapping cannot be used.
     """
     for file in _everything(paths, log, _Search(stats or FileStats(), _is_table(mapping))):
         if samples or file.format != "lm_eval_samples":
@@ -298,7 +298,7 @@ def _stat(entry: os.DirEntry[str]) -> tuple[int, int] | None:
 def _found(
     entry: os.DirEntry[str], label: str, log: ProblemLog, search: _Search, *, quiet: bool
 ) -> SourceFile | None:
-    """Return a file found below a folder, None if it is none of ours."""
+    """Return a file found below a folder, None if it holds no results."""
     detected = by_name(entry.name)
     is_unknown = detected is None
     if detected in _NOT_BELOW or (is_unknown and not entry.name.lower().endswith(JSON_ENDINGS)):
@@ -317,7 +317,7 @@ def _found(
     if detected is None:
         if is_unknown and not quiet:
             if status.st_size:
-                log.warning(label, "", "ignored: looks like no results file")
+                log.warning(label, "", "ignored: does not look like a results file")
             else:
                 log.error(label, "", "the file is empty")
         return None

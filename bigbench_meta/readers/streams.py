@@ -150,7 +150,7 @@ def read_bytes(file: SourceFile, *, max_bytes: int) -> bytes:
     """Return a file's content, decompressed if its name ends in ``.gz``.
 
     Raises:
-        InputError: The file cannot be read, is no gzip file, or holds more than ``max_bytes``.
+        InputError: The file cannot be read, is not a gzip file, or holds more than ``max_bytes``.
     """
     small = 0 <= file.size <= max_bytes and "://" not in file.path
     if small and not file.path.lower().endswith(".gz"):
@@ -225,7 +225,7 @@ def url_system(url: str) -> tuple[Any, str]:
     """Return the file system of a URL and the path in it, through fsspec.
 
     Raises:
-        InputError: fsspec or its driver is not installed, or the URL is none.
+        InputError: fsspec or its driver is not installed, or the URL is malformed.
     """
     try:
         from fsspec.core import url_to_fs

@@ -542,6 +542,6 @@ def _expression(wanted: dict[str, Filter]) -> pc.Expression | None:
         try:
             clause = pc.field(column).isin(pa.array(values, type_))
         except (pa.ArrowException, TypeError) as error:
-            raise InputError(f"{value!r} is no {type_}", where=column) from error
+            raise InputError(f"{value!r} is not of type {type_}", where=column) from error
         expression = clause if expression is None else expression & clause
     return expression

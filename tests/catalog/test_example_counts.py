@@ -61,9 +61,13 @@ def test_rows_keep_their_order_and_index():
     ("text", "error", "message"),
     [
         ("task\na\n", SchemaError, "missing column n_examples"),
-        ("task,n_examples\na,0\n", InputError, "task a: n_examples: '0' is no number of examples"),
-        ("task,n_examples\na,1.5\n", InputError, "'1.5' is no number"),
-        ("task,n_examples\na,many\n", InputError, "'many' is no number"),
+        (
+            "task,n_examples\na,0\n",
+            InputError,
+            "task a: n_examples: '0' is not a number",
+        ),
+        ("task,n_examples\na,1.5\n", InputError, "'1.5' is not a number"),
+        ("task,n_examples\na,many\n", InputError, "'many' is not a number"),
         ("task,n_examples\na,5\na,6\n", SchemaError, "two numbers for a, a"),
         ("", InputError, "cannot be read"),
     ],
@@ -112,7 +116,7 @@ def test_observations_may_lack_optional_columns():
 
 @pytest.mark.parametrize("counts", [True, 5.5, None, [3]])
 def test_neither_number_nor_table(counts: object):
-    with pytest.raises(InputError, match="no number of examples, table or file"):
+    with pytest.raises(InputError, match="not a number of examples, table or file"):
         with_example_counts(ROWS, counts)
 
 

@@ -372,25 +372,28 @@ def test_empty_registry(read):
         (["name"], "own.csv: missing column id, level, effect"),
         ([HEADER + ",metrics", "a,t,scores,,e,m"], "own.csv: unknown column 'metrics'\nHint: .*id"),
         ([HEADER + ",task", "a,t,scores,,e,u"], r"own.csv: unknown column 'task.1'"),
-        ([HEADER, "", "A,t,scores,,e"], "own.csv, line 3: id: 'A' is no name of an issue\n.*small"),
-        ([HEADER, ",t,scores,,e"], "own.csv, line 2: id: '' is no name"),
-        ([HEADER, "all,t,scores,,e"], "own.csv, line 2: id: 'all' is no name"),
-        ([HEADER, "a--b,t,scores,,e"], "own.csv, line 2: id: 'a--b' is no name"),
+        (
+            [HEADER, "", "A,t,scores,,e"],
+            "line 3: id: 'A' is not a name of an issue\n.*small",
+        ),
+        ([HEADER, ",t,scores,,e"], "own.csv, line 2: id: '' is not a name"),
+        ([HEADER, "all,t,scores,,e"], "own.csv, line 2: id: 'all' is not a name"),
+        ([HEADER, "a--b,t,scores,,e"], "own.csv, line 2: id: 'a--b' is not a name"),
         (
             [HEADER, "a,t,scores,,e", "b,t,scores,,e", "a,u,scores,,e"],
             "own.csv, line 4: id: 'a' twice",
         ),
         (
             [HEADER, "a,t,score,,e"],
-            "own.csv, line 2: level: 'score' is no level\nHint: one of scores, samples, both",
+            "own.csv, line 2: level: 'score' is not a level\nHint: one of scores, samples, both",
         ),
         (
             [HEADER, "a,t,scores,one_choice,e"],
-            "own.csv, line 2: where: 'one_choice' is no condition on scores\nHint: .*positive",
+            "own.csv, line 2: where: 'one_choice' is not a condition on scores\nHint: .*positive",
         ),
         (
             [HEADER, "a,t,both,positive,e"],
-            "where: 'positive' is no condition on scores and samples\nHint: empty, or one of zero$",
+            "where: 'positive' is not a condition on scores and samples\n.* or one of zero$",
         ),
         (
             [HEADER + ",metric", "a,t,both,,e,acc"],
@@ -458,7 +461,7 @@ def test_unknown_ids_of_an_own_registry():
 
 @pytest.mark.parametrize("level", ["score", "", "both", None])
 def test_unknown_level(level):
-    with pytest.raises(InputError, match=r"level: .* is no level\nHint: one of scores, samples"):
+    with pytest.raises(InputError, match=r"level: .* is not a level\nHint: one of scores, samples"):
         affected(scores({}), level=level)
 
 
@@ -681,7 +684,7 @@ def test_asking_in_vain():
     assert (len(kept), findings.excluded, findings.summary) == (1, True, "")
 
 
-LEFT_OUT = "left out for known issues: "
+EXCLUDED = "excluded for known issues: "
 FURTHER = "1 further known issue touches 1 of 3 curves"
 
 
@@ -689,11 +692,11 @@ FURTHER = "1 further known issue touches 1 of 3 curves"
     ("exclude", "expected"),
     [
         (False, "2 known issues touch 2 of 3 curves"),
-        (["i0"], f"{LEFT_OUT}1 row of 1 of 3 curves: i0 (1 row, 1 curve); {FURTHER}"),
-        (["i1"], f"{LEFT_OUT}2 rows of 2 of 3 curves: i1 (2 rows, 2 curves)"),
+        (["i0"], f"{EXCLUDED}1 row of 1 of 3 curves: i0 (1 row, 1 curve); {FURTHER}"),
+        (["i1"], f"{EXCLUDED}2 rows of 2 of 3 curves: i1 (2 rows, 2 curves)"),
         (
             True,
-            f"{LEFT_OUT}2 rows of 2 of 3 curves: i0 (1 row, 1 curve), i1 (2 rows, 2 curves)",
+            f"{EXCLUDED}2 rows of 2 of 3 curves: i0 (1 row, 1 curve), i1 (2 rows, 2 curves)",
         ),
     ],
 )
@@ -778,7 +781,7 @@ def test_command_excludes(command, switch):
     assert found["known_issues"]["excluded"]
     assert found["known_issues"]["n_curves_excluded"] == 6
     assert [row["excluded"] for row in found["known_issues"]["affected"]] == [True, True]
-    assert "left out for known issues: 48 rows of 6 of 189 curves: gpt3-piqa" in result.stderr
+    assert "excluded for known issues: 48 rows of 6 of 189 curves: gpt3-piqa" in result.stderr
     assert "see --exclude" not in result.stderr
 
 
@@ -820,7 +823,7 @@ def test_own_registry_in_place_of_the_packaged_one(tmp_path):
     found = json.loads(run("score", "--known-issues", path, "--json").stdout)["known_issues"]
     assert [row["id"] for row in found["affected"]] == ["reading"]
     left = run("score", "--known-issues", path, "--exclude-known-issues=reading").stderr
-    assert left.startswith("left out for known issues: 48 rows of 6 of 189 curves: reading (")
+    assert left.startswith("excluded for known issues: 48 rows of 6 of 189 curves: reading (")
     run("score", "--known-issues", path, f"--exclude-known-issues={PIQA}", code=2)
 
 
@@ -835,5 +838,5 @@ def test_study_of_what_is_left():
 def test_study_of_nothing_that_is_left():
     table = scores({"model_name": "1b", "total_params": 1}, {"model_name": "2b"})
     options = bm.StudyOptions(issues=registry({"task": "t"}), exclude_known_issues=True)
-    with pytest.raises(InputError, match=r"none of 0 curves .*\nHint: left out for known issues"):
+    with pytest.raises(InputError, match=r"none of 0 curves .*\nHint: excluded for known issues"):
         bm.run_study(table, table[[]], options)

@@ -353,7 +353,7 @@ def test_optional_columns_may_be_missing(tmp_path):
     own = rules_of(tmp_path, r"owl-(?P<size>\w+),owl", header="pattern,family")
     assert look("owl-3b", own) == ("owl", "owl-3b", 3_000_000_000, None)
     assert own.lookup("owl-big").total_params is None
-    assert own.lookup("owl-big").reason == "'big' is no size"
+    assert own.lookup("owl-big").reason == "'big' is not a size"
 
 
 @pytest.mark.parametrize(
@@ -369,7 +369,7 @@ def test_sizes(tmp_path, size, count):
     own = rules_of(tmp_path, r"owl-(?P<size>.+),owl,,,,")
     found = own.lookup(f"owl-{size}")
     assert found.total_params == count
-    assert count is not None or found.reason == f"{size!r} is no size"
+    assert count is not None or found.reason == f"{size!r} is not a size"
 
 
 def test_slots_take_what_matched(tmp_path):
@@ -387,12 +387,12 @@ def test_slots_take_what_matched(tmp_path):
         (["(,owl,,,,"], HEADER, r"line 2: pattern: '\(': missing \), unterminated"),
         (["owl,owl,,,,", ",owl,,,,"], HEADER, "line 3: pattern and family must not be empty"),
         (["owl, ,,,,"], HEADER, "line 2: pattern and family must not be empty"),
-        (["owl,{size},,,,"], HEADER, r"line 2: family: \{size\} is no group of the pattern"),
-        (["owl,owl,{n},,,"], HEADER, r"line 2: name: \{n\} is no group of the pattern"),
-        (["owl,owl,,7b,,"], HEADER, "line 2: total_params: '7b' is no number of parameters"),
-        (["owl,owl,,-7,,"], HEADER, "'-7' is no number of parameters"),
-        (["owl,owl,,0,,"], HEADER, "'0' is no number of parameters"),
-        (["owl,owl,,1" + "0" * 19 + ",,"], HEADER, "is no number of parameters"),
+        (["owl,{size},,,,"], HEADER, r"line 2: family: \{size\} is not a group of the pattern"),
+        (["owl,owl,{n},,,"], HEADER, r"line 2: name: \{n\} is not a group of the pattern"),
+        (["owl,owl,,7b,,"], HEADER, "line 2: total_params: '7b' is not a number of parameters"),
+        (["owl,owl,,-7,,"], HEADER, "'-7' is not a number of parameters"),
+        (["owl,owl,,0,,"], HEADER, "'0' is not a number of parameters"),
+        (["owl,owl,,1" + "0" * 19 + ",,"], HEADER, "is not a number of parameters"),
     ],
 )
 def test_a_wrong_table_is_refused_with_its_line(tmp_path, rows, header, message):

@@ -271,7 +271,7 @@ def test_sizes_of_test_sets_from_a_file(tree: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--n-examples", "0"], "--n-examples n_examples: 0 is no number of examples"),
+        (["--n-examples", "0"], "--n-examples n_examples: 0 is not a number of examples"),
         (["--n-examples", "nowhere.csv"], "--n-examples nowhere.csv: cannot be read"),
         (["--with-samples"], "--with-samples: needs a store"),
     ],

@@ -368,9 +368,9 @@ def test_nothing_but_the_premise():
         ({"n_references": [101]}, "n_references: 101 is more than 100"),
         ({"n_examples": 0}, "n_examples: 0 is not a whole number of at least 1"),
         ({"n_examples": MAX_EXAMPLES + 1}, "n_examples: 1,000,001 is more than 1,000,000"),
-        ({"seed": -1}, "seed: -1 is no generator and no whole number"),
-        ({"seed": 1.5}, "seed: 1.5 is no generator and no whole number"),
-        ({"seed": None}, "seed: None is no generator and no whole number"),
+        ({"seed": -1}, "seed: -1 is neither a generator nor a whole number"),
+        ({"seed": 1.5}, "seed: 1.5 is neither a generator nor a whole number"),
+        ({"seed": None}, "seed: None is neither a generator nor a whole number"),
     ],
 )
 def test_arguments_out_of_range(options, message):

@@ -588,7 +588,7 @@ def test_is_store(store: bm.Store, tree: Path) -> None:
 
 
 def test_a_filter_of_another_type_is_refused(store: bm.Store) -> None:
-    with pytest.raises(InputError, match="shots: 'three' is no int64"):
+    with pytest.raises(InputError, match="shots: 'three' is not of type int64"):
         store.observations(shots="three")
 
 

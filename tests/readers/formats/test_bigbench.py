@@ -237,7 +237,7 @@ def test_a_json_file_that_is_no_score_file_is_told(tmp_path: Path) -> None:
         {
             "source": "tree/package.json",
             "field": "",
-            "reason": "ignored: looks like no results file",
+            "reason": "ignored: does not look like a results file",
             "severity": "warning",
         }
     ]
