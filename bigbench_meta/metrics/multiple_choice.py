@@ -182,7 +182,7 @@ def checked_concentration(concentration: ArrayLike) -> Floats:
 def _largest(right: Floats, other: Floats, choices: Floats) -> Floats:
     """Return the probability that one gamma variable is above K - 1 of another shape; (m,)."""
     log_x = _log_quantiles(right[:, None])
-    shape = other[:, None]
+    shape = np.maximum(other[:, None], 1e-300)  # scipy's gammainc fails on subnormal shapes
     with np.errstate(under="ignore", over="ignore"):
         below = np.where(
             log_x < _LOG_SMALL,
