@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import pandas as pd
@@ -38,7 +39,8 @@ class MetricCatalog:
     Attributes:
         entries: One row an entry, the first match counting in order of specificity. Columns
             ``metric, benchmark, task_pattern`` (the last two empty for "any"; the pattern is a
-            shell-style glob over the task name), ``unit, low, high, higher_is_better, metric_type``
+            shell-style glob over the task name, and a metric with a ``*`` in it one over metrics
+            that have no entry of their own), ``unit, low, high, higher_is_better, metric_type``
             (one of :data:`METRIC_TYPES`), ``step`` (the most that one example can change the
             metric, times the number of examples; NaN where there is no such constant), ``reason``
             and ``source``.
@@ -110,10 +112,14 @@ class MetricCatalog:
             ["metric", "benchmark", "task_pattern"]
         ].itertuples():
             candidates.setdefault(metric, []).append((row, benchmark, pattern))
-        entry = [
-            _best(candidates.get(metric, []), benchmark, task)
-            for benchmark, task, metric in unique.itertuples(index=False)
-        ]
+        patterns = [name for name in candidates if "*" in name]
+        entry = []
+        for benchmark, task, metric in unique.itertuples(index=False):
+            best = _best(candidates.get(metric, []), benchmark, task)
+            if best < 0:
+                fitting = (candidates[name] for name in patterns if fnmatchcase(metric, name))
+                best = _best(list(chain.from_iterable(fitting)), benchmark, task)
+            entry.append(best)
         found = self.entries.drop(columns=["metric", "benchmark", "task_pattern"]).reindex(entry)
         found["metric_type"] = found["metric_type"].fillna("unknown")
         found.index = pd.MultiIndex.from_frame(unique)
