@@ -148,7 +148,8 @@ def expect_log_samples(data: bytes, label: str, sound: Sound) -> Expected:
     names |= {key: of(document, "model", key) for key in ("model_family", "model_name")}
     if not all(is_text(name) and name for name in names.values()):
         return expected
-    shared = names | {"benchmark": "BIG-bench", "source": label}
+    sizes = {size: whole(of(document, "model", size), 1, 10**18) for size in SIZES}
+    shared = names | sizes | {"benchmark": "BIG-bench", "source": label}
     known = {
         canonical(sample): row
         for sample, row in zip(all_samples(sound.document), sound.samples, strict=True)

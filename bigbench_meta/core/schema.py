@@ -192,6 +192,7 @@ SAMPLES = TableSchema(
                 "shots",
                 "variant",
                 "replicate",
+                *SCALE_AXES,
             }
         ),
         Column(

@@ -321,6 +321,7 @@ def _samples(
         }
         columns: dict[str, Any] = {
             **{column: pa.repeat(text, size) for column, text in texts.items()},
+            "total_params": pa.repeat(plan.sizes[model], size),
             "example_id": pa.array([str(number) for number in range(start, start + size)]),
             "metrics": pa.MapArray.from_arrays(
                 pa.array(range(0, size * len(metrics) + 1, len(metrics)), pa.int32()),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from bigbench_meta.readers.problems import ProblemLog
 
-__all__ = ["BENCHMARK", "ScoreFileReader"]
+__all__ = ["BENCHMARK", "ScoreFileReader", "as_size"]
 
 BENCHMARK: Final = "BIG-bench"
 
@@ -371,8 +371,7 @@ class _Salvager:
         return math.nan
 
     def _size(self, model: dict[str, Any], key: str) -> int | None:
-        number = as_whole(model.get(key))
-        if number is not None and 0 < number <= _MOST_PARAMS:
+        if (number := as_size(model.get(key))) is not None:
             return number
         self._note_empty(model, key, "model", "a positive whole number")
         return None
@@ -408,6 +407,12 @@ class _Salvager:
     def _fail(self, where: str, reason: str) -> NoReturn:
         self.log.error(where, reason)
         raise _FaultError
+
+
+def as_size(value: Any) -> int | None:
+    """Return a number of parameters, None where it is none."""
+    number = as_whole(value)
+    return number if number is not None and 0 < number <= _MOST_PARAMS else None
 
 
 def _is_text(value: Any) -> bool:

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
-from bigbench_meta.readers.formats.bigbench import BENCHMARK
+from bigbench_meta.core.schema import SCALE_AXES
+from bigbench_meta.readers.formats.bigbench import BENCHMARK, as_size
 from bigbench_meta.readers.formats.full_log_samples import (
     LITERALS,
     Sample,
@@ -84,6 +85,9 @@ class _Task(msgspec.Struct):
 class _Model(msgspec.Struct):
     model_family: _Name
     model_name: _Name
+    total_params: Any = None
+    non_embedding_params: Any = None
+    flop_matched_non_embedding_params: Any = None
 
 
 class _Head(msgspec.Struct):
@@ -339,7 +343,7 @@ class _Reading:
         reason = f"{n_scores} log-probabilities of {n_targets} targets"
         self.log.warning(self.label, place, reason)
 
-    def _names(self) -> dict[str, str] | None:
+    def _names(self) -> dict[str, str | int] | None:
         """Return what is the same on all rows, None as long as it is not known."""
         if not self.members >= _NAMES:
             return None
@@ -347,11 +351,17 @@ class _Reading:
             head = decode_field(self._head(), _Head)
         except ValueFaultError:
             return None
+        sizes = {
+            axis: size
+            for axis in SCALE_AXES[:3]
+            if (size := as_size(getattr(head.model, axis))) is not None
+        }
         return {
             "benchmark": BENCHMARK,
             "task": head.task.task_name,
             "model_family": head.model.model_family,
             "model_name": head.model.model_name,
+            **sizes,
             "source": self.label,
         }
 

@@ -207,7 +207,7 @@ class SampleTables:
         """Note what is known of a query."""
         self._known[query] = subtask, shots
 
-    def emit(self, whole: Mapping[str, str]) -> None:
+    def emit(self, whole: Mapping[str, str | int]) -> None:
         """Hand over all rows; all their queries must have ended.
 
         Args:
@@ -303,7 +303,7 @@ class _Shelf:
 
 def _complete(
     batches: Sequence[pa.RecordBatch],
-    whole: Mapping[str, str],
+    whole: Mapping[str, str | int],
     queries: Mapping[int, tuple[str | None, int | None]],
 ) -> pa.Table:
     """Return batches as a samples table.
@@ -328,8 +328,12 @@ def _complete(
     columns["subtask"] = codes(place[code], names, missing=place[code] < 0)
     known = np.array([-1 if value is None else value for value in shots], np.int64)[code]
     columns["shots"] = numbers(known, missing=known < 0)
-    for name, text in whole.items():
-        columns[name] = codes(np.zeros(table.num_rows, np.int32), [text])
+    for name, value in whole.items():
+        columns[name] = (
+            codes(np.zeros(table.num_rows, np.int32), [value])
+            if isinstance(value, str)
+            else numbers(np.full(table.num_rows, value, np.int64))
+        )
     return pa.table(
         [columns.get(c.name, pa.nulls(table.num_rows, c.type)) for c in SAMPLES.columns],
         schema=SAMPLES.arrow,

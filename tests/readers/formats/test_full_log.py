@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from xxhash import xxh3_128_hexdigest
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.core.schema import SAMPLES
+from bigbench_meta.core.schema import SAMPLES, SCALE_AXES
 from bigbench_meta.readers.formats import full_log as _full_log
 from bigbench_meta.readers.formats import full_log_samples as _full_log_samples
 from bigbench_meta.readers.formats import json_stream as _json_stream
@@ -183,6 +183,7 @@ def expected_sample(document, q, s):
         "shots": None if one.get("shots") == -1 else one.get("shots"),
         "variant": None,
         "replicate": None,
+        **{axis: document["model"].get(axis) for axis in SCALE_AXES},
         "example_id": f"{q}/{s}",
         "input_hash": xxh3_128_hexdigest(sample["input"].encode()),
         "targets": None if targets is None else list(targets),
