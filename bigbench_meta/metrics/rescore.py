@@ -1,0 +1,392 @@
+"""Samples to observations: the same outputs, scored under other metrics.
+
+References:
+    Schaeffer, Miranda and Koyejo (2023), arXiv 2304.15004, sec. 3: the outputs stay, the metric
+    changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.keys import group_rows
+from bigbench_meta.core.schema import OBSERVATIONS, PROBLEMS, SAMPLES, SCALE_AXES, conform, to_frame
+from bigbench_meta.metrics.definitions import Examples, Metric, named_metrics, ratio, with_count
+from bigbench_meta.metrics.texts import TOKENS, Tokenizer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+__all__ = ["Rescoring", "rescore"]
+
+Sample = dict[str, Any]
+OwnMetric = Callable[[Sample], float | None]
+"""Takes a sample as a dict of the columns of the samples table and returns its score, or None."""
+
+_MODEL: Final = (
+    "benchmark", "task", "subtask", "model_family", "model_name", "shots", "variant", "replicate",
+)  # fmt: skip
+_BATCH_ROWS: Final = 1 << 17
+"""Samples scored at a time, which bounds the memory."""
+
+
+@dataclass
+class _Sums:
+    """What is known of one metric of one model on one task: sums over its examples so far."""
+
+    n: int = 0
+    total: Floats = field(default_factory=lambda: np.zeros(0))
+    products: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    n_missing: int = 0
+
+
+class Rescoring:
+    """Scores batches of samples under several metrics and keeps only sums.
+
+    Args:
+        metrics: Names, see :func:`bigbench_meta.metrics.definitions.named_metrics`, or a mapping
+            from names to functions of your own, each of a sample (a dict of the columns of
+            :data:`bigbench_meta.core.schema.SAMPLES`) that returns its score or None.
+        tokens: How texts are split: ``characters``, ``words``, ``digits`` or a function.
+        by_length: Whether every length of the right answer, in tokens, is a subtask of its own.
+
+    Raises:
+        InputError: There is no metric, one is unknown, or ``tokens`` is unknown.
+    """
+
+    def __init__(
+        self,
+        metrics: Sequence[str] | Mapping[str, OwnMetric | None],
+        *,
+        tokens: str | Tokenizer = "characters",
+        by_length: bool = False,
+    ) -> None:
+        if isinstance(metrics, str):
+            metrics = [metrics]
+        own = (
+            {name: f for name, f in dict(metrics).items() if f}
+            if isinstance(metrics, Mapping)
+            else {}
+        )
+        self._metrics = named_metrics([name for name in metrics if name not in own])
+        self._metrics += [_own(name, function) for name, function in own.items()]
+        if not self._metrics:
+            raise InputError("names no metric", where="metrics", hint="for example exact_str_match")
+        if isinstance(tokens, str) and tokens not in TOKENS:
+            raise InputError(f"{tokens!r} is none of {', '.join(TOKENS)}", where="tokens")
+        self._tokens = tokens
+        self._by_length = by_length
+        self._models: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self._sums: dict[tuple[tuple[Any, ...], str], _Sums] = {}
+        self._problems: dict[tuple[tuple[Any, ...], str], dict[str, list[float]]] = {}
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the samples table that these metrics need, in its order."""
+        needed = {*_MODEL, *SCALE_AXES, "example_id", "source"}
+        for metric in self._metrics:
+            needed |= set(metric.needs or SAMPLES.names)
+        if self._by_length or {"output", "targets"} <= needed:
+            needed |= {"targets", "target_values"}
+        return [name for name in SAMPLES.names if name in needed]
+
+    def add(self, samples: pa.Table | pd.DataFrame) -> None:
+        """Score some samples.
+
+        Args:
+            samples: Rows with the columns of :data:`bigbench_meta.core.schema.SAMPLES`.
+
+        Raises:
+            SchemaError: A column is missing or of the wrong type.
+        """
+        table = conform(samples, SAMPLES)
+        for begin in range(0, table.num_rows, _BATCH_ROWS):
+            self._add(table.slice(begin, _BATCH_ROWS))
+
+    def _add(self, table: pa.Table) -> None:
+        if self._by_length:
+            table = _by_length(table, self._tokens)
+        group, first = group_rows(table, _MODEL)
+        keys = self._keys(table.take(pa.array(first)))
+        chosen: dict[tuple[str, ...], tuple[Ints, Examples]] = {}
+        for metric in self._metrics:
+            if metric.needs not in chosen:
+                usable = _usable(table, metric)
+                some = table if usable.all() else table.filter(pa.array(usable))
+                chosen[metric.needs] = np.flatnonzero(usable), Examples(some, self._tokens)
+            rows, examples = chosen[metric.needs]
+            values = np.full((table.num_rows, 0), np.nan)
+            if len(rows):
+                found = metric.add(examples)
+                values = np.full((table.num_rows, found.shape[1]), np.nan)
+                values[rows] = found
+            if metric.per_problem:
+                self._add_problems(metric, keys, group, values, table["example_id"])
+            self._add_sums(metric, keys, group, values)
+
+    def _keys(self, models: pa.Table) -> list[tuple[Any, ...]]:
+        """Return the key of each group and keep what the first sample says of its model."""
+        keys = []
+        for row in models.select([*_MODEL, *SCALE_AXES, "source"]).to_pylist():
+            key = tuple(row[name] for name in _MODEL)
+            known = self._models.setdefault(key, row)
+            for axis in SCALE_AXES:
+                if known[axis] is None:
+                    known[axis] = row[axis]
+            keys.append(key)
+        return keys
+
+    def _add_sums(
+        self, metric: Metric, keys: list[tuple[Any, ...]], group: Ints, values: Floats
+    ) -> None:
+        width = values.shape[1]
+        good = ~np.isnan(values).any(axis=1) & (width > 0)
+        missing = np.bincount(group[~good], minlength=len(keys))
+        if not good.all():
+            values, group = values[good], group[good]
+        n = np.bincount(group, minlength=len(keys))
+        total, products = np.zeros((len(keys), width)), np.zeros((len(keys), width, width))
+        is_mean = width == 2 and bool(np.all(values[:, 1] == 1))
+        with np.errstate(invalid="ignore"):  # -inf times 0: a score without a standard error
+            for i in range(1 if is_mean else width):
+                one = np.ascontiguousarray(values[:, i])
+                total[:, i] = np.bincount(group, one, len(keys))
+                for j in range(i + 1):
+                    weights = one * values[:, j]
+                    products[:, i, j] = products[:, j, i] = np.bincount(group, weights, len(keys))
+        if is_mean:  # the second column counts examples
+            total[:, 1] = products[:, 1, 1] = n
+            products[:, 0, 1] = products[:, 1, 0] = total[:, 0]
+        for place, key in enumerate(keys):
+            sums = self._sums.setdefault((key, metric.name), _Sums())
+            sums.n_missing += int(missing[place])
+            if n[place]:
+                old = sums.total if sums.n else np.zeros(width)
+                old_products = sums.products if sums.n else np.zeros((width, width))
+                sums.n += int(n[place])
+                sums.total = old + total[place]
+                sums.products = old_products + products[place]
+
+    def _add_problems(
+        self, metric: Metric, keys: list[tuple[Any, ...]], group: Ints, values: Floats, ids: Any
+    ) -> None:
+        """Count right samples and all samples of every problem, repetitions taken together."""
+        if not values.shape[1]:
+            return
+        for number, right, example in zip(
+            group.tolist(), values[:, 0].tolist(), ids.to_pylist(), strict=True
+        ):
+            if right == right:
+                key = (*keys[number][:-1], None)
+                counts = self._problems.setdefault((key, metric.name), {}).setdefault(
+                    example, [0.0, 0.0]
+                )
+                counts[0] += right
+                counts[1] += 1.0
+
+    def result(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the scores so far.
+
+        Returns:
+            Observations, one row a metric of a model on a task, with ``n_examples`` and ``stderr``;
+            and problems, one row for what a metric lacked.
+        """
+        rows = [
+            self._row(key, metric, *_score(metric, self._sums[key, metric.name]))
+            for metric in self._metrics
+            if not metric.per_problem
+            for key in self._models
+            if self._sums[key, metric.name].n
+        ]
+        for metric in self._metrics:
+            if metric.per_problem:
+                rows += self._problem_rows(metric)
+        observations = pd.DataFrame(rows, columns=OBSERVATIONS.names)
+        problems = pd.DataFrame(self._lacking(), columns=PROBLEMS.names)
+        return to_frame(conform(observations)), to_frame(conform(problems, PROBLEMS))
+
+    def _row(
+        self, key: tuple[Any, ...], metric: Metric, score: float, stderr: float, n: int
+    ) -> dict[str, Any]:
+        model = self._models[key] if key in self._models else self._model_of(key)
+        return {
+            **{axis: model[axis] for axis in SCALE_AXES},
+            **dict(zip(_MODEL, key, strict=True)),
+            "metric": metric.name, "score": score, "stderr": stderr, "n_examples": n,
+            "is_preferred": None, "low_score": None, "high_score": None,
+            "source": model["source"],
+        }  # fmt: skip
+
+    def _model_of(self, key: tuple[Any, ...]) -> dict[str, Any]:
+        return next(row for known, row in self._models.items() if known[:-1] == key[:-1])
+
+    def _problem_rows(self, metric: Metric) -> list[dict[str, Any]]:
+        """Return scores of all samples of a problem together: a mean over problems."""
+        counted = {key: c for (key, name), c in self._problems.items() if name == metric.name}
+        solved: dict[tuple[Any, ...], set[str]] = {}
+        if metric.only_solved:
+            for key, counts in counted.items():
+                right = {example for example, (c, _) in counts.items() if c}
+                family = tuple(v for n, v in zip(_MODEL, key, strict=True) if n != "model_name")
+                solved[family] = solved[family] & right if family in solved else right
+        rows = []
+        for key, counts in counted.items():
+            family = tuple(v for n, v in zip(_MODEL, key, strict=True) if n != "model_name")
+            kept = [c for example, c in counts.items() if example in solved.get(family, counts)]
+            if not kept:
+                continue
+            right, total = np.array(kept).T
+            values = metric.score(right, total)
+            values = values[np.isfinite(values)]
+            if len(values):
+                error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+                rows.append(self._row(key, metric, float(values.mean()), error, len(values)))
+        return rows
+
+    def _lacking(self) -> list[tuple[str, str, str, str]]:
+        rows = []
+        for metric in self._metrics:
+            lacking: dict[tuple[Any, ...], list[int]] = {}
+            for key in self._models:
+                sums = self._sums[key, metric.name]
+                if sums.n_missing:
+                    where = (self._models[key]["source"], key[1], key[4])
+                    counts = lacking.setdefault(where, [0, 0])
+                    counts[0] += sums.n_missing
+                    counts[1] += sums.n + sums.n_missing
+            for (source, task, model), (missing, n) in lacking.items():
+                needs = " or ".join(metric.needs) or "correct, nor output and targets"
+                rows.append(
+                    (
+                        source or "", metric.name,
+                        f"{missing} of {n} samples of {model} on {task} lack {needs}",
+                        "error" if missing == n else "warning",
+                    )
+                )  # fmt: skip
+        return rows
+
+
+def rescore(
+    samples: pa.Table | pd.DataFrame | Iterable[pa.Table],
+    metrics: Sequence[str] | Mapping[str, OwnMetric | None],
+    *,
+    tokens: str | Tokenizer = "characters",
+    by_length: bool = False,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Score the same outputs under other metrics.
+
+    Args:
+        samples: Samples, as :meth:`bigbench_meta.Store.samples` returns them, or batches of them.
+        metrics: See :class:`Rescoring`.
+        tokens: See :class:`Rescoring`.
+        by_length: See :class:`Rescoring`.
+
+    Returns:
+        Observations, one row a metric of a model on a task, with the number of examples and the
+        standard error of the mean over them; and problems: what a metric lacked. What lacks an
+        ingredient has no score, never a score of 0.
+
+    Raises:
+        InputError: See :class:`Rescoring`.
+        SchemaError: A column of the samples is missing or of the wrong type.
+
+    Examples:
+        >>> import pandas as pd
+        >>> samples = pd.DataFrame(
+        ...     {
+        ...         "benchmark": "mine", "task": "sums", "model_family": "f", "model_name": "1b",
+        ...         "example_id": ["1", "2"], "targets": [["12"], ["345"]],
+        ...         "output": ["12", "315"], "total_params": 10**9,
+        ...     }
+        ... )
+        >>> scores, problems = rescore(samples, ["exact_str_match", "token_edit_distance"])
+        >>> scores[["metric", "score", "stderr", "n_examples"]].to_dict("records")
+        [{'metric': 'exact_str_match', 'score': 0.5, 'stderr': 0.5, 'n_examples': 2},
+         {'metric': 'token_edit_distance', 'score': 0.5, 'stderr': 0.5, 'n_examples': 2}]
+    """
+    scoring = Rescoring(metrics, tokens=tokens, by_length=by_length)
+    batches = [samples] if isinstance(samples, pa.Table | pd.DataFrame) else samples
+    for batch in batches:
+        scoring.add(batch)
+    return scoring.result()
+
+
+def _usable(table: pa.Table, metric: Metric) -> NDArray[np.bool_]:
+    """Return the samples that have all that a metric needs."""
+    usable = np.ones(table.num_rows, dtype=bool)
+    for name in metric.needs:
+        usable &= table[name].is_valid().to_numpy()
+    if "target_logprobs" in metric.needs:
+        lengths = [
+            pc.fill_null(pc.list_value_length(table[name]), -1).to_numpy()
+            for name in metric.needs
+            if name.startswith("target")
+        ]
+        for other in lengths[1:]:
+            usable &= other == lengths[0]
+    return usable
+
+
+def _score(metric: Metric, sums: _Sums) -> tuple[float, float, int]:
+    """Return score, standard error and number of examples from sums over the examples.
+
+    The error is that of a smooth function of means, by the delta method with numeric derivatives;
+    for a mean it is the sample standard deviation over the root of n.
+    """
+    n = sums.n
+    score = metric.score(sums.total)
+    if n < 2 or not np.isfinite(score) or not np.isfinite(sums.products).all():
+        return score, np.nan, n
+    mean = sums.total / n
+    covariance = (sums.products / n - np.outer(mean, mean)) * n / (n - 1)
+    gradient = _gradient(metric, sums.total) * n
+    variance = gradient @ covariance @ gradient / n
+    return score, float(np.sqrt(max(float(variance), 0.0))), n
+
+
+def _gradient(metric: Metric, total: Floats) -> Floats:
+    """Return the derivatives of a score by the sums that it is made of."""
+    if metric.score is ratio:
+        return np.array([1.0 / total[1], -total[0] / total[1] ** 2])
+    gradient = np.zeros(len(total))
+    for i in np.flatnonzero(total):  # what is 0 in every example has no variance
+        step = np.zeros(len(total))
+        step[i] = 1e-6 * abs(total[i])
+        ahead, behind = metric.score(total + step), metric.score(total - step)
+        gradient[i] = (ahead - behind) / (2 * step[i])
+    return gradient
+
+
+def _by_length(table: pa.Table, tokens: str | Tokenizer) -> pa.Table:
+    """Return samples with the length of their answer in the name of the subtask."""
+    known = table["targets"].is_valid()
+    lengths = np.full(table.num_rows, np.nan)
+    lengths[known.to_numpy()] = Examples(table.filter(known), tokens).target_length
+    names = [
+        subtask if length != length else f"{subtask}: length {length:.0f}"
+        for subtask, length in zip(table["subtask"].to_pylist(), lengths.tolist(), strict=True)
+    ]
+    place = table.schema.get_field_index("subtask")
+    column = pa.array(names).dictionary_encode().cast(table.schema.field(place).type)
+    return table.set_column(place, table.schema.field(place), column)
+
+
+def _own(name: str, function: OwnMetric) -> Metric:
+    """Return a metric that is the mean of somebody's own function of a sample."""
+
+    def add(examples: Examples) -> Floats:
+        scores = [function(row) for row in examples.table.to_pylist()]
+        return with_count(np.array([np.nan if s is None else s for s in scores], dtype=float))
+
+    return Metric(name=name, needs=(), add=add, score=ratio)

@@ -1,0 +1,224 @@
+"""Rescoring against a loop over samples, in one batch and in many, and what it says of gaps."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bigbench_meta.core.errors import InputError, SchemaError
+from bigbench_meta.core.ragged import Ragged
+from bigbench_meta.core.schema import SAMPLES, conform
+from bigbench_meta.metrics import rescore as module
+from bigbench_meta.metrics.definitions import METRICS, named_metrics
+from bigbench_meta.metrics.rescore import Rescoring, rescore
+from bigbench_meta.metrics.texts import bleu, bleu_statistics
+
+
+def sample(model="1b", example="1", **more):
+    return {
+        "benchmark": "mine", "task": "sums", "subtask": "sums", "model_family": "f",
+        "model_name": model, "total_params": 10**9, "example_id": example, "targets": ["12"],
+        "source": "run.json",
+    } | more  # fmt: skip
+
+
+def table(rows):
+    columns = {name for row in rows for name in row}
+    return conform(pd.DataFrame(rows, columns=sorted(columns)), SAMPLES)
+
+
+SAMPLE = st.builds(
+    lambda model, example, output, targets: sample(model, example, output=output, targets=targets),
+    st.sampled_from(["1b", "2b"]),
+    st.sampled_from("abcd"),
+    st.one_of(st.none(), st.text(st.sampled_from("12"), max_size=3)),
+    st.one_of(st.none(), st.lists(st.text(st.sampled_from("12"), max_size=3), max_size=2)),
+)
+
+
+@settings(max_examples=50)
+@given(rows=st.lists(SAMPLE, min_size=1, max_size=20), size=st.integers(1, 7))
+def test_a_mean_over_examples(rows, size):
+    expected = defaultdict(list)
+    for row in rows:
+        if row["output"] is not None and row["targets"]:
+            expected[row["model_name"]].append(float(row["output"] in row["targets"]))
+    whole = table(rows)
+    batches = [whole.slice(begin, size) for begin in range(0, len(rows), size)]
+    scores, problems = rescore(batches, ["exact_str_match"])
+    found = scores.set_index("model_name")
+    assert set(found.index) == set(expected)
+    for model, values in expected.items():
+        one = found.loc[model]
+        assert one["score"] == pytest.approx(statistics.mean(values))
+        assert one["n_examples"] == len(values)
+        if len(values) > 1:
+            error = statistics.stdev(values) / math.sqrt(len(values))
+            assert one["stderr"] == pytest.approx(error, abs=1e-9)
+        else:
+            assert math.isnan(one["stderr"])
+    n_lacking = len(rows) - sum(map(len, expected.values()))
+    told = [int(reason.split()[0]) for reason in problems["reason"]]
+    assert sum(told) == n_lacking
+
+
+def test_everything_is_named_and_carried_over():
+    rows = [
+        sample(output="12", shots=2, variant="v", replicate="s1", train_flops=1e20),
+        sample(example="2", output="13", shots=2, variant="v", replicate="s1"),
+    ]
+    scores, problems = rescore(pd.DataFrame(rows), "exact_str_match")
+    assert problems.empty
+    (row,) = scores.to_dict("records")
+    assert (row["task"], row["subtask"], row["model_family"]) == ("sums", "sums", "f")
+    assert (row["shots"], row["variant"]) == (2, "v")
+    assert (row["total_params"], row["train_flops"], row["replicate"]) == (10**9, 1e20, "s1")
+    assert (row["metric"], row["score"], row["source"]) == ("exact_str_match", 0.5, "run.json")
+
+
+def test_what_is_missing_is_named_and_never_a_zero():
+    rows = [sample(output="12"), sample(example="2", output=None)]
+    scores, problems = rescore(table(rows), ["exact_str_match", "brier_score"])
+    assert scores["metric"].tolist() == ["exact_str_match"]
+    assert scores["n_examples"].tolist() == [1]
+    assert problems[["field", "severity"]].values.tolist() == [
+        ["exact_str_match", "warning"], ["brier_score", "error"],
+    ]  # fmt: skip
+    assert problems["reason"].tolist() == [
+        "1 of 2 samples of 1b on sums lack output or targets",
+        "2 of 2 samples of 1b on sums lack targets or target_logprobs or target_values",
+    ]
+
+
+def test_lists_that_do_not_fit_each_other_are_missing():
+    rows = [
+        sample(targets=["a", "b"], target_logprobs=[-1.0, -2.0], target_values=[1.0, 0.0]),
+        sample(example="2", targets=["a", "b"], target_logprobs=[-1.0], target_values=[1.0, 0.0]),
+    ]
+    scores, problems = rescore(table(rows), ["multiple_choice_grade"])
+    assert scores["n_examples"].tolist() == [1]
+    assert len(problems) == 1
+
+
+def test_bleu_and_its_error():
+    texts = [("a b c d e", "a b c d f"), ("x y z w", "x y z w"), ("q r s t u v", "q r s t o v")]
+    rows = [sample(example=str(i), output=o, targets=[t]) for i, (o, t) in enumerate(texts * 40)]
+    (row,) = rescore(table(rows), ["bleu"])[0].to_dict("records")
+    outputs, targets = [o for o, _ in texts * 40], [t for _, t in texts * 40]
+    each = bleu_statistics(outputs, targets, Ragged.of_lengths(np.ones(120, dtype=np.int64)))
+    assert row["score"] == pytest.approx(bleu(each.sum(axis=0)))
+    rng = np.random.default_rng(0)
+    drawn = [bleu(each[rng.integers(120, size=120)].sum(axis=0)) for _ in range(2000)]
+    assert row["stderr"] == pytest.approx(np.std(drawn), rel=0.1)
+
+
+def test_bigbenchs_brier_score_weighs_options():
+    """Sum over all options by their number: not a mean over examples."""
+    rows = [
+        sample(targets=["a", "b"], target_logprobs=[0.0, 0.0], target_values=[1.0, 0.0]),
+        sample(example="2", targets=list("abcd"), target_logprobs=[0.0] * 4,
+               target_values=[1.0, 0, 0, 0]),
+    ]  # fmt: skip
+    (row,) = rescore(table(rows), ["calibration_multiple_choice_brier_score"])[0].to_dict("records")
+    two, four = 2 * 0.5**2, 0.75**2 + 3 * 0.25**2
+    assert row["score"] == pytest.approx((two + four) / 6)
+
+
+def test_samples_of_a_problem_are_judged_together():
+    rows = [
+        sample(model, example, replicate=str(n), correct=float(right))
+        for model, pattern in {"1b": ("1000", "0000"), "2b": ("1100", "1110")}.items()
+        for example, drawn in zip("ab", pattern, strict=True)
+        for n, right in enumerate(map(int, drawn))
+    ]
+    scores, _ = rescore(table(rows), ["pass@2", "mean_log_pass_rate", "subset_accuracy_2"])
+    found = scores[scores["replicate"].isna()].set_index(["metric", "model_name"])
+    assert found.loc[("pass@2", "1b"), "score"] == pytest.approx((0.5 + 0) / 2)
+    assert found.loc[("pass@2", "2b"), "score"] == pytest.approx((5 / 6 + 1) / 2)
+    # Only problem a is solved by both.
+    assert found.loc[("mean_log_pass_rate", "1b"), "score"] == pytest.approx(math.log(1 / 4))
+    assert found.loc[("mean_log_pass_rate", "2b"), "score"] == pytest.approx(math.log(2 / 4))
+    assert found["n_examples"].tolist() == [2, 2, 1, 1]
+
+
+def test_every_length_can_be_a_subtask():
+    rows = [
+        sample(example=str(i), targets=[target], output=target[:1])
+        for i, target in enumerate(["1", "22", "33", "444"])
+    ] + [sample(example="9", targets=None, output="1")]
+    scores, _ = rescore(table(rows), ["token_edit_distance"], by_length=True)
+    assert dict(zip(scores["subtask"], scores["score"], strict=True)) == {
+        "sums: length 1": 0, "sums: length 2": 1, "sums: length 3": 2,
+    }  # fmt: skip
+
+
+def test_a_metric_cut_at_a_threshold():
+    rows = [
+        sample(example=str(i), targets=["a", "b"], target_logprobs=np.log([p, 1 - p]).tolist(),
+               target_values=[1.0, 0.0])
+        for i, p in enumerate([0.2, 0.5, 0.9, 0.6])
+    ]  # fmt: skip
+    scores, _ = rescore(table(rows), ["correct_probability>=0.55", "brier_score<=0.1"])
+    assert scores["score"].tolist() == [0.5, 0.25]
+
+
+def test_a_function_of_ones_own():
+    rows = [sample(output="12"), sample(example="2", output="1"), sample(example="3", output=None)]
+
+    def half(one):
+        return None if one["output"] is None else len(one["output"]) / 2
+
+    scores, problems = rescore(table(rows), {"half": half, "exact_str_match": None})
+    assert scores.set_index("metric")["score"].to_dict() == {"half": 0.75, "exact_str_match": 0.5}
+    assert "half" in problems["field"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([],), "metrics: names no metric"),
+        ((["nonsense"],), "metrics: 'nonsense' is no metric"),
+        ((["bleu>=3"],), "'bleu>=3' is no mean metric cut at a number"),
+        ((["brier_score>=x"],), "'brier_score>=x' is no mean metric cut at a number"),
+        ((["pass@0"],), "'pass@0' is no metric"),
+    ],
+)
+def test_what_is_no_metric_is_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        rescore(table([sample(output="1")]), *arguments)
+
+
+def test_what_are_no_samples_is_refused():
+    with pytest.raises(SchemaError, match="missing column"):
+        rescore(pd.DataFrame({"output": ["1"]}), ["exact_str_match"])
+    with pytest.raises(InputError, match="tokens: 'bytes' is none of"):
+        Rescoring(["exact_str_match"], tokens="bytes")
+
+
+def test_memory_is_bounded_by_batches(monkeypatch):
+    """Every batch is scored apart, so a table of any length takes as much as one of them."""
+    monkeypatch.setattr(module, "_BATCH_ROWS", 3)
+    rows = [sample(example=str(i), output=str(i % 4)) for i in range(10)]
+    scores, _ = rescore(table(rows), list(METRICS)[9:15])
+    monkeypatch.undo()
+    again, _ = rescore(table(rows), list(METRICS)[9:15])
+    pd.testing.assert_frame_equal(scores, again, rtol=1e-12)
+
+
+def test_every_metric_has_an_entry_in_the_catalog():
+    from bigbench_meta.catalog.metrics import metric_catalog
+
+    names = [*METRICS, "pass@3", "subset_accuracy_5", "mean_log_pass_rate", "brier_score<=0.1"]
+    keys = pd.DataFrame({"benchmark": "mine", "task": "t", "metric": names})
+    found = metric_catalog().lookup(keys).assign(metric=names).set_index("metric")
+    known = found.drop("correct")
+    assert known["higher_is_better"].notna().all()
+    assert (known["metric_type"] != "unknown").all()
+    assert named_metrics(names)
