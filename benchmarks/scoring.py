@@ -96,20 +96,41 @@ def boot_floor(data: Arrays) -> float:
     return last
 
 
-def boot_ours(data: Arrays, *, search: bool = False) -> float:
-    from bigbench_meta.inference.bootstrap import bootstrap_intervals
-    from bigbench_meta.inference.replicates import PointNoise
+def noise_of(values: np.ndarray) -> Any:
+    from bigbench_meta.inference.resampling import PointNoise
 
-    y = data["values"]
-    full = np.ones_like(y)
-    noise = PointNoise.of(y, N_EXAMPLES * full, np.nan * full, 0 * full, full)
-    found = bootstrap_intervals(y, data["offsets"], noise, n_boot=data["size"], search=search)
-    return medians(found.emergence_percentile[:, 0])
+    full = np.ones_like(values)
+    return PointNoise.of(values, N_EXAMPLES * full, np.nan * full, 0 * full, full)
+
+
+def boot_ours(data: Arrays) -> float:
+    from bigbench_meta.core.ragged import Ragged
+    from bigbench_meta.inference.resampling import replicated_blocks
+
+    y, batch = data["values"], Ragged(data["offsets"])
+    changing = np.flatnonzero(batch.reduce(np.maximum, y) > batch.reduce(np.minimum, y))
+    lows = np.full(len(batch), np.nan)
+    for rows, block in replicated_blocks(
+        y, batch, noise_of(y), changing, size=data["size"], seed=0
+    ):
+        ascending = np.sort(block.about(block.centre).ratio("median"), axis=1)
+        low, high = ascending[:, low_rank(data["size"])], ascending[:, -1 - low_rank(data["size"])]
+        lows[rows] = np.where(block.sign > 0, low, -high)
+    return medians(lows)
+
+
+def low_rank(size: int) -> int:
+    """Return the place of the lower end of a 95% percentile interval among sorted replicates."""
+    return round((size + 1) * 0.025) - 1
 
 
 def boot_search(data: Arrays) -> float:
-    """Add the intervals by inversion of tests, which are the default of ``curve_intervals``."""
-    return boot_ours(data, search=True)
+    """Compute the intervals by inversion of tests that ``curve_intervals`` returns."""
+    from bigbench_meta.inference.inversion import inverted_intervals
+
+    y = data["values"]
+    found = inverted_intervals(y, data["offsets"], noise_of(y), n_boot=data["size"])
+    return medians(found.emergence[:, 0])
 
 
 def boot_loop(data: Arrays) -> float:
@@ -124,12 +145,12 @@ def boot_loop(data: Arrays) -> float:
         median = np.sqrt(np.median(np.diff(y, axis=1) ** 2, axis=1))
         with np.errstate(divide="ignore", invalid="ignore"):
             scores = np.sign(y.argmax(axis=1) - y.argmin(axis=1)) * rise / median
-        lows[curve] = np.sort(scores)[round((size + 1) * 0.025) - 1]
+        lows[curve] = np.sort(scores)[low_rank(size)]
     return medians(lows)
 
 
 def medians(lows: np.ndarray) -> float:
-    return float(np.median(lows))
+    return float(np.nanmedian(lows))
 
 
 SCORES: dict[str, Callable[[Arrays], float]] = {
@@ -146,7 +167,7 @@ def child(kind: str, name: str, m: str, size: str) -> None:
         import bigbench_meta.curves.emergence
 
         if kind == "bootstrap":
-            import bigbench_meta.inference.bootstrap  # noqa: F401
+            import bigbench_meta.inference.inversion  # noqa: F401
     elif name == "apply":
         import pandas  # noqa: ICN001, F401
     data = curves(int(m), counts=kind == "bootstrap") | {"size": int(size)}

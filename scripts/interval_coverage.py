@@ -1,10 +1,14 @@
 """How often the intervals of emergence score and linearity contain the truth.
 
 Every cell simulates curves by the formulas of ``generate.mirage`` or as plain shapes, draws
-test sets, and hands the scores to ``curve_intervals`` as any other results. The truth is the
-statistic of the expected scores. One line of JSON a cell is appended to ``--out``; what is there is
-not done again. ``--docs FILE`` writes the tables between the markers of that file.
+test sets, and hands the scores to ``curve_intervals`` as any other results. Percentile and BCa
+intervals, which the literature would use, are computed here from the same replicates; they are not
+in the package because they so seldom contain the truth. The truth is the statistic of the expected
+scores. One line of JSON a cell is appended to ``--out``; what is there is not done again.
+``--docs FILE`` writes the tables between the markers of that file, ``--example`` prints the
+coverage of all three for a step and for a line.
 
+    python scripts/interval_coverage.py --example
     python scripts/interval_coverage.py --out coverage.jsonl --jobs 2    # an hour
     python scripts/interval_coverage.py --out coverage.jsonl --docs docs/uncertainty.md
 """
@@ -22,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, ndtri
+from scipy.special import expit, ndtr, ndtri
 from scipy.stats import binom
 from simulated_cells import put_between, read
 
@@ -33,13 +37,19 @@ from bigbench_meta.generate.mirage import (
     per_token_loss,
     per_token_probability,
 )
-from bigbench_meta.inference.uncertainty import curve_intervals
+from bigbench_meta.inference.resampling import of_curves, replicated_blocks
+from bigbench_meta.inference.uncertainty import curve_intervals, sampling_errors
 from bigbench_meta.metrics.multiple_choice import expected_multiple_choice_grade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from bigbench_meta import Curves
+    from bigbench_meta.core.ragged import Ragged
+    from bigbench_meta.inference.resampling import CurveReplicates, Denominator, PointNoise
+    from bigbench_meta.inference.uncertainty import SamplingErrors
 
     Floats = NDArray[np.float64]
 
@@ -50,6 +60,10 @@ ROUGH: Final = 0.05  # true differences between sister models
 DIFFICULTY: Final = 0.8  # correlation of the models' answers to one question
 THRESHOLD: Final = 100.0
 CHUNK: Final = 100  # curves with samples at a time
+ROUNDING: Final = 1e-9  # scores of counts are often equal, but only up to rounding
+STATISTICS: Final[tuple[tuple[str, Denominator], ...]] = (
+    ("emergence", "median"), ("linearity", "mean"),
+)  # fmt: skip
 
 SHAPES: Final = (
     "exact match L=1", "exact match L=5", "exact match L=10", "multiple choice K=2",
@@ -205,17 +219,171 @@ def with_samples(
     return scores, samples
 
 
+def plain_intervals(
+    errors: SamplingErrors, batch: Ragged, *, level: float, n_boot: int, seed: int
+) -> dict[str, Floats]:
+    """Return percentile and BCa intervals of every curve, NaN where it has no noise or is flat."""
+    moving = batch.reduce(np.maximum, errors.values) > batch.reduce(np.minimum, errors.values)
+    usable = moving & ~batch.any(np.isnan(errors.noise.error)) & (batch.lengths >= 3)
+    ends = {
+        f"{name}_{kind}_{end}": np.full(len(batch), np.nan)
+        for name, _ in STATISTICS
+        for kind in ("percentile", "bca")
+        for end in ("low", "high")
+    }
+    for rows, block in replicated_blocks(
+        errors.values, batch, errors.noise, np.flatnonzero(usable), size=n_boot, seed=seed,
+        errors=errors.resampled,
+    ):  # fmt: skip
+        found, up = block.about(block.centre), block.sign > 0
+        for name, denominator in STATISTICS:
+            ascending = np.sort(found.ratio(denominator), axis=1)
+            own = of_curves(block.scores).ratio(denominator)
+            skewed = acceleration(block, denominator)
+            for kind, (low, high) in (
+                ("percentile", percentile(ascending, level)),
+                ("bca", bca(ascending, own, skewed, level)),
+            ):
+                ends[f"{name}_{kind}_low"][rows] = np.where(up, low, -high)
+                ends[f"{name}_{kind}_high"][rows] = np.where(up, high, -low)
+    return ends
+
+
+def percentile(ascending: Floats, level: float) -> tuple[Floats, Floats]:
+    """Return order statistics of replicates, which may be infinite.
+
+    Args:
+        ascending: Replicates, shape (curves, B), ascending in each row; those without a value are
+            NaN, at the end, and do not count.
+        level: Confidence.
+
+    References:
+        Efron & Tibshirani (1993), An Introduction to the Bootstrap, ch. 13.
+    """
+    tail = np.full(len(ascending), (1 - level) / 2)
+    return ranked(ascending, tail), ranked(ascending, 1 - tail)
+
+
+def bca(
+    ascending: Floats, observed: Floats, acceleration: Floats, level: float
+) -> tuple[Floats, Floats]:
+    """Return bias-corrected and accelerated intervals.
+
+    They do not depend on the scale of the statistic, so an infinite replicate is one like others.
+
+    Args:
+        ascending: As :func:`percentile`.
+        observed: Observed statistic, shape (curves,); replicates equal to it count half.
+        acceleration: Of each curve.
+        level: Confidence.
+
+    References:
+        Efron (1987), doi:10.1080/01621459.1987.10478410.
+    """
+    size = np.maximum((~np.isnan(ascending)).sum(axis=1), 1)
+    own = observed[:, None]
+    finite = np.where(np.isfinite(own), own, 0.0)
+    near = np.isfinite(own) & (np.abs(ascending - finite) <= ROUNDING * np.abs(finite))
+    same = near | (ascending == own)
+    below = ((~same & (ascending < own)).sum(axis=1) + same.sum(axis=1) / 2) / size
+    bias = ndtri(np.clip(below, 1 / (size + 1), size / (size + 1)))
+    ends = []
+    for z in (ndtri((1 - level) / 2), ndtri((1 + level) / 2)):
+        moved = bias + z
+        # Beyond its pole the correction says nothing: the outermost replicate.
+        room = 1 - acceleration * moved
+        with np.errstate(divide="ignore", invalid="ignore"):
+            tail = np.where(room > 0, ndtr(bias + moved / room), np.where(moved > 0, 1.0, 0.0))
+        ends.append(ranked(ascending, tail))
+    return ends[0], ends[1]
+
+
+def acceleration(block: CurveReplicates, denominator: Denominator) -> Floats:
+    r"""Return the acceleration of each curve of a block.
+
+    .. math:: a = \frac{\sum_i g_i^3 \mu_{3,i}}{6 (\sum_i g_i^2 \sigma_i^2)^{3/2}}
+
+    with the derivatives g of the statistic by each independent point, whose second and third
+    central moments are :math:`\sigma_i^2` and :math:`\mu_{3,i}`: a sixth of the skewness of the
+    linear part. The derivative is that of 1 / E, which is finite, over half a standard error.
+
+    Args:
+        block: The curves.
+        denominator: Of the statistic.
+
+    References:
+        DiCiccio & Efron (1996), doi:10.1214/ss/1032280214, sec. 6.
+    """
+    (m, n), centre = block.shape, block.centre
+    move = np.eye(n) * (block.error / 2)[:, :, None]
+    ends = []
+    for moved in (centre[:, None] + move, centre[:, None] - move):
+        with np.errstate(divide="ignore"):
+            ends.append(1 / of_curves(moved.reshape(m * n, n)).ratio(denominator))
+    slope = ((ends[1] - ends[0]).reshape(m, n)) / block.error
+    third = (slope**3 * third_moment(block.noise).reshape(m, n)).sum(axis=1)
+    second = (slope**2 * block.error**2).sum(axis=1)
+    usable = np.isfinite(third) & (second > 0)
+    return np.where(usable, third, 0.0) / np.where(usable, 6 * second**1.5, 1.0)
+
+
+def ranked(ascending: Floats, tail: Floats) -> Floats:
+    """Return the order statistic of each row at a share, NaN not counting."""
+    size = np.maximum((~np.isnan(ascending)).sum(axis=1), 1)
+    # Up to rounding: 0.025 * 1000 is the 25th, not the 26th.
+    rank = np.ceil((size + 1) * tail - 1e-9).astype(np.int64) - 1
+    picked = np.take_along_axis(ascending, np.clip(rank, 0, size - 1)[:, None], axis=1)
+    return np.asarray(picked[:, 0])
+
+
+def third_moment(noise: PointNoise) -> Floats:
+    """Return the third central moment of each point, 0 where it is normal."""
+    with np.errstate(invalid="ignore"):
+        span = noise.high - noise.low
+        rate = (noise.mean - noise.low) / span
+        moment = span**3 * rate * (1 - rate) * (1 - 2 * rate) / noise.n_examples**2
+    return np.where(np.isfinite(noise.n_examples), moment, 0.0)
+
+
 def intervals(cell: Cell, truth: Floats, n_boot: int, rng: np.random.Generator) -> pd.DataFrame:
     """Return the intervals of every curve, in their order."""
-    options: dict[str, Any] = {"level": cell.level, "threshold": THRESHOLD, "n_boot": n_boot}
     if cell.noise == "scores":
-        return curve_intervals(build_curves(observations(cell, truth, rng)), **options)
+        return both(build_curves(observations(cell, truth, rng)), None, cell.level, n_boot)
     found = []
     for start in range(0, len(truth), CHUNK):
         scores, samples = with_samples(cell, truth[start : start + CHUNK], rng)
         used = samples if cell.noise == "samples" else None
-        found.append(curve_intervals(build_curves(scores), samples=used, **options))
+        found.append(both(build_curves(scores), used, cell.level, n_boot))
     return pd.concat(found, ignore_index=True)
+
+
+def both(curves: Curves, samples: pd.DataFrame | None, level: float, n_boot: int) -> pd.DataFrame:
+    """Return the intervals of the package with percentile and BCa intervals."""
+    found = curve_intervals(
+        curves, samples=samples, level=level, threshold=THRESHOLD, n_boot=n_boot
+    )
+    # The seeds that curve_intervals draws from its own, 0: the replicates are the same ones.
+    first, second = (int(seed) for seed in np.random.default_rng(0).integers(1 << 62, size=2))
+    first = int(np.random.default_rng(first).integers(1 << 62, size=2)[0])
+    errors = sampling_errors(curves, samples=samples, n_boot=n_boot, seed=second)
+    plain = plain_intervals(errors, curves.ragged, level=level, n_boot=n_boot, seed=first)
+    return found.assign(**plain)
+
+
+def example() -> None:
+    """Print how many of 200 intervals contain the truth, for a step and for a line."""
+    rng, n = np.random.default_rng(1), 200
+    step, line = np.repeat([0.1, 0.8], 4), np.linspace(0.1, 0.8, 8)
+    for name, truth, statistic, true in (
+        ("step", step, "emergence", np.inf), ("line", line, "linearity", 7.0),
+    ):  # fmt: skip
+        score = rng.binomial(n, truth, (200, 8)).ravel() / n
+        columns = {"metric": "exact_str_match", "score": score, "n_examples": n}
+        found = both(build_curves(frame(200, 8, columns)), None, 0.95, 499)
+        for kind in ("_percentile", "_bca", ""):
+            low, high = (found[f"{statistic}{kind}_{end}"].to_numpy() for end in ("low", "high"))
+            share = rates(low, high, np.full(200, true))[0]
+            print(f"{name}, {statistic}{kind.replace('_', ', ')}: {share:.0%}")
 
 
 def run_cell(cell: Cell, n_curves: int, n_boot: int) -> dict[str, Any]:
@@ -308,14 +476,20 @@ def summarise(done: dict[str, dict[str, Any]]) -> None:
 def main() -> None:
     """Run the cells that are wanted and not done yet."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="JSON lines, appended to")
+    parser.add_argument("--out", type=Path, help="JSON lines, appended to")
     parser.add_argument("--cells", default="", help="only cells whose name contains this")
     parser.add_argument("--curves", type=int, default=1000, help="curves a cell")
     parser.add_argument("--boot", type=int, default=299, help="bootstrap replicates a curve")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--docs", type=Path, help="write the tables into this file and stop")
     parser.add_argument("--summary", action="store_true", help="print the extremes and stop")
+    parser.add_argument("--example", action="store_true", help="print a small example and stop")
     options = parser.parse_args()
+    if options.example:
+        example()
+        return
+    if options.out is None:
+        parser.error("--out is needed")
     done = read(options.out)
     if options.docs or options.summary:
         if options.docs:

@@ -1,49 +1,63 @@
-"""Intervals of every curve's emergence score, linearity and relative sharpness.
+"""How sure every curve's emergence score is, given the size of its test set.
 
-A thin wrapper of :func:`bigbench_meta.inference.bootstrap.bootstrap_intervals`;
+Intervals are those of :mod:`bigbench_meta.inference.inversion`; here is where the sampling error of
+each point comes from: the number of examples, a standard error, or the examples themselves, drawn
+anew jointly for all models of a curve.
 ``docs/uncertainty.md`` says what is computed and how often the intervals contain the truth.
 """
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import pandas as pd
 
 from bigbench_meta.core.checks import seed_number
-from bigbench_meta.core.schema import CURVE_KEY
-from bigbench_meta.inference.bootstrap import STATUSES, RaggedIntervals, bootstrap_intervals
+from bigbench_meta.core.schema import CURVE_KEY, SAMPLES, conform, to_frame
+from bigbench_meta.inference.inversion import STATUSES, inverted_intervals
 from bigbench_meta.inference.proportions import proportions
-from bigbench_meta.inference.replicates import PointNoise
-from bigbench_meta.inference.sample_errors import (
-    errors_of_alike,
-    examples_of_curves,
-    resampled_errors,
-)
+from bigbench_meta.inference.resampling import PointNoise, binomial_quantiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pandas as pd
     import pyarrow as pa
     from numpy.typing import NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.curves.build import Curves
-    from bigbench_meta.inference.proportions import Proportions
 
     Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Bools = NDArray[np.bool_]
     Names = NDArray[np.object_]
 
-__all__ = ["NOISES", "curve_intervals"]
+__all__ = [
+    "CLUSTER", "NOISES", "CurveExamples", "SamplingErrors", "curve_intervals", "errors_of_alike",
+    "examples_of_curves", "resampled_errors", "sampling_errors",
+]  # fmt: skip
 
 NOISES: Final = ("binomial", "stderr", "samples", "mixed", "none")
 """Where the sampling error of a curve's points comes from."""
+
+CLUSTER: Final = "cluster"
+"""Further column of a samples table that says which examples belong together."""
 
 _NONE, _STDERR, _BINOMIAL, _SAMPLES = 0, 1, 2, 4
 _NAMED: Final = {_NONE: "none", _STDERR: "stderr", _BINOMIAL: "binomial", _SAMPLES: "samples"}
 # A standard error this much off the binomial one is of graded or of clustered examples.
 _ALIKE: Final = 0.1
+_KEY: Final = [name for name in CURVE_KEY if name != "metric"]
+_NESTED: Final = {"metrics", "targets", "target_values", "target_logprobs"}
+# A curve is in percent where its samples are shares.
+_UNITS: Final = (1.0, 100.0)
+# Scores are published with three digits or more.
+_ROUNDED: Final = 1e-3
+# Numbers in one matrix of weights.
+_PIECE: Final = 1 << 20
 
 
 def curve_intervals(
@@ -68,10 +82,9 @@ def curve_intervals(
     and n of n have errors too, about Jeffreys' (k + 1/2) / (n + 1).
 
     Sampling error makes steps look larger than they are, and replicates are noisy twice. So the
-    interval is not made of quantiles of replicates, but of the values in whose worlds the observed
-    curve would not be unusual; with much noise it can lie above the observed score. Percentile and
-    BCa intervals, which the literature would use, stand beside it; ``docs/uncertainty.md`` shows
-    how far they can be trusted.
+    interval is not made of quantiles of replicates, but of the values that, if true, would not make
+    the observed curve unusual; with much noise it can lie above the observed score. Percentile and
+    BCa intervals of the same replicates hardly ever contain the truth, see ``docs/uncertainty.md``.
 
     Args:
         curves: What :func:`bigbench_meta.build_curves` returns.
@@ -90,8 +103,7 @@ def curve_intervals(
         One row a curve, in the order of the curves: the key columns, ``metric_type``, ``scale``;
         ``noise``, one of :data:`NOISES`; ``emergence_low`` and ``emergence_high``, which may be
         infinite, ``linearity_low``, ``linearity_high``, ``sharpness_low``, ``sharpness_high`` (E /
-        (n_scales - 1)); percentile and BCa intervals of the first two, ``emergence_percentile_low``
-        to ``linearity_bca_high``; ``p_above_threshold``, the confidence that E is above the
+        (n_scales - 1)); ``p_above_threshold``, the confidence that E is above the
         threshold, and ``share_above_threshold``, the share of replicates above it; ``n_boot``;
         ``interval_status``: ``ok``, ``no_sampling_error``, ``flat`` or ``too_few_scales``. Without
         ``ok`` all numbers are NaN.
@@ -101,8 +113,7 @@ def curve_intervals(
         SchemaError: ``samples`` is no samples table.
 
     References:
-        Carpenter (1999), doi:10.1111/1467-9868.00169. Efron (1987),
-        doi:10.1080/01621459.1987.10478410.
+        Carpenter (1999), doi:10.1111/1467-9868.00169.
 
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded
@@ -112,21 +123,22 @@ def curve_intervals(
         >>> f"{row.emergence_low:.0f} to {row.emergence_high:.0f}, {row.noise}"
         '142 to inf, binomial'
     """
-    shares = proportions(curves, catalog=catalog)
-    fit = (shares.problem == "")[shares.curve]
-    values = np.where(fit, shares.proportion, curves.oriented)
-    noise, kind = _noise(curves, shares, values, fit)
     seeds = np.random.default_rng(seed_number(seed)).integers(1 << 62, size=2).tolist()
-    errors: dict[int, Floats] = {}
-    if samples is not None:
-        errors = _errors(curves, samples, shares, values, noise, kind, n_boot, seeds[1])
-    found = bootstrap_intervals(
-        values, curves.offsets, noise, level=level, threshold=threshold, n_boot=n_boot,
-        seed=seeds[0], min_scales=min_scales, errors=errors, progress=progress,
+    errors = sampling_errors(curves, samples=samples, n_boot=n_boot, seed=seeds[1], catalog=catalog)
+    found = inverted_intervals(
+        errors.values, curves.offsets, errors.noise, level=level, threshold=threshold,
+        n_boot=n_boot, seed=seeds[0], min_scales=min_scales, errors=errors.resampled,
+        progress=progress,
     )  # fmt: skip
+    steps = np.maximum(curves.ragged.lengths - 1, 1)
     return curves.keys[[*CURVE_KEY, "metric_type", "scale"]].assign(
-        noise=_names(kind, curves),
-        **_columns(found, np.diff(curves.offsets)),
+        noise=errors.source,
+        emergence_low=found.emergence[:, 0],
+        emergence_high=found.emergence[:, 1],
+        linearity_low=found.linearity[:, 0],
+        linearity_high=found.linearity[:, 1],
+        sharpness_low=found.emergence[:, 0] / steps,
+        sharpness_high=found.emergence[:, 1] / steps,
         p_above_threshold=found.p_above,
         share_above_threshold=found.share_above,
         n_boot=n_boot,
@@ -134,10 +146,44 @@ def curve_intervals(
     )
 
 
-def _noise(
-    curves: Curves, shares: Proportions, values: Floats, fit: NDArray[np.bool_]
-) -> tuple[PointNoise, NDArray[np.int64]]:
-    """Return the noise of each point, and where it comes from."""
+@dataclass(frozen=True, kw_only=True)
+class SamplingErrors:
+    """The scores of curves with their sampling errors.
+
+    Attributes:
+        values: Score of each point, up is better: a proportion where scores are such.
+        noise: Its sampling distribution.
+        source: Where that comes from, one of :data:`NOISES`, of each curve.
+        resampled: Errors of the scores of curves with samples, by their number, shape (scales,
+            n_boot): examples drawn anew, jointly for all models.
+    """
+
+    values: Floats
+    noise: PointNoise
+    source: Names
+    resampled: dict[int, Floats]
+
+
+def sampling_errors(
+    curves: Curves,
+    *,
+    samples: pd.DataFrame | pa.Table | None,
+    n_boot: int,
+    seed: int,
+    catalog: MetricCatalog | None = None,
+) -> SamplingErrors:
+    """Return the scores of curves with their sampling errors, see :func:`curve_intervals`.
+
+    Args:
+        curves: What :func:`bigbench_meta.build_curves` returns.
+        samples: Samples table of the same results, if there is one.
+        n_boot: Number of replicates of curves with samples.
+        seed: Seed of these replicates.
+        catalog: Metric catalog; the packaged one by default.
+    """
+    shares = proportions(curves, catalog=catalog)
+    fit = (shares.problem == "")[shares.curve]
+    values = np.where(fit, shares.proportion, curves.oriented)
     low, high = np.where(fit, 0.0, -np.inf), np.where(fit, 1.0, np.inf)
     n = np.where(fit, shares.n_examples, np.nan)
     given = np.where(fit, shares.stderr, curves.stderr)
@@ -148,57 +194,182 @@ def _noise(
         other = (given > 0) & (np.abs(given / binomial - 1) > allowed)
     known = np.isfinite(n) & (n >= 1) & ~other
     noise = PointNoise.of(values, np.where(known, n, np.nan), given, low, high)
-    usable = np.isfinite(noise.error)
-    return noise, np.where(known, _BINOMIAL, np.where(usable, _STDERR, _NONE))
+    source = np.where(known, _BINOMIAL, np.where(np.isfinite(noise.error), _STDERR, _NONE))
+    resampled: dict[int, Floats] = {}
+    if samples is not None:
+        sign = np.where(curves.keys["higher_is_better"].to_numpy(dtype=bool), 1.0, -1.0)
+        span = np.where(shares.problem == "", shares.best - shares.worst, sign)
+        for row, examples in examples_of_curves(curves, samples).items():
+            points = slice(curves.offsets[row], curves.offsets[row + 1])
+            errors = resampled_errors(examples, n_boot, seed) / span[row]
+            bounded = np.isfinite(noise.high[points])
+            spread = _with_alike(errors, examples, values[points], bounded, n_boot, seed)
+            if (spread > 0).all():
+                resampled[row] = errors
+                noise.error[points], noise.n_examples[points] = spread, np.nan
+                noise.mean[points], source[points] = values[points], _SAMPLES
+    return SamplingErrors(
+        values=values, noise=noise, source=_names(source, curves), resampled=resampled
+    )
 
 
-def _errors(
-    curves: Curves, samples: pd.DataFrame | pa.Table, shares: Proportions, values: Floats,
-    noise: PointNoise, kind: NDArray[np.int64], n_boot: int, seed: int,
-) -> dict[int, Floats]:  # fmt: skip
-    """Return resampled errors of curves with samples, and note them in the noise of points."""
-    errors = {}
-    sign = np.where(curves.keys["higher_is_better"].to_numpy(dtype=bool), 1.0, -1.0)
-    span = np.where(shares.problem == "", shares.best - shares.worst, sign)
-    for row, examples in examples_of_curves(curves, samples).items():
-        points = slice(curves.offsets[row], curves.offsets[row + 1])
-        own = resampled_errors(examples, n_boot, seed) / span[row]
-        n_clusters = (examples.count > 0).sum(axis=0)
-        spread = own.std(axis=1)
-        for scale in np.flatnonzero(spread <= 0).tolist():
-            # All examples alike, and drawn anew they remain so.
-            if np.isfinite(noise.high[points][scale]):
-                n = int(n_clusters[scale])
-                rate = (values[points][scale] * n + 0.5) / (n + 1)
-                own[scale] = errors_of_alike(n, rate, n_boot, seed + scale)
-                spread[scale] = own[scale].std()
-        if (spread > 0).all():
-            errors[row] = own
-            noise.error[points] = spread
-            noise.n_examples[points] = np.nan
-            kind[points] = _SAMPLES
-            noise.mean[points] = values[points]
-    return errors
+def _with_alike(
+    errors: Floats, examples: CurveExamples, y: Floats, bounded: Bools, n_boot: int, seed: int
+) -> Floats:
+    """Return the spread of errors; where all examples are alike, give the scale binomial ones."""
+    n_clusters = (examples.count > 0).sum(axis=0)
+    spread: Floats = errors.std(axis=1)
+    for scale in np.flatnonzero((spread <= 0) & bounded).tolist():
+        n = int(n_clusters[scale])
+        errors[scale] = errors_of_alike(n, (y[scale] * n + 0.5) / (n + 1), n_boot, seed + scale)
+        spread[scale] = errors[scale].std()
+    return spread
 
 
-def _names(kind: NDArray[np.int64], curves: Curves) -> Names:
-    """Return the name of the noise of each curve; none where a point has none."""
+def _names(source: Ints, curves: Curves) -> Names:
+    """Return the source of the noise of each curve; none where a point has none."""
     names = np.full(len(curves), "none", dtype=object)
     for row, (start, end) in enumerate(zip(curves.offsets, curves.offsets[1:], strict=False)):
-        found = set(kind[start:end].tolist())
+        found = set(source[start:end].tolist())
         if found and _NONE not in found:
             names[row] = _NAMED[found.pop()] if len(found) == 1 else "mixed"
     return names
 
 
-def _columns(found: RaggedIntervals, n_scales: NDArray[np.int64]) -> dict[str, Floats]:
-    columns = {}
-    for name in ("emergence", "linearity"):
-        columns[f"{name}_low"], columns[f"{name}_high"] = getattr(found, name).T
-    steps = np.maximum(n_scales - 1, 1)
-    columns["sharpness_low"], columns["sharpness_high"] = (found.emergence / steps[:, None]).T
-    for name in ("emergence", "linearity"):
-        for kind in ("percentile", "bca"):
-            low, high = getattr(found, f"{name}_{kind}").T
-            columns[f"{name}_{kind}_low"], columns[f"{name}_{kind}_high"] = low, high
-    return columns
+@dataclass(frozen=True, kw_only=True)
+class CurveExamples:
+    """The examples behind one curve, by cluster; a cluster is one example if no more is known.
+
+    Attributes:
+        total: Sum of the examples' scores in each cluster, shape (clusters, scales).
+        count: Their number.
+    """
+
+    total: Floats
+    count: Floats
+
+
+def examples_of_curves(
+    curves: Curves, samples: pd.DataFrame | pa.Table
+) -> dict[int, CurveExamples]:
+    """Return the examples of those curves of which all models have them.
+
+    The score of an example is the metric of that name, or else ``correct``. Samples whose mean is
+    not the score of the curve, or a hundredth of it, belong to something else and are not used.
+
+    Args:
+        curves: What :func:`bigbench_meta.build_curves` returns.
+        samples: Samples table; examples are the same for two models if they have one
+            ``example_id``. Its column ``cluster``, if any, names what is resampled together.
+
+    Raises:
+        SchemaError: ``samples`` is no samples table.
+    """
+    frame = _table(samples)
+    frame["subtask"] = frame["subtask"].astype("string").fillna(frame["task"].astype("string"))
+    for name in _KEY:  # as text: <NA> is a value like others
+        frame[name] = frame[name].astype("string").fillna("")
+    groups = dict(frame.groupby(_KEY, observed=True, sort=False).indices.items())
+    keys = curves.keys[list(CURVE_KEY)].astype("string").fillna("")
+    found = {}
+    for row, key in enumerate(keys[_KEY].itertuples(index=False, name=None)):
+        if (rows := groups.get(key)) is None:
+            continue
+        points = slice(curves.offsets[row], curves.offsets[row + 1])
+        some = frame.take(np.asarray(rows, dtype=np.int64))
+        examples = _examples(
+            some, _scores(some, str(keys["metric"].iloc[row])), curves.model_name[points],
+            curves.y[points],
+        )  # fmt: skip
+        if examples is not None:
+            found[row] = examples
+    return found
+
+
+def resampled_errors(examples: CurveExamples, size: int, seed: int) -> Floats:
+    """Return errors of the scores of a curve, shape (scales, size), clusters drawn anew.
+
+    Args:
+        examples: Of the curve.
+        size: Number of replicates.
+        seed: Of the random numbers, together with the examples themselves.
+    """
+    content = np.concatenate([examples.total, examples.count]).tobytes()
+    own = int.from_bytes(hashlib.sha256(content).digest()[:8], "little")
+    rng = np.random.default_rng([seed, own])
+    n_clusters, n = examples.total.shape
+    mean = examples.total.sum(axis=0) / examples.count.sum(axis=0)
+    errors = np.empty((size, n))
+    step = max(1, _PIECE // n_clusters)
+    even = np.full(n_clusters, 1 / n_clusters)
+    for start in range(0, size, step):
+        rows = slice(start, min(start + step, size))
+        weight = rng.multinomial(n_clusters, even, size=rows.stop - rows.start).astype(float)
+        with np.errstate(invalid="ignore"):  # no example of a model drawn
+            errors[rows] = weight @ examples.total / (weight @ examples.count)
+    errors -= mean
+    for column in errors.T:
+        # Where no example of the model was drawn, an error of replicates where some were.
+        if (empty := np.isnan(column)).any():
+            column[empty] = rng.choice(column[~empty], int(empty.sum())) if not empty.all() else 0.0
+    return errors.T
+
+
+def errors_of_alike(n: int, rate: float, size: int, seed: int) -> Floats:
+    """Return binomial errors, shape (size,), about a rate that examples all alike do not show."""
+    out = np.empty((1, size))
+    binomial_quantiles(np.array([rate]), np.array([float(n)]), out)
+    return np.random.default_rng(seed).permutation(out[0]) - rate
+
+
+def _table(samples: pd.DataFrame | pa.Table) -> pd.DataFrame:
+    """Return the columns that matter here, among them the cluster."""
+    names = samples.columns if isinstance(samples, pd.DataFrame) else samples.column_names
+    # Further metrics are a map: a list of pairs in pandas, of which Arrow makes something else.
+    kept = [name for name in names if name in SAMPLES.names and name not in _NESTED]
+    chosen = samples[kept] if isinstance(samples, pd.DataFrame) else samples.select(kept)
+    frame = to_frame(conform(chosen, SAMPLES)).reset_index(drop=True)
+    for name, otherwise in (("metrics", None), (CLUSTER, frame["example_id"])):
+        if name not in names:
+            frame[name] = otherwise
+        elif isinstance(samples, pd.DataFrame):
+            frame[name] = samples[name].reset_index(drop=True)
+        else:
+            frame[name] = samples.column(name).to_pandas()
+    return frame
+
+
+def _scores(samples: pd.DataFrame, metric: str) -> Floats:
+    """Return the score of each example: the metric of that name, or else correct."""
+    correct = samples["correct"].to_numpy(dtype=float)
+    own = [dict(entry).get(metric) if entry else None for entry in samples["metrics"]]
+    return np.array(
+        [value if entry is None else entry for entry, value in zip(own, correct, strict=True)],
+        dtype=float,
+    )
+
+
+def _examples(
+    samples: pd.DataFrame, score: Floats, models: NDArray[np.object_], y: Floats
+) -> CurveExamples | None:
+    """Return the examples of the models of a curve, or nothing where they do not fit it."""
+    model = pd.Index(models).get_indexer(pd.Index(samples["model_name"].astype(str)))
+    usable = (model >= 0) & np.isfinite(score)
+    cluster, names = pd.factorize(
+        samples[CLUSTER][usable].astype("string"), sort=True, use_na_sentinel=False
+    )
+    shape = len(names), len(models)
+    if 0 in shape or not pd.Index(models).is_unique:
+        return None
+    place = cluster * shape[1] + model[usable]
+    count = np.bincount(place, minlength=shape[0] * shape[1]).reshape(shape).astype(float)
+    total: Floats = np.zeros(count.size)
+    np.add.at(total, place, score[usable])
+    total = total.reshape(shape)
+    if not (count.sum(axis=0) > 0).all():
+        return None
+    mean = total.sum(axis=0) / count.sum(axis=0)
+    for unit in _UNITS:
+        if np.allclose(mean * unit, y, rtol=0, atol=_ROUNDED * unit):
+            return CurveExamples(total=total * unit, count=count)
+    return None

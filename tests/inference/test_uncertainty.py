@@ -13,14 +13,15 @@ from strategies import FEWER, observation_rows, to_frame
 from bigbench_meta import build_curves, load_embedded, score_curves
 from bigbench_meta.core.errors import SchemaError
 from bigbench_meta.core.schema import CURVE_KEY
-from bigbench_meta.inference.bootstrap import STATUSES
-from bigbench_meta.inference.sample_errors import (
+from bigbench_meta.inference.inversion import STATUSES
+from bigbench_meta.inference.uncertainty import (
+    NOISES,
     CurveExamples,
+    curve_intervals,
     errors_of_alike,
     examples_of_curves,
     resampled_errors,
 )
-from bigbench_meta.inference.uncertainty import NOISES, curve_intervals
 
 NAN = np.nan
 RISE = [0.05, 0.1, 0.2, 0.7, 0.9]

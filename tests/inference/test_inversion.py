@@ -1,8 +1,8 @@
-"""Intervals of ragged batches: invariants, limits, and oracles of the plain ones."""
+"""Intervals by inversion: invariants, limits, coverage, and the least favourable families."""
 
 from __future__ import annotations
 
-import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,15 +13,17 @@ from strategies import FEWER
 
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.curves.emergence import score_ragged
-from bigbench_meta.inference.bootstrap import STATUSES, bootstrap_intervals
-from bigbench_meta.inference.plain_intervals import bca, percentile
-from bigbench_meta.inference.replicates import PointNoise
+from bigbench_meta.inference.inversion import (
+    STATUSES,
+    BendFamily,
+    StepFamily,
+    inverted_intervals,
+    pooled,
+)
+from bigbench_meta.inference.resampling import PointNoise, of_curves
 
 NAN, INF = np.nan, np.inf
-PAIRS = (
-    "emergence", "emergence_percentile", "emergence_bca", "linearity", "linearity_percentile",
-    "linearity_bca",
-)  # fmt: skip
+PAIRS = ("emergence", "linearity")
 
 
 def run(batch, *, n=200, stderr=NAN, low=0.0, high=1.0, **options):
@@ -29,7 +31,7 @@ def run(batch, *, n=200, stderr=NAN, low=0.0, high=1.0, **options):
     y = np.array([value for curve in batch for value in curve], dtype=float)
     full = [np.broadcast_to(np.asarray(v, dtype=float), y.shape) for v in (n, stderr, low, high)]
     options.setdefault("n_boot", 99)
-    return bootstrap_intervals(
+    return inverted_intervals(
         y, np.cumsum([0, *map(len, batch)]), PointNoise.of(y, *full), **options
     )
 
@@ -111,10 +113,6 @@ def test_ends_are_in_order_and_within_what_is_possible(batch):
 def test_a_higher_level_is_a_wider_interval(curve):
     narrow, wide = run([curve], level=0.8), run([curve], level=0.95)
     assume(narrow.status[0] == 0)
-    for name in ("emergence_percentile", "linearity_percentile", "emergence_bca"):
-        inner, outer = getattr(narrow, name)[0], getattr(wide, name)[0]
-        assert outer[0] <= inner[0]
-        assert inner[1] <= outer[1]
     # The search stops within a hundredth of the way.
     inner, outer = narrow.emergence[0], wide.emergence[0]
     assert outer[0] <= inner[0] * 1.05 or outer[0] < 0
@@ -148,7 +146,7 @@ def test_nothing_right_has_an_interval_with_width():
     assert high == INF
 
 
-def test_direction_and_size_are_told_apart():
+def test_direction_is_uncertain_where_size_is_not():
     # Whether the first or the last score is the least is chance; how large the steps are is not.
     low, high = run([[0.0, 0.5, 1.0, 1.0, 0.0, 0.25]], n=10_000).emergence[0]
     assert high == -low
@@ -184,8 +182,7 @@ def test_hardly_any_noise_is_the_delta_method():
     slope = np.array([-1 / m, r / m**2, -r / m**2, 1 / m])
     error = np.sqrt(slope**2 @ variance)
     expected = r / m + error * norm.ppf([0.025, 0.975])
-    for name in ("emergence", "emergence_percentile", "emergence_bca"):
-        np.testing.assert_allclose(getattr(found, name)[0], expected, atol=0.25 * error)
+    np.testing.assert_allclose(found.emergence[0], expected, atol=0.25 * error)
     steps = np.diff(y)
     q = np.sqrt(np.mean(steps**2))
     # d/dy of (y_4 - y_1) / q, with q^2 the mean of three squares.
@@ -195,8 +192,7 @@ def test_hardly_any_noise_is_the_delta_method():
     slope[:-1] -= by_step
     error = np.sqrt(slope**2 @ variance)
     expected = r / q + error * norm.ppf([0.025, 0.975])
-    for name in ("linearity", "linearity_percentile", "linearity_bca"):
-        np.testing.assert_allclose(getattr(found, name)[0], expected, atol=0.25 * error)
+    np.testing.assert_allclose(found.linearity[0], expected, atol=0.25 * error)
 
 
 def test_confidence_agrees_with_the_interval():
@@ -213,48 +209,6 @@ def test_confidence_agrees_with_the_interval():
     assert max(above) < 0.985
     # Some intervals end where the limits of the score leave no room for larger steps.
     assert np.mean(np.array(below) > 0.96) > 0.9
-
-
-def naive_bca(replicates, observed, acceleration, level):
-    """Efron 1987 eq. 3.8 with order statistics, a curve at a time."""
-    size = len(replicates)
-    below = sum(value < observed for value in replicates)
-    same = sum(value == observed for value in replicates)
-    share = min(max((below + same / 2) / size, 1 / (size + 1)), size / (size + 1))
-    bias, ends = norm.ppf(share), []
-    for tail in ((1 - level) / 2, (1 + level) / 2):
-        z = bias + norm.ppf(tail)
-        place = norm.cdf(bias + z / (1 - acceleration * z))
-        rank = math.ceil((size + 1) * place - 1e-9)
-        ends.append(sorted(replicates)[min(max(rank, 1), size) - 1])
-    return ends
-
-
-@given(
-    st.lists(st.sampled_from([-INF, -2.0, 0.0, 1.0, 1.5, 3.0, INF]), min_size=19, max_size=60),
-    st.sampled_from([-2.0, 0.0, 1.25, 3.0, INF]),
-    st.floats(-0.2, 0.2),
-    st.sampled_from([0.5, 0.9, 0.95]),
-)
-def test_bca_is_the_naive_one(replicates, observed, acceleration, level):
-    ascending = np.sort(np.array([replicates]), axis=1)
-    low, high = bca(ascending, np.array([observed]), np.array([acceleration]), level)
-    assert [low[0], high[0]] == naive_bca(replicates, observed, acceleration, level)
-
-
-def test_replicates_without_a_value_do_not_count():
-    ascending = np.concatenate([np.arange(1.0, 100.0), np.full(900, NAN)])[None]
-    assert percentile(ascending, 0.9) == (5.0, 95.0)
-    assert bca(ascending, np.array([50.0]), np.zeros(1), 0.9) == (5.0, 95.0)
-    found = run([[0.005, 0.0, 0.0]])  # half of the replicates are constant
-    assert np.isfinite(found.emergence_percentile).all()
-    assert np.isfinite(found.linearity_bca).all()
-
-
-def test_percentiles_may_be_infinite():
-    ascending = np.concatenate([np.arange(970.0), np.full(29, INF)])[None]
-    low, high = percentile(ascending, 0.95)
-    assert (low[0], high[0]) == (24.0, INF)
 
 
 @pytest.mark.parametrize(
@@ -294,16 +248,155 @@ def test_options_out_of_range(options, where):
         run([[0.1, 0.2, 0.9]], **options)
 
 
-def test_progress_and_no_search():
+def test_progress():
     seen = []
     batch = [[0.1, 0.2, 0.9], [0.5, 0.5, 0.5], [0.1, 0.2, 0.3, 0.9]]
     run(batch, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(2, 3), (3, 3)]
-    found = run(batch, search=False)
-    assert np.isnan(found.emergence).all()
-    assert np.isnan(found.p_above).all()
-    assert np.isfinite(found.emergence_percentile[0]).all()
 
 
 def test_no_curves():
     assert run([]).emergence.shape == (0, 2)
+
+
+# --- Least favourable families ---
+
+
+@st.composite
+def noisy(draw, *, least=3, most=12):
+    """A curve within [0, 1] and its standard errors, shape (1, scales)."""
+    n = draw(st.integers(least, most))
+    thousandths = st.integers(0, 1000).map(lambda number: number / 1000)
+    y = draw(st.lists(thousandths, min_size=n, max_size=n))
+    error = draw(st.lists(st.floats(0.001, 0.2), min_size=n, max_size=n))
+    return np.array([y]), np.array([error])
+
+
+def steps_of(centre, error, low=0.0, high=1.0):
+    m = len(centre)
+    return StepFamily(centre, error, np.full((m, 1), low), np.full((m, 1), high))
+
+
+def median(curve):
+    return of_curves(curve).denominator("median")
+
+
+@given(noisy())
+def test_no_median_step_is_no_step_in_more_than_half(curve):
+    member = steps_of(*curve).at(np.zeros(1))
+    assert np.count_nonzero(np.abs(np.diff(member[0])) < 1e-12) > (member.shape[1] - 1) / 2 - 0.5
+    assert median(member)[0] < 1e-12
+
+
+@given(noisy(), st.floats(0, 1))
+def test_smaller_median_steps_have_the_size_asked_for(curve, share):
+    centre, error = curve
+    asked = share * median(centre)
+    member = steps_of(centre, error).at(asked)
+    assert median(member)[0] <= asked[0] + 1e-9
+    assert ((member >= 0) & (member <= 1)).all()
+
+
+@given(noisy(), st.floats(1.001, 50))
+def test_larger_median_steps_have_the_size_asked_for_where_there_is_room(curve, factor):
+    centre, error = curve
+    assume(median(centre)[0] > 0)
+    asked = factor * median(centre)
+    free = steps_of(centre, error, -INF, INF).at(asked)
+    assert median(free)[0] >= asked[0] * (1 - 1e-9)
+    within = steps_of(centre, error).at(asked)
+    assert ((within >= 0) & (within <= 1)).all()
+    # The larger a step is asked for, the less is left of the range in units of it.
+    assert median(within)[0] >= median(centre)[0] * (1 - 1e-9) or np.ptp(within) > 0.99
+
+
+@given(noisy())
+def test_an_odd_number_of_steps_at_their_own_median_is_the_curve_itself(curve):
+    centre, error = curve
+    assume(centre.shape[1] % 2 == 0)
+    np.testing.assert_allclose(steps_of(centre, error).at(median(centre)), centre, atol=1e-12)
+
+
+def test_points_that_move_together_keep_to_the_weighted_mean():
+    centre, error = np.array([[0.1, 0.16, 0.9]]), np.array([[0.01, 0.02, 0.01]])
+    member = steps_of(centre, error).at(np.array([0.0]))
+    # Weights 4 to 1: (4 * 0.1 + 0.16) / 5. Two steps: both of them make the median.
+    np.testing.assert_allclose(np.ptp(member), 0, atol=1e-12)
+    weights = error[0] ** -2
+    np.testing.assert_allclose(member[0, 0], centre[0] @ weights / weights.sum())
+    longer = np.array([[0.1, 0.16, 0.9, 0.9]]), np.array([[0.01, 0.02, 0.01, 0.01]])
+    np.testing.assert_allclose(
+        steps_of(*longer).at(np.array([0.0]))[0], [0.112, 0.112, 0.9, 0.9], atol=1e-12
+    )
+
+
+@given(noisy(), st.floats(0, 3))
+def test_curves_do_not_disturb_each_other(curve, step):
+    centre, error = curve
+    both = np.concatenate([centre, centre[:, ::-1]]), np.concatenate([error, error[:, ::-1]])
+    asked = np.array([step, step / 2])
+    together = steps_of(*both).at(asked)
+    for row in range(2):
+        alone = steps_of(both[0][[row]], both[1][[row]]).at(asked[[row]])
+        np.testing.assert_allclose(together[[row]], alone, atol=1e-12)
+    np.testing.assert_allclose(
+        pooled(both[0], both[1], 0.05)[:1], pooled(centre, error, 0.05), atol=1e-12
+    )
+
+
+def naive_pooled(y, error, level):
+    """Join the two least different neighbours until all that remain differ significantly."""
+    groups = [([value], [1 / e**2]) for value, e in zip(y, error, strict=True)]
+    limit = norm.isf(level / 2 / (len(y) - 1))
+
+    def mean(group):
+        return np.dot(*group) / sum(group[1])
+
+    while len(groups) > 1:
+        z = [
+            abs(mean(b) - mean(a)) / np.sqrt(1 / sum(a[1]) + 1 / sum(b[1]))
+            for a, b in pairwise(groups)
+        ]
+        nearest = int(np.argmin(z))
+        if z[nearest] >= limit:
+            break
+        a, b = groups[nearest : nearest + 2]
+        groups[nearest : nearest + 2] = [(a[0] + b[0], a[1] + b[1])]
+    return [mean(group) for group in groups for _ in group[0]]
+
+
+@given(noisy(), st.sampled_from([0.01, 0.05, 0.3]))
+def test_pooled_is_the_naive_one(curve, level):
+    centre, error = curve
+    # No two differences equal up to rounding, where the order is anybody's guess.
+    centre = centre + np.arange(centre.shape[1]) * np.sqrt(2) * 1e-5
+    found = pooled(centre, error, level)
+    np.testing.assert_allclose(found[0], naive_pooled(centre[0], error[0], level), atol=1e-9)
+
+
+def bends_of(centre, error, low=-INF, high=INF):
+    return BendFamily(centre, error, np.array([[low]]), np.array([[high]]))
+
+
+@given(noisy())
+def test_bends_as_observed_are_the_curve_and_none_are_a_line(curve):
+    centre, error = curve
+    assume(np.ptp(centre) > 0)
+    family = bends_of(centre, error)
+    straight = family.at(np.zeros(1))
+    if family.observed[0] >= 1e-3:
+        np.testing.assert_allclose(family.at(family.observed), centre, atol=1e-9)
+    n = centre.shape[1]
+    first, last = sorted((int(centre[0].argmin()), int(centre[0].argmax())))
+    assert np.ptp(straight) == np.ptp(centre)
+    np.testing.assert_allclose(
+        np.abs(of_curves(straight).ratio("mean")), np.sqrt((last - first) * (n - 1))
+    )
+
+
+def test_a_straight_curve_gets_a_zigzag():
+    centre = np.linspace(0, 1, 6)[None]
+    family = bends_of(centre, np.full((1, 6), 0.05))
+    assert family.observed[0] < 1e-9
+    some, more = (of_curves(family.at(np.array([k]))).ratio("mean")[0] for k in (1.0, 4.0))
+    assert more < some < 5
