@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 __all__ = ["adjusted_p_values"]
 
-_ADJUSTMENTS: Final = {"q_bh": "fdr_bh", "q_by": "fdr_by", "p_holm": "holm"}
-
 
 def adjusted_p_values(p: ArrayLike) -> pd.DataFrame:
-    """Correct p-values for the number of curves searched.
+    r"""Correct p-values for the number of curves searched.
+
+    With the m p-values that are known in ascending order,
+
+    .. math:: q_{(i)} = \min_{j \ge i} \frac{m}{j} p_{(j)}, \qquad
+              p^{\mathrm{Holm}}_{(i)} = \max_{j \le i} (m - j + 1) p_{(j)},
+
+    both at most 1; Benjamini and Yekutieli's q is larger by :math:`\sum_{j=1}^m 1/j`.
 
     Args:
         p: P-values; NaN for curves that were not tested, which do not count as searched.
@@ -40,11 +44,18 @@ def adjusted_p_values(p: ArrayLike) -> pd.DataFrame:
         2   NaN   NaN     NaN           2
     """
     values = np.asarray(p, dtype=np.float64)
-    searched = ~np.isnan(values)
+    searched = np.flatnonzero(~np.isnan(values))
+    place = searched[np.argsort(values[searched], kind="stable")]
+    ascending, rank = values[place], np.arange(1, len(place) + 1)
+    share = rank / len(place) if len(place) else rank
+    adjusted = {
+        "q_bh": np.minimum.accumulate((ascending / share)[::-1])[::-1],
+        "q_by": np.minimum.accumulate((ascending / (share / (1 / rank).sum()))[::-1])[::-1],
+        "p_holm": np.maximum.accumulate(ascending * rank[::-1]),
+    }
     frame = pd.DataFrame(index=pd.RangeIndex(len(values)))
-    for name, method in _ADJUSTMENTS.items():
+    for name, corrected in adjusted.items():
         column = np.full(len(values), np.nan)
-        if searched.any():
-            column[searched] = multipletests(values[searched], method=method)[1]
+        column[place] = np.minimum(corrected, 1.0)
         frame[name] = column
-    return frame.assign(n_searched=int(searched.sum()))
+    return frame.assign(n_searched=len(place))

@@ -1,8 +1,8 @@
 """The variation between models, pooled over the curves of a model family.
 
-Eight scores hold little about their own scatter. The curves of a family have the same models: their
-moment equations, summed, give one sigma, each curve's own equation left out for the curve itself,
-and the upper limit of its confidence interval is taken.
+Eight scores say little about their own scatter. The curves of a family have the same models: their
+moment equations, summed, give one sigma; a curve's own equation is left out for the curve itself,
+and the upper limit of the confidence interval is taken.
 """
 
 from __future__ import annotations
@@ -12,20 +12,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.special import ndtri
 
-from bigbench_meta.inference.nulls.batch import Batch, is_flat
-from bigbench_meta.inference.nulls.links import SHARE, Link
-from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE, dispersion, pieces
-from bigbench_meta.inference.nulls.mechanism_fit import SIGMA_MAX, fit_mechanism
-from bigbench_meta.inference.nulls.parts import (
-    FEWEST_REPLICATES,
-    MIN_SCALES,
-    OK,
-    check_ragged,
+from bigbench_meta.inference.nulls.mechanism import (
+    ALPHA_RANGE,
+    MechanismCurves,
+    dispersion,
+    pieces,
 )
+from bigbench_meta.inference.nulls.mechanism_fit import SIGMA_MAX, fit_mechanism
+from bigbench_meta.inference.nulls.monte_carlo import OK, is_flat
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
@@ -46,41 +42,21 @@ _QUANTILE: Final = float(ndtri(CONFIDENCE))
 
 
 def sigma_profile(
-    y: Floats,
-    x: Floats,
-    trials: Floats,
-    offsets: Ints,
-    *,
-    floor: Floats | float = 0.0,
-    ceiling: Floats | float = 1.0,
-    link: Link | Sequence[Link] = SHARE,
-    alpha_range: tuple[float, float] = ALPHA_RANGE,
-    min_scales: int = MIN_SCALES,
+    curves: MechanismCurves, *, alpha_range: tuple[float, float] = ALPHA_RANGE
 ) -> Floats:
-    """Return what each curve says of the variation between models, to be pooled over a family.
+    """Return each curve's moment equation of the variation between models, to be summed.
 
     Args:
-        y: Scores; all arguments are those of
-            :func:`bigbench_meta.inference.nulls.mechanism_null.mechanism_null`.
-        x: Scales.
-        trials: Examples.
-        offsets: Where curves begin.
-        floor: Guess rate.
-        ceiling: Best proportion.
-        link: The metric's link.
+        curves: The curves; what is known of their sigma is ignored.
         alpha_range: Bounds of the exponent.
-        min_scales: Curves with fewer points say nothing.
 
     Returns:
         Observed less expected sum of squares with sigma at each of :data:`SIGMA_GRID`, shape
         (m, 25): positive where sigma is too small. Zeros for a curve that is flat, too short or
         could not be fitted. The root of a family's sum is its sigma.
     """
-    check_ragged(y, x, offsets, FEWEST_REPLICATES, min_scales)
-    batch = Batch.of(y, x, trials, offsets, floor, ceiling, link, np.nan)
-    lengths = np.diff(offsets)
-    profile = np.zeros((len(lengths), len(SIGMA_GRID)))
-    for rows, scores, design, _ in batch.blocks(min_scales):
+    profile = np.zeros((len(curves.ragged), len(SIGMA_GRID)))
+    for rows, scores, design, _ in curves.blocks():
         usable = ~is_flat(scores)
         for column, value in enumerate(SIGMA_GRID):
             sigma = np.full(len(rows), value)
@@ -94,11 +70,11 @@ def sigma_profile(
 
 
 def family_sigma(profile: Floats, curve: Ints, kind: Ints, family: Ints) -> Floats:
-    """Return the sigma that the other curves of each curve's family agree on.
+    """Return the sigma of each row from the other curves of its family.
 
-    A curve may have several rows: guess rates and kinds of link, of which nobody states the right
-    one. A row's sigma is that of the other curves with its own kind of link; where a curve has
-    several guess rates, or no such link, its row that needs the least variation speaks for it.
+    A curve may have several rows, one for each guess rate and kind of link that it may have. A
+    row's sigma is that of the other curves with its own kind of link; of a curve with several guess
+    rates, or without such a link, the row that needs the least variation is used.
 
     Args:
         profile: What :func:`sigma_profile` returned, shape (r, 25).
@@ -109,11 +85,11 @@ def family_sigma(profile: Floats, curve: Ints, kind: Ints, family: Ints) -> Floa
     Returns:
         Sigma of shape (r,): the root of the summed equations plus 1.28 standard errors of the sum,
         which is the upper limit at a :data:`CONFIDENCE` of 90%; linear in sigma^2 between the
-        values of the grid, at most the largest of them, which a single other curve comes to, since
-        its equation is as uncertain as it is large; NaN where no other curve says anything.
+        values of the grid, at most the largest of them. A single other curve gives that one, since
+        its equation is as uncertain as it is large. NaN where no other curve has an equation.
 
     Examples:
-        >>> alone = 1.0 - (SIGMA_GRID / 0.2) ** 2  # this curve says 0.2
+        >>> alone = 1.0 - (SIGMA_GRID / 0.2) ** 2  # an equation whose root is 0.2
         >>> row = np.arange(101)
         >>> family_sigma(np.array([alone] * 101), row, 0 * row, row // 100)[[0, 99, 100]].round(3)
         array([0.2, 0.2, nan])
@@ -137,8 +113,8 @@ def _pooled(profile: Floats, family: Ints) -> Floats:
     np.add.at(total, family, profile)
     square = np.zeros_like(total)
     np.add.at(square, family, profile**2)
-    speaks = np.bincount(family, weights=profile.any(axis=1), minlength=n_families)
-    silent = speaks[family] - profile.any(axis=1) == 0
+    known = profile.any(axis=1)
+    others_known = np.bincount(family, weights=known, minlength=n_families)[family] - known
     others = total[family] - profile
     # Equations of different curves are taken as independent: their sum has this standard error.
     error = np.sqrt(np.maximum(square[family] - profile**2, 0.0))
@@ -152,4 +128,4 @@ def _pooled(profile: Floats, family: Ints) -> Floats:
     grid = SIGMA_GRID**2
     root = np.sqrt(grid[left] + part * (grid[left + 1] - grid[left]))
     root = np.where(below == len(SIGMA_GRID) - 1, SIGMA_MAX, root)
-    return np.where(silent, np.nan, np.where(below < 0, 0.0, root))
+    return np.where(others_known == 0, np.nan, np.where(below < 0, 0.0, root))

@@ -1,4 +1,8 @@
-"""Curves to what the mechanism can be fitted to: proportions, guess rates and sampling errors."""
+"""Curves to what the mechanism is fitted to: proportions, sampling errors and the nuisance grid.
+
+Where the guess rate of a metric, the metric's link or the length of the targets is not known, a
+curve has one row for each value that it may have.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,17 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from bigbench_meta.catalog.metrics import metric_catalog
-from bigbench_meta.core.errors import InputError
-from bigbench_meta.inference.nulls.links import CONCENTRATIONS
-from bigbench_meta.inference.nulls.nuisance_grid import candidates
+from bigbench_meta.core.ragged import Ragged
+from bigbench_meta.inference.nulls.links import BRIER, CONCENTRATIONS, SHARE, Link, brier, grade
+from bigbench_meta.inference.nulls.mechanism import MechanismCurves
 from bigbench_meta.inference.proportions import proportions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.curves.build import Curves
-    from bigbench_meta.inference.nulls.links import Link
     from bigbench_meta.inference.proportions import Proportions
 
     Floats = NDArray[np.float64]
@@ -29,13 +30,31 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
     Names = NDArray[np.object_]
 
-__all__ = ["DEFAULT_PARTS", "INPUT_PROBLEMS", "NullInputs", "null_inputs"]
+__all__ = [
+    "GUESS_RATES",
+    "INPUT_PROBLEMS",
+    "PARTS",
+    "REACHES",
+    "NullInputs",
+    "nuisance_grid",
+    "null_inputs",
+]
 
-DEFAULT_PARTS: Final = 10.0
+PARTS: Final = 10.0
 """Independent yes-or-no parts of an example where its score is neither right nor wrong.
 
 Fewer would overstate the sampling error and leave the test without power; too many are harmless,
 since what is missing goes into the variation between models.
+"""
+
+GUESS_RATES: Final = (0.0, 1 / 5, 1 / 4, 1 / 3, 1 / 2)
+"""Tried where the guess rate is not known, and with them the lowest score of the curve."""
+
+REACHES: Final = (1.0, 0.75, 0.5, 0.25)
+"""Shares of the length of targets that the largest edit distance of a curve may be.
+
+From a worst model that gets every token wrong to one that gets every fourth wrong. It takes the
+place of a guess rate: of tokens of which a share g is guessed, 1 - g are wrong at worst.
 """
 
 INPUT_PROBLEMS: Final = ("no_range", "score_out_of_range", "no_test_set")
@@ -46,43 +65,30 @@ _LOSS_UNITS: Final = {
     "bits_per_byte": float(np.log(2)),
 }  # fmt: skip
 _ROUNDING: Final = 1e-9
+# A score so many standard errors below the guess rate that is stated contradicts it.
+_BELOW: Final = 3.0
+# A Brier score, whose sampling error is small, shows where between differing questions and those
+# that are alike to a degree of 10 the truth is.
+_UNLIKE: Final = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class NullInputs:
-    """Rows to be tested: one a curve, or one for each guess rate and link that a curve may have.
+    """Rows to be tested, each a curve with one of the nuisance settings that it may have.
 
     Attributes:
-        curve: Row in ``curves.keys`` of each row.
-        y: Proportions, up is better, ragged.
-        x: Scales.
-        trials: Yes-or-no examples that would give the sampling error.
-        offsets: Where each row begins and the last ends.
-        floor: Guess rate of each row.
-        link: The metric's link, of each row.
-        floor_source: ``given``, ``low_score``, ``choices``, ``floor``, ``loss``, ``length`` (an
-            edit distance whose targets' length nobody states) or ``profiled``, of each curve.
+        rows: What each row is fitted to.
+        curve: Number of each row's curve, ascending.
+        floor_source: Where the guess rate comes from, of each curve: ``given``, ``low_score``,
+            ``floor``, ``loss``, ``length`` (an edit distance of targets whose length is not known)
+            or ``profiled``.
         problem: One of :data:`INPUT_PROBLEMS` or empty, of each curve.
     """
 
+    rows: MechanismCurves
     curve: Ints
-    y: Floats
-    x: Floats
-    trials: Floats
-    offsets: Ints
-    floor: Floats
-    link: tuple[Link, ...]
     floor_source: Names
     problem: Names
-
-    def take(self, rows: Ints) -> NullInputs:
-        """Return some of the rows; what there is one of a curve stays."""
-        point, offsets = _points(self.offsets, rows)
-        return replace(
-            self, curve=self.curve[rows], y=self.y[point], x=self.x[point],
-            trials=self.trials[point], offsets=offsets, floor=self.floor[rows],
-            link=tuple(self.link[row] for row in rows.tolist()),
-        )  # fmt: skip
 
 
 def null_inputs(
@@ -90,44 +96,60 @@ def null_inputs(
     *,
     catalog: MetricCatalog | None = None,
     chance: ArrayLike | None = None,
-    n_choices: ArrayLike | None = None,
     n_examples: ArrayLike | None = None,
-    parts: float = DEFAULT_PARTS,
-    profile_floor: bool = False,
-    concentrations: Sequence[float] = CONCENTRATIONS,
-    reach: float = 1.0,
 ) -> NullInputs:
-    """Take what can be taken as proportions: bounded scores, perplexities and losses.
+    """Return what can be taken as proportions: bounded scores, perplexities and losses.
 
     A bounded score is (score - worst) / (best - worst) by the catalog's range, or between the
     task's ``low_score`` and ``high_score`` where that has none. A count of errors without a range,
-    an edit distance, has the target's length for its worst score: the largest one over ``reach``.
-    A perplexity is 1 / perplexity, a loss per token exp(-loss): the mechanism with a guess rate
-    of 0. Sampling errors are those of ``n_examples`` right-or-wrong examples where a metric is
-    discontinuous or nonlinear and an example can change it by its whole range over n; else of as
-    many examples as give the standard error, or of ``n_examples`` times ``parts`` where there is
-    none.
+    an edit distance, has the target's length for its worst score: the largest one over each of
+    :data:`REACHES`. A perplexity is 1 / perplexity, a loss per token exp(-loss): the mechanism with
+    a guess rate of 0. Sampling errors are those of ``n_examples`` right-or-wrong examples where a
+    metric is discontinuous or nonlinear and an example can change it by its whole range over n;
+    else of as many examples as give the standard error, or of ``n_examples`` times :data:`PARTS`
+    where there is none.
 
     Args:
         curves: What :func:`bigbench_meta.build_curves` returns.
         catalog: Metric catalog; the packaged one by default.
         chance: Guess rate in the unit of the score, a number or one a curve, NaN for not given.
-        n_choices: Number of choices, a number or one a curve, NaN for not given.
         n_examples: Size of the test set where the observations give none.
-        parts: Yes-or-no parts of an example that is neither right nor wrong, at least 1.
-        profile_floor: Whether every guess rate is tried on every curve, whatever is stated.
-        concentrations: How alike the questions of a multiple choice may be, besides not at all.
-        reach: Share of the length of targets that a curve's largest edit distance is.
 
     Raises:
         InputError: An option of another shape or out of range.
     """
-    if not parts >= 1:
-        raise InputError(f"{parts} is below 1", where="parts")
-    known = (catalog or metric_catalog()).lookup(curves.keys[["benchmark", "task", "metric"]])
-    base = proportions(
-        curves, catalog=catalog, chance=chance, n_choices=n_choices, n_examples=n_examples
+    found = _inputs(curves, catalog, chance, n_examples, REACHES[0])
+    unknown = (found.floor_source == "length") & (found.problem == "")
+    if not unknown.any():
+        return found
+    own_size = n_examples is not None and np.ndim(n_examples)
+    size = np.asarray(n_examples)[unknown] if own_size else n_examples
+    some, place = curves.select(unknown), np.flatnonzero(unknown)
+    others = [_inputs(some, catalog, None, size, reach) for reach in REACHES[1:]]
+    curve = np.concatenate([found.curve, *(place[other.curve] for other in others)])
+    order = np.argsort(curve, kind="stable")
+    rows = _joined([found.rows, *(other.rows for other in others)])
+    return replace(found, rows=rows.take(order), curve=curve[order])
+
+
+def _joined(parts: list[MechanismCurves]) -> MechanismCurves:
+    return MechanismCurves(
+        ragged=Ragged.of_lengths(np.concatenate([part.ragged.lengths for part in parts])),
+        link=tuple(link for part in parts for link in part.link),
+        **{
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in ("y", "x", "trials", "floor", "sigma")
+        },
     )
+
+
+def _inputs(
+    curves: Curves, catalog: MetricCatalog | None, chance: ArrayLike | None,
+    n_examples: ArrayLike | None, reach: float,
+) -> NullInputs:  # fmt: skip
+    """Return the rows of all curves, the largest edit distance being ``reach`` of the target."""
+    known = (catalog or metric_catalog()).lookup(curves.keys[["benchmark", "task", "metric"]])
+    base = proportions(curves, catalog=catalog, chance=chance, n_examples=n_examples)
     worst, best, counts_errors = _range(curves, known, reach)
     value, floor, source, problem = _bounded(curves, base, worst, best)
     floor[counts_errors], source[counts_errors] = 0.0, "length"
@@ -136,14 +158,12 @@ def null_inputs(
     counted = (base.problem == "") & np.isin(kind, ["discontinuous", "nonlinear"])
     with np.errstate(invalid="ignore", divide="ignore"):
         stderr = curves.stderr / np.abs(best - worst)[base.curve]
-    trials = _trials(curves, value, stderr, base.n_examples, counted, parts)
-    short = np.bincount(base.curve[np.isnan(trials)], minlength=len(curves)) > 0
-    problem[(problem == "") & short] = "no_test_set"
-    # A multiple choice whose low score is 0 has a guess rate that nobody states.
-    silent = (source == "low_score") & (kind == "discontinuous") & (floor <= 0)
-    floor[silent | (profile_floor & ~np.isin(source, ["loss", "length"]))] = np.nan
+    trials = _trials(curves, value, stderr, base.n_examples, counted)
+    problem[(problem == "") & curves.ragged.any(np.isnan(trials))] = "no_test_set"
+    # The guess rate of a multiple choice whose low score is 0 is not known.
+    floor[(source == "low_score") & (kind == "discontinuous") & (floor <= 0)] = np.nan
     source[np.isnan(floor)] = "profiled"
-    return _rows(curves, known, value, trials, floor, source, problem, concentrations)
+    return _over_grid(curves, known, value, trials, floor, source, problem)
 
 
 def _bounded(
@@ -161,7 +181,7 @@ def _bounded(
         # What low_score says in the unit of the score, where it is not the end of the range itself.
         chance = (curves.keys["low_score"].to_numpy(dtype=float) - worst) / (best - worst)
     outside = ~((share >= -_ROUNDING) & (share <= 1 + _ROUNDING))
-    wrong = np.bincount(curve[outside & ranged[curve]], minlength=len(curves)) > 0
+    wrong = curves.ragged.any(outside & ranged[curve])
     value = np.where(ranged[curve], np.clip(share, 0.0, 1.0), value)
     problem[other] = np.where(ranged, np.where(wrong, "score_out_of_range", ""), "no_range")[other]
     open_ = ranged & np.isnan(floor)
@@ -173,10 +193,10 @@ def _bounded(
 
 
 def _range(curves: Curves, known: pd.DataFrame, reach: float) -> tuple[Floats, Floats, Bools]:
-    """Return the worst and the best score, and where the worst is a guess at targets' length.
+    """Return the worst and the best score, and where the worst is an assumed length of targets.
 
-    They are those of the catalog, else as the task declares them. Else errors that are counted from
-    zero have ``reach`` of the worst for their largest.
+    They are those of the catalog, else those that the task declares, else of errors counted from
+    zero the largest over ``reach``, and zero.
     """
     low, high = (known[name].to_numpy(dtype=np.float64) for name in ("low", "high"))
     up = curves.keys["higher_is_better"].to_numpy(dtype=bool)
@@ -211,7 +231,7 @@ def _losses(
     with np.errstate(invalid="ignore", divide="ignore"):
         loss = np.where(perplexity[curve], np.log(curves.y), curves.y * factor[curve])
     loss = np.where(up[curve] & ~perplexity[curve], -loss, loss)
-    bad = np.bincount(curve[~(loss >= -_ROUNDING)], minlength=len(curves)) > 0
+    bad = curves.ragged.any(~(loss >= -_ROUNDING))
     inside = chosen[curve]
     value[inside] = np.exp(-np.maximum(loss[inside], 0.0))
     problem[chosen] = np.where(bad, "score_out_of_range", "")[chosen]
@@ -219,7 +239,7 @@ def _losses(
 
 
 def _trials(
-    curves: Curves, value: Floats, stderr: Floats, n_examples: Floats, counted: Bools, parts: float
+    curves: Curves, value: Floats, stderr: Floats, n_examples: Floats, counted: Bools
 ) -> Floats:
     """Return the yes-or-no examples that give each point's sampling error; NaN if unknown."""
     curve = curves.curve_of_point
@@ -231,7 +251,7 @@ def _trials(
     right = counted[curve]
     trials = np.where(
         right, np.where(np.isnan(count), equal, count),
-        np.where(np.isnan(equal), count * parts, equal),
+        np.where(np.isnan(equal), count * PARTS, equal),
     )  # fmt: skip
     return np.maximum(trials, 1.0)
 
@@ -249,37 +269,96 @@ def _filled(values: Floats, curve: Ints, m: int, *, everywhere: bool) -> Floats:
     return median[curve] if everywhere else np.where(np.isnan(values), median[curve], values)
 
 
-def _rows(
+def _over_grid(
     curves: Curves, known: pd.DataFrame, value: Floats, trials: Floats, floor: Floats,
-    source: Names, problem: Names, concentrations: Sequence[float],
+    source: Names, problem: Names,
 ) -> NullInputs:  # fmt: skip
-    """Repeat curves over the guess rates and links to be tried."""
+    """Repeat curves over their guess rates and links."""
     metric = curves.keys["metric"].astype(str)
     brier = metric.str.contains("brier", case=False).to_numpy(dtype=bool)
     kind = curves.keys["metric_type"].astype(str).isin(["discontinuous", "unknown"])
     picks = kind.to_numpy(dtype=bool) & (known["low"] == 0).to_numpy(dtype=bool)
     curve: list[int] = []
     tried: list[tuple[float, Link]] = []
-    for i in np.flatnonzero((problem == "") & (np.diff(curves.offsets) > 0)).tolist():
+    for i in np.flatnonzero((problem == "") & (curves.ragged.lengths > 0)).tolist():
         own = slice(curves.offsets[i], curves.offsets[i + 1])
-        found = candidates(
+        found = nuisance_grid(
             value[own], trials[own],
             floor=floor[i], picks_choice=bool(picks[i]), is_brier=bool(brier[i]),
-            concentrations=concentrations,
         )  # fmt: skip
         curve += [i] * len(found)
         tried += found
-    rows = np.array(curve, dtype=np.int64)
-    point, offsets = _points(curves.offsets, rows)
-    return NullInputs(
-        curve=rows, y=value[point], x=curves.x[point], trials=trials[point], offsets=offsets,
+    of_row = np.array(curve, dtype=np.int64)
+    point, ragged = curves.ragged.take(of_row)
+    rows = MechanismCurves.checked(
+        value[point], curves.x[point], trials[point], ragged.offsets,
         floor=np.array([rate for rate, _ in tried], dtype=float),
-        link=tuple(link for _, link in tried), floor_source=source, problem=problem,
+        link=[link for _, link in tried],
     )  # fmt: skip
+    return NullInputs(rows=rows, curve=of_row, floor_source=source, problem=problem)
 
 
-def _points(offsets: Ints, rows: Ints) -> tuple[Ints, Ints]:
-    """Return the points of some rows, in their order, and where each row then begins."""
-    lengths = np.diff(offsets)[rows]
-    begins = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return np.arange(begins[-1]) - np.repeat(begins[:-1] - offsets[rows], lengths), begins
+def nuisance_grid(
+    y: Floats,
+    trials: Floats,
+    *,
+    floor: float,
+    picks_choice: bool,
+    is_brier: bool,
+) -> list[tuple[float, Link]]:
+    """Return the pairs of guess rate and link that one curve may have.
+
+    Where a choice is picked, questions may be more or less alike: besides ``share`` there are the
+    grades of all :data:`CONCENTRATIONS`, with as many choices as the guess rate says, and for Brier
+    scores the links of such questions. Scores clearly below the guess rate come from models that
+    are misled: then guess rates of zero and of the lowest score are tried as well.
+
+    Args:
+        y: Scores as proportions, up is better, at least one.
+        trials: Examples behind each.
+        floor: Guess rate as a proportion; NaN where it is not known.
+        picks_choice: Whether the metric is, or may be, that a choice has the largest mass.
+        is_brier: Whether the metric is a Brier score.
+
+    Examples:
+        >>> y, trials = np.array([0.24, 0.3, 0.5]), np.full(3, 200.0)
+        >>> len(nuisance_grid(y, trials, floor=0.25, picks_choice=True, is_brier=False))
+        3
+        >>> plain = nuisance_grid(y, trials, floor=0, picks_choice=False, is_brier=False)
+        >>> [(rate, link.kind) for rate, link in plain]
+        [(0, 'share')]
+    """
+    lowest, top = float(y.min()), float(y.max())
+    if np.isnan(floor):
+        floors, misled = {*GUESS_RATES, lowest}, False
+    else:
+        error = np.sqrt(np.maximum(floor * (1 - floor), 0.0) / trials)
+        misled = bool(np.any(y < floor - _BELOW * error))
+        floors = {floor, 0.0, lowest} if misled else {floor}
+        if misled and is_brier and floor > 0.5:
+            # All mass on the others of K choices: 1 - K / (2 (K - 1)), with K from the floor.
+            floors.add(max(1 - 0.5 / (2 - 2 * floor), 0.0))
+    found = [(rate, SHARE) for rate in sorted(floors)]
+    if is_brier:
+        found = [(rate, link) for rate in sorted(floors) for link in (BRIER, SHARE)]
+        if not np.isnan(floor):
+            # Sure models that know nothing are worse than guessing.
+            found += [
+                (max(1 - (1 - floor) * (1 + 1 / (one + 1)), 0.0), brier(one))
+                for one in (_UNLIKE, *CONCENTRATIONS)
+            ]
+    elif picks_choice:
+        chances = [
+            rate for rate in (GUESS_RATES if np.isnan(floor) else (floor,)) if 0 < rate < 0.6
+        ]
+        found += [
+            (rate, grade(round(1 / rate), concentration))
+            for rate in chances
+            for concentration in CONCENTRATIONS
+        ]
+        found += [
+            (0.0, grade(round(1 / rate), concentration, from_chance=False))
+            for rate in (chances if misled else [])
+            for concentration in CONCENTRATIONS
+        ]
+    return [(rate, link) for rate, link in found if rate < top] or [(0.0, SHARE)]

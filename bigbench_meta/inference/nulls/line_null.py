@@ -11,21 +11,20 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from bigbench_meta.core.checks import seed_number
-from bigbench_meta.curves.emergence import score_ragged
-from bigbench_meta.inference.nulls.parts import (
-    COLUMNS,
+from bigbench_meta.core.checks import reject, seed_number, whole
+from bigbench_meta.core.ragged import Ragged
+from bigbench_meta.curves.emergence import relative_sharpness, score_ragged
+from bigbench_meta.inference.nulls.monte_carlo import (
+    FEWEST_REPLICATES,
     FLAT,
     MIN_SCALES,
     OK,
-    RaggedNull,
-    blocks_of_one_length,
-    centred_log,
-    check_ragged,
+    REPLICATES_AT_A_TIME,
+    NullResults,
+    SequentialPValues,
+    is_flat,
     stream,
-    unknown,
 )
-from bigbench_meta.inference.nulls.sequential import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,9 +49,8 @@ def line_null(
     *,
     n_boot: int = 999,
     seed: int | np.random.Generator = 0,
-    min_scales: int = MIN_SCALES,
     progress: Callable[[int, int], None] | None = None,
-) -> RaggedNull:
+) -> NullResults:
     r"""Test a ragged batch of curves against a straight line in log scale plus noise.
 
     With residuals r of the least squares line and the part :math:`d_k` of a step after scale k that
@@ -66,7 +64,6 @@ def line_null(
         offsets: Where each curve begins and the last ends, shape (m + 1,), from 0 to total.
         n_boot: Replicates, at least 19.
         seed: Seed, or a generator, of which one number is drawn.
-        min_scales: Curves with fewer points are not tested, at least 4.
         progress: Called with (curves done, curves).
 
     Returns:
@@ -87,41 +84,36 @@ def line_null(
         >>> (tests.p_step < 0.05).tolist()
         [False, True]
     """
-    check_ragged(y, x, offsets, n_boot, min_scales)
-    base, lengths = seed_number(seed), np.diff(offsets)
-    result = unknown(lengths, min_scales)
-    unit = _units(y, offsets)
-    y = y / np.repeat(unit, lengths)
-    result.sharpness[:] = score_ragged(y, offsets).relative_sharpness
-    done = int((lengths < min_scales).sum())
-    size = max(1, COLUMNS // n_boot)
-    for rows, length in blocks_of_one_length(lengths, min_scales, size):
-        at = offsets[rows] + np.arange(length)[:, None]
-        _test_block(result, rows, y[at], centred_log(x[at]), n_boot, base)
-        done += len(rows)
+    whole(n_boot, FEWEST_REPLICATES, "n_boot")
+    ragged, base = Ragged.of(offsets, y=y, x=x), seed_number(seed)
+    reject(y, ~np.isfinite(y), "not finite", "y")
+    ragged.check_scales(x)
+    result = NullResults.of_lengths(ragged.lengths)
+    # The largest score of curves whose squares would over- or underflow, else 1.
+    largest = ragged.reduce(np.maximum, np.abs(y))
+    extreme = (largest > _LARGEST) | ((largest > 0) & (largest < 1 / _LARGEST))
+    unit = np.where(extreme, largest, 1.0)
+    y = y / unit[ragged.curve]
+    result.sharpness[:] = score_ragged(y, ragged.offsets).relative_sharpness
+    done = int((ragged.lengths < MIN_SCALES).sum())
+    size = max(1, REPLICATES_AT_A_TIME // n_boot)
+    for block in ragged.blocks(size, shortest=MIN_SCALES):
+        log = np.log(block.by_scale(x))
+        _test_block(result, block.curves, block.by_scale(y), log - log.mean(axis=0), n_boot, base)
+        done += len(block.curves)
         if progress is not None:
-            progress(done, len(lengths))
+            progress(done, len(ragged))
     with np.errstate(over="ignore"):
         for name in ("level", "alpha", "sigma", "step_size"):
             getattr(result, name)[:] *= unit
     return result
 
 
-def _units(y: Floats, offsets: Ints) -> Floats:
-    """Return 1, or the largest score of curves whose squares would over- or underflow."""
-    largest = np.zeros(len(offsets) - 1)
-    filled = np.diff(offsets) > 0
-    if filled.any():
-        largest[filled] = np.maximum.reduceat(np.abs(y), offsets[:-1][filled])
-    extreme = (largest > _LARGEST) | ((largest > 0) & (largest < 1 / _LARGEST))
-    return np.where(extreme, largest, 1.0)
-
-
 def _test_block(
-    result: RaggedNull, rows: Ints, y: Floats, x: Floats, n_boot: int, seed: int
+    result: NullResults, rows: Ints, y: Floats, x: Floats, n_boot: int, seed: int
 ) -> None:
     """Fill in the results of curves of one length, given scale first."""
-    flat = np.ptp(y, axis=0) == 0
+    flat = is_flat(y)
     result.status[rows] = np.where(flat, FLAT, OK)
     rows, y, x = rows[~flat], y[:, ~flat], x[:, ~flat]
     if not len(rows):
@@ -152,10 +144,12 @@ def _test_block(
     _, _, left = _line(drawn, x)
     replicates = _scores(left, steps, np.sqrt((left**2).sum(axis=0) / (len(y) - 2)))
     step, sharp = (
-        Tally.start(observed[rows], None) for observed in (result.step_score, result.sharpness)
+        SequentialPValues.start(observed[rows], None)
+        for observed in (result.step_score, result.sharpness)
     )
     step.add(column, replicates.max(axis=0))
-    sharp.add(column, _sharpness(fitted[..., None] + noise * drawn))
+    curves = (fitted[..., None] + noise * drawn).reshape(len(y), -1)
+    sharp.add(column, np.reshape(relative_sharpness(curves.T), (len(rows), n_boot)))
     exact = noise[:, 0] <= _ROUNDING * unit
     result.p_step[rows] = np.where(exact, 1.0, step.p_values())
     result.p_sharpness[rows] = np.where(exact, 1.0, sharp.p_values())
@@ -183,11 +177,3 @@ def _scores(residual: Floats, steps: Floats, noise: Floats) -> Floats:
     length = np.sqrt((steps**2).sum(axis=1))[..., None]
     product = np.einsum("knm,nmb->kmb", steps, residual)
     return np.asarray(product / (length * np.maximum(noise, _TINY)))
-
-
-def _sharpness(curves: Floats) -> Floats:
-    """Return relative sharpness (m, b) of curves (n, m, b)."""
-    n, m, b = curves.shape
-    flat = np.ascontiguousarray(curves.transpose(1, 2, 0)).ravel()
-    offsets = np.arange(m * b + 1, dtype=np.int64) * n
-    return score_ragged(flat, offsets).relative_sharpness.reshape(m, b)

@@ -40,7 +40,7 @@ CONCENTRATIONS: Final = (10.0, DEFAULT_CONCENTRATION)
 """How alike questions may be, tried beside ``share``, to which no concentration at all leads.
 
 The upper one is the default of :mod:`metrics.multiple_choice`. At infinity the grade is a step
-whatever the loss does, and no jump of it could ever be told from the mechanism.
+whatever the loss does, and no jump of it could be distinguished from the mechanism.
 """
 
 # Log losses of a table; beyond its ends the grade is what it is there, to 1e-5.

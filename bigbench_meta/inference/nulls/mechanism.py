@@ -3,21 +3,22 @@ r"""The smooth mechanism: a power law of the per-token loss seen through a metri
 Schaeffer et al. (2023) explain jumps of a score by a per-token loss that falls as a power law of
 scale N and a metric that turns it into a score. As a proportion, the score of model i is
 
-.. math:: s_i = g + (h - g)\, \ell(\lambda_i), \qquad
+.. math:: s_i = g + (1 - g)\, \ell(\lambda_i), \qquad
           \log\lambda_i = a - \alpha x_i + \sigma u_i, \qquad u_i \sim N(0, 1),
 
-with g the guess rate, h the best score and :math:`x_i = \log N_i` less its mean over the curve,
+with g the guess rate and :math:`x_i = \log N_i` less its mean over the curve,
 seen through a finite test set. The link :math:`\ell` is the metric's, one of
 :mod:`inference.nulls.links`. For exact match it is :math:`\ell = e^{-\lambda}`, and of L tokens
 :math:`e^{-L\lambda}`: L only moves the level a, which is :math:`\log L + \alpha(\log c -
-\overline{\log N})`, so that L cannot be told from the constant c.
+\overline{\log N})`, so that L and the constant c cannot be distinguished.
 
-``alpha`` is kept within a range, since without one the curve becomes a step and fits anything.
+``alpha`` is kept within a range: without one the curve becomes a step and fits anything.
 ``sigma`` is the variation between models that scale does not explain: sister models differ by more
 than the sampling error of a large test set. Its part of the variance is that of the score over u.
 
-Arrays of this module are *scale first*: shape (n, m) for m curves of n scales, so that sums over
-scales are sums of rows.
+Curves are ragged (:class:`MechanismCurves`) until they are cut into blocks of one length. Arrays of
+a block are *scale first*: shape (n, m) for m curves of n scales, so that sums over scales are sums
+of rows.
 
 References:
     Schaeffer et al. (2023), arXiv 2304.15004, sec. 2 and App. A. Krajewski et al. (2025), arXiv
@@ -31,12 +32,19 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from bigbench_meta.core.checks import one_a_curve, reject
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.inference.nulls.links import SHARE, Link
+from bigbench_meta.inference.nulls.monte_carlo import MIN_SCALES, stream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
     Bools = NDArray[np.bool_]
 
 __all__ = [
@@ -44,6 +52,7 @@ __all__ = [
     "FIT_STATUSES",
     "RESOLUTION",
     "Design",
+    "MechanismCurves",
     "MechanismFit",
     "deviance",
     "dispersion",
@@ -52,6 +61,7 @@ __all__ = [
     "mechanism_moments",
     "pearson",
     "pieces",
+    "replicates",
     "step_scores",
 ]
 
@@ -76,6 +86,8 @@ none at all, from counting as an infinite deviation.
 # Gauss-Hermite rule of three nodes: exact for polynomials of u up to the fifth degree.
 _NODES: Final = ((0.0, 2 / 3), (3**0.5, 1 / 6), (-(3**0.5), 1 / 6))
 _TINY: Final = 1e-30
+# Curves fitted at a time.
+_BLOCK: Final = 1024
 # A step whose standard error is above ten units of log loss cannot be seen.
 _LEAST_INFORMATION: Final = 0.01
 
@@ -88,25 +100,125 @@ class Design:
         x: Natural logarithm of scale, shape (n, m), centred on each curve.
         trials: Yes-or-no examples that would give the sampling error of each point, shape (n, m).
         floor: Proportion that guessing gives, g, shape (m,), in [0, 1).
-        span: Best proportion less the floor, h - g, shape (m,), in (0, 1].
         link: The metric's link, one for all of them.
     """
 
     x: Floats
     trials: Floats
     floor: Floats
-    span: Floats
     link: Link = SHARE
 
-    def take(self, columns: NDArray[np.int64] | Bools) -> Design:
+    @property
+    def span(self) -> Floats:
+        """What can be gained over guessing, 1 - g."""
+        return 1.0 - self.floor
+
+    def take(self, columns: Ints | Bools) -> Design:
         """Return the curves chosen by their numbers or by a mask."""
         return Design(
             x=self.x[:, columns],
             trials=self.trials[:, columns],
             floor=self.floor[columns],
-            span=self.span[columns],
             link=self.link,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MechanismCurves:
+    """A ragged batch of curves of proportions, and what is known of them beside their scores.
+
+    Attributes:
+        ragged: Where each curve lies in the arrays of points.
+        y: Scores as proportions, up is better, by ascending scale in each curve.
+        x: Scale of each score, positive, any unit.
+        trials: Yes-or-no examples that would give the sampling error of each score, at least 1.
+        floor: Proportion that guessing gives, of each curve.
+        link: The metric's link, of each curve.
+        sigma: Variation between models in log loss, of each curve; NaN where it is estimated from
+            the curve itself.
+
+    Examples:
+        >>> curves = MechanismCurves.checked(
+        ...     np.array([0.1, 0.2, 0.4, 0.5]), 10.0 ** np.arange(4), np.full(4, 50.0), [0, 4]
+        ... )
+        >>> [(rows.tolist(), scores.shape) for rows, scores, _, _ in curves.blocks()]
+        [([0], (4, 1))]
+    """
+
+    ragged: Ragged
+    y: Floats
+    x: Floats
+    trials: Floats
+    floor: Floats
+    link: tuple[Link, ...]
+    sigma: Floats
+
+    @classmethod
+    def checked(
+        cls,
+        y: Floats,
+        x: Floats,
+        trials: Floats,
+        offsets: Ints | Sequence[int],
+        *,
+        floor: Floats | float = 0.0,
+        link: Link | Sequence[Link] = SHARE,
+        sigma: Floats | float = np.nan,
+    ) -> MechanismCurves:
+        """Check the arrays, and repeat for each curve what is given once.
+
+        Args:
+            y: Scores, shape (total,).
+            x: Scales.
+            trials: Examples.
+            offsets: Where each curve begins and the last one ends, shape (m + 1,).
+            floor: Guess rate, a number or one a curve.
+            link: Link, one for all or one a curve.
+            sigma: Variation between models, a number or one a curve.
+
+        Raises:
+            InputError: Arrays do not fit together, or a value is out of range.
+        """
+        ragged = Ragged.of(offsets, y=y, x=x, trials=trials)
+        reject(y, ~np.isfinite(y), "not finite", "y")
+        reject(y, (y < 0) | (y > 1), "not a proportion", "y")
+        ragged.check_scales(x)
+        reject(trials, ~(trials >= 1), "below 1", "trials")
+        low = one_a_curve(floor, len(ragged), "floor")
+        reject(low, ~((low >= 0) & (low < 1)), "not in [0, 1)", "floor")
+        known = one_a_curve(sigma, len(ragged), "sigma")
+        reject(known, known < 0, "negative", "sigma")
+        links = (link,) * len(ragged) if isinstance(link, Link) else tuple(link)
+        if len(links) != len(ragged):
+            raise InputError(f"{len(links)} links for {len(ragged)} curves", where="link")
+        return cls(ragged=ragged, y=y, x=x, trials=trials, floor=low, link=links, sigma=known)
+
+    def take(self, curves: Ints) -> MechanismCurves:
+        """Return some curves, in any order, repeated or not."""
+        point, ragged = self.ragged.take(curves)
+        return MechanismCurves(
+            ragged=ragged, y=self.y[point], x=self.x[point], trials=self.trials[point],
+            floor=self.floor[curves], link=tuple(self.link[curve] for curve in curves.tolist()),
+            sigma=self.sigma[curves],
+        )  # fmt: skip
+
+    def blocks(self) -> Iterator[tuple[Ints, Floats, Design, Floats]]:
+        """Yield numbers, scores, design and known sigma of curves of one length and link.
+
+        Curves of fewer than :data:`MIN_SCALES` points are skipped.
+        """
+        number = {link: place for place, link in enumerate(dict.fromkeys(self.link))}
+        kind = np.array([number[link] for link in self.link], dtype=np.int64)
+        for link, place in number.items():
+            for block in self.ragged.blocks(_BLOCK, shortest=MIN_SCALES, among=kind == place):
+                log = np.log(block.by_scale(self.x))
+                design = Design(
+                    x=log - log.mean(axis=0),
+                    trials=block.by_scale(self.trials),
+                    floor=self.floor[block.curves],
+                    link=link,
+                )
+                yield block.curves, block.by_scale(self.y), design, self.sigma[block.curves]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +243,7 @@ class MechanismFit:
         """Return the log loss on the power law at centred log scales (n, m)."""
         return np.asarray(self.level - self.alpha * x)
 
-    def take(self, columns: NDArray[np.int64] | Bools) -> MechanismFit:
+    def take(self, columns: Ints | Bools) -> MechanismFit:
         """Return the curves chosen by their numbers or by a mask."""
         names = ("level", "alpha", "sigma", "at_bound", "status")
         return MechanismFit(**{name: getattr(self, name)[columns] for name in names})
@@ -163,7 +275,6 @@ def mechanism_moments(
     Examples:
         >>> design = Design(
         ...     x=np.zeros((1, 1)), trials=np.ones((1, 1)), floor=np.array([0.5]),
-        ...     span=np.array([0.5]),
         ... )
         >>> mean, slope, between = mechanism_moments(np.log([[np.log(2)]]), np.zeros(1), design)
         >>> float(mean[0, 0]), float(between[0, 0])
@@ -201,7 +312,7 @@ def pieces(
     within = np.maximum(mean * (1 - mean) - between, 0.0) / design.trials
     variance = within + between
     total = variance + (resolution / design.trials) ** 2
-    # A mean that is 1 to the last digit has a slope only by rounding, and tells nothing.
+    # A mean that is 1 to the last digit has a slope only by rounding, which means nothing.
     slope = np.where(total > 0, slope, 0.0)
     # So small a bound that slope times weight stays right where the mean is exp(-600).
     return Pieces(y - mean, slope, variance, 1 / np.maximum(total, 1e-290))
@@ -332,3 +443,31 @@ def draw_scores(
     whole = np.maximum(np.rint(design.trials[:, curve]), 1.0)
     chance = np.clip(design.floor[curve] + design.span[curve] * share, 0.0, 1.0)
     return np.asarray(rng.binomial(whole.astype(np.int64), chance) / whole)
+
+
+def replicates(
+    y: Floats, design: Design, fit: MechanismFit, part: Ints, size: int, purpose: str, seed: int
+) -> tuple[Floats, Design]:
+    """Draw curves from the fit of some curves, each from a stream of its own.
+
+    Args:
+        y: Scores, shape (n, m).
+        design: The curves.
+        fit: Their fits.
+        part: Numbers of the curves to be drawn from.
+        size: Replicates of each.
+        purpose: Distinguishes streams of one curve.
+        seed: Seed.
+
+    Returns:
+        Scores of shape (n, len(part) * size), those of a curve side by side, and their design.
+    """
+    drawn = [
+        draw_scores(
+            design, fit, j, size,
+            stream(seed, purpose, y[:, j], design.x[:, j], np.log(design.trials[:, j])),
+        )
+        for j in part.tolist()
+    ]  # fmt: skip
+    again = design.take(np.repeat(part, size))
+    return np.ascontiguousarray(np.concatenate(drawn).T), again

@@ -82,7 +82,7 @@ def fit_mechanism(
     Examples:
         >>> x = np.log([[1.0], [10.0], [100.0], [1000.0]])
         >>> design = Design(
-        ...     x=x - x.mean(), trials=np.full((4, 1), 1e6), floor=np.zeros(1), span=np.ones(1),
+        ...     x=x - x.mean(), trials=np.full((4, 1), 1e6), floor=np.zeros(1),
         ... )
         >>> fit = fit_mechanism(np.exp(-np.exp(0.5 - 0.2 * design.x)), design)
         >>> round(float(fit.alpha[0]), 4), float(fit.sigma[0])

@@ -1,8 +1,8 @@
 """Is a jump more than a smooth loss, this metric, this test set and sister models would give?
 
-The null is the mechanism of :mod:`inference.nulls.mechanism`, fitted to each curve. Its
-p-values come from curves drawn from the fit, each of them fitted again, so that what the fit takes
-up counts.
+The null is the mechanism of :mod:`inference.nulls.mechanism`, fitted to each curve. P-values come
+from curves drawn from the fit, each of them fitted again, so that what the fit absorbs counts in
+the replicates as in the data.
 """
 
 from __future__ import annotations
@@ -12,35 +12,34 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from bigbench_meta.core.checks import seed_number
-from bigbench_meta.curves.emergence import score_ragged
-from bigbench_meta.inference.nulls.batch import Batch, is_flat, replicates
-from bigbench_meta.inference.nulls.links import SHARE, Link
+from bigbench_meta.core.checks import seed_number, whole
+from bigbench_meta.curves.emergence import relative_sharpness
 from bigbench_meta.inference.nulls.mechanism import (
     ALPHA_RANGE,
     Design,
+    MechanismCurves,
     MechanismFit,
+    replicates,
     step_scores,
 )
 from bigbench_meta.inference.nulls.mechanism_fit import fit_mechanism
-from bigbench_meta.inference.nulls.parts import (
-    COLUMNS,
+from bigbench_meta.inference.nulls.monte_carlo import (
     FEW_REPLICATES,
     FEWEST_REPLICATES,
     FLAT,
     MIN_SCALES,
     NO_INFORMATION,
     NOT_CONVERGED,
-    NULL_STATUSES,
     OK,
-    RaggedNull,
-    check_ragged,
-    unknown,
+    REPLICATES_AT_A_TIME,
+    NullResults,
+    SequentialPValues,
+    is_flat,
+    rounds,
 )
-from bigbench_meta.inference.nulls.sequential import Tally, rounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Bools = NDArray[np.bool_]
 
-__all__ = ["NULL_STATUSES", "RaggedNull", "mechanism_null"]
+__all__ = ["mechanism_null"]
 
 # A step of more than this in log loss counts as infinite.
 _LARGEST_STEP: Final = 8.0
@@ -65,56 +64,40 @@ class _Options:
 
 
 def mechanism_null(
-    y: Floats,
-    x: Floats,
-    trials: Floats,
-    offsets: Ints,
+    curves: MechanismCurves,
     *,
-    floor: Floats | float = 0.0,
-    ceiling: Floats | float = 1.0,
-    link: Link | Sequence[Link] = SHARE,
-    sigma: Floats | float = np.nan,
     alpha_range: tuple[float, float] = ALPHA_RANGE,
     n_boot: int = 999,
     stop_after: int | None = None,
     seed: int | np.random.Generator = 0,
-    min_scales: int = MIN_SCALES,
     progress: Callable[[int, int], None] | None = None,
-) -> RaggedNull:
+) -> NullResults:
     r"""Test a ragged batch of curves against the smooth mechanism.
 
     The statistics are the largest efficient score of an upward step over all places (see
-    :func:`step_scores`) and the relative sharpness E / (n - 1). A
-    p-value is :math:`(1 + \#\{S^* \ge S\}) / (1 + B)` over replicates drawn from the fitted
-    mechanism and fitted again. A replicate that could not be tested, being flat or without
-    information, is left out, as such a curve is. With ``stop_after`` a curve's bootstrap ends where
-    so many replicates of each statistic were as large, and the p-values are those of
-    :class:`bigbench_meta.inference.nulls.sequential.Tally`: as valid, and most curves stop soon.
+    :func:`step_scores`) and the relative sharpness E / (n - 1). A p-value is
+    :math:`(1 + \#\{S^* \ge S\}) / (1 + B)` over replicates drawn from the fitted mechanism and
+    fitted again. A replicate that could not be tested, because it is flat or without information,
+    is left out, as such a curve is. With ``stop_after`` a curve's bootstrap ends where so many
+    replicates of each statistic were as large, and the p-values are those of
+    :class:`bigbench_meta.inference.nulls.monte_carlo.SequentialPValues`: as valid, and most curves
+    stop soon.
 
     Args:
-        y: Scores as proportions, shape (total,), up is better, by ascending scale in each curve.
-        x: Scale of each score, positive, any unit.
-        trials: Yes-or-no examples that would give the sampling error of each score, at least 1.
-        offsets: Where each curve begins and the last ends, shape (m + 1,), from 0 to total.
-        floor: Proportion that guessing gives, a number or one a curve.
-        ceiling: Best proportion.
-        link: The metric's link, one for all or one a curve: ``SHARE``, ``BRIER`` or a ``grade`` of
-            :mod:`bigbench_meta.inference.nulls.links`.
-        sigma: Variation between models in log loss; NaN where the curve itself shall tell.
+        curves: The curves.
         alpha_range: Bounds of the exponent.
         n_boot: Replicates, at least 19.
         stop_after: Replicates as large after which a curve needs no more, at least 1; None for all
             of ``n_boot``.
         seed: Seed, or a generator, of which one number is drawn. A curve's p-values depend on the
             seed and its own numbers alone.
-        min_scales: Curves with fewer points are not tested, at least 4.
         progress: Called with (curves done, curves).
 
     Returns:
         The tests, arrays of shape (m,).
 
     Raises:
-        InputError: Arrays do not fit together or an option is out of range.
+        InputError: An option is out of range.
 
     References:
         Davison & Hinkley (1997), Bootstrap Methods and their Application, sec. 4.2,
@@ -125,21 +108,23 @@ def mechanism_null(
         >>> scale = 10.0 ** np.arange(6, 12)
         >>> smooth = np.exp(-np.exp(1.0 - 0.3 * np.log(scale / 1e8)))
         >>> jump = np.array([0.02, 0.03, 0.03, 0.04, 0.85, 0.9])
-        >>> tests = mechanism_null(
-        ...     np.concatenate([smooth, jump]), np.tile(scale, 2), np.full(12, 500.0),
-        ...     np.array([0, 6, 12]), sigma=0.1, n_boot=199,
+        >>> curves = MechanismCurves.checked(
+        ...     np.concatenate([smooth, jump]), np.tile(scale, 2), np.full(12, 500.0), [0, 6, 12],
+        ...     sigma=0.1,
         ... )
+        >>> tests = mechanism_null(curves, n_boot=199)
         >>> (tests.p_step < 0.05).tolist(), tests.n_before[1].item()
         ([False, True], 4)
     """
-    check_ragged(y, x, offsets, n_boot, min_scales, stop_after)
-    batch = Batch.of(y, x, trials, offsets, floor, ceiling, link, sigma)
+    whole(n_boot, FEWEST_REPLICATES, "n_boot")
+    if stop_after is not None:
+        whole(stop_after, 1, "stop_after")
     options = _Options(alpha_range, n_boot, stop_after, seed_number(seed))
-    lengths = np.diff(offsets)
-    result = unknown(lengths, min_scales)
-    done = int((lengths < min_scales).sum())
-    for rows, y_block, design, known in batch.blocks(min_scales):
-        _test_block(result, rows, y_block, design, known, options)
+    lengths = curves.ragged.lengths
+    result = NullResults.of_lengths(lengths)
+    done = int((lengths < MIN_SCALES).sum())
+    for rows, y, design, sigma in curves.blocks():
+        _test_block(result, rows, y, design, sigma, options)
         done += len(rows)
         if progress is not None:
             progress(done, len(lengths))
@@ -147,7 +132,7 @@ def mechanism_null(
 
 
 def _test_block(
-    result: RaggedNull, rows: Ints, y: Floats, design: Design, sigma: Floats, options: _Options
+    result: NullResults, rows: Ints, y: Floats, design: Design, sigma: Floats, options: _Options
 ) -> None:
     """Fill in the results of curves of one length."""
     fit = fit_mechanism(y, design, alpha_range=options.alpha_range, sigma=sigma)
@@ -159,7 +144,7 @@ def _test_block(
         [FLAT, NOT_CONVERGED, NO_INFORMATION], OK,
     )  # fmt: skip
     result.status[rows] = status
-    result.sharpness[rows] = _sharpness(y)
+    result.sharpness[rows] = relative_sharpness(y.T)
     fitted, tested = rows[status != FLAT], np.flatnonzero(status == OK)
     for name in ("level", "alpha", "sigma", "at_bound"):
         getattr(result, name)[fitted] = getattr(fit, name)[status != FLAT]
@@ -174,25 +159,18 @@ def _test_block(
         _bootstrap(result, chosen, y[:, tested], part, own, sigma[tested], options)
 
 
-def _sharpness(y: Floats) -> Floats:
-    """Return the relative sharpness of curves given scale first."""
-    n, m = y.shape
-    offsets = np.arange(m + 1, dtype=np.int64) * n
-    return score_ragged(np.ascontiguousarray(y.T).ravel(), offsets).relative_sharpness
-
-
 def _bootstrap(
-    result: RaggedNull, rows: Ints, y: Floats, design: Design, fit: MechanismFit, sigma: Floats,
+    result: NullResults, rows: Ints, y: Floats, design: Design, fit: MechanismFit, sigma: Floats,
     options: _Options,
 ) -> None:  # fmt: skip
-    """P-values of step and sharpness; sigma is fitted again where the curve had to tell it."""
+    """Fill in the p-values; sigma is estimated again where it was estimated from the curve."""
     step, sharp = (
-        Tally.start(observed[rows], options.stop_after)
+        SequentialPValues.start(observed[rows], options.stop_after)
         for observed in (result.step_score, result.sharpness)
     )
     for number, size in enumerate(rounds(options.n_boot, options.stop_after)):
         open_ = np.flatnonzero(~(step.done & sharp.done))
-        at_a_time = max(1, COLUMNS // size)
+        at_a_time = max(1, REPLICATES_AT_A_TIME // size)
         for start in range(0, len(open_), at_a_time):
             part = open_[start : start + at_a_time]
             purpose = f"step {number}" if number else "step"
@@ -204,7 +182,8 @@ def _bootstrap(
             score = step_scores(drawn, again, refit).max(axis=0).reshape(-1, size)
             valid = ~is_flat(drawn).reshape(-1, size) & np.isfinite(score)
             step.add(part, score, valid)
-            sharp.add(part, _sharpness(drawn).reshape(-1, size), valid)
+            sharpness = np.reshape(relative_sharpness(drawn.T), (-1, size))
+            sharp.add(part, sharpness, valid)
     result.p_step[rows], result.p_sharpness[rows] = step.p_values(), sharp.p_values()
     result.n_valid[rows] = step.valid
     few = rows[~step.done & (step.valid < FEWEST_REPLICATES)]
@@ -215,9 +194,9 @@ def _bootstrap(
 def _step_size(
     y: Floats, design: Design, sigma: Floats, known: Floats, place: Ints, options: _Options
 ) -> Floats:
-    """Return the size of the step: with the variation that is left beside it, where none is known.
+    """Return the size of the step, sigma estimated beside it where it is not known.
 
-    The sigma of the null has to take up the step as well, and a larger sigma makes it larger.
+    The sigma of the null absorbs part of the step, and a larger sigma makes the step larger.
     """
     size = _root(y, design, sigma, place, options)
     free = np.flatnonzero(np.isnan(known) & np.isfinite(size))
@@ -235,7 +214,7 @@ def _step_size(
 def _root(y: Floats, design: Design, sigma: Floats, place: Ints, options: _Options) -> Floats:
     """Return the smallest step at which its own score is not above 0, the null fitted beside it.
 
-    Beyond it lie roots without sense, at which all other points are at the floor.
+    Beyond it lie meaningless roots, at which all other points are at the floor.
     """
     after = np.arange(len(y))[:, None] > place
     low, high = np.zeros(len(place)), np.zeros(len(place))

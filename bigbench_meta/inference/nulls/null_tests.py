@@ -1,46 +1,49 @@
 """Every curve against a null: smooth mechanism or straight line, corrected for all that was tried.
 
-A thin wrapper of :mod:`inference.nulls.mechanism_null`, :mod:`inference.nulls.line_null`
-and :mod:`inference.nulls.family_sigma`, which say what is tested and how; ``docs/nulls.md``
-says why, and how well it works.
+:mod:`inference.nulls.inputs` makes rows of curves, one for each nuisance setting that a curve may
+have; :mod:`inference.nulls.mechanism_null` tests them, :mod:`inference.nulls.family_sigma` pools
+their variation between models; here the largest p-value of each curve is taken, and all is
+labelled. ``docs/nulls.md`` says why, and how well it works.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-from bigbench_meta.core.checks import seed_number
+from bigbench_meta.core.checks import one_of, seed_number
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_KEY
 from bigbench_meta.inference.multiplicity import adjusted_p_values
 from bigbench_meta.inference.nulls.family_sigma import family_sigma, sigma_profile
-from bigbench_meta.inference.nulls.inputs import DEFAULT_PARTS, INPUT_PROBLEMS, NullInputs
+from bigbench_meta.inference.nulls.goodness_of_fit import (
+    GoodnessOfFit,
+    goodness_of_fit,
+    least_deviance,
+)
+from bigbench_meta.inference.nulls.inputs import INPUT_PROBLEMS, NullInputs, null_inputs
 from bigbench_meta.inference.nulls.line_null import line_null
-from bigbench_meta.inference.nulls.links import CONCENTRATIONS
 from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE
-from bigbench_meta.inference.nulls.parts import (
-    MIN_SCALES,
+from bigbench_meta.inference.nulls.mechanism_null import mechanism_null
+from bigbench_meta.inference.nulls.monte_carlo import (
     NULL_STATUSES,
     TOO_FEW_SCALES,
-    RaggedNull,
+    NullResults,
 )
-from bigbench_meta.inference.nulls.sup_over_nuisance import best_fit, hardest
-from bigbench_meta.inference.nulls.target_lengths import all_inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import ArrayLike, NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.curves.build import Curves
-    from bigbench_meta.inference.nulls.goodness_of_fit import GoodnessOfFit
 
     Floats = NDArray[np.float64]
-    Bools = NDArray[np.bool_]
+    Ints = NDArray[np.int64]
     Names = NDArray[np.object_]
 
 __all__ = ["STATUSES", "Null", "null_tests"]
@@ -56,6 +59,12 @@ STOP_AFTER: Final = 20
 By then a p-value of 0.05 is known to 0.01.
 """
 
+SETTLED: Final = 0.2
+"""Where both p-values of a curve are above it in one nuisance setting, no others need be tried.
+
+Its p-values could only be larger, and above it none survives a correction.
+"""
+
 _BOUNDS: Final = np.array(["lower", "", "upper"], dtype=object)
 
 
@@ -69,13 +78,8 @@ def null_tests(
     variation: Literal["curve", "family"] | float = "curve",
     alpha_range: tuple[float, float] = ALPHA_RANGE,
     chance: ArrayLike | None = None,
-    n_choices: ArrayLike | None = None,
     n_examples: ArrayLike | None = None,
-    parts: float = DEFAULT_PARTS,
-    profile_floor: bool = False,
-    concentrations: Sequence[float] = CONCENTRATIONS,
     goodness: bool = True,
-    min_scales: int = MIN_SCALES,
     catalog: MetricCatalog | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
@@ -83,9 +87,9 @@ def null_tests(
 
     ``mechanism``: a per-token loss that is a power law of scale with an exponent in
     ``alpha_range``, seen through the metric and a test set of this size, with variation between
-    models (Schaeffer et al. 2023, sec. 2). Where the guess rate of a metric or how alike the
-    questions of a multiple choice are is not stated, all of
-    :func:`candidates` are tried, and the largest p-value counts.
+    models (Schaeffer et al. 2023, sec. 2). Where the guess rate of a metric, or how alike the
+    questions of a multiple choice are, is not known, a grid of these nuisance settings is tried
+    (:func:`bigbench_meta.inference.nulls.inputs.nuisance_grid`), and the largest p-value counts.
     ``line``: a straight line in log scale plus noise.
 
     A p-value cannot be below 1 / (1 + n_boot), and the smallest of m curves must be below 0.05 / m
@@ -98,24 +102,18 @@ def null_tests(
         n_boot: Bootstrap replicates a curve, at most.
         stop_after: A curve's bootstrap ends where so many replicates were as large as the curve
             itself, in both statistics (Besag & Clifford 1991), and with p-values above
-            :data:`SETTLED` no further guess rates are tried, so that
-            such a p-value can be too small. None for all replicates and all guess rates. The line,
-            which is quick, always takes all.
+            :data:`SETTLED` no further nuisance settings are tried, so that such a p-value can be
+            too small. None for all replicates and all settings. The line, which is quick, always
+            takes all.
         seed: Seed or generator. A curve's p-values do not depend on the other curves.
         variation: Variation between models in log loss: estimated from the ``curve``; from the
             other curves of its model ``family``, pooled; or this number.
         alpha_range: Bounds of the exponent, see :data:`ALPHA_RANGE`.
         chance: Guess rate in the unit of the score, a number or one a curve, NaN for not given.
-        n_choices: Number of choices, likewise.
         n_examples: Size of the test set where the observations give none, likewise.
-        parts: Yes-or-no parts of an example where its score is neither right nor wrong.
-        profile_floor: Whether all guess rates are tried on all curves.
-        concentrations: How alike the questions of a multiple choice may be, see
-            :func:`grade`; none for models that know an answer or guess.
         goodness: Whether the fit of the mechanism without variation between models is tested too.
-        min_scales: Curves with fewer points are not tested.
         catalog: Metric catalog; the packaged one by default.
-        progress: Called with (rows done, rows): curves, times the guess rates tried.
+        progress: Called with (rows done, rows): curves, times their nuisance settings.
 
     Returns:
         One row a curve, in the order of the curves: the key columns, ``metric_type``, ``scale``,
@@ -140,69 +138,138 @@ def null_tests(
         >>> set(tests["status"]), int(tests["n_searched"].iloc[0])
         ({'ok'}, 6)
     """
-    _check(null, variation)
+    one_of(null, get_args(Null), "null")
+    if isinstance(variation, str):
+        one_of(variation, ("curve", "family"), "variation")
+    elif not variation >= 0:
+        raise InputError(f"{variation} is not a number of at least 0", where="variation")
     if null == "line":
         found = line_null(
-            curves.oriented, curves.x, curves.offsets,
-            n_boot=n_boot, seed=seed, min_scales=min_scales, progress=progress,
-        )  # fmt: skip
+            curves.oriented, curves.x, curves.offsets, n_boot=n_boot, seed=seed, progress=progress
+        )
         return _frame(curves, found, null=null, problem=np.full(len(curves), "", dtype=object))
-    inputs = all_inputs(
-        curves, catalog=catalog, chance=chance, n_choices=n_choices, n_examples=n_examples,
-        parts=parts, profile_floor=profile_floor,
-        concentrations=concentrations,
-    )  # fmt: skip
-    sigma = _sigma(curves, inputs, variation, alpha_range, min_scales)
-    base, lengths = seed_number(seed), np.diff(curves.offsets)
-    best = hardest(
-        inputs, lengths, sigma, alpha_range=alpha_range, n_boot=n_boot, stop_after=stop_after,
-        seed=base, min_scales=min_scales, progress=progress,
-    )  # fmt: skip
-    fit = (
-        best_fit(inputs, len(curves), alpha_range=alpha_range, seed=base, min_scales=min_scales)
-        if goodness
-        else None
-    )
+    inputs = null_inputs(curves, catalog=catalog, chance=chance, n_examples=n_examples)
+    sigma = _known_sigma(curves, inputs, variation, alpha_range)
+    inputs = replace(inputs, rows=replace(inputs.rows, sigma=sigma))
+    options = _Options(alpha_range, n_boot, stop_after, seed_number(seed))
+    best = _sup_over_nuisance(inputs, curves.ragged.lengths, options, progress)
+    fit = _best_fit(inputs, len(curves), options) if goodness else None
     named = "given" if isinstance(variation, (int, float)) else variation
     known = (best.row >= 0) & ~np.isnan(np.append(sigma, np.nan)[best.row])
     return _frame(
         curves, best.tests, null=null, problem=inputs.problem, fit=fit,
-        floor=np.append(inputs.floor, np.nan)[best.row],
+        floor=np.append(inputs.rows.floor, np.nan)[best.row],
         floor_source=inputs.floor_source, sigma_source=np.where(known, named, "curve"),
     )  # fmt: skip
 
 
-def _check(null: str, variation: str | float) -> None:
-    if null not in get_args(Null):
-        raise InputError(f"{null!r} is no null", where="null", hint="mechanism or line")
-    if isinstance(variation, str):
-        if variation not in {"curve", "family"}:
-            raise InputError(f"{variation!r}", where="variation", hint="curve, family or a number")
-    elif not variation >= 0:
-        raise InputError(f"{variation} is no number from 0 on", where="variation")
-
-
-def _sigma(
-    curves: Curves, inputs: NullInputs, variation: str | float, alpha_range: tuple[float, float],
-    min_scales: int,
-) -> Floats:  # fmt: skip
-    """Return the known variation between models for each row, NaN where the curve shall tell."""
+def _known_sigma(
+    curves: Curves, inputs: NullInputs, variation: str | float, alpha_range: tuple[float, float]
+) -> Floats:
+    """Return the known variation between models of each row, NaN where the row estimates it."""
+    if not isinstance(variation, str):
+        return np.full(len(inputs.curve), float(variation))
     if variation == "curve":
         return np.full(len(inputs.curve), np.nan)
-    if variation != "family":
-        return np.full(len(inputs.curve), float(variation))
-    profile = sigma_profile(
-        inputs.y, inputs.x, inputs.trials, inputs.offsets, floor=inputs.floor,
-        link=inputs.link, alpha_range=alpha_range, min_scales=min_scales,
-    )  # fmt: skip
+    profile = sigma_profile(inputs.rows, alpha_range=alpha_range)
     family = pd.factorize(curves.keys["model_family"].astype(str))[0].astype(np.int64)
-    kind = pd.factorize(pd.Series([link.likeness for link in inputs.link]))[0].astype(np.int64)
-    return family_sigma(profile, inputs.curve, kind, family)
+    kind = pd.factorize(pd.Series([link.likeness for link in inputs.rows.link]))[0]
+    return family_sigma(profile, inputs.curve, kind.astype(np.int64), family)
+
+
+# The largest p-value over the nuisance settings of a curve -------------------------------------
+
+
+@dataclass(frozen=True)
+class _Options:
+    alpha_range: tuple[float, float]
+    n_boot: int
+    stop_after: int | None
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Supremum:
+    """Tests of curves, each in the nuisance setting in which it is hardest to reject.
+
+    Attributes:
+        tests: One entry a curve.
+        row: The row of the inputs whose results these are; -1 where there is none.
+    """
+
+    tests: NullResults
+    row: Ints
+
+
+def _sup_over_nuisance(
+    inputs: NullInputs, lengths: Ints, options: _Options,
+    progress: Callable[[int, int], None] | None,
+) -> _Supremum:  # fmt: skip
+    """Test rows and keep of each curve the row with the largest p-value.
+
+    With ``stop_after``, a curve's rows are tested one after another, and only while its p-values
+    are not settled. Rows that cannot be tested settle nothing.
+    """
+    n_rows = len(inputs.curve)
+    rows = NullResults.of_lengths(inputs.rows.ragged.lengths)
+    step, sharp = np.full(len(lengths), -np.inf), np.full(len(lengths), -np.inf)
+    order = np.arange(n_rows) - np.searchsorted(inputs.curve, inputs.curve)
+    waves = order if options.stop_after is not None else np.zeros(n_rows, dtype=np.int64)
+    tried = np.zeros(n_rows, dtype=bool)
+    before = 0  # rows of former waves, tested or not
+
+    def report(done: int, _: int) -> None:
+        if progress is not None:
+            progress(before + done, n_rows)
+
+    for wave in range(int(waves.max(initial=-1)) + 1):
+        settled = (step > SETTLED) & (sharp > SETTLED)
+        chosen = np.flatnonzero((waves == wave) & ~settled[inputs.curve])
+        if not len(chosen):
+            break
+        before = int((waves < wave).sum())
+        found = mechanism_null(
+            inputs.rows.take(chosen), alpha_range=options.alpha_range, n_boot=options.n_boot,
+            stop_after=options.stop_after, seed=options.seed, progress=report,
+        )  # fmt: skip
+        rows.put(chosen, found)
+        tried[chosen] = True
+        np.fmax.at(step, inputs.curve[chosen], found.p_step)
+        np.fmax.at(sharp, inputs.curve[chosen], found.p_sharpness)
+    if progress is not None and n_rows:
+        progress(n_rows, n_rows)
+    # The largest p-value of a step counts, with all that belongs to its row.
+    rank = np.where(np.isnan(rows.p_step), np.where(tried, -1.0, -2.0), rows.p_step)
+    by_curve = np.lexsort((-rank, inputs.curve))
+    largest = by_curve[np.unique(inputs.curve[by_curve], return_index=True)[1]]
+    own = inputs.curve[largest]
+    tests, row = NullResults.of_lengths(lengths), np.full(len(lengths), -1, dtype=np.int64)
+    tests.put(own, rows.take(largest))
+    row[own] = largest
+    # The largest p-value of sharpness may be that of another row.
+    known = np.isfinite(sharp) & ~np.isnan(tests.p_sharpness)
+    tests.p_sharpness[known] = sharp[known]
+    return _Supremum(tests=tests, row=row)
+
+
+def _best_fit(inputs: NullInputs, n_curves: int, options: _Options) -> GoodnessOfFit:
+    """Test the fit of each curve's row that fits best."""
+    best = least_deviance(inputs.rows, inputs.curve, alpha_range=options.alpha_range)
+    found = goodness_of_fit(
+        inputs.rows.take(best), alpha_range=options.alpha_range, seed=options.seed
+    )
+    result = {field.name: np.full(n_curves, np.nan) for field in fields(GoodnessOfFit)}
+    for name, values in result.items():
+        values[inputs.curve[best]] = getattr(found, name)
+    return GoodnessOfFit(**result)
+
+
+# The table -----------------------------------------------------------------------------------
 
 
 def _frame(
     curves: Curves,
-    found: RaggedNull,
+    found: NullResults,
     *,
     null: Null,
     problem: Names,

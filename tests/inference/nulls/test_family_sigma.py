@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from bigbench_meta.inference.nulls.family_sigma import SIGMA_GRID, family_sigma, sigma_profile
-from bigbench_meta.inference.nulls.mechanism import Design, dispersion, pieces
+from bigbench_meta.inference.nulls.mechanism import (
+    Design,
+    MechanismCurves,
+    dispersion,
+    pieces,
+)
 from bigbench_meta.inference.nulls.mechanism_fit import SIGMA_MAX, fit_mechanism
 
 NORMAL_90 = 1.2815515655446004
@@ -85,11 +90,9 @@ def family(m, sigma, *, n=500, seed=0):
 
 def test_profiles_are_what_is_observed_less_what_is_expected():
     y, x, trials, offsets = family(5, 0.3)
-    profile = sigma_profile(y, x, trials, offsets)
+    profile = sigma_profile(MechanismCurves.checked(y, x, trials, offsets))
     log = np.log(x.reshape(5, 8).T)
-    shape = Design(
-        x=log - log.mean(axis=0), trials=trials.reshape(5, 8).T, floor=np.zeros(5), span=np.ones(5)
-    )
+    shape = Design(x=log - log.mean(axis=0), trials=trials.reshape(5, 8).T, floor=np.zeros(5))
     scores = y.reshape(5, 8).T
     for column in (0, 7, 24):
         sigma = np.full(5, SIGMA_GRID[column])
@@ -104,7 +107,7 @@ def test_the_limit_is_above_the_sigma_of_a_family_but_near_it(sigma):
     row = np.arange(60)
     above = []
     for seed in range(8):
-        profile = sigma_profile(*family(60, sigma, seed=seed))
+        profile = sigma_profile(MechanismCurves.checked(*family(60, sigma, seed=seed)))
         found = family_sigma(profile, row, 0 * row, 0 * row)
         above.append(found.mean() >= 0.98 * sigma)
         assert found == pytest.approx(sigma, abs=0.06 + 0.3 * sigma)
@@ -114,7 +117,7 @@ def test_the_limit_is_above_the_sigma_of_a_family_but_near_it(sigma):
 def test_curves_that_say_nothing():
     y, x, trials, offsets = family(2, 0.1)
     y[:8] = 0.5
-    profile = sigma_profile(y, x, trials, offsets)
+    profile = sigma_profile(MechanismCurves.checked(y, x, trials, offsets))
     assert not profile[0].any()
     assert profile[1].any()
     row = np.arange(2)

@@ -12,7 +12,7 @@ from strategies import FEWER
 from bigbench_meta import emergence_score
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.inference.nulls.line_null import line_null
-from bigbench_meta.inference.nulls.parts import NULL_STATUSES, stream
+from bigbench_meta.inference.nulls.monte_carlo import NULL_STATUSES, stream
 
 
 def statistics(y, x):
@@ -119,16 +119,16 @@ def test_what_cannot_be_tested_says_so():
 
 def test_what_is_wrong_is_said():
     y, x, offsets = curves(0)
-    with pytest.raises(InputError, match="n_boot: 5 is below 19"):
+    with pytest.raises(InputError, match="n_boot: 5 is not a whole number of at least 19"):
         line_null(y, x, offsets, n_boot=5)
-    with pytest.raises(InputError, match="x: must be positive and rise"):
+    with pytest.raises(InputError, match=r"x: .* is not above the scale before"):
         line_null(y, x[::-1], offsets)
 
 
 def test_progress_ends_with_all_curves():
-    told = []
-    line_null(*curves(0, (5, 3, 8)), n_boot=19, progress=lambda *now: told.append(now))
-    assert told[-1] == (3, 3)
+    reports = []
+    line_null(*curves(0, (5, 3, 8)), n_boot=19, progress=lambda *now: reports.append(now))
+    assert reports[-1] == (3, 3)
 
 
 @pytest.mark.parametrize("unit", [1e160, 1e300, 1e-200])

@@ -15,6 +15,7 @@ from bigbench_meta.inference.nulls.links import BRIER, SHARE, brier, grade
 from bigbench_meta.inference.nulls.mechanism import (
     RESOLUTION,
     Design,
+    MechanismCurves,
     MechanismFit,
     deviance,
     dispersion,
@@ -24,6 +25,7 @@ from bigbench_meta.inference.nulls.mechanism import (
     pieces,
     step_scores,
 )
+from bigbench_meta.metrics import multiple_choice
 
 LINKS = [
     SHARE,
@@ -35,13 +37,11 @@ LINKS = [
 ]
 
 
-def design(n, m=1, *, trials=100.0, floor=0.0, ceiling=1.0, link=SHARE, seed=0):
+def design(n, m=1, *, trials=100.0, floor=0.0, link=SHARE, seed=0):
     log = np.sort(np.random.default_rng(seed).uniform(18, 26, (n, m)), axis=0)
-    low = np.full(m, floor)
     return Design(
-        x=log - log.mean(axis=0), trials=np.full((n, m), trials), floor=low,
-        span=np.full(m, ceiling) - low, link=link,
-    )  # fmt: skip
+        x=log - log.mean(axis=0), trials=np.full((n, m), trials), floor=np.full(m, floor), link=link
+    )
 
 
 def fit_of(level, alpha, sigma=0.0, at_bound=0):
@@ -61,7 +61,7 @@ def fit_of(level, alpha, sigma=0.0, at_bound=0):
 def test_grades_are_those_of_the_papers_model(log_loss, n_choices, concentration, from_chance):
     link = grade(n_choices, concentration, from_chance=from_chance)
     share, _ = link(np.array([log_loss]))
-    expected = mirage.expected_multiple_choice_grade(
+    expected = multiple_choice.expected_multiple_choice_grade(
         np.exp([log_loss]), n_choices=n_choices, concentration=concentration,
         chance_floor=from_chance,
     )  # fmt: skip
@@ -75,7 +75,7 @@ def test_share_and_brier_are_those_of_the_papers_model(log_loss, length):
     exact, _ = SHARE(np.log(length * loss))
     assert exact == pytest.approx(mirage.expected_accuracy(loss, target_length=length), abs=1e-12)
     smooth, _ = BRIER(np.log(loss))
-    brier = mirage.expected_brier_score(
+    brier = multiple_choice.expected_brier_score(
         loss, n_choices=4, concentration=np.inf, chance_floor=True
     )  # from 3/4 down to 0
     assert 0.75 * (1 - smooth) == pytest.approx(brier, abs=1e-12)
@@ -87,7 +87,7 @@ def test_brier_scores_of_questions_that_differ_are_those_of_the_papers_model(
 ):
     share, _ = brier(concentration)(np.array([log_loss]))
     worst = (1 - 1 / n_choices) * (1 + 1 / (concentration + 1))
-    expected = mirage.expected_brier_score(
+    expected = multiple_choice.expected_brier_score(
         np.exp([log_loss]), n_choices=n_choices, concentration=concentration, chance_floor=True
     )
     assert worst * (1 - share) == pytest.approx(expected, abs=1e-12)
@@ -137,11 +137,11 @@ def test_a_grade_says_what_is_out_of_range(choices, concentration, message):
 @pytest.mark.parametrize("log_loss", [-2.0, 0.0, 1.0])
 def test_moments_are_integrals_over_models(link, sigma, log_loss):
     """By adaptive quadrature; three nodes are near it where models do not differ wildly."""
-    shape = design(1, floor=0.25, ceiling=0.9, link=link)
+    shape = design(1, floor=0.25, link=link)
 
     def mean_of(power):
         def part(u):
-            value = 0.25 + 0.65 * float(link(np.array(log_loss + sigma * u))[0])
+            value = 0.25 + 0.75 * float(link(np.array(log_loss + sigma * u))[0])
             return value**power * stats.norm.pdf(u)
 
         return integrate.quad(part, -9, 9)[0]
@@ -259,9 +259,7 @@ def test_draws_without_variation_are_the_papers_outputs():
     sizes = np.geomspace(1e9, 1e11, 6)
     loss = mirage.per_token_loss(sizes, alpha=-0.3, c=1e9)
     log = np.log(sizes)[:, None]
-    shape = Design(
-        x=log - log.mean(), trials=np.full((6, 1), 400.0), floor=np.zeros(1), span=np.ones(1)
-    )
+    shape = Design(x=log - log.mean(), trials=np.full((6, 1), 400.0), floor=np.zeros(1))
     fit = fit_of(np.log(5) + 0.3 * (np.log(1e9) - log.mean()), 0.3)
     drawn = draw_scores(shape, fit, 0, 2000, np.random.default_rng(0))
     outputs = [
@@ -270,3 +268,31 @@ def test_draws_without_variation_are_the_papers_outputs():
     ]
     expected = [right.all(axis=1).mean() for right in outputs]
     assert drawn.mean(axis=0) == pytest.approx(expected, abs=0.015)
+
+
+# --- Curves ---
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"y": np.array([0.1, 0.2, 1.2, 0.4])}, "y: 1.2 at position 2 is not a proportion"),
+        ({"y": np.array([0.1, np.nan, 0.2, 0.4])}, "y: nan at position 1 is not finite"),
+        ({"x": np.array([1.0, 2, 2, 3])}, "x: 2.0 at position 2 is not above the scale before"),
+        ({"x": np.array([0.0, 1, 2, 3])}, "x: 0.0 at position 0 is not a positive number"),
+        ({"x": np.ones(3)}, r"x: shape \(3,\), not \(4,\)"),
+        ({"trials": np.array([0.5, 1, 1, 1])}, "trials: 0.5 at position 0 is below 1"),
+        ({"offsets": np.array([0, 3])}, "offsets: must run from 0 to the number of points, 4"),
+        ({"floor": 1.0}, r"floor: 1.0 at position 0 is not in \[0, 1\)"),
+        ({"floor": np.zeros(2)}, r"floor: shape \(2,\), not \(\) or \(1,\)"),
+        ({"sigma": -0.1}, "sigma: -0.1 at position 0 is negative"),
+        ({"link": [SHARE, SHARE]}, "link: 2 links for 1 curves"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_curves_is_said(change, message):
+    given = {
+        "y": np.array([0.1, 0.2, 0.3, 0.4]), "x": np.array([1.0, 2, 3, 4]),
+        "trials": np.full(4, 9.0), "offsets": np.array([0, 4]),
+    } | change  # fmt: skip
+    with pytest.raises(InputError, match=message):
+        MechanismCurves.checked(**given)

@@ -18,13 +18,13 @@ from bigbench_meta.inference.nulls.mechanism_fit import SIGMA_MAX, fit_mechanism
 ANY = (-np.inf, np.inf)
 
 
-def design(x, trials, floor=0.0, ceiling=1.0, link=SHARE):
+def design(x, trials, floor=0.0, link=SHARE):
     x = np.asarray(x, dtype=float)
     m = x.shape[1]
     low = np.broadcast_to(np.asarray(floor, dtype=float), (m,))
     return Design(
         x=x - x.mean(axis=0), trials=np.broadcast_to(np.asarray(trials, dtype=float), x.shape),
-        floor=low, span=ceiling - low, link=link,
+        floor=low, link=link,
     )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def test_at_its_bound_alpha_maximises_the_likelihood_on_the_bound():
 @pytest.mark.parametrize("sigma", [0.0, 0.2])
 def test_the_equations_are_solved(link, floor, sigma):
     m = 12
-    shape = design(axis(7, m, 3), 300.0, floor, 1.0, link)
+    shape = design(axis(7, m, 3), 300.0, floor, link)
     y = simulated(shape, 0.0, 0.15, sigma, 4)
     fit = fit_mechanism(y, shape, sigma=np.full(m, sigma))
     for j in range(m):
@@ -116,7 +116,7 @@ def test_sigma_solves_the_moment_equation():
        st.sampled_from([0.0, 0.25]))  # fmt: skip
 @settings(max_examples=40)
 def test_curves_without_noise_give_their_parameters(level, alpha, link, floor):
-    shape = design(np.linspace(19, 24, 6)[:, None], 1e6, floor, 1.0, link)
+    shape = design(np.linspace(19, 24, 6)[:, None], 1e6, floor, link)
     y, _, _ = mechanism_moments(level - alpha * shape.x, np.zeros(1), shape)
     fit = fit_mechanism(y, shape)
     expected, _, _ = mechanism_moments(fit.log_loss(shape.x), fit.sigma, shape)
@@ -160,7 +160,7 @@ def test_scores_at_the_ends_of_the_range_are_fitted(link, resolution):
     """Scores of exactly 0 and 1, where weights and slopes vanish or overflow, are no trouble."""
     rng = np.random.default_rng(0)
     m = 300
-    shape = design(axis(8, m), rng.choice([20.0, 1000.0, 1e6], size=(8, m)), 0.25, 1.0, link)
+    shape = design(axis(8, m), rng.choice([20.0, 1000.0, 1e6], size=(8, m)), 0.25, link)
     y = rng.choice([0.0, 0.25, 1.0], size=(8, m))
     y[:, 0], y[:, 1] = 1.0, np.where(np.arange(8) > 3, 1.0, 0.999)
     sigma = np.zeros(m) if resolution == 0 else None
