@@ -32,7 +32,7 @@ class ReadOptions:
     names: Path | None = None
 
     def model_names(self) -> ModelNames:
-        """Return the rules that tell a model's family and size."""
+        """Return the rules that give a model's family and size."""
         # Imported here: it brings pandas along, which score files do without.
         from bigbench_meta.catalog.model_names import ModelNames, model_names
 

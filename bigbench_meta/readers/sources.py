@@ -11,9 +11,8 @@ import gzip
 import os
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import printable
@@ -79,8 +78,8 @@ def discover(
     """Yield the result files at or below the paths, each once, in a fixed order.
 
     A file named outright is read whatever its name. Below a folder, a JSON file is taken if it is
-    called ``scores_*``, lies in a ``results`` folder or begins like a format that
-    is known, and a table if its header has the columns of an observations table or, with a
+    called ``scores_*``, lies in a ``results`` folder or begins like a known
+    format, and a table if its header has the columns of an observations table or, with a
     mapping, all columns that the mapping names.
 
     Args:
@@ -96,9 +95,18 @@ def discover(
     Raises:
         InputError: A path does not exist, a pattern fits nothing, or the mapping cannot be used.
     """
-    for file in _everything(paths, log, _Search(stats or FileStats(), _is_table(mapping))):
-        if samples or file.format != "lm_eval_samples":
-            yield file
+    search = _Search(stats or FileStats(), _is_table(mapping))
+    found = located(paths)
+    names = _names([path for path, _ in found if os.path.isdir(path)])
+    for path, given in found:
+        files: Iterable[SourceFile]
+        if "://" in path:
+            files = _remote(path)
+        elif os.path.isdir(path):
+            files = _walk(path, names[path], log, search)
+        else:
+            files = [_named(path, given)]
+        yield from (one for one in files if samples or one.format != "lm_eval_samples")
 
 
 class _Search(NamedTuple):
@@ -109,33 +117,20 @@ class _Search(NamedTuple):
 
 
 def _is_table(mapping: Path | None) -> Callable[[Path], bool]:
-    if mapping is None:
+    options: dict[str, Any] = {}
+    if mapping is not None:
+        from bigbench_meta.readers.formats.mapping import Mapping as ColumnMapping
 
-        def has_observations(path: Path) -> bool:
-            from bigbench_meta.readers.formats.tidy_table import has_columns
+        rules = ColumnMapping.read(mapping)
+        options = {"wanted": rules.source_columns, "delimiter": rules.delimiter}
 
-            return has_columns(path)
+    def is_table(path: Path) -> bool:
+        # Imported here: it imports pandas, which folders without tables do without.
+        from bigbench_meta.readers.formats.tidy_table import has_columns
 
-        return has_observations
-    from bigbench_meta.readers.formats.mapping import Mapping as ColumnMapping
-    from bigbench_meta.readers.formats.tidy_table import has_columns
+        return has_columns(path, **options)
 
-    rules = ColumnMapping.read(mapping)
-    return partial(has_columns, wanted=rules.source_columns, delimiter=rules.delimiter)
-
-
-def _everything(
-    paths: Iterable[str | Path], log: ProblemLog, search: _Search
-) -> Iterator[SourceFile]:
-    found = located(paths)
-    names = _names([path for path, _ in found if os.path.isdir(path)])
-    for path, given in found:
-        if "://" in path:
-            yield from _remote(path)
-        elif os.path.isdir(path):
-            yield from _walk(path, names[path], log, search)
-        else:
-            yield _named(path, given)
+    return is_table
 
 
 def located(paths: Iterable[str | Path]) -> list[tuple[str, str]]:
