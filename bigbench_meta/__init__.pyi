@@ -21,6 +21,12 @@ from .aggregate.by_metric import (
 )
 from .aggregate.emergence_criteria import evidence_summary as evidence_summary
 from .aggregate.options import StudyOptions as StudyOptions
+from .catalog.embedded import (
+    EMBEDDED_SETS as EMBEDDED_SETS,
+)
+from .catalog.embedded import (
+    EmbeddedSet as EmbeddedSet,
+)
 from .catalog.example_counts import with_example_counts as with_example_counts
 from .catalog.known_issues import (
     KnownIssues as KnownIssues,

@@ -4,11 +4,10 @@ from bigbench_meta.readers.batch import batches, read_batch
 from bigbench_meta.readers.detect import SourceFile
 from bigbench_meta.readers.options import ReadOptions
 from bigbench_meta.readers.problems import ProblemLog
-from bigbench_meta.readers.results import EMBEDDED, load_embedded, read_results
+from bigbench_meta.readers.results import load_embedded, read_results
 from bigbench_meta.readers.sources import discover
 
 __all__ = [
-    "EMBEDDED",
     "ProblemLog",
     "ReadOptions",
     "SourceFile",

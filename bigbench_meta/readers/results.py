@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from bigbench_meta.core.errors import InputError
+from bigbench_meta.catalog.embedded import embedded_set
 from bigbench_meta.core.schema import FILE, to_frame
 from bigbench_meta.readers.batch import batches, read_batch
 from bigbench_meta.readers.options import ReadOptions
@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["EMBEDDED", "load_embedded", "read_results"]
-
-EMBEDDED: Final = ("gpt3_table_h1", "wei2022_chain_of_thought")
-"""Names of the embedded observations."""
+__all__ = ["load_embedded", "read_results"]
 
 
 def read_results(
@@ -85,28 +82,28 @@ def read_results(
     return to_frame(observations), to_frame(log.table())
 
 
-def load_embedded(name: str = "gpt3_table_h1") -> pd.DataFrame:
-    """Return published scores that come with the package, as observations.
+def load_embedded(name: str = "gpt3") -> pd.DataFrame:
+    """Return a set of published scores that comes with the package, as observations.
 
     Args:
-        name: ``gpt3_table_h1``: 63 rows of GPT-3's results at 3 prompt settings, 8 model sizes
-            (Brown et al. 2020, arXiv 2005.14165, Table H.1). ``wei2022_chain_of_thought``: standard
-            and chain-of-thought prompting over model sizes (Wei et al. 2022, arXiv 2201.11903,
-            Tables 2-5).
+        name: ``lamda`` (BIG-bench: 85 tasks, 12 sizes of LaMDA), ``gpt3`` (63 results of GPT-3 at
+            8 sizes and 3 prompt settings), ``paper`` (the figures of Schaeffer et al. 2023) or
+            ``wei2022_chain_of_thought``. :data:`~bigbench_meta.catalog.embedded.EMBEDDED_SETS` says
+            of each what it can show. The name of the file in ``data/`` serves as well.
 
     Returns:
         Observations.
 
     Raises:
-        InputError: There are no embedded scores of that name.
+        InputError: There is no embedded set of that name.
 
     Examples:
         >>> load_embedded()["model_name"].nunique()
         8
+        >>> load_embedded("lamda")["task"].nunique()
+        85
     """
     from bigbench_meta.catalog.published import data_path
 
-    if name not in EMBEDDED:
-        raise InputError(f"{name!r}", where="name", hint=f"one of {', '.join(EMBEDDED)}")
-    observations, _ = read_results(data_path(f"{name}.csv"), strict=True)
+    observations, _ = read_results(data_path(embedded_set(name).file), strict=True)
     return observations

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bigbench_meta.catalog.embedded import EMBEDDED_SETS
 from bigbench_meta.catalog.metrics import METRIC_TYPES, MetricCatalog, metric_catalog
 from bigbench_meta.catalog.published import (
     bigbench_tasks,
     paper_metrics,
 )
 from bigbench_meta.core.errors import InputError, SchemaError
-from bigbench_meta.readers import EMBEDDED, load_embedded
+from bigbench_meta.readers import load_embedded
 
 HEADER = "metric,metric_type,higher_is_better"
 FULL = "metric,benchmark,task_pattern,metric_type,higher_is_better,low,high,step,unit,reason,source"
@@ -96,7 +97,7 @@ def test_every_metric_of_the_paper_has_an_entry():
     assert (found["reason"].fillna("") != "").all()
 
 
-@pytest.mark.parametrize("name", EMBEDDED)
+@pytest.mark.parametrize("name", [entry.name for entry in EMBEDDED_SETS])
 def test_every_embedded_score_has_an_entry(name):
     keys = load_embedded(name)[["benchmark", "task", "metric"]].drop_duplicates()
     found = metric_catalog().lookup(keys)
@@ -107,7 +108,7 @@ def test_every_embedded_score_has_an_entry(name):
     assert set(untyped["task"]) <= {"SuperGLUE average"}
 
 
-@pytest.mark.parametrize("name", EMBEDDED)
+@pytest.mark.parametrize("name", [entry.name for entry in EMBEDDED_SETS])
 def test_embedded_scores_are_within_the_range_of_their_metric(name):
     observations = load_embedded(name)
     entry = metric_catalog().lookup(observations)

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bigbench_meta as bm
+from bigbench_meta.catalog.embedded import EMBEDDED_SETS
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import OBSERVATIONS
-from bigbench_meta.readers import EMBEDDED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -346,7 +346,7 @@ def test_sizes_are_not_rounded_beside_rows_without_one(tmp_path: Path, ending: s
     assert {row["model_name"]: row["total_params"] for row in found} == sizes
 
 
-@pytest.mark.parametrize("name", EMBEDDED)
+@pytest.mark.parametrize("name", [entry.name for entry in EMBEDDED_SETS])
 def test_embedded_observations(tmp_path: Path, name: str) -> None:
     frame = bm.load_embedded(name)
     path = write_table(tmp_path / "table.parquet", frame)
@@ -354,7 +354,9 @@ def test_embedded_observations(tmp_path: Path, name: str) -> None:
 
 
 def test_embedded_observations_of_another_name() -> None:
-    with pytest.raises(InputError, match="name: 'gpt5'\nHint: one of gpt3_table_h1"):
+    with pytest.raises(
+        InputError, match="name: no embedded set 'gpt5'\nHint: one of lamda, gpt3, paper"
+    ):
         bm.load_embedded("gpt5")
 
 

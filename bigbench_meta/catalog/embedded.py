@@ -1,0 +1,122 @@
+"""The sets of published scores that come with the package, and what each of them can show.
+
+A set has a role, because scores that were chosen for their shape say nothing of how frequent that
+shape is. Flags, corrections and charts are never pooled over sets, and only evidence enters counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from bigbench_meta.core.errors import InputError
+
+if TYPE_CHECKING:
+    Role = Literal["evidence", "illustration", "experiment"]
+
+__all__ = ["EMBEDDED_SETS", "STUDIED_SETS", "EmbeddedSet", "embedded_set"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedSet:
+    """One set of published scores.
+
+    Attributes:
+        name: What ``load_embedded`` and ``--embedded`` call it.
+        title: What it is, for headings.
+        role: ``evidence``: scores that nobody chose for their shape. ``illustration``: chosen by
+            authors to show an effect. ``experiment``: models and tasks made by us.
+        file: Name of the observations in ``data/``.
+        level: Which of a task's rows count by default, see :func:`bigbench_meta.select_level`.
+        source: Where the scores come from.
+        can_show: What they can show, as one sentence.
+        cannot_show: What they cannot, as one sentence.
+    """
+
+    name: str
+    title: str
+    role: Role
+    file: str
+    level: Literal["task", "subtask"] = "task"
+    source: str
+    can_show: str
+    cannot_show: str
+
+
+EMBEDDED_SETS: Final = (
+    EmbeddedSet(
+        name="lamda",
+        title="BIG-bench: LaMDA at 12 sizes",
+        role="evidence",
+        file="bigbench_lamda.csv",
+        source="BIG-bench's published logs, measured by the LASS project (Schellaert et al.)",
+        can_show="On 85 tasks of BIG-bench, how often the score that the task's authors prefer "
+        "jumps, and whether the same answers jump under the chosen-option Brier score.",
+        cannot_show="That score is not strictly proper and not the paper's Brier score, so it is a "
+        "contrast and no test of the paper's prediction; and all curves are of one model family.",
+    ),
+    EmbeddedSet(
+        name="gpt3",
+        title="GPT-3's published results",
+        role="evidence",
+        file="gpt3_table_h1.csv",
+        source="Brown et al. 2020, arXiv 2005.14165, Table H.1",
+        can_show="How often any of GPT-3's 63 published results, at 8 sizes and 3 prompt settings, "
+        "jumps with scale.",
+        cannot_show="Only 11 of its 52 tasks come under two metrics, so it can hardly compare "
+        "metrics on the same answers; and all curves are of one model family.",
+    ),
+    EmbeddedSet(
+        name="paper",
+        title="Figures of Schaeffer et al. 2023",
+        role="illustration",
+        file="schaeffer2023_figures.csv",
+        level="subtask",  # in Fig. 3 each target length is a curve of its own
+        source="Schaeffer et al. 2023, arXiv 2304.15004, read from the figures of the NeurIPS "
+        "version; MMLU of GPT-3 from Hendrycks et al. 2021, arXiv 2009.03300, Table 1",
+        can_show="Whether the paper's own curves do what its text says: which jump, and what "
+        "becomes of the jump under another metric.",
+        cannot_show="The curves were chosen to show the effect, so they say nothing of how "
+        "frequent it is, and none of them enters a count.",
+    ),
+    EmbeddedSet(
+        name="wei2022_chain_of_thought",
+        title="Chain-of-thought prompting",
+        role="illustration",
+        file="wei2022_chain_of_thought.csv",
+        source="Wei et al. 2022, arXiv 2201.11903, Tables 2-5",
+        can_show="How standard and chain-of-thought prompting compare over 3 to 5 model sizes.",
+        cannot_show="With so few sizes hardly any curve can have a high emergence score, and all "
+        "scores are accuracies.",
+    ),
+)
+"""Every set, in the order in which they are shown."""
+
+STUDIED_SETS: Final = ("lamda", "gpt3", "paper")
+"""Names of the sets that ``bigbench-meta analyze`` shows without arguments.
+
+Chain-of-thought prompting is about prompts and not about metrics; it is loaded by name only.
+"""
+
+
+def embedded_set(name: str) -> EmbeddedSet:
+    """Return a set by its name or by the name of its file.
+
+    Args:
+        name: For example ``"gpt3"`` or ``"gpt3_table_h1"``.
+
+    Returns:
+        The set.
+
+    Raises:
+        InputError: There is none of that name.
+
+    Examples:
+        >>> embedded_set("lamda").role, embedded_set("schaeffer2023_figures").name
+        ('evidence', 'paper')
+    """
+    for entry in EMBEDDED_SETS:
+        if name in (entry.name, entry.file.removesuffix(".csv")):
+            return entry
+    known = ", ".join(entry.name for entry in EMBEDDED_SETS)
+    raise InputError(f"no embedded set {name!r}", where="name", hint=f"one of {known}")
