@@ -19,6 +19,7 @@ COMMANDS = {
     "download": "Download BIG-bench's result files.",
     "ingest": "Read result files into a store.",
     "store": "Inspect and maintain a store.",
+    "rescore": "Score the same outputs under other metrics.",
     "score": "Score how sharply each curve rises with model scale.",
     "aggregate": "Count the flagged curves of each metric.",
     "claims": "Count published claims of emergence by metric.",

@@ -260,12 +260,13 @@ class Rescoring:
             lacking: dict[tuple[Any, ...], list[int]] = {}
             for key in self._models:
                 sums = self._sums[key, metric.name]
-                if sums.n_missing:
-                    where = (self._models[key]["source"], key[1], key[4])
-                    counts = lacking.setdefault(where, [0, 0])
-                    counts[0] += sums.n_missing
-                    counts[1] += sums.n + sums.n_missing
+                where = (self._models[key]["source"], key[1], key[4])
+                counts = lacking.setdefault(where, [0, 0])
+                counts[0] += sums.n_missing
+                counts[1] += sums.n + sums.n_missing
             for (source, task, model), (missing, n) in lacking.items():
+                if not missing:
+                    continue
                 needs = " or ".join(metric.needs) or "correct, nor output and targets"
                 rows.append(
                     (

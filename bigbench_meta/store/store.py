@@ -30,7 +30,7 @@ import pyarrow.compute as pc
 
 from bigbench_meta.core.arrow import texts
 from bigbench_meta.core.errors import InputError, StoreError
-from bigbench_meta.core.schema import FILE, PROBLEMS, to_frame
+from bigbench_meta.core.schema import FILE, PROBLEMS, SAMPLES, to_frame
 from bigbench_meta.readers.batch import batches
 from bigbench_meta.readers.options import ReadOptions
 from bigbench_meta.readers.problems import ProblemLog
@@ -46,7 +46,7 @@ from bigbench_meta.store.ledger import Ledger, commit, compacted
 from bigbench_meta.store.manifest import STORED, Manifest, Part, write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import pandas as pd
 
@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 __all__ = ["IngestSummary", "Store"]
 
 _COMPACT_ROWS: Final = 1 << 20
+# Samples handed out at a time.
+_BATCH_ROWS: Final = 1 << 16
 # Up to so many rows an ingest ends with a search for conflicts; beyond, `conflicts` is for that.
 _SEARCHED_ROWS: Final = 1 << 18
 
@@ -263,6 +265,30 @@ class Store:
         wanted = {"task": task, "model_family": model_family, "shots": shots}
         return to_frame(self._rows("samples", _expression(wanted)))
 
+    def sample_batches(
+        self,
+        columns: Sequence[str] | None = None,
+        *,
+        task: Filter = None,
+        model_family: Filter = None,
+        shots: Filter = None,
+    ) -> Iterator[pa.Table]:
+        """Yield the stored samples a bounded number at a time, for more than fit into memory.
+
+        Args:
+            columns: Read only these columns of :data:`SAMPLES`; all by default.
+            task: A task or a list of tasks to keep; None keeps all. So for the others.
+            model_family: Model families.
+            shots: Numbers of shots.
+
+        Raises:
+            StoreError: There is no store, or a part is damaged.
+        """
+        wanted = {"task": task, "model_family": model_family, "shots": shots}
+        chosen = list(columns) if columns else SAMPLES.names
+        for paths, clause in self._scans("samples", _expression(wanted)):
+            yield from _scan_batches(paths, "samples", clause, chosen)
+
     def problems(self) -> pd.DataFrame:
         """Return the problems of reading the current files.
 
@@ -385,9 +411,16 @@ class Store:
 
     def _rows(self, kind: str, where: pc.Expression | None) -> pa.Table:
         """Return the current rows, without their file number."""
+        tables = [_scan(paths, kind, clause) for paths, clause in self._scans(kind, where)]
+        rows = pa.concat_tables([STORED[kind].empty_table(), *tables])
+        return rows.drop_columns(FILE).unify_dictionaries()
+
+    def _scans(
+        self, kind: str, where: pc.Expression | None
+    ) -> Iterator[tuple[list[str], pc.Expression | None]]:
+        """Yield the Parquet files of a kind, with what selects their current rows."""
         manifest = self._manifest()
         whole: list[str] = []
-        tables = []
         for part in manifest.parts:
             if not (name := getattr(part, kind)):
                 continue
@@ -396,13 +429,11 @@ class Store:
                 current = manifest.table("files", part.files)["current"].combine_chunks()
                 gone = pc.field(FILE).isin(pc.indices_nonzero(pc.invert(current)).cast(pa.int32()))
                 clause = ~gone if where is None else where & ~gone
-                tables.append(_scan([path], kind, clause))
+                yield [path], clause
             else:
                 whole.append(path)
         if whole:
-            tables.append(_scan(whole, kind, where))
-        rows = pa.concat_tables([STORED[kind].empty_table(), *tables])
-        return rows.drop_columns(FILE).unify_dictionaries()
+            yield whole, where
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -517,13 +548,35 @@ def _changed(
 
 
 def _scan(paths: list[str], kind: str, where: pc.Expression | None) -> pa.Table:
+    with _damage(paths):
+        return _dataset(paths, kind).to_table(filter=where).cast(STORED[kind])
+
+
+def _scan_batches(
+    paths: list[str], kind: str, where: pc.Expression | None, columns: list[str]
+) -> Iterator[pa.Table]:
+    schema = pa.schema([STORED[kind].field(name) for name in columns])
+    with _damage(paths):
+        scanner = _dataset(paths, kind).scanner(
+            columns=columns, filter=where, batch_size=_BATCH_ROWS, batch_readahead=2
+        )
+        for batch in scanner.to_batches():
+            if batch.num_rows:
+                yield pa.Table.from_batches([batch]).cast(schema)
+
+
+def _dataset(paths: list[str], kind: str) -> Any:
     # Imported here: it imports pandas, which an ingest does without until its end.
     import pyarrow.dataset as ds
 
-    schema = STORED[kind]
-    plain = pa.schema([(field.name, _plain_type(field.type)) for field in schema])
+    plain = pa.schema([(field.name, _plain_type(field.type)) for field in STORED[kind]])
+    return ds.dataset(paths, schema=plain)
+
+
+@contextmanager
+def _damage(paths: list[str]) -> Iterator[None]:
     try:
-        return ds.dataset(paths, schema=plain).to_table(filter=where).cast(schema)
+        yield
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"damaged: {error}", where=str(Path(paths[0]).parent)) from error
 

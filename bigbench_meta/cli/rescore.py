@@ -1,0 +1,231 @@
+"""``bigbench-meta rescore``: the same outputs, scored under other metrics."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bigbench_meta.cli import console
+from bigbench_meta.cli.options import as_json, options, output_file, reading, strict
+from bigbench_meta.core.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bigbench_meta.metrics.rescore import Rescoring
+    from bigbench_meta.store.store import IngestSummary, Store
+
+__all__ = ["rescore"]
+
+# What the source of a new score begins with in a store.
+_SOURCE = "rescored: "
+
+_KEY = (
+    "benchmark", "task", "subtask", "metric", "model_family", "model_name", "shots", "variant",
+    "replicate",
+)  # fmt: skip
+
+
+@click.command()
+@click.argument("results", nargs=-1, required=True, type=str)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    required=True,
+    help="Metric to compute. Can be repeated. An unknown name lists them all.",
+)
+@click.option(
+    "--store",
+    "store_path",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep samples and new scores in this store, which the other commands read.",
+)
+@click.option(
+    "--tokens",
+    type=click.Choice(["characters", "words", "digits"]),
+    default="characters",
+    show_default=True,
+    help="What a token is, for edit distances and per-token accuracy.",
+)
+@click.option(
+    "--by-length",
+    is_flag=True,
+    help="Score the answers of each length, in tokens, as a subtask of its own.",
+)
+@click.option("--task", multiple=True, help="Use only this task. Can be repeated.")
+@click.option("--family", multiple=True, help="Use only this model family. Can be repeated.")
+@options(reading, output_file("the new scores"), strict, as_json)
+def rescore(
+    results: tuple[str, ...],
+    metrics: tuple[str, ...],
+    store_path: Path | None,
+    tokens: str,
+    by_length: bool,
+    task: tuple[str, ...],
+    family: tuple[str, ...],
+    output: Path | None,
+    strict: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Score the same outputs under other metrics.
+
+    RESULTS are logs with single examples (BIG-bench full logs, samples_*.jsonl of
+    lm-evaluation-harness, Inspect logs), folders of them, or a store that was filled with
+    --samples. An example that lacks what a metric needs is reported and has no score.
+
+    \b
+    Metrics:
+      of options   multiple_choice_grade, brier_score, normalized_log_likelihood,
+                   correct_probability, calibration_multiple_choice_brier_score
+      of texts     exact_str_match, token_edit_distance, per_token_accuracy, bleu, rouge1
+      of several   pass@K, mean_log_pass_rate, subset_accuracy_K
+      cut          any mean at a threshold: correct_probability>=0.5
+
+    \b
+    Examples:
+      bigbench-meta rescore logs/ --metric brier_score --metric exact_str_match --store store
+      bigbench-meta rescore store --metric token_edit_distance --tokens digits --by-length
+      bigbench-meta rescore logs/ --metric log_likelihood -o scores.csv
+    """
+    from bigbench_meta.metrics.rescore import Rescoring
+    from bigbench_meta.readers import ReadOptions
+    from bigbench_meta.store.store import Store
+
+    scoring = Rescoring(metrics, tokens=tokens, by_length=by_length)
+    read = ReadOptions(
+        samples=True,
+        max_bytes=options["max_bytes"],
+        mapping=options["mapping"],
+        names=options["names"],
+    )
+    with ExitStack() as stack:
+        given = len(results) == 1 and Store.is_store(results[0])
+        if given and store_path is None:
+            store = Store(results[0])
+        elif store_path is not None:
+            store = Store(store_path)
+        else:
+            store = Store(stack.enter_context(tempfile.TemporaryDirectory()))
+        source, summary = store, None
+        if given:
+            source = Store(results[0])
+        else:
+            with console.progress("Reading") as progress:
+                summary = store.ingest(list(results), options=read, progress=progress)
+        selected = {"task": list(task) or None, "model_family": list(family) or None}
+        _score(source, scoring, selected)
+        scores, problems = scoring.result()
+        if scores.empty:
+            console.print_problems(problems)
+            raise InputError(
+                "no example could be scored" if len(problems) else "no samples",
+                where=", ".join(results),
+                hint="`bigbench-meta ingest --samples` reads single examples"
+                if given and not len(problems)
+                else None,
+            )
+        scores, differing = _new_scores(scores, source)
+        _finish(store if given or store_path else None, scores, output)
+        _report(summary, scores, [problems, differing], as_json=as_json, strict=strict)
+
+
+def _score(source: Store, scoring: Rescoring, selected: dict[str, Any]) -> None:
+    n_samples = int(source.files()["n_samples"].sum())
+    done = 0
+    with console.progress("Scoring") as progress:
+        for batch in source.sample_batches(scoring.columns, **selected):
+            scoring.add(batch)
+            done += batch.num_rows
+            if progress:
+                progress(done, max(done, n_samples))
+
+
+def _new_scores(scores: pd.DataFrame, source: Store) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the scores that no file states itself, and where files state another score.
+
+    What the evaluation itself reported stays; a score that differs from it is a problem.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from bigbench_meta.core.schema import PROBLEMS
+
+    stated = source.observations(metric=sorted(scores["metric"].unique()))
+    stated = stated[~stated["source"].astype(str).str.startswith(_SOURCE)]
+    key = list(_KEY)
+    as_text = [frame[key].astype("object").astype(str) for frame in (scores, stated)]
+    known = dict(zip(map(tuple, as_text[1].to_numpy()), stated["score"], strict=True))
+    own = np.array([known.get(row, np.nan) for row in map(tuple, as_text[0].to_numpy())])
+    other = np.flatnonzero(~np.isnan(own) & ~np.isclose(own, scores["score"], rtol=1e-6, atol=1e-9))
+    rows = []
+    for i in other.tolist():
+        row = scores.iloc[i]
+        reason = (
+            f"{row['score']:g} for {row['model_name']} on {row['subtask']}, but the evaluation "
+            f"reported {own[i]:g}, which is kept"
+        )
+        rows.append((row["source"], row["metric"], reason, "warning"))
+    return scores[np.isnan(own)], pd.DataFrame(rows, columns=PROBLEMS.names)
+
+
+def _finish(store: Store | None, scores: pd.DataFrame, output: Path | None) -> None:
+    """Write the scores where they were asked for: into the store, and into a file."""
+    if output:
+        console.write_frame(scores, output)
+    if store is None or scores.empty:
+        return
+    import pandas as pd
+
+    paths = []
+    for metric, some in scores.groupby("metric", observed=True):
+        # A file a metric: scored anew, with other tokens say, the scores replace the earlier ones.
+        path = store.path / "rescored" / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', str(metric))}.parquet"
+        frame = some.assign(source=_SOURCE + some["source"].astype("string").fillna(""))
+        frame = frame.astype(dict.fromkeys(_KEY[:-4], "string") | {"variant": "string"})
+        if path.exists():
+            frame = pd.concat([frame, pd.read_parquet(path)]).drop_duplicates(list(_KEY))
+        path.parent.mkdir(exist_ok=True)
+        frame.to_parquet(path, index=False)
+        paths.append(path)
+    store.ingest(paths)
+
+
+def _report(
+    summary: IngestSummary | None,
+    scores: pd.DataFrame,
+    problems: list[pd.DataFrame],
+    *,
+    as_json: bool,
+    strict: bool,
+) -> None:
+    import pandas as pd
+
+    if summary is not None:
+        problems = [summary.problems, *problems]
+    found = pd.concat([one for one in problems if len(one)] or problems[:1], ignore_index=True)
+    counts = {
+        name: getattr(summary, name) if summary is not None else 0
+        for name in ("files", "loaded", "unchanged", "failed")
+    }
+    if as_json:
+        console.print_json(
+            counts | {"observations": len(scores), "problems": console.records(found)}
+        )
+    else:
+        from bigbench_meta.report.tables.table import Table
+
+        columns = ("subtask", "metric", "model_name", "score", "stderr", "n_examples")
+        console.print_table(
+            Table(name="scores", caption="", frame=scores, columns=columns, most_rows=20)
+        )
+        click.echo(f"{len(scores)} new scores.")
+        console.print_problems(found)
+    if strict and len(found):
+        raise SystemExit(1)
