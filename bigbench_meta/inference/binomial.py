@@ -50,9 +50,9 @@ MOST_EXAMPLES: Final = 1e12
 ROUNDING: Final = 1 + 1e-12
 """A tail that equals the level up to rounding counts as equal: 1 in 16 at 0.0625."""
 
-# Results are published with few digits, and a score times n comes out beside a whole number.
+# Results are published with few digits, so that a score times n is only nearly a whole number.
 _NEAR_WHOLE: Final = 1e-6
-# A mean times its n comes out beside the whole number that it was divided from.
+# A mean times its n differs in its last digits from the whole number that was divided.
 _LAST_DIGITS: Final = 1e-9
 
 
@@ -118,7 +118,7 @@ def _narrowed(
 
 
 def near_whole(count: Floats) -> Floats:
-    """Return counts, those beside a whole number moved to it.
+    """Return counts, those that are nearly whole rounded.
 
     Examples:
         >>> near_whole(np.array([2.9999999, 2.9]))

@@ -1,7 +1,7 @@
-"""What is known of every curve beside its scores: how sure, compared with what, and predictable?
+"""The evidence on every curve's score: intervals, tests, Wei's definition, shape and forecast.
 
 Runs the analyses of :mod:`bigbench_meta.inference` with their defaults, and puts what decides into
-one row a curve. Each of them gives more when called by itself.
+one row a curve. Each of them returns more when called alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from bigbench_meta.core.checks import one_of
+from bigbench_meta.core.checks import one_of, whole
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_EVIDENCE
 from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
@@ -140,7 +140,7 @@ def curve_evidence(
 
     Returns:
         One row a curve, in the order of the curves, with the columns of
-        :data:`bigbench_meta.core.schema.CURVE_EVIDENCE`. What cannot be had is missing, and
+        :data:`bigbench_meta.core.schema.CURVE_EVIDENCE`. What cannot be computed is missing, and
         ``interval_status``, ``mechanism_status``, ``line_status``, ``wei_reason`` and
         ``forecast_status`` say why.
 
@@ -158,8 +158,7 @@ def curve_evidence(
     n_boot_intervals = _LEAST_REPLICATES if n_boot is None else n_boot
     if n_boot is None:
         n_boot = default_replicates(len(curves))
-    if isinstance(n_boot, bool) or n_boot < 1:
-        raise InputError(f"{n_boot!r} is no number of replicates", where="n_boot")
+    whole(n_boot, 19, "n_boot")
     if np.isnan(threshold):
         raise InputError("not a number", where="threshold")
     one_of(variation, get_args(Variation), "variation")
@@ -167,13 +166,13 @@ def curve_evidence(
         threshold, n_boot, n_boot_intervals, seed, variation, alpha_range, min_scales, samples,
         catalog,
     )  # fmt: skip
-    done, whole = 0, sum(_SHARES.values()) * len(curves)
+    done, total = 0, sum(_SHARES.values()) * len(curves)
     columns: dict[str, pd.Series] = {}
     for name, share in _SHARES.items():
-        found = _run(name, curves, plan, _within(progress, done, share, whole))
+        found = _run(name, curves, plan, _within(progress, done, share, total))
         done += share * len(curves)
-        if progress is not None and whole:
-            progress(done, whole)
+        if progress is not None and total:
+            progress(done, total)
         columns |= {
             ours: found[theirs].reset_index(drop=True) for ours, theirs in _COLUMNS[name].items()
         }
@@ -181,14 +180,14 @@ def curve_evidence(
     return pd.DataFrame(columns, index=pd.RangeIndex(len(curves)))[CURVE_EVIDENCE.names]
 
 
-def _within(progress: Progress | None, done: int, share: int, whole: int) -> Progress | None:
+def _within(progress: Progress | None, done: int, share: int, total: int) -> Progress | None:
     """Return a callback for one analysis, which reports curves, or points, of as many."""
     if progress is None:
         return None
 
     def report(part: int, of: int) -> None:
-        curves = whole // sum(_SHARES.values())
-        progress(done + round(share * curves * part / max(of, 1)), whole)
+        curves = total // sum(_SHARES.values())
+        progress(done + round(share * curves * part / max(of, 1)), total)
 
     return report
 

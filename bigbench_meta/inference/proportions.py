@@ -82,7 +82,7 @@ def proportions(
     the task's ``low_score``, which BIG-bench declares for the preferred metric and which for
     multiple choice is the mean of 1 / number of choices; 1 / ``n_choices`` on discontinuous
     metrics; 0 on nonlinear and linear metrics that begin at 0 and rise. A discontinuous or
-    continuous metric without any of these has a chance level that nobody states.
+    continuous metric without any of these has an unknown chance level.
 
     Args:
         curves: What :func:`bigbench_meta.build_curves` returns.
@@ -104,7 +104,7 @@ def proportions(
     best = np.where(bounded, np.where(up, high, low), np.nan)
     curve = curves.curve_of_point
     value, outside = _within((curves.y - worst[curve]) / (best - worst)[curve])
-    out_of_range = np.bincount(curve[outside], minlength=len(curves)) > 0
+    out_of_range = curves.ragged.any(outside)
     value[out_of_range[curve]] = np.nan
     size = known_size(curves.n_examples)
     if n_examples is not None:

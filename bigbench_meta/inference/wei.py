@@ -271,7 +271,7 @@ def wei_points(
     Returns:
         One row a point: ``curve`` (its number), the key columns, ``scale``, ``model_name``, ``x``;
         ``score``, ``chance`` and the interval ``low``, ``high`` at 1 - alpha (Clopper-Pearson, or
-        normal where n is not known; missing where neither can be had), in the unit of the score;
+        normal where n is not known; missing where neither is known), in the unit of the score;
         ``n_examples``; ``test`` (exact, normal or none); ``null``, the score that "above" has to
         exceed; the one-sided ``p_value`` against it and ``p_holm``, adjusted within the curve;
         ``state`` (above_chance, at_chance, below_chance or cannot_tell).
@@ -349,7 +349,7 @@ def _interval(shares: Proportions, confidence: float) -> Interval:
     """Return the interval of each proportion: exact, or normal where n is not known."""
     size = shares.n_examples
     exact = clopper_pearson(shares.proportion * size, size, confidence=confidence)
-    # The standard error of 0/n and of n/n is 0 and says nothing.
+    # The standard error of 0/n and of n/n is 0, which is not their error.
     stderr = np.where(shares.stderr > 0, shares.stderr, np.nan)
     width = -ndtri((1 - confidence) / 2) * stderr
     unknown = np.isnan(exact.low)
@@ -568,7 +568,7 @@ class Points:
     Attributes:
         proportion: Score in [0, 1].
         n: Number of examples, NaN where not known.
-        stderr: Standard error of the proportion, used where n is not known; NaN or 0 say nothing.
+        stderr: Standard error of the proportion, used where n is not known; NaN or 0 if unknown.
         chance: Proportion that chance gives.
         null: Proportion that "above" has to exceed.
     """
