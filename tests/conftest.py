@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,26 @@ ROOT = Path(__file__).resolve().parents[1]
 settings.register_profile("bigbench-meta", deadline=None)
 settings.register_profile("bigbench-meta-ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("bigbench-meta-ci" if os.environ.get("CI") else "bigbench-meta")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Start no processes for a single file or test, which would take longer than to run it."""
+    if len(config.args) == 1 and not Path(config.args[0]).is_dir():
+        return 0
+    return min(os.cpu_count() or 1, 4)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what needs the embedded study first, where one process gets it all and none waits."""
+    items.sort(key=lambda item: "embedded_study" not in getattr(item, "fixturenames", ()))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print one line for each reason why tests were skipped, not one for each test."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    for reason, n in sorted(Counter(report.longrepr[2] for report in skipped).items()):
+        terminalreporter.line(f"{n} skipped: {reason.removeprefix('Skipped: ')}")
 
 
 @pytest.fixture(scope="session")

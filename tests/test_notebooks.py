@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
+
+nbformat = pytest.importorskip("nbformat")
+nbclient = pytest.importorskip("nbclient")
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
@@ -71,7 +72,7 @@ def test_committed_without_outputs(path):
 def test_runs(path, own_results, tmp_path, monkeypatch):
     monkeypatch.setenv("BIGBENCH_RESULTS", str(own_results))
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(
+    client = nbclient.NotebookClient(
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     )
     client.execute()
