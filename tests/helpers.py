@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from click.testing import CliRunner
 
+from bigbench_meta.cli.main import main
 from bigbench_meta.core.schema import OBSERVATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+
+    from click.testing import Result
 
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout."""
@@ -87,6 +90,21 @@ def tree_files(
         for i, task in enumerate(tasks)
         for j, (name, params) in enumerate((sizes or SIZES).items())
     ]
+
+
+def jumps(*tasks: str, **overrides: Any) -> Iterator[dict[str, Any]]:
+    """Files of tasks that all models fail but the largest: each E is infinite, of bleu it is 3."""
+    for task in tasks:
+        for number, (name, params) in enumerate(SIZES.items()):
+            yield score_file(
+                **{
+                    "task_name": task,
+                    "model_name": name,
+                    "params": params,
+                    "score_dict": {"exact_str_match": 0.9 * (number == 3), "bleu": float(number)},
+                }
+                | overrides
+            )
 
 
 def changed(document: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
@@ -161,13 +179,18 @@ def expected_rows(document: dict[str, Any], source: str) -> list[dict[str, Any]]
     return rows
 
 
-def run_program(program: Any, arguments: Iterable[object], *, code: int = 0) -> Any:
-    """Run a command in this process; anything but an exit with the code expected is an error."""
-    result = CliRunner().invoke(program, [*map(str, arguments)])
+def run(*arguments: object, code: int = 0) -> Result:
+    """Run ``bigbench-meta`` in this process; anything but an exit with the code is an error."""
+    result: Result = CliRunner().invoke(main, [*map(str, arguments)])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == code, result.output
     return result
+
+
+def run_json(*arguments: object, code: int = 0) -> Any:
+    """Run ``bigbench-meta ... --json`` and return the document that it prints."""
+    return strict_json(run(*arguments, "--json", code=code).stdout)
 
 
 def strict_json(text: str) -> Any:

@@ -29,7 +29,7 @@ _store_path = click.argument("store_path", metavar="STORE", type=click.Path(path
 @store.command()
 @options(_store_path, as_json)
 def info(store_path: Path, as_json: bool) -> None:
-    """List the files in the store, with what was read from each.
+    """List the sources in the store, with what was read from each.
 
     \b
     Example:
@@ -101,8 +101,8 @@ def compact(store_path: Path, as_json: bool) -> None:
 def remove(store_path: Path, pattern: str, as_json: bool) -> None:
     """Remove files from the store.
 
-    PATTERN is a quoted shell-style pattern of file names, as `store info` lists them. The next
-    compact frees their disk space.
+    PATTERN is a quoted shell-style pattern of names of files. The next compact frees their disk
+    space.
 
     \b
     Example:

@@ -1,0 +1,156 @@
+"""The commands `analyze`, `aggregate` and `claims`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+from helpers import run, run_json
+
+import bigbench_meta as bm
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from embedded import EmbeddedStudy
+
+
+def test_json(tree: Path) -> None:
+    found = run_json("analyze", tree, "--threshold", 2.5, "--no-inference")
+    counts = ("n_curves", "n_flagged", "n_infinite", "threshold", "n_problems", "level")
+    assert {name: found[name] for name in counts} == {
+        "n_curves": 4,
+        "n_flagged": 4,
+        "n_infinite": 2,
+        "threshold": 2.5,
+        "n_problems": 0,
+        "level": "task",
+    }
+    assert [(row["metric"], row["n_flagged"], row["n_infinite"]) for row in found["by_metric"]] == [
+        ("bleu", 2, 0),
+        ("exact_str_match", 2, 2),
+    ]
+    assert sum(row["n_curves"] for row in found["by_metric_type"]) == 4
+    assert found["outputs"] == []
+    assert not {"evidence", "limitations", "estimates", "forecasts"} & set(found)
+
+
+@pytest.mark.parametrize(("option", "shown"), [(0.5, 0.5), ("inf", "inf"), (-5, -5.0)])
+def test_threshold(tree: Path, option: object, shown: object) -> None:
+    found = run_json("analyze", tree, "--no-inference", "--threshold", option)
+    assert found["threshold"] == shown
+    assert found["n_flagged"] == (2 if option == "inf" else 4)
+
+
+def test_share_of_nothing_is_nan(tree: Path) -> None:
+    found = run_json("analyze", tree, "--no-inference", "--metric", "bleu")
+    assert found["n_flagged"] == 0
+    assert found["by_metric"][0]["share_of_flags"] == "nan"
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_a_whole_run(tree: Path) -> None:
+    """Inference, files, and a study inside its results, which is not read as results."""
+    out = tree / "deep" / "study"
+    command = ("analyze", tree, "--threshold", 2.5, "--n-examples", 200, "--replicates", 99,
+               "--seed", 1, "--out", out, "--strict")  # fmt: skip
+    found = run_json(*command)
+    by = {(row["criterion"], row["group"]): row for row in found["evidence"]}
+    assert by["flagged", "all"]["n_met"] == found["n_flagged"] == 4
+    assert by["line_p", "all"]["n_judged"] > 0
+    assert found["limitations"]
+    assert {row["group"] for row in found["forecasts"]} == {"flagged", "not flagged"}
+    assert {row["statistic"] for row in found["estimates"]} >= {"odds_ratio", "risk_ratio"}
+    listed = found["outputs"]
+    assert len(listed) == len(set(listed)) > 10
+    assert set(listed) == {p.as_posix() for p in out.rglob("*") if p.is_file()}
+    assert (out / "report.html").as_posix() in listed
+    again = run(*command)
+    assert f"{len(listed)} files written; open {(out / 'report.html').as_posix()}" in again.stdout
+    assert "tree: 4 of 4 curves have an emergence score" in again.stdout
+
+
+def test_nothing_is_written_unasked(tree: Path) -> None:
+    text = run("analyze", tree, "--no-inference").stdout
+    assert "No files written; --out FOLDER writes tables, figures and a report." in text
+
+
+def test_a_report_of_somebody_else_is_refused_before_the_work(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("mine")
+    assert "report.html" in run("analyze", tree, "--out", tmp_path, code=2).stderr
+    assert (tmp_path / "report.html").read_text() == "mine"
+
+
+def test_without_results_the_embedded_ones_are_studied(
+    embedded_study: EmbeddedStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the settings that the functions of the library have by default."""
+
+    def run_study(observations: pd.DataFrame, problems: pd.DataFrame, **options: Any) -> Any:
+        pd.testing.assert_frame_equal(observations, bm.load_embedded())
+        assert problems.empty
+        assert options.pop("issues").ids
+        assert options == {
+            "threshold": 100.0, "level": "task", "scale": None, "min_scales": 3, "catalog": None,
+            "exclude_known_issues": False, "inference": True, "progress": None, "n_boot": None,
+            "seed": 0, "variation": "both", "alpha_range": (0.0, 0.35), "samples": None,
+        }  # fmt: skip
+        return embedded_study.study
+
+    monkeypatch.setattr("bigbench_meta.report.study.run_study", run_study)
+    found = run_json("analyze")
+    assert (found["n_curves"], found["n_flagged"]) == (189, 21)
+    assert found["evidence"]
+    text = run("analyze").stdout
+    assert text.startswith("GPT-3's published results (Brown et al. 2020, Table H.1): 188 of 189")
+
+
+# aggregate ------------------------------------------------------------------------------------
+
+
+def test_aggregate(tree: Path) -> None:
+    study = run_json("analyze", tree, "--no-inference")
+    assert run_json("aggregate", tree)["by_metric"] == study["by_metric"]
+    by_type = run_json("aggregate", tree, "--by", "metric_type")
+    assert by_type["by_metric_type"] == study["by_metric_type"]
+    sweep = run_json("aggregate", tree, "--sweep")["threshold_sweep"]
+    thresholds = [row["threshold"] for row in sweep]
+    assert thresholds == [*sorted(thresholds[:-1]), "inf"]
+    assert sweep[-1]["n_flagged"] == 2
+
+
+def test_aggregate_of_the_embedded_results() -> None:
+    counted = bm.select_level(bm.score_curves(bm.build_curves(bm.load_embedded())))
+    found = run_json("aggregate")
+    assert found["n_curves"] == len(counted)
+    assert found["n_flagged"] == bm.flagged(counted).sum()
+
+
+# claims ---------------------------------------------------------------------------------------
+
+
+def test_claims() -> None:
+    found = run_json("claims")
+    table = bm.claims_by_metric()
+    assert {name: found[name] for name in bm.claims_summary(table)} == bm.claims_summary(table)
+    assert {"n_claims", "share_top_two", "by_metric"} <= set(found)
+    assert found["n_claims"] == sum(row["n_claims"] for row in found["by_metric"])
+    assert [(row["metric"], row["n_claims"], row["share"]) for row in found["by_metric"]] == list(
+        table[["metric", "n_claims", "share"]].itertuples(index=False, name=None)
+    )
+
+
+def test_claims_of_one_class() -> None:
+    found = run_json("claims", "--scaling-class", "emergent_palm")
+    table = bm.claims_by_metric(scaling_classes=["emergent_palm"])
+    assert found["n_claims"] == table["n_claims"].sum()
+    assert 0 < found["n_claims"] < run_json("claims")["n_claims"]
+
+
+def test_help_of_claims_names_the_default_classes() -> None:
+    from bigbench_meta.aggregate.by_metric import EMERGENT_CLASSES
+
+    assert "Default: " + " and ".join(EMERGENT_CLASSES) in " ".join(
+        run("claims", "--help").stdout.split()
+    )

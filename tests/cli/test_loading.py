@@ -1,0 +1,146 @@
+"""From RESULTS and options to observations, curves and studies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from helpers import jumps, run, run_json, tree_files, write_tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("options", "n_curves"),
+    [
+        (["--task", "alpha"], 2),
+        (["--task", "alpha", "--task", "beta"], 4),
+        (["--metric", "bleu"], 2),
+        (["--task", "beta", "--metric", "bleu", "--metric", "exact_str_match"], 2),
+        (["--family", "Fam"], 4),
+        (["--family", "Fam", "--family", "other"], 4),
+    ],
+)
+def test_selection_from_a_folder_and_from_a_store(
+    tree: Path, tmp_path: Path, options: list[str], n_curves: int
+) -> None:
+    run("ingest", tree, "--store", tmp_path / "store")
+    for results in (tree, tmp_path / "store"):
+        curves = run_json("score", results, *options)["curves"]
+        assert len(curves) == n_curves
+        for option, column in (
+            ("--task", "task"),
+            ("--metric", "metric"),
+            ("--family", "model_family"),
+        ):
+            asked = {
+                value
+                for name, value in zip(options[::2], options[1::2], strict=True)
+                if name == option
+            }
+            assert not asked or {curve[column] for curve in curves} <= asked
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["score"],
+        ["analyze", "--no-inference"],
+        ["aggregate"],
+        ["accounts"],
+        ["forecast", "-k", "3", "--forecaster", "constant"],
+        ["shapes"],
+        ["power", "--n", "10"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_store_gives_what_its_folder_gives(
+    tree: Path, tmp_path: Path, command: list[str]
+) -> None:
+    run("ingest", tree, "--store", tmp_path / "store")
+    assert run_json(*command, tmp_path / "store") == run_json(*command, tree)
+
+
+def test_the_source_is_named(tree: Path, tmp_path: Path) -> None:
+    run("ingest", tree, "--store", tmp_path / "store")
+    assert "store store: 4 curves" in run("score", tmp_path / "store").stdout
+    assert "\ntree: 4 curves" in run("score", tree).stdout
+
+
+def test_problems_of_a_store(broken: Path, tmp_path: Path) -> None:
+    run("ingest", broken, "--store", tmp_path / "store")
+    assert "truncated JSON" in run("score", tmp_path / "store", "--strict", code=1).stderr
+
+
+def test_several_results_are_one_study(tmp_path: Path) -> None:
+    files = tree_files()
+    write_tree(tmp_path / "one", files[:4])
+    write_tree(tmp_path / "two", files[4:])
+    both = run_json("score", tmp_path / "one", tmp_path / "two")["curves"]
+    assert {curve["task"] for curve in both} == {"alpha", "beta"}
+
+
+def test_scale_and_min_scales(tmp_path: Path) -> None:
+    sizes = {"total_params": 7, "non_embedding_params": 5}
+    write_tree(tmp_path / "tree", [one | {"model": one["model"] | sizes} for one in jumps("alpha")])
+
+    def first(*options: object) -> dict[str, object]:
+        curve: dict[str, object] = run_json("score", tmp_path / "tree", *options)["curves"][0]
+        return curve
+
+    curve = first()
+    assert (curve["scale"], curve["n_scales"]) == ("flop_matched_non_embedding_params", 4)
+    curve = first("--scale", "total_params")
+    assert (curve["scale"], curve["n_scales"], curve["n_tied"]) == ("total_params", 1, 3)
+    curve = first("--min-scales", 5)
+    assert (curve["status"], curve["emergence_score"]) == ("too_few_scales", "nan")
+
+
+def test_own_catalog(tree: Path, tmp_path: Path) -> None:
+    catalog = tmp_path / "own.csv"
+    catalog.write_text("metric,metric_type,higher_is_better\nbleu,continuous,false\n")
+    curves = run_json("score", tree, "--catalog", catalog)["curves"]
+    of_alpha = {c["metric"]: c for c in curves if c["task"] == "alpha"}
+    assert of_alpha["bleu"]["metric_type"] == "continuous"
+    assert of_alpha["bleu"]["emergence_score"] == -3.0
+    assert of_alpha["exact_str_match"]["emergence_score"] == "inf"  # the packaged entry
+
+
+def test_level(tmp_path: Path) -> None:
+    subtasks = ("alpha", "alpha: one", "alpha: two")
+    files = [
+        one | {"scores": [one["scores"][0] | {"subtask_description": name} for name in subtasks]}
+        for one in jumps("alpha")
+    ]
+    write_tree(tmp_path / "tree", files)
+    command = ("analyze", tmp_path / "tree", "--no-inference", "--level")
+    for level, counted in {"task": 2, "subtask": 4, "all": 6}.items():
+        found = run_json(*command, level)
+        assert (found["n_curves"], found["n_curves_of_other_level"]) == (counted, 6 - counted)
+    assert "4 curves of other levels are not counted" in run(*command, "task").stdout
+
+
+def test_level_of_which_there_are_no_curves(tmp_path: Path) -> None:
+    write_tree(tmp_path / "tree", jumps("alpha", subtask_description="alpha: part"))
+    command = ("analyze", tmp_path / "tree", "--no-inference")
+    assert "none of 2 curves is of level 'task'" in run(*command, code=2).stderr
+    assert run_json(*command, "--level", "subtask")["n_curves"] == 2
+
+
+def test_numbers_of_examples_that_change_nothing(tree: Path, tmp_path: Path) -> None:
+    sizes = tmp_path / "sizes.csv"
+    sizes.write_text("task,n_examples\ngamma,50\n")
+    stderr = run("score", tree, "--inference", "--n-examples", sizes, "--task", "alpha").stderr
+    assert f"--n-examples {sizes} has no effect: none of 8 scores lacks" in stderr
+    assert "2 of 2 curves have no interval: the number of examples behind" in stderr
+
+
+def test_known_issues_of_the_embedded_results() -> None:
+    piqa = ("score", "--task", "PIQA", "--task", "CoQA")
+    found = run_json(*piqa)
+    assert "known issue" in run(*piqa).stderr
+    assert found["known_issues"]["n_curves"] > 0
+    left = run_json(*piqa, "--exclude-known-issues=gpt3-piqa-contamination")
+    n = left["known_issues"]["n_curves_excluded"]
+    assert left["n_curves"] == found["n_curves"] - n < found["n_curves"]
