@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import doctest
 import math
-import re
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers import ROOT, entry, run_program, score_file, strict_json, write_tree
+from helpers import entry, run, run_json, score_file, write_tree
 
 import bigbench_meta as bm
-from bigbench_meta.cli.main import main
-from bigbench_meta.cli.power import power
 from bigbench_meta.inference.resolution import FLAT_KINDS
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from click.testing import Result
-
-
-def run(*arguments: object, code: int = 0) -> Result:
-    result: Result = run_program(main, ["power", *arguments], code=code)
-    return result
-
-
-def document(*arguments: object) -> dict[str, Any]:
-    parsed: dict[str, Any] = strict_json(run(*arguments, "--json").stdout)
-    return parsed
 
 
 @pytest.fixture
@@ -96,7 +78,7 @@ def tree(tmp_path: Path) -> Path:
     ],
 )  # fmt: skip
 def test_json_of_numbers(arguments: list[object], expected: dict[str, Any]) -> None:
-    found = document(*arguments)
+    found = run_json("power", *arguments)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert found[name] == (pytest.approx(value) if isinstance(value, float) else value), name
@@ -116,7 +98,7 @@ def test_json_of_numbers(arguments: list[object], expected: dict[str, Any]) -> N
     ],
 )
 def test_sentences(arguments: list[object], text: str) -> None:
-    found = run(*arguments)
+    found = run("power", *arguments)
     assert text in found.stdout
     assert found.stdout.count("\n") == 1
 
@@ -141,27 +123,16 @@ def test_sentences(arguments: list[object], text: str) -> None:
     ],
 )
 def test_refusals(arguments: list[object], message: str) -> None:
-    result = run(*arguments, code=2)
+    result = run("power", *arguments, code=2)
     assert message in result.stderr
     assert result.stdout == ""
-
-
-def test_numbers_load_no_pandas() -> None:
-    code = (
-        "import sys\n"
-        "from bigbench_meta.cli.power import power\n"
-        "power(['--n', '2000'], standalone_mode=False)\n"
-        "print({'pandas', 'pyarrow', 'statsmodels'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "set()"
 
 
 # --- Results ---
 
 
 def test_results(tree: Path) -> None:
-    found = document(tree, "--n", 10)
+    found = run_json("power", tree, "--n", 10)
     assert (found["n_curves"], found["n_below_resolution"]) == (2, 2)
     assert found["flat_kinds"] == {"cannot_tell": 0, "not_flat": 1, "flat": 0, "unseen": 1}
     never, rise = sorted(found["curves"], key=lambda row: row["task"])
@@ -173,16 +144,10 @@ def test_results(tree: Path) -> None:
 
 
 def test_results_without_sizes(tree: Path) -> None:
-    found = document(tree)
+    found = run_json("power", tree)
     assert found["flat_kinds"]["cannot_tell"] == 2
     assert {row["reason"] for row in found["curves"]} == {"n_unknown"}
     assert {row["n_examples_min"] for row in found["curves"]} == {None}
-
-
-def test_store(tree: Path, tmp_path: Path) -> None:
-    store = bm.Store(tmp_path / "store")
-    store.ingest([tree])
-    assert document(tmp_path / "store", "--n", 10)["curves"] == document(tree, "--n", 10)["curves"]
 
 
 @pytest.mark.parametrize(
@@ -197,12 +162,12 @@ def test_store(tree: Path, tmp_path: Path) -> None:
     ],
 )
 def test_options_of_results(tree: Path, options: list[object], kinds: dict[str, str]) -> None:
-    curves = document(tree, "--n", 10, *options)["curves"]
+    curves = run_json("power", tree, "--n", 10, *options)["curves"]
     assert {row["task"]: row["flat_kind"] for row in curves} == kinds
 
 
 def test_text_of_results(tree: Path) -> None:
-    found = run(tree, "--n", 10)
+    found = run("power", tree, "--n", 10)
     assert "results: 2 curves; use --json for all columns." in found.stdout
     assert "2 curves have models less than one right answer above chance" in found.stdout
     assert "Flatness: 0 cannot tell, 1 not flat, 0 flat, 1 unseen." in found.stdout
@@ -210,7 +175,7 @@ def test_text_of_results(tree: Path) -> None:
 
 def test_embedded_results() -> None:
     # docs/power.md: 12 of the 21 flagged curves have scales without one right answer.
-    found = document()
+    found = run_json("power")
     assert (found["n_curves"], found["n_flagged"], found["threshold"]) == (189, 21, 100.0)
     assert found["n_flagged_below_resolution"] == 12
     assert found["n_below_resolution"] == 19
@@ -218,25 +183,7 @@ def test_embedded_results() -> None:
     assert list(found["flat_kinds"]) == list(FLAT_KINDS)
     assert found["flat_kinds_of_flagged"]["not_flat"] == 19
     assert len(found["curves"]) == 189
-    assert document("--threshold", 600)["n_flagged"] == 9
-
-
-def test_problems_and_strictness(tree: Path) -> None:
-    (tree / "never" / "results" / "scores_x.json").write_text("{", "utf-8")
-    assert "error: " in run(tree, "--n", 10).stderr
-    run(tree, "--n", 10, "--strict", code=1)
-
-
-def test_help_has_an_example_of_each_use() -> None:
-    text = run("--help").stdout
-    for example in (
-        "bigbench-meta power --accuracy 0.001 --power 0.95",
-        "bigbench-meta power --n 2000\n",
-        "bigbench-meta power results/",
-    ):
-        assert example in text
-    silent = [p.name for p in power.params if p.param_type_name == "option" and not p.help]
-    assert silent == []
+    assert run_json("power", "--threshold", 600)["n_flagged"] == 9
 
 
 def test_every_number_of_the_table_is_that_of_the_library(tree: Path) -> None:
@@ -245,53 +192,8 @@ def test_every_number_of_the_table_is_that_of_the_library(tree: Path) -> None:
     observations, _ = bm.read_results(tree)
     frame = resolution(bm.build_curves(observations), n_examples=10)
     for row, expected in zip(
-        document(tree, "--n", 10)["curves"], frame.to_dict("records"), strict=True
+        run_json("power", tree, "--n", 10)["curves"], frame.to_dict("records"), strict=True
     ):
         for name, value in expected.items():
             if isinstance(value, float) and not math.isnan(value):
                 assert row[name] == pytest.approx(value), name
-
-
-# --- docs/power.md says what the commands say ---
-
-PAGE = ROOT / "docs" / "power.md"
-
-
-def blocks(language: str) -> list[str]:
-    if not PAGE.is_file():
-        return []
-    fence = re.compile(rf"^```{language}\n(.*?)^```", re.MULTILINE | re.DOTALL)
-    return fence.findall(PAGE.read_text("utf-8"))
-
-
-def sessions() -> list[tuple[str, str]]:
-    """Return each command of the page with the output printed below it."""
-    found = []
-    for block in blocks("console"):
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, output = part.partition("\n")
-            found.append((command, output))
-    return found
-
-
-@pytest.mark.parametrize(("command", "output"), sessions())
-def test_commands_of_the_page(command: str, output: str) -> None:
-    name, *arguments = command.removeprefix("bigbench-meta ").split()
-    assert name == "power"
-    found = run(*arguments).stdout
-    if output.startswith("...\n"):
-        assert found.endswith(output.removeprefix("...\n"))
-    else:
-        assert found == output
-
-
-def test_python_of_the_page() -> None:
-    if not PAGE.is_file():
-        pytest.skip("needs the folder `docs`")
-    examples = "\n".join(blocks("pycon"))
-    test = doctest.DocTestParser().get_doctest(examples, {}, "power.md", str(PAGE), 0)
-    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-    told: list[str] = []
-    runner.run(test, out=told.append)
-    assert runner.tries > 10
-    assert not told, "".join(told)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
-import subprocess
-import sys
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
-from helpers import ROOT, run_program, strict_json
+from helpers import ROOT, run, run_json
 
 import bigbench_meta as bm
-from bigbench_meta.cli.main import main
-from bigbench_meta.cli.simulate import simulate as command
 from bigbench_meta.core.schema import CURVE_SCORES, OBSERVATIONS, SAMPLES
 from bigbench_meta.generate.simulation import DEFAULT_SCALES, samples_table, simulate
 from bigbench_meta.report.tables.mirage import mechanism_table
@@ -25,26 +19,11 @@ DOCS = ROOT / "docs" / "mirage.md"
 SMALL = ("--length", "1,4", "--choices", "3", "--scales", "1e9:1e11:5", "--n-scales", "5")
 
 
-def run(*arguments, code=0):
-    return run_program(main, ["simulate", *arguments], code=code)
-
-
-def document(*arguments):
-    return strict_json(run(*arguments, "--json").stdout)
-
-
-@pytest.fixture
-def no_drawing(monkeypatch):
-    """Spare the seconds that it takes to draw; what is drawn is for the tests of the charts."""
-    monkeypatch.setattr("vl_convert.vegalite_to_png", lambda *_, **__: b"\x89PNG")
-    monkeypatch.setattr("vl_convert.vegalite_to_svg", lambda *_, **__: "<svg/>")
-
-
 # --- What is printed ---
 
 
 def test_text():
-    text = run(*SMALL).stdout
+    text = run("simulate", *SMALL).stdout
     assert re.search(r"exact_str_match +4 tokens +5 ", text)
     assert re.search(r"straight line +4 *\n", text)
     assert "Expected scores of 5 models, alpha = -1, c = 1e+10." in text
@@ -53,7 +32,7 @@ def test_text():
 
 
 def test_json():
-    found = document(*SMALL, "--alpha", -0.5, "--threshold", 5)
+    found = run_json("simulate", *SMALL, "--alpha", -0.5, "--threshold", 5)
     scales = found.pop("scales")
     assert scales == pytest.approx([1e9, 10**9.5, 1e10, 10**10.5, 1e11])
     scores = bm.score_curves(
@@ -76,7 +55,7 @@ def test_json():
 
 
 def test_defaults_are_those_of_the_library():
-    found = document()
+    found = run_json("simulate")
     assert found["scales"] == pytest.approx(DEFAULT_SCALES, rel=1e-9)
     scores = bm.score_curves(bm.build_curves(simulate()))
     assert [curve["emergence_score"] for curve in found["curves"]] == pytest.approx(
@@ -88,7 +67,7 @@ def test_defaults_are_those_of_the_library():
 
 
 def test_infinite_scores_in_json():
-    found = document("--length", "none", "--choices", 2, "--concentration", "1,inf")
+    found = run_json("simulate", "--length", "none", "--choices", 2, "--concentration", "1,inf")
     grades = {
         curve["task"]: curve["emergence_score"]
         for curve in found["curves"]
@@ -99,28 +78,31 @@ def test_infinite_scores_in_json():
 
 
 def test_sampled_scores():
-    found = document(*SMALL, "--n-examples", 40, "--seed", 7)
+    found = run_json("simulate", *SMALL, "--n-examples", 40, "--seed", 7)
     assert (found["n_examples"], found["seed"], found["expected"]) == (40, 7, False)
     observations = simulate(
         n_examples=40, seed=7, scales=found["scales"], target_lengths=[1, 4], n_choices=[3]
     )
     scores = bm.score_curves(bm.build_curves(observations))
     assert [curve["score_last"] for curve in found["curves"]] == scores["score_last"].tolist()
-    assert found == document(*SMALL, "--n-examples", 40, "--seed", 7)
-    assert found["curves"] != document(*SMALL, "--n-examples", 40, "--seed", 8)["curves"]
-    assert "Scores of 40 examples, seed 7, of 5 models" in run(
+    assert found == run_json("simulate", *SMALL, "--n-examples", 40, "--seed", 7)
+    assert (
+        found["curves"] != run_json("simulate", *SMALL, "--n-examples", 40, "--seed", 8)["curves"]
+    )
+    assert "Scores of 40 examples, seed 7, of 5 models" in run('simulate',
         *SMALL, "--n-examples", 40, "--seed", 7
     ).stdout  # fmt: skip
 
 
 def test_expected_is_the_default():
-    assert document(*SMALL, "--expected") == document(*SMALL)
+    assert run_json("simulate", *SMALL, "--expected") == run_json("simulate", *SMALL)
 
 
 def test_tasks_that_are_asked_for():
     def tasks(*arguments):
         return [
-            curve["task"] for curve in document("--scales", "1e9,2e9,9e9", *arguments)["curves"]
+            curve["task"]
+            for curve in run_json("simulate", "--scales", "1e9,2e9,9e9", *arguments)["curves"]
         ]
 
     premise = ["next token"] * 2
@@ -138,7 +120,9 @@ def test_tasks_that_are_asked_for():
 
 @pytest.mark.usefixtures("no_drawing")
 def test_files(tmp_path):
-    found = document(*SMALL, "--n-examples", 20, "--seed", 1, "--samples", "--out", tmp_path / "s")
+    found = run_json(
+        "simulate", *SMALL, "--n-examples", 20, "--seed", 1, "--samples", "--out", tmp_path / "s"
+    )
     written = {
         path.relative_to(tmp_path / "s").as_posix() for path in (tmp_path / "s").rglob("*.*")
     }
@@ -167,9 +151,8 @@ def test_files(tmp_path):
 
 @pytest.mark.usefixtures("no_drawing")
 def test_other_commands_read_what_is_written(tmp_path):
-    found = document(*SMALL, "--out", tmp_path)
-    result = CliRunner().invoke(main, ["score", str(tmp_path / "observations.parquet"), "--json"])
-    scored = json.loads(result.stdout)["curves"]
+    found = run_json("simulate", *SMALL, "--out", tmp_path)
+    scored = run_json("score", tmp_path / "observations.parquet")["curves"]
     for curve in (*scored, *found["curves"]):
         curve.pop("variant")
     assert scored == found["curves"]
@@ -177,7 +160,7 @@ def test_other_commands_read_what_is_written(tmp_path):
 
 @pytest.mark.usefixtures("no_drawing")
 def test_sampled_figures_have_expected_lines(tmp_path):
-    run(*SMALL, "--n-examples", 20, "--out", tmp_path)
+    run("simulate", *SMALL, "--n-examples", 20, "--out", tmp_path)
     drawn = pd.read_csv(tmp_path / "figures" / "mirage_c_accuracy.csv")
     assert drawn["variant"].value_counts().to_dict() == {"expected": 10, "20 examples": 10}
     loss = pd.read_csv(tmp_path / "figures" / "mirage_a_loss.csv")
@@ -185,7 +168,17 @@ def test_sampled_figures_have_expected_lines(tmp_path):
 
 
 def test_a_figure_is_drawn(tmp_path):
-    run("--length", 2, "--choices", "none", "--scales", "1e9,1e10,1e11", "--out", tmp_path)
+    run(
+        "simulate",
+        "--length",
+        2,
+        "--choices",
+        "none",
+        "--scales",
+        "1e9,1e10,1e11",
+        "--out",
+        tmp_path,
+    )
     assert (tmp_path / "figures" / "mirage.png").read_bytes().startswith(b"\x89PNG")
     assert "accuracy" in (tmp_path / "figures" / "mirage_c_accuracy.svg").read_text()
 
@@ -224,38 +217,14 @@ def test_a_figure_is_drawn(tmp_path):
     ],
 )
 def test_bad_usage(arguments, message):
-    assert message in run(*arguments, code=2).stderr
+    assert message in run("simulate", *arguments, code=2).stderr
 
 
 @pytest.mark.usefixtures("no_drawing")
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    result = run(*SMALL, "--out", tmp_path / "file" / "deeper", code=2)
+    result = run("simulate", *SMALL, "--out", tmp_path / "file" / "deeper", code=2)
     assert "cannot be written" in result.stderr
-
-
-# --- Help ---
-
-
-def test_help_teaches():
-    text = run("--help").stdout
-    assert "Examples:\n    bigbench-meta simulate\n" in text
-    assert [o.name for o in command.params if not getattr(o, "help", None)] == []
-
-
-def test_help_imports_nothing_heavy():
-    code = (
-        "import sys\n"
-        "from bigbench_meta.cli.simulate import simulate\n"
-        "try:\n"
-        "    simulate(['--help'])\n"
-        "except SystemExit as stop:\n"
-        "    assert not stop.code\n"
-        "print([m for m in ('numpy', 'pandas', 'pyarrow', 'altair', 'rich') if m in sys.modules],"
-        " file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr.strip() == "[]"
 
 
 # --- The numbers in the docs ---
@@ -263,8 +232,6 @@ def test_help_imports_nothing_heavy():
 
 def documented():
     """Return the commands of the docs, each with the rows of the table below it."""
-    if not DOCS.is_file():
-        return []
     blocks = re.findall(
         r"```sh\n(bigbench-meta simulate.*)\n```\n\n((?:\|.*\n)+)", DOCS.read_text()
     )
@@ -277,15 +244,15 @@ def cells(line, separator):
 
 @pytest.mark.parametrize(("line", "rows"), documented())
 def test_numbers_in_the_docs(line, rows):
-    printed = [cells(row, r"\s{2,}") for row in run(*shlex.split(line)[2:]).stdout.splitlines()]
+    printed = [
+        cells(row, r"\s{2,}") for row in run("simulate", *shlex.split(line)[2:]).stdout.splitlines()
+    ]
     header, _, *body = rows.splitlines()
     assert len(body) > 3
     assert [row for row in (header, *body) if cells(row, r"\|") not in printed] == []
 
 
 def test_the_docs_have_numbers():
-    if not DOCS.is_file():
-        pytest.skip("needs the docs of a checkout")
     assert len(documented()) == len(
         re.findall("^bigbench-meta simulate", DOCS.read_text(), re.MULTILINE)
     )
