@@ -143,8 +143,8 @@ def forecast(
 
     prepare_folder(out)
     loaded = load(results, options)
-    kept, findings = loaded.without_known_issues()
-    curves, forecasts = _forecasts(kept, options)
+    curves, scores, findings = counted_curves(loaded, options)
+    forecasts = _forecasts(curves, scores, options)
     tables = {table.name: table for table in forecast_tables(forecasts)}
     if output:
         console.write_frame(forecasts, output)
@@ -165,13 +165,12 @@ def forecast(
     finish(loaded, findings, strict=strict, as_json=as_json)
 
 
-def _forecasts(observations: pd.DataFrame, options: dict[str, Any]) -> tuple[Curves, pd.DataFrame]:
-    """Return the curves of the level, and their forecasts with emergence scores."""
+def _forecasts(curves: Curves, scores: pd.DataFrame, options: dict[str, Any]) -> pd.DataFrame:
+    """Return the forecasts of the curves with their emergence scores."""
     import numpy as np
 
     from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
 
-    curves, scores = counted_curves(observations, options)
     with console.progress("Forecasting") as progress:
         forecasts = forecast_curves(
             curves,
@@ -185,7 +184,7 @@ def _forecasts(observations: pd.DataFrame, options: dict[str, Any]) -> tuple[Cur
             progress=progress,
         )
     rows = scores.iloc[forecasts["curve"].to_numpy()]
-    return curves, forecasts.assign(
+    return forecasts.assign(
         emergence_score=rows["emergence_score"].to_numpy(), flagged=rows["flagged"].to_numpy()
     )
 

@@ -62,12 +62,6 @@ class Loaded:
         """The names of all sources."""
         return ", ".join(self.sources)
 
-    def without_known_issues(self) -> tuple[pd.DataFrame, IssueFindings]:
-        """Return the observations without excluded ones, and what known issues affect."""
-        from bigbench_meta.catalog.known_issues import check_known_issues
-
-        return check_known_issues(self.observations, issues=self.issues, exclude=self.exclude)
-
     def document(
         self, findings: IssueFindings, written: list[Path] | None = None
     ) -> dict[str, Any]:
@@ -185,7 +179,7 @@ def catalog(options: dict[str, Any]) -> MetricCatalog | None:
 
 def with_counts(observations: pd.DataFrame, options: dict[str, Any]) -> pd.DataFrame:
     """Return observations with the numbers of examples that ``--n-examples`` gives."""
-    given: str | None = options["example_counts"]
+    given: str | None = options.get("example_counts")
     if given is None:
         return observations
     from bigbench_meta.catalog.example_counts import with_example_counts
@@ -215,26 +209,38 @@ def _number(given: str) -> int | str:
     return int(value)
 
 
-def curves_of(observations: pd.DataFrame, options: dict[str, Any]) -> Curves:
-    """Return the curves of observations on the scale and with the catalog of the options."""
-    from bigbench_meta.curves.build import build_curves
+def study_options(loaded: Loaded, options: dict[str, Any]) -> StudyOptions:
+    """Return the options of a study of RESULTS; ``score`` and ``power`` have no ``--level``."""
+    from bigbench_meta.aggregate.options import StudyOptions
 
-    return build_curves(observations, scale=options["scale"], catalog=catalog(options))
+    return StudyOptions(
+        threshold=options["threshold"],
+        level=options.get("level", "all"),
+        scale=options["scale"],
+        min_scales=options["min_scales"],
+        catalog=catalog(options),
+        issues=loaded.issues,
+        exclude_known_issues=loaded.exclude,
+    )
+
+
+def curves_of(loaded: Loaded, options: dict[str, Any]) -> tuple[Curves, IssueFindings]:
+    """Return the curves of RESULTS, with numbers of examples, and what known issues affect."""
+    return study_options(loaded, options).curves(with_counts(loaded.observations, options))
 
 
 def counted_curves(
-    observations: pd.DataFrame, options: dict[str, Any]
-) -> tuple[Curves, pd.DataFrame]:
-    """Return the curves of the level, with numbers of examples, and their scores with flags."""
+    loaded: Loaded, options: dict[str, Any]
+) -> tuple[Curves, pd.DataFrame, IssueFindings]:
+    """Return the curves of the level, their scores with flags, and what known issues affect."""
     import numpy as np
 
     from bigbench_meta.aggregate.by_metric import flagged, select_level
-    from bigbench_meta.inference.score import score_curves
 
-    curves = curves_of(with_counts(observations, options), options)
-    scores = select_level(score_curves(curves, min_scales=options["min_scales"]), options["level"])
+    curves, findings = curves_of(loaded, options)
+    scores = select_level(study_options(loaded, options).scores(curves), options["level"])
     counted = curves.select(np.isin(np.arange(len(curves)), scores.index))
-    return counted, scores.assign(flagged=flagged(scores, options["threshold"]))
+    return counted, scores.assign(flagged=flagged(scores, options["threshold"])), findings
 
 
 def inference_settings(loaded: Loaded, options: dict[str, Any]) -> dict[str, Any]:
@@ -259,18 +265,6 @@ def inference_settings(loaded: Loaded, options: dict[str, Any]) -> dict[str, Any
         "alpha_range": (0.0, options["largest_exponent"]),
         "samples": samples,
     }
-
-
-def study_options(loaded: Loaded, options: dict[str, Any]) -> StudyOptions:
-    """Return the options of a study of RESULTS."""
-    from bigbench_meta.aggregate.options import StudyOptions
-
-    return StudyOptions(
-        **{name: options[name] for name in ("threshold", "level", "scale", "min_scales")},
-        catalog=catalog(options),
-        issues=loaded.issues,
-        exclude_known_issues=loaded.exclude,
-    )
 
 
 def study_of(results: tuple[Path, ...], options: dict[str, Any]) -> tuple[Loaded, Study]:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from bigbench_meta.curves.build import Curves
+
 __all__ = ["power"]
 
 _test = options(
@@ -184,8 +186,8 @@ def _resolution_of_results(
 ) -> None:
     """Print the resolution of each curve."""
     loaded = load(results, options)
-    kept, findings = loaded.without_known_issues()
-    frame = _resolution(kept, options)
+    curves, findings = curves_of(loaded, options)
+    frame = _resolution(curves, options)
     summary = _summary(frame, options)
     if as_json:
         known_issues = loaded.document(findings)["known_issues"]
@@ -197,12 +199,11 @@ def _resolution_of_results(
     finish(loaded, findings, strict=strict, as_json=as_json)
 
 
-def _resolution(observations: pd.DataFrame, options: dict[str, Any]) -> pd.DataFrame:
+def _resolution(curves: Curves, options: dict[str, Any]) -> pd.DataFrame:
     """Return the resolution of each curve with its emergence score."""
     from bigbench_meta.inference.resolution import resolution
     from bigbench_meta.inference.score import score_curves
 
-    curves = curves_of(observations, options)
     frame = resolution(
         curves,
         catalog=catalog(options),

@@ -14,7 +14,6 @@ from bigbench_meta.cli.loading import (
     inference_settings,
     load,
     tell_missing_intervals,
-    with_counts,
 )
 from bigbench_meta.cli.options import (
     as_json,
@@ -71,8 +70,7 @@ def score(
     from bigbench_meta.inference.score import score_curves
 
     loaded = load(results, options)
-    kept, findings = loaded.without_known_issues()
-    curves = curves_of(with_counts(kept, options), options)
+    curves, findings = curves_of(loaded, options)
     with console.progress("Inference") as progress:
         scores = score_curves(
             curves,

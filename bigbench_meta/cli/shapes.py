@@ -65,13 +65,20 @@ def shapes(
       bigbench-meta shapes store --metric exact_str_match --criterion aicc
       bigbench-meta shapes results/ -o shapes.csv --out tables --json
     """
+    from bigbench_meta.inference.shapes.curve_shapes import curve_shapes
     from bigbench_meta.inference.shapes.trends import TREND_RULES
     from bigbench_meta.report.tables.shapes import shape_tables
 
     prepare_folder(out)
     loaded = load(results, options)
-    kept, findings = loaded.without_known_issues()
-    frame = _shapes(kept, options)
+    curves, scores, findings = counted_curves(loaded, options)
+    with console.progress("Fitting") as progress:
+        frame = curve_shapes(
+            curves, catalog=catalog(options), criterion=options["criterion"], progress=progress
+        )
+    frame = frame.assign(
+        emergence_score=scores["emergence_score"].to_numpy(), flagged=scores["flagged"].to_numpy()
+    )
     tables = shape_tables(frame)
     if output:
         console.write_frame(frame, output)
@@ -96,20 +103,6 @@ def shapes(
         _print(frame, loaded.title)
         console.print_written(written, out)
     finish(loaded, findings, strict=strict, as_json=as_json)
-
-
-def _shapes(observations: pd.DataFrame, options: dict[str, Any]) -> pd.DataFrame:
-    """Return the shapes of the curves of the level, with their emergence scores."""
-    from bigbench_meta.inference.shapes.curve_shapes import curve_shapes
-
-    curves, scores = counted_curves(observations, options)
-    with console.progress("Fitting") as progress:
-        frame = curve_shapes(
-            curves, catalog=catalog(options), criterion=options["criterion"], progress=progress
-        )
-    return frame.assign(
-        emergence_score=scores["emergence_score"].to_numpy(), flagged=scores["flagged"].to_numpy()
-    )
 
 
 def _print(frame: pd.DataFrame, title: str) -> None:

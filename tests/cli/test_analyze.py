@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -86,17 +87,19 @@ def test_without_results_the_embedded_ones_are_studied(
     embedded_study: EmbeddedStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the settings that the functions of the library have by default."""
+    study = embedded_study.study
 
-    def run_study(observations: pd.DataFrame, problems: pd.DataFrame, **options: Any) -> Any:
+    def run_study(
+        observations: pd.DataFrame, problems: pd.DataFrame, options: bm.StudyOptions, **more: Any
+    ) -> Any:
         pd.testing.assert_frame_equal(observations, bm.load_embedded())
         assert problems.empty
-        assert options.pop("issues").ids
-        assert options == {
-            "threshold": 100.0, "level": "task", "scale": None, "min_scales": 3, "catalog": None,
-            "exclude_known_issues": False, "inference": True, "progress": None, "n_boot": None,
-            "seed": 0, "variation": "both", "alpha_range": (0.0, 0.35), "samples": None,
+        assert replace(options, issues=None) == bm.StudyOptions()
+        assert more == {
+            "inference": True, "progress": None, "n_boot": None, "seed": 0, "variation": "both",
+            "alpha_range": (0.0, 0.35), "samples": None,
         }  # fmt: skip
-        return embedded_study.study
+        return study
 
     monkeypatch.setattr("bigbench_meta.report.study.run_study", run_study)
     found = run_json("analyze")

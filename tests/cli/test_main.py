@@ -124,6 +124,7 @@ def test_help_imports_nothing_heavy() -> None:
         "assert not run('--version')\n"
         "for name in COMMANDS:\n"
         "    assert not run(name, '--help'), (name, run(name, '--help'))\n"
+        "assert not run('generate', 'lm-eval-tasks', '--help')\n"
         "assert 'pandas' not in run('power', '--n', '2000')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
