@@ -220,7 +220,8 @@ def threshold_sweep(
         One row a threshold, ascending: ``threshold``, ``n_scored``, ``n_flagged``, ``n_metrics``,
         ``n_metrics_flagged`` (with at least one flagged curve), their ratio
         ``share_metrics_flagged`` with ``share_low`` and ``share_high``, ``top_two_metrics`` (joined
-        by ``;``) and ``share_top_two`` of the flagged curves, NaN where none is flagged.
+        by ``;``), ``share_top_two`` of the flagged curves, NaN where none is flagged, and as its
+        base rate ``share_top_two_of_curves``, what the same metrics hold of the scored curves.
 
     Raises:
         InputError: An unknown level, or a threshold that is not a number.
@@ -238,6 +239,7 @@ def threshold_sweep(
     for threshold in ordered:
         counts = metric[flagged(scored, threshold)].value_counts().sort_index()
         counts = counts.sort_values(ascending=False, kind="stable")
+        top_two = counts.index[:2]
         rows.append(
             {
                 "threshold": threshold,
@@ -245,8 +247,9 @@ def threshold_sweep(
                 "n_flagged": int(counts.sum()),
                 "n_metrics": metric.nunique(),
                 "n_metrics_flagged": len(counts),
-                "top_two_metrics": ";".join(counts.index[:2]),
-                "share_top_two": counts.iloc[:2].sum() / counts.sum() if len(counts) else np.nan,
+                "top_two_metrics": ";".join(top_two),
+                "share_top_two": counts[top_two].sum() / counts.sum() if len(counts) else np.nan,
+                "share_top_two_of_curves": metric.isin(top_two).mean() if len(counts) else np.nan,
             }
         )
     table = pd.DataFrame(rows)
@@ -331,19 +334,29 @@ def claims_summary(table: pd.DataFrame) -> dict[str, Any]:
         table: What :func:`claims_by_metric` returns.
 
     Returns:
-        ``n_claims``; ``n_metrics_with_claims``; ``share_top_two``, the share of claims under the
-        two metrics with most; ``n_paper_metrics``, the 39; ``n_paper_metrics_with_claims``,
-        ``n_claims_on_paper_metrics`` and ``share_top_two_on_paper_metrics``, the same among those.
+        ``n_claims``; ``n_metrics_with_claims``; ``n_claims_top_two`` and ``share_top_two``, the
+        claims under the two metrics with most; as their base rate ``n_tasks``, all annotated tasks,
+        ``n_tasks_top_two`` and ``share_of_tasks_top_two``, those that prefer no other metric;
+        ``n_paper_metrics``, the 39; ``n_paper_metrics_with_claims``, ``n_claims_on_paper_metrics``
+        and ``share_top_two_on_paper_metrics``, the same among those.
 
     Examples:
         >>> claims_summary(claims_by_metric())["n_claims_on_paper_metrics"]
         66
     """
     on_axis = table[table["on_paper_axis"]]
+    top_two = table[table["n_claims"] > 0].nlargest(2, "n_claims")
+    both = set(";".join(top_two["metric"]).split(";"))
+    within = table["metric"].map(lambda names: both.issuperset(names.split(";"))).astype(bool)
+    n_tasks, n_tasks_top_two = int(table["n_tasks"].sum()), int(table.loc[within, "n_tasks"].sum())
     return {
         "n_claims": int(table["n_claims"].sum()),
         "n_metrics_with_claims": int((table["n_claims"] > 0).sum()),
+        "n_claims_top_two": int(top_two["n_claims"].sum()),
         "share_top_two": _top_two(table["n_claims"]),
+        "n_tasks": n_tasks,
+        "n_tasks_top_two": n_tasks_top_two,
+        "share_of_tasks_top_two": n_tasks_top_two / n_tasks if n_tasks else float("nan"),
         "n_paper_metrics": len(paper_metrics()),
         "n_paper_metrics_with_claims": int((on_axis["n_claims"] > 0).sum()),
         "n_claims_on_paper_metrics": int(on_axis["n_claims"].sum()),

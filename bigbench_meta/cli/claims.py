@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from bigbench_meta.cli import console
@@ -36,6 +38,6 @@ def claims(scaling_class: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         console.print_json(claims_summary(frame) | {"by_metric": console.records(frame)})
         return
-    table = claims_table(frame[frame["n_claims"] > 0])
-    console.print_table(table)
+    table = claims_table(frame)
+    console.print_table(replace(table, frame=frame[frame["n_claims"] > 0]))
     click.echo(table.caption)

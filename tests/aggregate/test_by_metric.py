@@ -117,6 +117,9 @@ def test_sweep_equals_repeated_tables(rows, level):
         names = [name for name in row["top_two_metrics"].split(";") if name]
         assert flags[table["metric"].isin(names)].sum() == flags[:2].sum()
         assert len(names) == min(2, (flags > 0).sum())
+        base = table.loc[table["metric"].isin(names), "n_scored"].sum()
+        base = oracles.share(base, row["n_scored"]) if names else math.nan
+        assert row["share_top_two_of_curves"] == pytest.approx(base, nan_ok=True)
 
 
 # --- Invariants of the table ---
@@ -229,13 +232,14 @@ def test_top_two_metrics_on_ties_are_the_first_by_name():
     frame = scores(("c", 200.0), ("b", 200.0), ("d", 200.0), ("d", 200.0), ("a", 1.0))
     row = threshold_sweep(frame, thresholds=[100]).iloc[0]
     assert row["top_two_metrics"] == "d;b"
-    assert row["share_top_two"] == 0.75
+    assert (row["share_top_two"], row["share_top_two_of_curves"]) == (0.75, 0.6)
 
 
 def test_nothing_flagged_has_no_share():
     row = threshold_sweep(scores(("a", 1.0)), thresholds=[100]).iloc[0]
     assert row["top_two_metrics"] == ""
     assert math.isnan(row["share_top_two"])
+    assert math.isnan(row["share_top_two_of_curves"])
     assert (row["n_metrics_flagged"], row["share_metrics_flagged"], row["share_low"]) == (0, 0, 0)
 
 
@@ -487,11 +491,16 @@ def test_claims(claims):
 def test_claims_summary(claims):
     # The paper: "> 92 %" under two metrics, and claims on 4 of 39. Here (51 + 12) / 67 = 94.0 %,
     # or 63 of the 66 claims under one of the 39 = 95.5 %; 67 - 1 = 66 leaves out
-    # creativity_and_consistency_score, and 5 - 1 = 4 metrics of the 39 have a claim.
+    # creativity_and_consistency_score, and 5 - 1 = 4 metrics of the 39 have a claim. Of the 197
+    # annotated tasks 112 + 38 prefer one of the same two metrics, and 2 prefer both.
     assert claims_summary(claims) == {
         "n_claims": 67,
         "n_metrics_with_claims": 5,
+        "n_claims_top_two": 63,
         "share_top_two": 63 / 67,
+        "n_tasks": 197,
+        "n_tasks_top_two": 152,
+        "share_of_tasks_top_two": 152 / 197,
         "n_paper_metrics": 39,
         "n_paper_metrics_with_claims": 4,
         "n_claims_on_paper_metrics": 66,
@@ -532,10 +541,13 @@ def test_unknown_class():
 @given(st.lists(st.integers(0, 60), max_size=6), st.data())
 def test_summary_of_any_table(counts, data):
     axis = data.draw(st.lists(st.booleans(), min_size=len(counts), max_size=len(counts)))
-    table = pd.DataFrame({"n_claims": counts, "on_paper_axis": axis}).astype(
-        {"n_claims": "int64", "on_paper_axis": bool}
+    table = pd.DataFrame({"n_claims": counts, "n_tasks": counts, "on_paper_axis": axis}).astype(
+        {"n_claims": "int64", "n_tasks": "int64", "on_paper_axis": bool}
     )
+    table.insert(0, "metric", pd.Series([f"m{row}" for row in range(len(counts))], dtype=str))
     summary = claims_summary(table)
+    # Every annotated task is a claim here, so the base rate is the share itself.
+    assert summary["n_tasks_top_two"] == summary["n_claims_top_two"] == sum(sorted(counts)[-2:])
     on_axis = [n for n, on in zip(counts, axis, strict=True) if on]
     assert summary["n_claims"] == sum(counts)
     assert summary["n_claims_on_paper_metrics"] == sum(on_axis)
