@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,6 +93,8 @@ def rescore(
       bigbench-meta rescore store --metric token_edit_distance --tokens digits --by-length
       bigbench-meta rescore logs/ --metric log_likelihood -o scores.csv
     """
+    import tempfile
+
     from bigbench_meta.metrics.rescore import Rescoring
     from bigbench_meta.readers import ReadOptions
     from bigbench_meta.store.store import Store
@@ -222,8 +223,9 @@ def _report(
         from bigbench_meta.report.tables.table import Table
 
         columns = ("subtask", "metric", "model_name", "score", "stderr", "n_examples")
+        most = console.MOST_ROWS
         console.print_table(
-            Table(name="scores", caption="", frame=scores, columns=columns, most_rows=20)
+            Table(name="scores", caption="", frame=scores, columns=columns, most_rows=most)
         )
         click.echo(f"{len(scores)} new scores.")
         console.print_problems(found)

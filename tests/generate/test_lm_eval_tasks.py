@@ -16,12 +16,11 @@ from itertools import product
 import numpy as np
 import pytest
 from completions_server import arithmetic_server
-from helpers import run_program, strict_json
+from helpers import run, run_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bigbench_meta as bm
-from bigbench_meta.cli.main import main
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.generate.lm_eval_tasks import (
     ADDITION,
@@ -224,7 +223,7 @@ def moved(tmp_path_factory):
     """A folder of tasks that was written elsewhere, and the tasks."""
     folder = tmp_path_factory.mktemp("tasks")
     written, moved = folder / "written", folder / "moved"
-    run_program(main, ["generate", "lm-eval-tasks", "--out", written, "--n", N])
+    run("generate", "lm-eval-tasks", "--out", written, "--n", N)
     return shutil.move(written, moved), lm_eval_tasks(n=N)
 
 
@@ -310,8 +309,7 @@ def test_completions_endpoint(moved, tmp_path):
         assert "\n" in asked["stop"]
 
     store_path = tmp_path / "store"
-    arguments = ["ingest", tmp_path / "results", "--store", store_path, "--samples", "--json"]
-    found = strict_json(run_program(main, arguments).stdout)
+    found = run_json("ingest", tmp_path / "results", "--store", store_path, "--samples")
     assert found["problems"] == []
     assert (found["samples"], found["failed"]) == (n_questions, 0)
 

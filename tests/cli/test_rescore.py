@@ -7,28 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-from helpers import SIZES, run_program, score_file, strict_json, write_json
+from helpers import SIZES, run, run_json, score_file, write_json
 
 import bigbench_meta as bm
-from bigbench_meta.cli.main import main
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from click.testing import Result
 
 QUESTIONS = {"2 + 2 =": "4", "30 + 41 =": "71", "90 + 41 =": "131"}
 ANSWERS = {"1m": ("7", "9", "1"), "8m": ("4", "72", "133"), "64m": ("4", "71", "131")}
-
-
-def run(*arguments: object, code: int = 0) -> Result:
-    result: Result = run_program(main, ["rescore", *arguments], code=code)
-    return result
-
-
-def document(*arguments: object) -> dict[str, Any]:
-    parsed: dict[str, Any] = strict_json(run(*arguments, "--json").stdout)
-    return parsed
 
 
 def full_log(model: str) -> dict[str, Any]:
@@ -86,43 +74,45 @@ def expected(*metrics: str) -> dict[tuple[str, str], list[float]]:
 
 def test_logs_to_a_store_that_other_commands_read(logs: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    found = document(logs, *METRICS, "--store", store)
+    found = run_json("rescore", logs, *METRICS, "--store", store)
     assert (found["files"], found["loaded"], found["failed"]) == (3, 3, 0)
     assert found["observations"] == 9
     assert by_curve(bm.Store(store).observations()) == expected()
-    scored = strict_json(run_program(main, ["score", store, "--json"]).stdout)
+    scored = run_json("score", store)
     assert {curve["n_scales"] for curve in scored["curves"]} == {3}
 
 
 def test_what_an_example_lacks_is_reported(logs: Path, tmp_path: Path) -> None:
-    found = document(logs, *METRICS, "--store", tmp_path / "store")
+    found = run_json("rescore", logs, *METRICS, "--store", tmp_path / "store")
     reasons = {problem["field"]: problem["reason"] for problem in found["problems"]}
     assert reasons["brier_score"].startswith("3 of 4 samples of ")
     assert reasons["exact_str_match"].endswith("on alpha lack output or targets")
-    run(logs, *METRICS, "--strict", code=1)
+    run("rescore", logs, *METRICS, "--strict", code=1)
 
 
 def test_a_store_is_scored_again(logs: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    run_program(main, ["ingest", logs, "--samples", "--store", store])
-    document(store, "--metric", "exact_str_match")
-    document(store, "--metric", "token_edit_distance", "--tokens", "words")
+    run("ingest", logs, "--samples", "--store", store)
+    run_json("rescore", store, "--metric", "exact_str_match")
+    run_json("rescore", store, "--metric", "token_edit_distance", "--tokens", "words")
     # With other tokens, in place of the scores before, not beside them.
-    document(store, "--metric", "token_edit_distance", "--task", "alpha")
+    run_json("rescore", store, "--metric", "token_edit_distance", "--task", "alpha")
     observations = bm.Store(store).observations()
     assert by_curve(observations) == expected("exact_str_match", "token_edit_distance")
     assert bm.Store(store).conflicts().empty
 
 
 def test_scores_to_a_file(logs: Path, tmp_path: Path) -> None:
-    run(logs, "--metric", "brier_score", "-o", tmp_path / "scores.csv")
+    run("rescore", logs, "--metric", "brier_score", "-o", tmp_path / "scores.csv")
     frame = pd.read_csv(tmp_path / "scores.csv")
     assert by_curve(frame) == expected("brier_score")
     assert not (tmp_path / "store").exists()
 
 
 def test_every_length_apart(logs: Path, tmp_path: Path) -> None:
-    run(logs, "--metric", "exact_str_match", "--by-length", "-o", tmp_path / "scores.csv")
+    run(
+        "rescore", logs, "--metric", "exact_str_match", "--by-length", "-o", tmp_path / "scores.csv"
+    )
     frame = pd.read_csv(tmp_path / "scores.csv")
     assert set(frame["subtask"]) == {"sums: length 1", "sums: length 2", "sums: length 3"}
     assert (frame["n_examples"] == 1).all()
@@ -135,7 +125,7 @@ def test_what_the_evaluation_reported_stays(logs: Path, tmp_path: Path) -> None:
     log["scores"][0]["subtask_description"] = "sums"
     write_json(logs / "alpha/results/full-log_Fam_1m.json", log)
     store = tmp_path / "store"
-    found = document(logs, "--metric", "exact_str_match", "--store", store)
+    found = run_json("rescore", logs, "--metric", "exact_str_match", "--store", store)
     assert found["observations"] == 2
     reasons = [problem["reason"] for problem in found["problems"]]
     assert "0 for 1m on sums, but the evaluation reported 0.5, which is kept" in reasons
@@ -154,12 +144,12 @@ def test_what_the_evaluation_reported_stays(logs: Path, tmp_path: Path) -> None:
     ],
 )
 def test_refusals(logs: Path, arguments: tuple[str, ...], message: str) -> None:
-    assert message in run(logs, *arguments, code=2).output
+    assert message in run("rescore", logs, *arguments, code=2).output
 
 
 def test_results_without_samples(tmp_path: Path) -> None:
     write_json(tmp_path / "tree/alpha/results/scores_Fam_1m.json", score_file())
     store = tmp_path / "store"
-    run_program(main, ["ingest", tmp_path / "tree", "--store", store])
-    found = run(store, "--metric", "bleu", code=2).output
+    run("ingest", tmp_path / "tree", "--store", store)
+    found = run("rescore", store, "--metric", "bleu", code=2).output
     assert "no samples\nHint: `bigbench-meta ingest --samples`" in found
