@@ -1,8 +1,7 @@
 """Readers: result files of several formats in, observations and problems out."""
 
-from bigbench_meta.readers.batch import batches, read_batch
+from bigbench_meta.readers.batch import ReadOptions, batches, read_batch
 from bigbench_meta.readers.detect import SourceFile
-from bigbench_meta.readers.options import ReadOptions
 from bigbench_meta.readers.problems import ProblemLog
 from bigbench_meta.readers.results import load_embedded, read_results
 from bigbench_meta.readers.sources import discover

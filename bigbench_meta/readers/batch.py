@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import posixpath
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -12,14 +14,15 @@ import pyarrow as pa
 from xxhash import xxh3_128_digest
 
 from bigbench_meta.core.arrow import numbers
-from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.errors import InputError, SchemaError
 from bigbench_meta.core.schema import FILE
 from bigbench_meta.readers.archives import members
+from bigbench_meta.readers.detect import paired_name
 from bigbench_meta.readers.formats.bigbench import ScoreFileReader
-from bigbench_meta.readers.paired_files import Pairs, companion
-from bigbench_meta.readers.parse import parse
+from bigbench_meta.readers.formats.json_values import FileLog
 from bigbench_meta.readers.problems import ProblemLog
 from bigbench_meta.readers.streams import (
+    MAX_BYTES,
     UNREADABLE,
     Digesting,
     digest_of,
@@ -32,16 +35,47 @@ from bigbench_meta.readers.streams import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
+    from bigbench_meta.catalog.model_names import ModelNames
     from bigbench_meta.readers.detect import SourceFile
-    from bigbench_meta.readers.options import ReadOptions
     from bigbench_meta.readers.streams import ByteStream
 
-__all__ = ["BatchResult", "FileRecord", "batches", "read_batch"]
+    _Ready = tuple[SourceFile, bytes, bytes | None]
+
+__all__ = ["BatchResult", "FileRecord", "ReadOptions", "batches", "read_batch"]
 
 # Some 150,000 rows: large enough to be worth a process, small enough to be held.
 _BATCH_BYTES: Final = 16 << 20
 _BATCH_FILES: Final = 2048
+# Formats of which a file may be read with another one.
+_PAIRED: Final = {"paired", "lm_eval"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How to read, the same for all files of an ingest.
+
+    Attributes:
+        samples: Also read single examples, where a format has them.
+        max_bytes: Refuse files that hold or expand to more.
+        mapping: TOML file that maps the columns of wide tables.
+        names: CSV of model-name rules that go before the packaged ones.
+    """
+
+    samples: bool = False
+    max_bytes: int = MAX_BYTES
+    mapping: Path | None = None
+    names: Path | None = None
+
+    def model_names(self) -> ModelNames:
+        """Return the rules from model names to families and sizes."""
+        # Imported here: it brings pandas along, which score files do without.
+        from bigbench_meta.catalog.model_names import ModelNames, model_names
+
+        if self.names is None:
+            return model_names()
+        return model_names().overridden_by(ModelNames.read(self.names))
 
 
 @dataclass(slots=True)
@@ -72,13 +106,11 @@ class BatchResult:
             position in ``records``.
         records: The files.
         log: The problems.
-        samples: Samples, with the column ``file``; empty unless asked for.
     """
 
     observations: pa.Table
     records: list[FileRecord]
     log: ProblemLog
-    samples: list[pa.Table] = field(default_factory=list)
 
 
 def batches(files: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
@@ -167,7 +199,7 @@ class _BatchReader:
             return
         try:
             data, beside = read_bytes(file, max_bytes=self.options.max_bytes), None
-            if name := companion(file):
+            if name := paired_name(file):
                 beside = read_beside(file, name, max_bytes=self.options.max_bytes)
         except InputError as error:
             self.log.error(file.label, "", error.message)
@@ -176,7 +208,7 @@ class _BatchReader:
 
     def archive(self, file: SourceFile) -> Iterator[BatchResult]:
         """Read the members of an archive, one after the other."""
-        pairs = Pairs()
+        pairs = _Pairs()
         for member, stream in members(file, self.log, max_bytes=self.options.max_bytes):
             if member.format == "lm_eval_samples" and not self.options.samples:
                 continue
@@ -189,7 +221,7 @@ class _BatchReader:
         for other, data, beside in pairs.rest():
             self._content(self._record(other), data, beside)
 
-    def _member(self, member: SourceFile, stream: ByteStream, pairs: Pairs) -> None:
+    def _member(self, member: SourceFile, stream: ByteStream, pairs: _Pairs) -> None:
         try:
             data = read_stream(stream)
         except InputError as error:
@@ -213,10 +245,60 @@ class _BatchReader:
         elif file.format == "bigbench":
             record.n_rows = self.scores.read(data, file.label, number)
         else:
-            table = parse(file, data, beside, self.log, self.options, on_samples=self._samples)
+            table = self._parsed(file, data, beside)
             if table is not None:
                 record.n_rows = table.num_rows
                 self.tables.append(_numbered(table, number))
+
+    def _parsed(self, file: SourceFile, data: bytes, beside: bytes | None) -> pa.Table | None:
+        """Return the observations of a file in any format but BIG-bench's own, None if none."""
+        file_log, names = FileLog(file.label, self.log), self.options.model_names
+        name = posixpath.basename(file.member or file.path)
+        if file.format == "lm_eval":
+            from bigbench_meta.readers.formats import lm_eval
+
+            return lm_eval.parse(data, file_log, names=names())
+        if file.format == "helm":
+            from bigbench_meta.readers.formats import helm
+
+            folder = posixpath.basename(posixpath.dirname(file.member or file.path))
+            return helm.parse(data, beside, folder, file_log, names=names())
+        if file.format == "inspect":
+            from bigbench_meta.readers.formats import inspect
+
+            return inspect.parse(
+                data,
+                name.removesuffix(".gz"),
+                file_log,
+                names=names(),
+                max_bytes=self.options.max_bytes,
+                samples=self.options.samples,
+                on_samples=self._samples,
+            )
+        if file.format == "lm_eval_samples":
+            from bigbench_meta.readers.formats.lm_eval import read_run
+            from bigbench_meta.readers.formats.lm_eval_samples import parse_samples
+
+            # What is wrong with the results file is noted where it is read itself.
+            quiet = FileLog(file.label, ProblemLog())
+            run = None if beside is None else read_run(beside, quiet, names=names())
+            table = parse_samples(data, file_log, names=names(), results=run)
+            if table is not None and table.num_rows:
+                self._samples(table)
+            return None
+        if self.options.mapping:
+            from bigbench_meta.readers.formats.mapping import Mapping
+            from bigbench_meta.readers.formats.wide_table import parse_wide
+
+            mapping = Mapping.read(self.options.mapping)
+            try:
+                return parse_wide(data, name, file.label, self.log, mapping, names=names())
+            except SchemaError as error:  # the mapping is for another of the tables
+                self.log.error(file.label, "", str(error))
+                return None
+        from bigbench_meta.readers.formats.tidy_table import read_table
+
+        return read_table(data, name, file.label, self.log)
 
     def _samples(self, table: pa.Table) -> None:
         """Hand over samples of the last record."""
@@ -261,6 +343,33 @@ class _BatchReader:
             number=len(self.records) - 1,
             on_samples=self._samples,
         )
+
+
+class _Pairs:
+    """Brings the members of an archive together, in whatever order they come."""
+
+    def __init__(self) -> None:
+        self._paired: dict[str, bytes] = {}
+        self._waiting: dict[str, list[tuple[SourceFile, bytes]]] = {}
+
+    def add(self, member: SourceFile, data: bytes) -> Iterator[_Ready]:
+        """Take the next member; yield members that are complete, with their paired files."""
+        name = paired_name(member)
+        wanted = name and posixpath.join(posixpath.dirname(member.member), name)
+        if wanted and wanted not in self._paired:
+            self._waiting.setdefault(wanted, []).append((member, data))
+            return
+        if member.format in _PAIRED:
+            self._paired[member.member] = data
+        if member.format != "paired":
+            yield member, data, self._paired.get(wanted)
+        for other, its_data in self._waiting.pop(member.member, ()):
+            yield other, its_data, data
+
+    def rest(self) -> Iterator[_Ready]:
+        """Yield the members whose paired file has not come."""
+        for member, data in chain.from_iterable(self._waiting.values()):
+            yield member, data, None
 
 
 def _numbered(table: pa.Table, number: int) -> pa.Table:

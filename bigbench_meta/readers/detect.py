@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
@@ -16,6 +17,7 @@ __all__ = [
     "by_content",
     "by_name",
     "by_place",
+    "paired_name",
 ]
 
 Format = Literal[
@@ -27,9 +29,9 @@ Format = Literal[
     "inspect",
     "table",
     "archive",
-    "companion",
+    "paired",
 ]
-"""``companion``: a file that is read with another one, never of its own."""
+"""``paired``: a file that is read with another one, never by itself."""
 
 JSON_ENDINGS: Final = (".json", ".json.gz")
 TABLE_ENDINGS: Final = (".csv", ".csv.gz", ".parquet")
@@ -72,7 +74,7 @@ def by_name(name: str) -> Format | None:
     """
     lower = name.lower()
     if lower in ("run_spec.json", "run_spec.json.gz"):
-        return "companion"
+        return "paired"
     if lower.endswith(JSON_ENDINGS):
         if lower.startswith("full-log_"):
             return "full_log"
@@ -127,3 +129,19 @@ def by_content(head: bytes) -> Format | None:
     if _inspect.recognise(head):
         return "inspect"
     return "bigbench" if b'"score_dict"' in head or b'"scores"' in head else None
+
+
+def paired_name(file: SourceFile) -> str:
+    """Return the name of the file in the same folder that a file is read with, empty if none.
+
+    Examples:
+        >>> paired_name(SourceFile("/a/samples_x_2024-05-01T10-00-00.json", "a", "lm_eval_samples"))
+        'results_2024-05-01T10-00-00.json'
+    """
+    if file.format == "bigbench":  # most files are
+        return ""
+    name = posixpath.basename(file.member or file.path)
+    if file.format == "lm_eval_samples":
+        stem = name.removesuffix(".jsonl").removesuffix(".json")
+        return f"results_{stem.rpartition('_')[2]}.json"
+    return name.replace("stats", "run_spec") if file.format == "helm" else ""

@@ -45,7 +45,7 @@ __all__ = [
 PEEK: Final = 4096
 
 # Formats that are read where they are named, or with another file, but not found.
-_NOT_BELOW: Final = {"archive", "companion"}
+_NOT_BELOW: Final = {"archive", "paired"}
 
 # Folders with such a file also hold JSON files that are not results.
 _WITH_OTHER_JSON: Final = {"task.json", "task.py", "run_spec.json"}
