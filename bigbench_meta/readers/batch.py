@@ -19,7 +19,7 @@ from bigbench_meta.core.schema import FILE
 from bigbench_meta.readers.archives import members
 from bigbench_meta.readers.detect import paired_name
 from bigbench_meta.readers.formats.bigbench import ScoreFileReader
-from bigbench_meta.readers.formats.json_values import FileLog
+from bigbench_meta.readers.formats.values import FileLog
 from bigbench_meta.readers.problems import ProblemLog
 from bigbench_meta.readers.streams import (
     MAX_BYTES,
@@ -252,24 +252,24 @@ class _BatchReader:
 
     def _parsed(self, file: SourceFile, data: bytes, beside: bytes | None) -> pa.Table | None:
         """Return the observations of a file in any format but BIG-bench's own, None if none."""
-        file_log, names = FileLog(file.label, self.log), self.options.model_names
+        log, names = FileLog(file.label, self.log), self.options.model_names
         name = posixpath.basename(file.member or file.path)
         if file.format == "lm_eval":
             from bigbench_meta.readers.formats import lm_eval
 
-            return lm_eval.parse(data, file_log, names=names())
+            return lm_eval.parse(data, log, names=names())
         if file.format == "helm":
             from bigbench_meta.readers.formats import helm
 
             folder = posixpath.basename(posixpath.dirname(file.member or file.path))
-            return helm.parse(data, beside, folder, file_log, names=names())
+            return helm.parse(data, beside, folder, log, names=names())
         if file.format == "inspect":
             from bigbench_meta.readers.formats import inspect
 
             return inspect.parse(
                 data,
                 name.removesuffix(".gz"),
-                file_log,
+                log,
                 names=names(),
                 max_bytes=self.options.max_bytes,
                 samples=self.options.samples,
@@ -282,7 +282,7 @@ class _BatchReader:
             # What is wrong with the results file is noted where it is read itself.
             quiet = FileLog(file.label, ProblemLog())
             run = None if beside is None else read_run(beside, quiet, names=names())
-            table = parse_samples(data, file_log, names=names(), results=run)
+            table = parse_samples(data, log, names=names(), results=run)
             if table is not None and table.num_rows:
                 self._samples(table)
             return None
@@ -292,13 +292,13 @@ class _BatchReader:
 
             mapping = Mapping.read(self.options.mapping)
             try:
-                return parse_wide(data, name, file.label, self.log, mapping, names=names())
+                return parse_wide(data, name, log, mapping, names=names())
             except SchemaError as error:  # the mapping is for another of the tables
-                self.log.error(file.label, "", str(error))
+                log.error("", str(error))
                 return None
         from bigbench_meta.readers.formats.tidy_table import read_table
 
-        return read_table(data, name, file.label, self.log)
+        return read_table(data, name, log)
 
     def _samples(self, table: pa.Table) -> None:
         """Hand over samples of the last record."""
@@ -336,8 +336,7 @@ class _BatchReader:
 
         record.n_rows = read_full_log(
             stream,
-            record.file.label,
-            self.log,
+            FileLog(record.file.label, self.log),
             samples=self.options.samples,
             reader=self.scores,
             number=len(self.records) - 1,

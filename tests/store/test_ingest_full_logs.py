@@ -173,7 +173,7 @@ def test_a_truncated_log_gives_what_stands_before(tmp_path: Path, ending: str) -
     assert summary.observations == 2
     assert 0 < summary.samples < N_SAMPLES
     (problem,) = plain(summary.problems)
-    assert "nothing behind it is loaded" in problem["reason"]
+    assert "nothing after it is loaded" in problem["reason"]
 
 
 def test_a_truncated_archive_gives_what_stands_before(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from msgspec import UNSET, UnsetType
 
 from bigbench_meta.core.arrow import codes, flags, numbers
 from bigbench_meta.core.schema import FILE, OBSERVATIONS, SCALE_AXES
-from bigbench_meta.readers.formats.json_values import (
+from bigbench_meta.readers.formats.values import (
     FileLog,
     as_number,
     as_whole,
@@ -271,7 +271,7 @@ def _whole(values: list[int]) -> NDArray[np.int64]:
 
 
 def _reals(values: array[float]) -> NDArray[np.float64]:
-    # A copy: an array cannot grow while somebody looks into it.
+    # A copy: an array cannot grow while NumPy holds its buffer.
     return np.frombuffer(values, dtype=np.float64).copy()
 
 

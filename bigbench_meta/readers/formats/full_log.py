@@ -8,8 +8,8 @@ memory: its queries pass through a window (:mod:`bigbench_meta.readers.formats.j
 What becomes of a sample: ``example_id`` is ``<query>/<sample>``, both counted from 0 within the
 log. ``targets`` are the choices, or the targets of a generation. ``target_logprobs`` are the
 ``scores`` as the task got them, absolute or normalised as its ``absolute_normalization`` asked;
-``absolute_scores`` and ``normalized_scores`` are passed over (one of them repeats ``scores``, and
-normalised ones follow from absolute ones), and so is ``raw_output``. ``correct`` is the sample's
+``absolute_scores`` and ``normalized_scores`` are skipped (one of them repeats ``scores``, and
+normalised ones follow from absolute ones), as is ``raw_output``. ``correct`` is the sample's
 own, or a generation's ``exact_str_match``; ``metrics`` holds the other metrics that have a value.
 ``subtask`` is the query's ``task``; it is null where the evaluator did not know it, which it says
 as ``programmatic``, and so are ``shots`` where they are -1 or not stated.
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from bigbench_meta.readers.formats.bigbench import ScoreFileReader
-    from bigbench_meta.readers.problems import ProblemLog
+    from bigbench_meta.readers.formats.values import FileLog
     from bigbench_meta.readers.streams import ByteStream
 
 __all__ = ["read_full_log"]
@@ -74,7 +74,7 @@ class _Query(msgspec.Struct, gc=False):
     task: str | None = None
 
 
-class _Passed(msgspec.Struct, gc=False):
+class _SkippedQuery(msgspec.Struct, gc=False):
     """A query of which nothing is wanted."""
 
 
@@ -97,16 +97,15 @@ class _Head(msgspec.Struct):
     model: _Model
 
 
-_FIELDS: Final[dict[str, Any]] = {"function": str, "shots": _Shots | None, "task": str | None}
 # What is wanted of a query besides its samples.
+_FIELDS: Final[dict[str, Any]] = {"function": str, "shots": _Shots | None, "task": str | None}
 _query_list = msgspec.json.Decoder(list[_Query])
-_passed_list = msgspec.json.Decoder(list[_Passed])
+_skipped_list = msgspec.json.Decoder(list[_SkippedQuery])
 
 
 def read_full_log(
     stream: ByteStream,
-    label: str,
-    log: ProblemLog,
+    log: FileLog,
     *,
     samples: bool,
     reader: ScoreFileReader,
@@ -122,7 +121,6 @@ def read_full_log(
 
     Args:
         stream: The log's content, decompressed.
-        label: Its name in tables and messages.
         log: Where problems are noted.
         samples: Whether to read the samples.
         reader: Takes the scores.
@@ -140,6 +138,7 @@ def read_full_log(
     Examples:
         >>> from io import BytesIO
         >>> from bigbench_meta.readers.formats.bigbench import ScoreFileReader
+        >>> from bigbench_meta.readers.formats.values import FileLog
         >>> from bigbench_meta.readers.problems import ProblemLog
         >>> text = b'''{"scores": [{"score_dict": {"exact_str_match": 1.0},
         ...     "preferred_score": "exact_str_match", "number_of_shots": 0, "low_score": 0.0,
@@ -148,16 +147,16 @@ def read_full_log(
         ...     "non_embedding_params": 1000000, "flop_matched_non_embedding_params": 1000000},
         ...   "queries": [{"function": "generate_text", "samples": [{"input": "1 + 1 = ",
         ...     "output": "2", "targets": {"2": {"exact_str_match": 1.0}}}], "shots": 0}]}'''
-        >>> log, tables = ProblemLog(), []
-        >>> read_full_log(BytesIO(text), "full-log_F_1m.json", log, samples=True,
-        ...     reader=ScoreFileReader(log), on_samples=tables.append)
+        >>> problems, tables = ProblemLog(), []
+        >>> read_full_log(BytesIO(text), FileLog("full-log_F_1m.json", problems), samples=True,
+        ...     reader=ScoreFileReader(problems), on_samples=tables.append)
         1
         >>> row, = tables[0].to_pylist()
         >>> row["example_id"], row["targets"], row["output"], row["correct"]
         ('0/0', ['2'], '2', 1.0)
     """
     window = JsonStream(stream, window_bytes=window_bytes)
-    reading = _Reading(window, label, log)
+    reading = _Reading(window, log)
     with ExitStack() as stack:
         if samples and on_samples is not None:
             reading.tables = SampleTables(on_samples, reading.note_mismatch)
@@ -186,8 +185,7 @@ class _Reading:
     """
 
     window: JsonStream
-    label: str
-    log: ProblemLog
+    log: FileLog
     tables: SampleTables | None = None
     damage: JsonDamageError | None = None
     stopped: bool = False
@@ -223,18 +221,18 @@ class _Reading:
         window = self.window
         window.recording, self.in_queries = False, True
         if "queries" in self.members:
-            self.log.error(self.label, "queries", "key given twice: only the first is read")
+            self.log.error("queries", "key given twice: only the first is read")
             window.skip()
         elif window.peek() == ord("["):
             self._each_query()
         elif window.take(_MOST_FIELD) != b"null":
-            self.log.error(self.label, "queries", "expected a list")
+            self.log.error("queries", "expected a list")
         window.recorded += b"null"
         window.recording, self.in_queries = True, False
 
     def _each_query(self) -> None:
         found = (
-            self.window.elements(_passed_list, self._query_seam)
+            self.window.elements(_skipped_list, self._query_seam)
             if self.tables is None
             else self.window.elements(_query_list, self._query_seam, doubtful=_doubtful_queries)
         )
@@ -262,7 +260,7 @@ class _Reading:
         window, where = self.window, f"queries[{self.n_queries}]"
         if window.peek() != ord("{"):
             window.skip()
-            self.log.error(self.label, where, "expected an object")
+            self.log.error(where, "expected an object")
             return
         self.query = {}
         for key in window.members():
@@ -274,7 +272,7 @@ class _Reading:
             else:
                 self._check(window.take(_MOST_FIELD), f"{where}.{key}")
         if "samples" not in self.query:
-            self.log.error(self.label, f"{where}.samples", "missing")
+            self.log.error(f"{where}.samples", "missing")
         self._end_query(*(self._field(key) for key in _FIELDS))
 
     def _check(self, text: bytes | None, where: str) -> None:
@@ -282,7 +280,7 @@ class _Reading:
         try:
             decode_field(b"null" if text is None else text, object)
         except ValueFaultError as error:
-            self.log.warning(self.label, where, error.reason)
+            self.log.warning(where, error.reason)
 
     def _field(self, key: str) -> Any:
         """Return a field of the query at the cursor, None if it is missing or wrong."""
@@ -294,7 +292,7 @@ class _Reading:
         except ValueFaultError as error:
             reason = f"more than {_MOST_FIELD} bytes" if text is None else error.reason
             place = f"queries[{self.n_queries}].{key}{error.path}"
-            self.log.error(self.label, place, f"{reason}: left empty")
+            self.log.error(place, f"{reason}: left empty")
             return None
 
     def _end_query(self, function: str | None, shots: int | None, task: str | None) -> None:
@@ -302,7 +300,7 @@ class _Reading:
         if function not in _FUNCTIONS:
             reason = "missing" if function is None else f"unknown function {function!r}"
             place = f"queries[{self.n_queries}].function"
-            self.log.warning(self.label, place, f"{reason}: samples are read all the same")
+            self.log.warning(place, f"{reason}: samples are read all the same")
         subtask = None if task in (None, "", _PROGRAMMATIC) else task
         if self.tables is not None:
             self.tables.end_query(self.n_queries, subtask, None if shots == -1 else shots)
@@ -312,7 +310,7 @@ class _Reading:
         window = self.window
         if window.peek() != ord("["):
             window.skip()
-            self.log.error(self.label, where, "expected a list")
+            self.log.error(where, "expected a list")
             return
         self.n_samples = 0
         for batch in window.elements(sample_list, self._sample_seam, doubtful=doubtful_samples):
@@ -325,12 +323,12 @@ class _Reading:
         """Read the sample at the cursor; return none if it is wrong in itself."""
         text = self.window.take(_MOST_SAMPLE)
         if text is None:
-            self.log.error(self.label, where, f"more than {_MOST_SAMPLE} bytes: not loaded")
+            self.log.error(where, f"more than {_MOST_SAMPLE} bytes: not loaded")
             return []
         try:
             return [decode_sample(text)]
         except ValueFaultError as error:
-            self.log.error(self.label, where + error.path, f"{error.reason}: sample not loaded")
+            self.log.error(where + error.path, f"{error.reason}: sample not loaded")
             return []
 
     def _add(self, found: list[Sample], first: int) -> None:
@@ -341,7 +339,7 @@ class _Reading:
         """Note that log-probabilities and targets are not of one number."""
         place = f"queries[{query}].samples[{sample}].scores"
         reason = f"{n_scores} log-probabilities of {n_targets} targets"
-        self.log.warning(self.label, place, reason)
+        self.log.warning(place, reason)
 
     def _names(self) -> dict[str, str | int] | None:
         """Return what is the same on all rows, None as long as it is not known."""
@@ -362,7 +360,7 @@ class _Reading:
             "model_family": head.model.model_family,
             "model_name": head.model.model_name,
             **sizes,
-            "source": self.label,
+            "source": self.log.label,
         }
 
     def _head(self) -> bytes:
@@ -378,10 +376,10 @@ class _Reading:
                 self.tables.emit(names)
             else:
                 reason = f"{self.tables.n_rows} samples not loaded: no task or no model is named"
-                self.log.error(self.label, "queries", reason)
+                self.log.error("queries", reason)
         if not self.damage and not self.stopped:
-            return reader.read(bytes(self.window.recorded), self.label, number)
-        return reader.read(self._head(), self.label, number) if self.members >= _HEAD else 0
+            return reader.read(bytes(self.window.recorded), self.log.label, number)
+        return reader.read(self._head(), self.log.label, number) if self.members >= _HEAD else 0
 
     def _note_damage(self, damage: JsonDamageError) -> None:
         where, lost = "", ""
@@ -394,7 +392,7 @@ class _Reading:
             lost = f", the query's {', '.join(unknown)} included" if unknown else ""
             shots, task = self._field("shots"), self._field("task")
             self._end_query(_FUNCTIONS[0], shots, task)
-        self.log.error(self.label, where, f"{damage}: nothing behind it is loaded{lost}")
+        self.log.error(where, f"{damage}: nothing after it is loaded{lost}")
 
 
 def _doubtful_queries(queries: list[_Query]) -> bool:

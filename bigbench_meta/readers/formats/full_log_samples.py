@@ -1,7 +1,7 @@
 """The samples of a BIG-bench full log: what one holds, and its row of the samples table.
 
-BIG-bench writes the shots of a query behind its samples, and a log may name its task and its model
-behind all queries. So rows wait until it is known whose they are, in a temporary file when there
+BIG-bench writes the shots of a query after its samples, and a log may name its task and its model
+after all queries. So rows wait until it is known whose they are, in a temporary file when there
 are many. Until then a column ``query``, the number of the query in its log, stands in for what the
 query and the log say.
 """
@@ -44,15 +44,15 @@ LITERALS: Final = frozenset({"NaN", "Infinity", "-Infinity"})
 _EXACT: Final = "exact_str_match"
 
 _QUERY: Final = "query"
+# Columns of the samples table that follow from a sample alone.
 _OWN_COLUMNS: Final = (
     "example_id", "input_hash", "targets", "target_values", "target_logprobs", "output", "correct",
     "metrics",
 )  # fmt: skip
-"""Columns of the samples table that a sample alone tells."""
+# Schema of the batches.
 _ROWS: Final = pa.schema(
     [pa.field(_QUERY, pa.int32()), *(SAMPLES.arrow.field(name) for name in _OWN_COLUMNS)]
 )
-"""Schema of the batches."""
 # Samples are turned into rows when they have taken so many bytes of the log.
 _BATCH_BYTES: Final = 1 << 22
 # A table has at least one of these, unless it is the last one of its log.
@@ -368,7 +368,7 @@ class _RowBuilder:
         self._runs.append((query, first, len(samples)))
         self._digests += [xxh3_128_digest(sample.input.encode()) for sample in samples]
         start = 0
-        # A query has samples of one kind, unless somebody has changed it.
+        # A query has samples of one kind, unless the file has been changed.
         for kind, group in groupby([type(sample.targets) for sample in samples]):
             part = samples[start : start + len(list(group))]
             start += len(part)

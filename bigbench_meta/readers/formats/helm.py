@@ -20,7 +20,7 @@ become observations:
   ``fairness`` are the worst over all perturbations of that kind; where a run has none, they repeat
   the plain score, and a repetition is left out.
 - ``score`` is the mean. ``count`` is the number of trials, each with its own in-context examples,
-  and ``stddev`` their population standard deviation; neither tells how much the examples differ,
+  and ``stddev`` their population standard deviation; neither says how much the examples differ,
   so ``stderr`` is null. ``n_examples`` is the ``num_instances`` of the same set of examples.
 - ``shots`` is the number asked for (``max_train_instances``).
 
@@ -47,18 +47,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from bigbench_meta.core.schema import OBSERVATIONS
-from bigbench_meta.readers.formats.json_values import (
-    as_number,
-    as_whole,
-    clean,
-    kind_of,
-    show_value,
-)
 from bigbench_meta.readers.formats.runs import (
     find_model,
     key_columns,
     note_missing_size,
     to_table,
+)
+from bigbench_meta.readers.formats.values import (
+    as_number,
+    as_whole,
+    clean,
+    kind_of,
+    show_value,
 )
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from bigbench_meta.catalog.model_names import ModelIdentity, ModelNames
-    from bigbench_meta.readers.formats.json_values import FileLog
+    from bigbench_meta.readers.formats.values import FileLog
 
 __all__ = ["parse", "read_name", "recognise"]
 

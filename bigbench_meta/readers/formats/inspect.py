@@ -4,7 +4,7 @@ How a log becomes observations:
 
 - ``benchmark`` is the package that the task comes from, ``inspect`` where it comes from none:
   ``inspect_evals/mmlu_0_shot`` is the task ``mmlu_0_shot`` of ``inspect_evals``.
-- ``metric`` is the name in the log (``accuracy``, ``mean``). It does not tell what was averaged, so
+- ``metric`` is the name in the log (``accuracy``, ``mean``). It does not say what was averaged, so
   ``variant`` names the scorer, after the checkpoint if there is one: ``match``. A scorer of several
   values adds the name of the value: ``quality/fluency``. A way to reduce epochs other than the mean
   comes last: ``match/pass_at_5``.
@@ -18,7 +18,7 @@ How a log becomes observations:
   number of samples completed without error, divided by the epochs, and null if that leaves a rest.
   It is null for a group.
 - The model is named without its provider: ``openai/gpt-4o`` is ``gpt-4o``, ``hf/local`` what the
-  argument ``model_path`` names. ``shots`` are null unless an argument of the task tells them.
+  argument ``model_path`` names. ``shots`` are null unless an argument of the task gives them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from bigbench_meta.core.schema import OBSERVATIONS
 from bigbench_meta.core.text import shown
 from bigbench_meta.readers.formats.inspect_files import LogFaultError, open_log, read_header
-from bigbench_meta.readers.formats.json_values import as_number, as_whole, clean, show_value
 from bigbench_meta.readers.formats.runs import (
     at_checkpoint,
     find_model,
@@ -40,6 +39,7 @@ from bigbench_meta.readers.formats.runs import (
     note_missing_size,
     to_table,
 )
+from bigbench_meta.readers.formats.values import as_number, as_whole, clean, show_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from bigbench_meta.catalog.model_names import ModelIdentity, ModelNames
-    from bigbench_meta.readers.formats.json_values import FileLog
+    from bigbench_meta.readers.formats.values import FileLog
 
 __all__ = ["parse", "recognise"]
 
@@ -158,7 +158,7 @@ def parse(
 
     Args:
         data: The file's content: of an ``.eval`` log as it is on disk, else decompressed.
-        name: The file's name, whose ending tells the format.
+        name: The file's name, whose ending gives the format.
         log: Where problems are noted.
         names: Rules from model names to families and sizes.
         max_bytes: Refuse an ``.eval`` log that expands to more.

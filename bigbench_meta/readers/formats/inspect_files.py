@@ -55,19 +55,19 @@ __all__ = [
 ]
 
 _MINIMUM: Final = (0, 3, 254)
-"""The first version that reads all numbers, where ``samples_df`` passes over fields, too."""
+"""The first version that reads all numbers and whose ``samples_df`` can skip fields."""
 
 _INSTALL: Final = "python -m pip install 'bigbench-meta[inspect]'"
 # Inspect takes a .json file for a log only if its name begins with a time.
 _FILE_NAME: Final = "2000-01-01T00-00-00_task_log"
 _LONGEST: Final = 200
-# What a parser raises on content that nobody thought of; RecursionError is a RuntimeError.
+# What a parser raises on unforeseen content; RecursionError is a RuntimeError.
 _FAULTS: Final = (
     ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError,
     RuntimeError, OSError, MemoryError, pa.ArrowException,
 )  # fmt: skip
-# What is long in a sample and not used here. Inspect can pass over it in .eval logs alone.
-_PASSED_OVER: Final = frozenset(
+# What is long in a sample and not used here. Inspect can skip it only in .eval logs.
+_SKIPPED: Final = frozenset(
     {"messages", "events", "store", "attachments", "timelines", "metadata", "error_retries"}
 )
 # Where in a .json log stands what inspect_ai.log._recorders.json validates on its own.
@@ -145,7 +145,7 @@ class LogFile:
         """
         if self._archive is None:
             return str(self._path)
-        with _told():
+        with _own_faults():
             header = {info.filename: self._archive.read(info) for info in self._archive.headers}
             named = enumerate(members)
             samples = {f"samples/{number}.json": self._archive.read(info) for number, info in named}
@@ -161,7 +161,7 @@ def open_log(data: bytes, name: str, *, max_bytes: int) -> Iterator[LogFile]:
 
     Args:
         data: The file's content: an ``.eval`` log as it is on disk, or JSON.
-        name: Its name; the ending tells which of them.
+        name: Its name; the ending says which of them.
         max_bytes: How much the members of an ``.eval`` log may expand to.
 
     Yields:
@@ -175,12 +175,12 @@ def open_log(data: bytes, name: str, *, max_bytes: int) -> Iterator[LogFile]:
         path = Path(folder, _FILE_NAME)
         if not name.lower().endswith(".eval"):
             path = path.with_name(f"{path.name}.json")
-            with _told():
+            with _own_faults():
                 check_json(head_of(data))
                 path.write_bytes(data.removeprefix(b"\xef\xbb\xbf"))
             yield LogFile(members=None, _archive=None, _path=path)
             return
-        with _told():
+        with _own_faults():
             archive = _open_eval(data, max_bytes=max_bytes)
         if not archive.headers:
             raise LogFaultError("header.json", "missing: no log of Inspect")
@@ -231,7 +231,7 @@ def read_samples(
     with _silence(), _faults(path):
         analysis = import_module("inspect_ai.analysis")
         frame, errors = analysis.samples_df(
-            path, columns(analysis), strict=False, quiet=True, exclude_fields=set(_PASSED_OVER)
+            path, columns(analysis), strict=False, quiet=True, exclude_fields=set(_SKIPPED)
         )
     _raise_first(errors)
     found: pd.DataFrame = frame
@@ -279,7 +279,7 @@ def _silence() -> Iterator[None]:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _own_faults() -> Iterator[None]:
     try:
         yield
     except InputError as error:
@@ -344,7 +344,7 @@ class _EvalArchive:
         Raises:
             InputError: It is damaged.
         """
-        with _damage_told(), self._archive.open(member) as stream:
+        with _damage_refused(), self._archive.open(member) as stream:
             # zipfile hands out no more than the size that the archive declares, and compares the
             # checksum of that: a member that is larger than it says is a damaged one.
             return b"".join(iter(lambda: stream.read(_STEP), b""))
@@ -366,7 +366,7 @@ def _open_eval(data: bytes, *, max_bytes: int) -> _EvalArchive:
         InputError: It is damaged, encrypted, compressed in another way than Inspect's, holds an
             archive or a name that points outside, or expands to too much.
     """
-    with _damage_told():
+    with _damage_refused():
         archive = zipfile.ZipFile(io.BytesIO(data))
     members = archive.infolist()
     if sum(member.file_size for member in members) > max_bytes:
@@ -415,7 +415,7 @@ def _check_member(member: zipfile.ZipInfo) -> None:
 
 
 @contextmanager
-def _damage_told() -> Iterator[None]:
+def _damage_refused() -> Iterator[None]:
     # Inspect brings it, and teaches zipfile to use it.
     zstandard = import_module("zstandard")
     try:

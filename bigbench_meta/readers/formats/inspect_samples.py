@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, Final
 from bigbench_meta.core.schema import SAMPLES
 from bigbench_meta.core.text import shown
 from bigbench_meta.readers.formats.inspect_files import LogFaultError, LogFile, read_samples
-from bigbench_meta.readers.formats.json_values import as_number, clean
 from bigbench_meta.readers.formats.runs import input_hash, share, to_table
+from bigbench_meta.readers.formats.values import as_number, clean
 
 if TYPE_CHECKING:
     import zipfile
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from bigbench_meta.readers.formats.json_values import FileLog
+    from bigbench_meta.readers.formats.values import FileLog
 
 __all__ = ["parse_samples"]
 

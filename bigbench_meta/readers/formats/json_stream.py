@@ -69,7 +69,7 @@ _SPECIAL = re.compile(rb'((?:[^"IN-]++|%b|-(?!I))*+)(-?Infinity|NaN)' % _KEY)
 
 
 class JsonDamageError(Exception):
-    """The document is damaged at the cursor, so that nothing behind it can be placed.
+    """The document is damaged at the cursor, so that nothing after it can be placed.
 
     Args:
         offset: Bytes before the damage.
@@ -151,7 +151,7 @@ class JsonStream:
         return self._offset + self._position
 
     def peek(self) -> int:
-        """Pass white space; return the byte behind it, -1 at the end of the stream."""
+        """Pass white space; return the byte after it, -1 at the end of the stream."""
         while True:
             at = self._match(_SPACE, self._position)
             self._advance(at)
@@ -431,7 +431,7 @@ class JsonStream:
             return None if batch is None or doubtful(batch) else batch
 
     def _learn(self, seam: Seam) -> None:
-        """Look at what stands behind the element that was just passed."""
+        """Look at what stands after the element that was just passed."""
         if match := _BETWEEN.match(self._buffer, self._position, self._end):
             seam.between = b"}" + match.group()
         elif match := _LAST.match(self._buffer, self._position, self._end):
@@ -439,7 +439,7 @@ class JsonStream:
 
 
 def decode(decoder: msgspec.json.Decoder[T], text: bytes | bytearray) -> T:
-    """Decode JSON that must be UTF-8 throughout: decoders do not look at what they pass over.
+    """Decode JSON that must be UTF-8 throughout: decoders do not look at what they skip.
 
     Raises:
         MsgspecError, UnicodeDecodeError, RecursionError: The decoder refuses the text.

@@ -22,7 +22,6 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from bigbench_meta.core.schema import OBSERVATIONS
-from bigbench_meta.readers.formats.json_values import as_whole, clean, kind_of, show_value
 from bigbench_meta.readers.formats.runs import (
     at_checkpoint,
     find_model,
@@ -30,6 +29,7 @@ from bigbench_meta.readers.formats.runs import (
     note_missing_size,
     to_table,
 )
+from bigbench_meta.readers.formats.values import as_whole, clean, kind_of, show_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from bigbench_meta.catalog.model_names import ModelIdentity, ModelNames
-    from bigbench_meta.readers.formats.json_values import FileLog
+    from bigbench_meta.readers.formats.values import FileLog
 
 __all__ = ["Run", "decode", "parse", "read_run", "recognise", "run_of_file"]
 
@@ -276,7 +276,7 @@ def run_of_file(label: str, *, names: ModelNames) -> Run | None:
     Args:
         label: For example ``"runs/pythia-1.4b-0shot-step143000.json"`` or
             ``"out/EleutherAI__pythia-70m/results_2026-01-31T00-00-00.000000.json"``.
-        names: Rules that tell a model's family and size.
+        names: Rules from model names to families and sizes.
     """
     path = PurePosixPath(label.replace("\\", "/"))
     stem = re.sub(r"(?:\.jsonl?)?(?:\.gz)?$", "", path.name, flags=re.IGNORECASE)

@@ -22,15 +22,15 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from bigbench_meta.core.schema import SAMPLES
-from bigbench_meta.readers.formats.json_values import as_number, clean
 from bigbench_meta.readers.formats.lm_eval import Run, decode, run_of_file
 from bigbench_meta.readers.formats.runs import input_hash, share, to_table
+from bigbench_meta.readers.formats.values import as_number, clean
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from bigbench_meta.catalog.model_names import ModelNames
-    from bigbench_meta.readers.formats.json_values import FileLog
+    from bigbench_meta.readers.formats.values import FileLog
 
 __all__ = ["parse_samples"]
 
@@ -68,7 +68,7 @@ def parse_samples(
     """
     named = _TASK_IN_NAME.fullmatch(PurePosixPath(log.label).name)
     if named is None:
-        log.error("", "the name tells no task: expected samples_<task>_<date>.jsonl")
+        log.error("", "the name has no task: expected samples_<task>_<date>.jsonl")
         return None
     run = results or run_of_file(log.label, names=names)
     if run is None:
@@ -193,7 +193,7 @@ def _logprobs(responses: list[Any], n_choices: int, notes: Counter[str]) -> list
 
 
 def _right(target: Any, choices: list[str]) -> set[int]:
-    """Return the places of the right choices, empty if the target does not tell them."""
+    """Return the places of the right choices, empty if the target does not say."""
     places = _listed(target) or [target]
     texts = [choice.strip() for choice in choices]
     found: set[int] = set()

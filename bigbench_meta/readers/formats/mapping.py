@@ -1,4 +1,4 @@
-"""Mapping files: a small TOML file that says what the columns of somebody's table mean.
+"""Mapping files: a small TOML file that says what the columns of a table mean.
 
 ``docs/wide_tables.md`` lists the keys. All is checked when the file is read, and each fault is
 named with its place in the file, so that a mapping which loads can fail only on a table that lacks

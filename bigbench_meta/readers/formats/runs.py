@@ -10,12 +10,12 @@ from xxhash import xxh3_128_hexdigest
 
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import conform
-from bigbench_meta.readers.formats.json_values import clean, show_value
+from bigbench_meta.readers.formats.values import clean, show_value
 
 if TYPE_CHECKING:
     from bigbench_meta.catalog.model_names import ModelIdentity, ModelNames
     from bigbench_meta.core.schema import TableSchema
-    from bigbench_meta.readers.formats.json_values import FileLog
+    from bigbench_meta.readers.formats.values import FileLog
 
 __all__ = [
     "at_checkpoint",

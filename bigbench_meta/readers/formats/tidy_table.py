@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from bigbench_meta.readers.problems import ProblemLog
+    from bigbench_meta.readers.formats.values import FileLog
 
 __all__ = ["has_columns", "read_table"]
 
@@ -28,7 +28,7 @@ _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 _POSITIVE: Final = {*SCALE_AXES, "n_examples"}
 _NOT_NEGATIVE: Final = {"shots", "stderr"}
 _NOT_STATED: Final = -1  # as shots in BIG-bench's files
-# Problems of one kind in one column are told for the first lines only.
+# Problems of one kind in one column are listed for the first lines only.
 _MOST_LINES = 5
 
 
@@ -49,7 +49,7 @@ def has_columns(
     return set(wanted) <= set(names)
 
 
-def read_table(data: bytes, name: str, label: str, log: ProblemLog) -> pa.Table | None:
+def read_table(data: bytes, name: str, log: FileLog) -> pa.Table | None:
     """Read one tidy table.
 
     A row without a required value is left out and reported; an optional value that does not fit
@@ -57,9 +57,8 @@ def read_table(data: bytes, name: str, label: str, log: ProblemLog) -> pa.Table 
 
     Args:
         data: The file's content, decompressed.
-        name: Its file name, whose ending tells the format.
-        label: Its name in tables and messages, and the ``source`` of rows that name none.
-        log: Where problems are noted.
+        name: Its file name, whose ending gives the format.
+        log: Where problems are noted; its name for the file is the ``source`` of rows without one.
 
     Returns:
         An observations table, None if the file cannot be used at all.
@@ -72,29 +71,28 @@ def read_table(data: bytes, name: str, label: str, log: ProblemLog) -> pa.Table 
         else:
             frame = _read_csv(data)
     except (OSError, ValueError, EOFError, pa.ArrowException, ParserWarning) as error:
-        log.error(label, "", f"cannot be read as a table: {error}")
+        log.error("", f"cannot be read as a table: {error}")
         return None
     if missing := [name for name in OBSERVATIONS.required if name not in frame.columns]:
         log.error(
-            label,
             ", ".join(missing),
             "required column missing",
         )
         return None
     if frame.empty:
-        log.warning(label, "", "the table has no rows")
+        log.warning("", "the table has no rows")
     for name in frame.columns.difference(OBSERVATIONS.names):
-        log.warning(label, str(name), "unknown column: ignored")
+        log.warning(str(name), "unknown column: ignored")
     text = frame.astype(object).where(frame.notna(), "").map(_as_text)
     columns = {
-        c.name: _column(text[c.name], c, label, log) for c in OBSERVATIONS.columns if c.name in text
+        c.name: _column(text[c.name], c, log) for c in OBSERVATIONS.columns if c.name in text
     }
-    result = _without_holes(pd.DataFrame(columns), label, log)
+    result = _without_holes(pd.DataFrame(columns), log)
     source = result.get("source", pd.Series(pd.NA, index=result.index, dtype="str"))
     try:
-        return conform(result.assign(source=source.fillna(label)))
+        return conform(result.assign(source=source.fillna(log.label)))
     except SchemaError as error:
-        log.error(label, error.where or "", error.message)
+        log.error(error.where or "", error.message)
         return None
 
 
@@ -120,7 +118,7 @@ def _as_text(value: object) -> str:
     return str(value).strip()
 
 
-def _column(text: pd.Series[str], column: Column, label: str, log: ProblemLog) -> pd.Series:
+def _column(text: pd.Series[str], column: Column, log: FileLog) -> pd.Series:
     if pa.types.is_dictionary(column.type):
         return text.astype("str").mask(text == "")
     values: pd.Series[Any]
@@ -136,36 +134,36 @@ def _column(text: pd.Series[str], column: Column, label: str, log: ProblemLog) -
             # Plain digits as they are: a float has room for fifteen of them.
             exact = text.str.fullmatch(r"[+-]?[0-9]{1,18}")
             values[exact] = text[exact].astype("int64").astype("Int64")  # else by way of floats
-    _note_lines(text, wrong, f"does not fit {column.type}: left empty", column.name, label, log)
+    _note_lines(text, wrong, f"does not fit {column.type}: left empty", column.name, log)
     if column.name == "shots":
         values = values.mask(values == _NOT_STATED)
     if column.name in _POSITIVE or column.name in _NOT_NEGATIVE:
         impossible = (values <= 0 if column.name in _POSITIVE else values < 0) | (values == np.inf)
         impossible = impossible.fillna(value=False).astype(bool)
-        _note_lines(text, impossible, "is out of range: left empty", column.name, label, log)
+        _note_lines(text, impossible, "is out of range: left empty", column.name, log)
         values = values.mask(impossible)
     return values
 
 
-def _without_holes(frame: pd.DataFrame, label: str, log: ProblemLog) -> pd.DataFrame:
+def _without_holes(frame: pd.DataFrame, log: FileLog) -> pd.DataFrame:
     """Leave out rows without a required value, except the score: its absence is a fact."""
     hole = pd.Series(data=False, index=frame.index)
     for name in OBSERVATIONS.required:
         if name == "score":
             continue
         empty = frame[name].isna()
-        _note_lines(frame[name], empty & ~hole, "no value: row left out", name, label, log)
+        _note_lines(frame[name], empty & ~hole, "no value: row left out", name, log)
         hole |= empty
     return frame[~hole].reset_index(drop=True)
 
 
 def _note_lines(
-    values: pd.Series, wrong: pd.Series[bool], reason: str, column: str, label: str, log: ProblemLog
+    values: pd.Series, wrong: pd.Series[bool], reason: str, column: str, log: FileLog
 ) -> None:
     lines = wrong.index[wrong]
     for row in lines[:_MOST_LINES]:
         shown = "" if pd.isna(values[row]) else f"{values[row]!r} "
         # The header is line 1.
-        log.error(label, f"line {row + 2}, {column}", f"{shown}{reason}")
+        log.error(f"line {row + 2}, {column}", f"{shown}{reason}")
     if len(lines) > _MOST_LINES:
-        log.error(label, column, f"{len(lines) - _MOST_LINES} more lines: {reason}")
+        log.error(column, f"{len(lines) - _MOST_LINES} more lines: {reason}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bigbench_meta.readers.formats.mapping import Mapping
-    from bigbench_meta.readers.problems import ProblemLog
+    from bigbench_meta.readers.formats.values import FileLog
 
 __all__ = ["NUMBER", "UNREADABLE", "WideFile", "counted", "read_file", "shown"]
 
@@ -45,15 +45,13 @@ class WideFile:
 
     Attributes:
         columns: The columns, by the name that the file gives them; none is dictionary-encoded.
-        label: The file's name in tables and messages.
         log: Where problems are noted.
         numbers: The number of each row in messages.
         unit: What the numbers count: ``line`` or ``row``.
     """
 
     columns: dict[str, pa.ChunkedArray]
-    label: str
-    log: ProblemLog
+    log: FileLog
     numbers: NDArray[np.int64]
     unit: str
 
@@ -78,20 +76,17 @@ class WideFile:
         """
         rows = np.flatnonzero(wrong)
         for row in rows[:_MOST_LINES]:
-            self.log.error(self.label, self.place(row, column), reason(int(row)))
+            self.log.error(self.place(row, column), reason(int(row)))
         if more := len(rows[_MOST_LINES:]):
-            self.log.error(self.label, column, f"{counted(more, 'more row')} of this kind")
+            self.log.error(column, f"{counted(more, 'more row')} of this kind")
 
 
-def read_file(
-    data: bytes, name: str, label: str, log: ProblemLog, mapping: Mapping
-) -> WideFile | None:
+def read_file(data: bytes, name: str, log: FileLog, mapping: Mapping) -> WideFile | None:
     """Read the columns of a table that a mapping names.
 
     Args:
         data: The file's content, decompressed.
         name: Its file name: Parquet if it ends in ``.parquet``, else CSV in UTF-8.
-        label: Its name in tables and messages.
         log: Where problems are noted.
         mapping: What the columns mean.
 
@@ -102,26 +97,26 @@ def read_file(
         SchemaError: The table lacks a column that the mapping names.
     """
     read = _read_parquet if name.lower().endswith(".parquet") else _read_csv
-    return read(data, label, log, mapping)
+    return read(data, log, mapping)
 
 
-def _read_parquet(data: bytes, label: str, log: ProblemLog, mapping: Mapping) -> WideFile | None:
+def _read_parquet(data: bytes, log: FileLog, mapping: Mapping) -> WideFile | None:
     try:
         parquet = pq.ParquetFile(pa.BufferReader(data))
     except (OSError, EOFError, ValueError, pa.ArrowException) as error:
-        log.error(label, "", f"cannot be read as Parquet: {error}")
+        log.error("", f"cannot be read as Parquet: {error}")
         return None
-    if not _is_clear(parquet.schema_arrow.names, label, log, mapping):
+    if not _is_clear(parquet.schema_arrow.names, log, mapping):
         return None
     try:
         table = parquet.read(columns=mapping.source_columns)
         # Text that is not UTF-8 would fail much later, and as something else.
         table.validate(full=True)
     except (OSError, EOFError, ValueError, pa.ArrowException) as error:
-        log.error(label, "", f"cannot be read as Parquet: {error}")
+        log.error("", f"cannot be read as Parquet: {error}")
         return None
     columns = {source: _plain(table.column(source)) for source in mapping.source_columns}
-    return WideFile(columns, label, log, np.arange(1, table.num_rows + 1), "row")
+    return WideFile(columns, log, np.arange(1, table.num_rows + 1), "row")
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -130,23 +125,23 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(column.type.value_type) if is_coded else column
 
 
-def _read_csv(data: bytes, label: str, log: ProblemLog, mapping: Mapping) -> WideFile | None:
+def _read_csv(data: bytes, log: FileLog, mapping: Mapping) -> WideFile | None:
     try:
         found = _csv_header(data, mapping.delimiter)
     except (csv.Error, UnicodeDecodeError) as error:
-        log.error(label, "", f"cannot be read as CSV: {error}")
+        log.error("", f"cannot be read as CSV: {error}")
         return None
     if not found:
-        log.error(label, "", "the file is empty")
+        log.error("", "the file is empty")
         return None
-    if not _is_clear(found, label, log, mapping):
+    if not _is_clear(found, log, mapping):
         return None
     if b"\n" not in data:
         data += b"\n"  # without one, Arrow takes a lone header for nothing
     try:
         table, skipped = _parse_csv(data, mapping)
     except (KeyError, pa.ArrowException) as error:
-        log.error(label, "", f"cannot be read as CSV: {error}")
+        log.error("", f"cannot be read as CSV: {error}")
         return None
     # Records count from 1, the header's number. They are lines if no record takes several and none
     # is blank.
@@ -155,11 +150,11 @@ def _read_csv(data: bytes, label: str, log: ProblemLog, mapping: Mapping) -> Wid
     is_line = n_lines == 1 + table.num_rows + len(skipped)
     unit, shift = ("line", 0) if is_line else ("row", 1)
     for number in skipped[:_MOST_LINES]:
-        log.error(label, f"{unit} {number - shift}", "not as many cells as columns: row left out")
+        log.error(f"{unit} {number - shift}", "not as many cells as columns: row left out")
     if more := len(skipped[_MOST_LINES:]):
-        log.error(label, "", f"{counted(more, 'more row')} with another number of cells: left out")
+        log.error("", f"{counted(more, 'more row')} with another number of cells: left out")
     columns = {source: table.column(source) for source in mapping.source_columns}
-    return WideFile(columns, label, log, numbers - shift, unit)
+    return WideFile(columns, log, numbers - shift, unit)
 
 
 def _csv_header(data: bytes, delimiter: str) -> list[str]:
@@ -205,11 +200,11 @@ def _parse_csv(data: bytes, mapping: Mapping) -> tuple[pa.Table, list[int]]:
     return table, [number for number in skipped if number is not None]
 
 
-def _is_clear(found: list[str], label: str, log: ProblemLog, mapping: Mapping) -> bool:
+def _is_clear(found: list[str], log: FileLog, mapping: Mapping) -> bool:
     mapping.check_columns(found)
     twice = [source for source in mapping.source_columns if found.count(source) > 1]
     for source in twice:
-        log.error(label, source, "column given twice: the file cannot be used")
+        log.error(source, "column given twice: the file cannot be used")
     return not twice
 
 

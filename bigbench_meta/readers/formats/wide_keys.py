@@ -77,7 +77,7 @@ def key_columns(file: WideFile, mapping: Mapping, names: ModelNames) -> dict[str
     for column, rule in mapping.columns.items():
         keys[column] = maker.column(column, rule)
     keys["subtask"] = _filled(keys.get("subtask"), keys["task"])
-    keys["source"] = Coded(np.zeros(file.n_rows, np.int32), [file.label])
+    keys["source"] = Coded(np.zeros(file.n_rows, np.int32), [file.log.label])
     return keys
 
 
@@ -153,10 +153,10 @@ class _KeyColumns:
             value = shown(texts.distinct[number])
             rows = counted(int(n_rows[number]), "row")
             place = file.place(int(first[number]), column)
-            note(file.label, place, f"{value} {faults[number]}: {outcome} ({rows})")
+            note(place, f"{value} {faults[number]}: {outcome} ({rows})")
         if rest := order[_MOST_VALUES:]:
             rows = counted(int(n_rows[rest].sum()), "row")
-            note(file.label, column, f"{counted(len(rest), 'more value')}: {outcome} ({rows})")
+            note(column, f"{counted(len(rest), 'more value')}: {outcome} ({rows})")
 
     def _text(self, source: str) -> Coded:
         """Return a column of theirs as text without blanks around it."""
@@ -166,7 +166,7 @@ class _KeyColumns:
                 self._texts[source] = _encoded(column)
             except UNREADABLE:
                 reason = f"names cannot be read from type {column.type}: left empty"
-                self.file.log.error(self.file.label, source, reason)
+                self.file.log.error(source, reason)
                 self._texts[source] = Coded(np.full(self.file.n_rows, -1, np.int32), [])
         return self._texts[source]
 

@@ -1,4 +1,4 @@
-"""Reader for wide tables: one row a run, one column a metric, columns named as somebody liked.
+"""Reader for wide tables: one row a run, one column a metric, columns named in any way.
 
 A :class:`Mapping` says what the columns mean. Columns of names are worked on by their distinct
 values and columns of scores as arrays, so that no Python runs per row.
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from bigbench_meta.catalog.model_names import ModelNames
     from bigbench_meta.readers.formats.mapping import Mapping, MetricRule, Value
+    from bigbench_meta.readers.formats.values import FileLog
     from bigbench_meta.readers.formats.wide_file import WideFile
-    from bigbench_meta.readers.problems import ProblemLog
 
     Floats = NDArray[np.float64]
     Mask = NDArray[np.bool_]
@@ -38,8 +38,7 @@ __all__ = ["parse_wide"]
 def parse_wide(
     data: bytes,
     name: str,
-    label: str,
-    log: ProblemLog,
+    log: FileLog,
     mapping: Mapping,
     *,
     names: ModelNames,
@@ -54,7 +53,6 @@ def parse_wide(
     Args:
         data: The file's content, decompressed.
         name: Its file name: Parquet if it ends in ``.parquet``, else CSV in UTF-8.
-        label: Its name in tables and messages.
         log: Where problems are noted.
         mapping: What the columns mean.
         names: The model-name rules, for columns where the mapping says ``rules = true``.
@@ -69,6 +67,7 @@ def parse_wide(
     Examples:
         >>> from bigbench_meta.catalog.model_names import model_names
         >>> from bigbench_meta.readers.formats.mapping import Mapping
+        >>> from bigbench_meta.readers.formats.values import FileLog
         >>> from bigbench_meta.readers.problems import ProblemLog
         >>> mapping = Mapping.parse('''
         ... missing = [-100]
@@ -76,19 +75,19 @@ def parse_wide(
         ... constants = {benchmark = "mine", model_family = "GPT-2"}
         ... columns = {task = "dataset", model_name = "model"}
         ... ''')
-        >>> log = ProblemLog()
+        >>> log = FileLog("wide.csv", ProblemLog())
         >>> data = b"dataset,model,acc,f1\nrhymes,gpt2,0.5,-100\n"
-        >>> table = parse_wide(data, "wide.csv", "wide.csv", log, mapping, names=model_names())
+        >>> table = parse_wide(data, "wide.csv", log, mapping, names=model_names())
         >>> table["score"].to_pylist()
         [0.5]
-        >>> log.rows
+        >>> log.problems.rows
         [('wide.csv', 'f1', '1 cell holds the missing value -100: no row', 'warning')]
     """
-    file = read_file(data, name, label, log, mapping)
+    file = read_file(data, name, log, mapping)
     if file is None:
         return None
     if not file.n_rows:
-        log.warning(label, "", "the table has no rows")
+        log.warning("", "the table has no rows")
     keys = key_columns(file, mapping, names)
     usable = np.ones(file.n_rows, dtype=bool)
     for column in REQUIRED:
@@ -168,12 +167,12 @@ def _scores(
     if parts:
         held = [f"{counted(n, 'cell')} {'holds' if n == 1 else 'hold'} {what}" for n, what in parts]
         rows = "no row" if sum(n for n, _ in parts) == 1 else "no rows"
-        file.log.warning(file.label, source, f"{', '.join(held)}: {rows}")
+        file.log.warning(source, f"{', '.join(held)}: {rows}")
     with np.errstate(over="ignore"):
         values = cells.numbers * rule.multiply
     if n_infinite := int(np.count_nonzero(cells.usable & ~np.isfinite(values))):
         reason = f"{counted(n_infinite, 'cell')} not finite: kept but never scored"
-        file.log.warning(file.label, source, reason)
+        file.log.warning(source, reason)
     return values, cells.usable
 
 
@@ -204,7 +203,7 @@ def _cells(file: WideFile, source: str, missing: list[Value]) -> _Cells | None:
             return _coded_cells(column, column.is_null(), missing, {})
         text = pc.utf8_trim_whitespace(column.cast(pa.large_string()))
     except pa.ArrowException:
-        file.log.error(file.label, source, f"numbers cannot be read from type {kind}: left out")
+        file.log.error(source, f"numbers cannot be read from type {kind}: left out")
         return None
     counts: dict[Value, int] = {}
     empty = pc.or_(pc.is_null(text), pc.fill_null(pc.equal(text, ""), fill_value=True))
@@ -281,7 +280,7 @@ def _compare_with_catalog(
     for source, rule in said.items():
         known = metric_catalog().lookup(tasks.assign(metric=rule.name or source))
         for reason in _disagreements(rule, known):
-            file.log.warning(file.label, f"metrics.{source}", reason)
+            file.log.warning(f"metrics.{source}", reason)
 
 
 def _tasks(benchmark: Coded, task: Coded, usable: NDArray[np.bool_]) -> pd.DataFrame:
@@ -306,8 +305,8 @@ def _disagreements(rule: MetricRule, known: pd.DataFrame) -> list[str]:
         reasons.append(
             f"the metric catalog says that {word} is better, and the analysis follows it"
         )
-    bounds_tell = rule.low_score is not None and rule.high_score is not None
-    if up is False and len(theirs) < len(known) and not bounds_tell:
+    has_bounds = rule.low_score is not None and rule.high_score is not None
+    if up is False and len(theirs) < len(known) and not has_bounds:
         reasons.append(
             "the metric catalog does not know the direction: give low_score above high_score, or "
             "analyse with a catalog of your own"

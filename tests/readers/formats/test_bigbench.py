@@ -220,7 +220,7 @@ def test_a_full_log_named_outright_gives_its_scores(tmp_path: Path) -> None:
         "notes.csv",
     ],
 )
-def test_other_files_beside_results_are_passed_over(tmp_path: Path, beside: str) -> None:
+def test_other_files_beside_results_are_skipped(tmp_path: Path, beside: str) -> None:
     write_tree(tmp_path / "tree")
     before = read(tmp_path / "tree")
     write_bytes(tmp_path / "tree" / beside, b'{"name": "alpha", "examples": []}')

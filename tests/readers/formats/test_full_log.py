@@ -21,6 +21,7 @@ from bigbench_meta.readers.formats import full_log_samples as _full_log_samples
 from bigbench_meta.readers.formats import json_stream as _json_stream
 from bigbench_meta.readers.formats.bigbench import ScoreFileReader
 from bigbench_meta.readers.formats.full_log import read_full_log
+from bigbench_meta.readers.formats.values import FileLog
 from bigbench_meta.readers.problems import ProblemLog
 
 LABEL = "alpha/results/full-log_Fam_1m.json"
@@ -142,7 +143,7 @@ def read(text, *, samples=True, strict=False, stream=None, reader=None, **option
     reader = reader or ScoreFileReader(log)
     data = text.encode() if isinstance(text, str) else text
     n_rows = read_full_log(
-        stream or BytesIO(data), LABEL, log, samples=samples, reader=reader, number=3,
+        stream or BytesIO(data), FileLog(LABEL, log), samples=samples, reader=reader, number=3,
         on_samples=tables.append, **options,
     )  # fmt: skip
     assert all(table.schema.equals(SAMPLES.arrow) for table in tables)
@@ -392,7 +393,7 @@ def test_tables_are_of_bounded_size(monkeypatch):
     document = full_log(query([choice()] * 100), query([choice()] * 100))
     log = ProblemLog(strict=True)
     read_full_log(
-        BytesIO(json.dumps(document, indent=2).encode()), LABEL, log, samples=True,
+        BytesIO(json.dumps(document, indent=2).encode()), FileLog(LABEL, log), samples=True,
         reader=ScoreFileReader(log), on_samples=tables.append, window_bytes=2000,
     )  # fmt: skip
     assert len(tables) > 10
@@ -618,7 +619,7 @@ def test_a_field_of_a_query_beyond_the_limit_is_left_empty(monkeypatch):
     assert problems == [("queries[1].task", "more than 100 bytes: left empty")]
 
 
-def test_what_is_wrong_with_what_nobody_wants_is_noted():
+def test_what_is_wrong_with_unused_fields_is_noted():
     text = json.dumps(SMALL).replace('"stop_string": "."', '"stop_string": .')
     rows, _, problems = read(text)
     assert in_order(rows) == expected_samples(SMALL)
@@ -737,7 +738,7 @@ def test_a_truncated_log_says_what_is_lost():
     assert [row["example_id"] for row in rows] == ["0/0"]
     assert (rows[0]["shots"], rows[0]["subtask"]) == (None, None)
     assert n_observations == 2
-    reason = f"truncated JSON at byte {end}: nothing behind it is loaded"
+    reason = f"truncated JSON at byte {end}: nothing after it is loaded"
     lost = "the query's shots, task included"
     assert problems == [("queries[0].samples[1]", f"{reason}, {lost}")]
 
@@ -785,8 +786,8 @@ def test_no_content_makes_an_exception(content):
 @pytest.mark.parametrize(
     ("text", "where", "reason"),
     [
-        ("", "", "truncated JSON at byte 0: nothing behind it is loaded"),
-        ("[]", "", "malformed JSON: an object expected at byte 0: nothing behind it is loaded"),
+        ("", "", "truncated JSON at byte 0: nothing after it is loaded"),
+        ("[]", "", "malformed JSON: an object expected at byte 0: nothing after it is loaded"),
         ("{'a': 1}", "", "malformed JSON: a key in double quotes expected at byte 1"),
         ('{"a" 1}', "", "malformed JSON: ':' expected at byte 5"),
         ('{"a": }', "", "malformed JSON: a value expected at byte 6"),

@@ -21,7 +21,7 @@ from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import OBSERVATIONS, to_frame
 from bigbench_meta.readers.conflicts import resolve_conflicts
 from bigbench_meta.readers.formats.helm import parse, read_name, recognise
-from bigbench_meta.readers.formats.json_values import FileLog
+from bigbench_meta.readers.formats.values import FileLog
 from bigbench_meta.readers.problems import ProblemLog
 
 NAMES = model_names()

@@ -51,7 +51,7 @@ from bigbench_meta.readers.formats import inspect_files as _inspect_files
 from bigbench_meta.readers.formats import inspect_samples as _inspect_samples
 from bigbench_meta.readers.formats.inspect import parse, recognise
 from bigbench_meta.readers.formats.inspect_files import check_json, head_of
-from bigbench_meta.readers.formats.json_values import FileLog
+from bigbench_meta.readers.formats.values import FileLog
 from bigbench_meta.readers.problems import ProblemLog
 
 NAMES = model_names()
@@ -525,7 +525,7 @@ def test_a_metric_without_a_name_is_an_error():
          {("all", "accuracy"), ("owls", "accuracy")}),
         ([in_group("mean", "all", 0.5), metric("accuracy", 0.75)],
          {("owls", "mean"), ("owls", "accuracy")}),
-        # Groups of two kinds are told apart.
+        # Groups of two kinds keep their kind in the name.
         ([in_group("accuracy", "1", 0.5), in_group("accuracy", "1", 0.25, by="level")],
          {("kind/1", "accuracy"), ("level/1", "accuracy")}),
         # Several values that are no groups.
@@ -790,7 +790,7 @@ def test_a_bad_sample_spoils_no_other_in_an_archive():
 
 
 @with_inspect
-def test_what_is_not_needed_of_a_sample_is_passed_over():
+def test_what_is_not_needed_of_a_sample_is_skipped():
     log = document() | {"samples": [sample(1, events=[{"event": 5}], store=7, messages="x")]}
     _, (row,), problems = read(packed(log), "log.eval", samples=True)
     assert (row["output"], problems) == ("one", [])

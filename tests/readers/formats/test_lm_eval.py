@@ -19,9 +19,9 @@ from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.catalog.model_names import model_names
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import OBSERVATIONS, SAMPLES, to_frame
-from bigbench_meta.readers.formats.json_values import FileLog
 from bigbench_meta.readers.formats.lm_eval import parse, read_run, recognise, run_of_file
 from bigbench_meta.readers.formats.lm_eval_samples import parse_samples
+from bigbench_meta.readers.formats.values import FileLog
 from bigbench_meta.readers.problems import ProblemLog
 
 NAMES = model_names()
@@ -948,7 +948,7 @@ def test_an_example_given_twice_is_told():
 @pytest.mark.parametrize(
     ("label", "reason"),
     [
-        ("out/gpt2/log.jsonl", "the name tells no task"),
+        ("out/gpt2/log.jsonl", "the name has no task"),
         ("samples_quiz.jsonl", "no results file beside it, and no folder named after the model"),
     ],
 )

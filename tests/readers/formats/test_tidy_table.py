@@ -278,7 +278,7 @@ DAMAGED = {name: case for name, case in UNREADABLE.items() if name not in {"UTF-
 
 @pytest.mark.parametrize(("ending", "content", "reason"), DAMAGED.values(), ids=DAMAGED)
 def test_unreadable_table_in_a_folder(tree: Path, ending: str, content: bytes, reason: str) -> None:
-    """What has the header of an observations table, or hides it, is not passed over silently."""
+    """What has the header of an observations table, or hides it, is not skipped silently."""
     (tree / f"table{ending}").write_bytes(content)
     rows, problems = read_in_tree(tree)
     assert rows == []

@@ -24,6 +24,7 @@ from bigbench_meta.catalog.model_names import model_names
 from bigbench_meta.core.errors import InputError, SchemaError
 from bigbench_meta.core.schema import OBSERVATIONS, conform, to_frame
 from bigbench_meta.readers.formats.mapping import Mapping
+from bigbench_meta.readers.formats.values import FileLog
 from bigbench_meta.readers.formats.wide_table import parse_wide
 from bigbench_meta.readers.problems import ProblemLog
 
@@ -51,7 +52,7 @@ def csv_bytes(rows, *, delimiter=","):
 
 def read(data, mapping, *, name="wide.csv", names=NAMES):
     log = ProblemLog()
-    table = parse_wide(data, name, name, log, mapping, names=names)
+    table = parse_wide(data, name, FileLog(name, log), mapping, names=names)
     return table, log
 
 
@@ -848,7 +849,7 @@ def test_parquet_types_that_hold_neither_names_nor_scores():
 def test_strict_log_raises_at_the_first_problem():
     log = ProblemLog(strict=True)
     with pytest.raises(InputError, match=r"^wide.csv: acc: 1 cell holds nothing: no row"):
-        parse_wide(b"t,acc\na,\n", "wide.csv", "wide.csv", log, mapping_of(), names=NAMES)
+        parse_wide(b"t,acc\na,\n", "wide.csv", FileLog("wide.csv", log), mapping_of(), names=NAMES)
 
 
 # --- Against a naive reader ---

@@ -1,4 +1,4 @@
-"""JSON that others wrote: decoding it, checking its values, and saying what is wrong with them."""
+"""The problems of one file: JSON decoded, values checked, and what is wrong said with its place."""
 
 from __future__ import annotations
 
