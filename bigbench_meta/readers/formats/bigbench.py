@@ -350,7 +350,7 @@ class _Salvager:
         sound: dict[str, float] = {}
         for metric, value in scores.items():
             if not _is_text(metric):
-                self.log.error(f"{where}.{metric}", "a name that is no Unicode text")
+                self.log.error(f"{where}.{metric}", "a name that is not valid Unicode")
             elif (number := self.log.score(value, f"{where}.{metric}")) is not None:
                 sound[metric] = number
         return sound

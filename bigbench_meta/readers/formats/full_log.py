@@ -300,7 +300,7 @@ class _Reading:
         if function not in _FUNCTIONS:
             reason = "missing" if function is None else f"unknown function {function!r}"
             place = f"queries[{self.n_queries}].function"
-            self.log.warning(place, f"{reason}: samples are read all the same")
+            self.log.warning(place, f"{reason}: samples are read anyway")
         subtask = None if task in (None, "", _PROGRAMMATIC) else task
         if self.tables is not None:
             self.tables.end_query(self.n_queries, subtask, None if shots == -1 else shots)

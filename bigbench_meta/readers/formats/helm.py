@@ -395,7 +395,7 @@ def _score(stat: _Stat, log: FileLog) -> float | None:
     if mean is None:
         count, total = as_whole(stat.values.get("count")), as_number(stat.values.get("sum"))
         if count == 0:
-            log.warning(f"{stat.place}.count", f"{stat.shown}: of nothing, so no score")
+            log.warning(f"{stat.place}.count", f"{stat.shown}: no trials, so no score")
             return None
         if count is None or total is None or not 0 < count <= _MOST_TRIALS:
             log.error(where, f"{stat.shown}: missing, and sum and count do not give it")
@@ -484,7 +484,7 @@ def _spec(run_spec: bytes | None, log: FileLog) -> dict[str, Any] | None:
         if spec is not None:
             return spec
         reason = "not usable"
-    log.warning("run_spec.json", f"{reason}: the folder's name says what the run is")
+    log.warning("run_spec.json", f"{reason}: the run is read from the folder's name")
     return None
 
 

@@ -183,7 +183,7 @@ def open_log(data: bytes, name: str, *, max_bytes: int) -> Iterator[LogFile]:
         with _own_faults():
             archive = _open_eval(data, max_bytes=max_bytes)
         if not archive.headers:
-            raise LogFaultError("header.json", "missing: no log of Inspect")
+            raise LogFaultError("header.json", "missing: not a log of Inspect")
         path = path.with_name(f"{path.name}.eval")
         yield LogFile(members=archive.samples, _archive=archive, _path=path)
 
@@ -207,7 +207,7 @@ def read_header(file: LogFile, columns: Callable[[Any], list[Any]]) -> dict[str,
         frame, errors = analysis.evals_df(path, columns(analysis), strict=False, quiet=True)
     _raise_first(errors)
     if frame.empty:
-        raise LogFaultError("", "inspect_ai takes it for no log")
+        raise LogFaultError("", "inspect_ai does not recognise it as a log")
     return {str(name): _plain(frame[name].iloc[0]) for name in frame.columns}
 
 
@@ -421,7 +421,7 @@ def _damage_refused() -> Iterator[None]:
     try:
         yield
     except (*_DAMAGE, zstandard.ZstdError) as error:
-        raise InputError(f"no sound zip archive: {shown(str(error))}") from error
+        raise InputError(f"not a valid zip archive: {shown(str(error))}") from error
 
 
 def check_json(data: bytes) -> None:

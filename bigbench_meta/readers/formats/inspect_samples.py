@@ -225,7 +225,7 @@ def _row(text: Any, epochs: int, notes: Counter[str], seen: set[str]) -> dict[st
     name = f"{sample['id']}_epoch_{epoch}" if epochs > 1 or epoch != 1 else sample["id"]
     notes["ended in an error"] += sample["error"]
     notes["the input is not text alone: input_hash left empty"] += sample["input_hash"] is None
-    notes["values of scorers that are no numbers: left out"] += (
+    notes["values of scorers that are not numbers: left out"] += (
         len(sample["metrics"]) < sample["n_values"]
     )
     notes["given more than once"] += name in seen

@@ -237,7 +237,7 @@ def _is_score(
         log.warning(where, "unknown key: ignored")
         return False
     if metric == "bypass":
-        log.warning(where, "stands for no metric, in a run that only predicts: ignored")
+        log.warning(where, "not a metric, but the mark of a run that only predicts: ignored")
         return False
     return True
 

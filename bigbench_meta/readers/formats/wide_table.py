@@ -189,7 +189,7 @@ def _stderrs(file: WideFile, rule: MetricRule, missing: list[Value]) -> Floats:
         return np.full(file.n_rows, math.nan)
     values = np.array(cells.numbers * rule.multiply)
     wrong = cells.bad | (values < 0) | np.isinf(values)
-    _note_bad(file, rule.stderr, wrong, "is no standard error: left empty")
+    _note_bad(file, rule.stderr, wrong, "is not a standard error: left empty")
     values[wrong] = math.nan
     return values
 

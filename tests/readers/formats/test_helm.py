@@ -547,7 +547,7 @@ def test_without_a_run_spec_the_folder_tells(shots):
     rows, problems = read(plain_stats(), None, folder)
     with_spec, _ = read(plain_stats(), spec(max_train_instances=shots))
     assert rows == with_spec
-    told = "missing: the folder's name says what the run is"
+    told = "missing: the run is read from the folder's name"
     assert problems == [("run_spec.json", told, "warning")]
 
 
@@ -576,7 +576,7 @@ def test_a_broken_run_spec_is_told_and_the_folder_counts(run_spec, place, reason
     (where, why, severity), second = problems
     assert (where, severity) == (place, "error")
     assert why.startswith(reason)
-    told = "not usable: the folder's name says what the run is"
+    told = "not usable: the run is read from the folder's name"
     assert second == ("run_spec.json", told, "warning")
 
 
@@ -658,8 +658,8 @@ def test_what_is_no_stat_is_told_and_the_rest_is_read(item, place, reason):
         ({"count": 4, "sum": 3}, 0.75, "mean", "missing, so sum / count", "warning"),
         ({"count": 4, "sum": 3, "mean": None}, 0.75, "mean", "missing, so sum / count", "warning"),
         ({"count": 4, "sum": 0.0}, 0.0, "mean", "missing, so sum / count", "warning"),
-        ({"count": 0, "sum": 0}, None, "count", "of nothing, so no score", "warning"),
-        ({"count": 0}, None, "count", "of nothing, so no score", "warning"),
+        ({"count": 0, "sum": 0}, None, "count", "no trials, so no score", "warning"),
+        ({"count": 0}, None, "count", "no trials, so no score", "warning"),
         ({"count": -1, "sum": 3}, None, "mean", "missing, and sum and count do not give it",
          "error"),
         ({"count": 10**400, "sum": 3}, None, "mean", "missing, and sum and count do not give it",

@@ -617,7 +617,7 @@ def test_the_samples_are_those_of_the_log(logs, task, kind):
     assert by_id(answers) == by_id(expected_samples(path))
     notes = {reason for place, reason, _ in problems if place == "samples"}
     assert notes == {
-        "again": {"3 of 18 samples: values of scorers that are no numbers: left out"},
+        "again": {"3 of 18 samples: values of scorers that are not numbers: left out"},
         "failed": {f"{len(answers) - 2} of {len(answers)} samples: ended in an error"},
         "cancelled": {"1 of 3 samples: ended in an error"},
     }.get(task, set())
@@ -850,9 +850,9 @@ DEFLATED = packed(document())
 OUTSIDE = "refused: the name {!r} points outside the archive"
 NESTED = "refused: {!r} is an archive in the archive"
 REFUSED = {
-    "empty": (b"", "no sound zip archive: File is not a zip file"),
-    "no zip": (b"x" * 1000, "no sound zip archive: File is not a zip file"),
-    "truncated": (DEFLATED[:-30], "no sound zip archive: File is not a zip file"),
+    "empty": (b"", "not a valid zip archive: File is not a zip file"),
+    "no zip": (b"x" * 1000, "not a valid zip archive: File is not a zip file"),
+    "truncated": (DEFLATED[:-30], "not a valid zip archive: File is not a zip file"),
     "front lost": (DEFLATED[50:], None),
     "damaged": (DEFLATED.replace(DEFLATED[60:70], b"\0" * 10), None),
     "encrypted": (patched(DEFLATED, "samples/1_epoch_1.json", 8, b"\x01\x00"),
@@ -884,7 +884,7 @@ def test_an_archive_that_is_refused(inspect_ai, monkeypatch, case):
     assert (rows, answers, opened) == (None, [], [])
     ((place, got, severity),) = problems
     assert (place, severity) == ("", "error")
-    assert got == reason if reason else got.startswith("no sound zip archive: ")
+    assert got == reason if reason else got.startswith("not a valid zip archive: ")
 
 
 @with_inspect
@@ -920,7 +920,7 @@ def test_a_bomb_that_lies_about_its_size(checksum):
         assert problems == []
     else:
         assert [row["example_id"] for row in answers] == ["1", "2"]
-        reason = f"no sound zip archive: Bad CRC-32 for file '{name}'"
+        reason = f"not a valid zip archive: Bad CRC-32 for file '{name}'"
         assert problems == [(name, reason, "error")]
 
 
@@ -954,7 +954,7 @@ def test_zstandard_expands_in_small_steps(monkeypatch):
 @with_inspect
 def test_an_archive_without_header_is_no_log():
     data = rezipped(DEFLATED, lambda name: name != "header.json")
-    assert read(data, "log.eval")[2] == [("header.json", "missing: no log of Inspect", "error")]
+    assert read(data, "log.eval")[2] == [("header.json", "missing: not a log of Inspect", "error")]
 
 
 @with_inspect
@@ -1265,7 +1265,7 @@ def test_a_file_that_inspect_takes_for_no_log(monkeypatch):
     monkeypatch.setattr(_inspect_files, "_FILE_NAME", "log")
     rows, _, problems = read(document())
     assert rows is None
-    assert problems == [("", "inspect_ai takes it for no log", "error")]
+    assert problems == [("", "inspect_ai does not recognise it as a log", "error")]
 
 
 @with_inspect

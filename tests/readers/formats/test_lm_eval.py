@@ -474,7 +474,7 @@ NEW_FAULTS = [
     ("results/quiz/extra", 0.1, "unknown key: ignored", "warning"),
     ("results/quiz/,none", 0.1, "unknown key: ignored", "warning"),
     ("results/quiz/bypass,none", 999,
-     "stands for no metric, in a run that only predicts: ignored", "warning"),
+     "not a metric, but the mark of a run that only predicts: ignored", "warning"),
     ("results/quiz/f1_stderr,none", 0.1, "standard error without a score: ignored", "warning"),
     ("results/quiz/acc,none", "N/A", 'expected a number, got "N/A"', "error"),
     ("results/zoo/sample_count/acc,none", 1.5,

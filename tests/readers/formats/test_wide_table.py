@@ -615,7 +615,7 @@ def test_standard_errors():
     assert column(table, "stderr") == [0.5, *[None] * 13]
     assert column(table, "score") == [1.0, 2.0] * 7
     assert log.rows == [
-        ("wide.csv", f"line {line}, se", f"'{cell}' is no standard error: left empty", "error")
+        ("wide.csv", f"line {line}, se", f"'{cell}' is not a standard error: left empty", "error")
         for line, cell in ((5, "-0.5"), (6, "inf"), (8, "bad"))
     ]
 
