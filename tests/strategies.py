@@ -15,6 +15,16 @@ FEW = st.integers(-3, 3)
 MANY = st.integers(-(10**6), 10**6)
 
 
+def json_values(*keys, max_leaves):
+    """Any JSON; its objects have these keys, or any where none are given."""
+    names = st.sampled_from(keys) if keys else st.text(max_size=8)
+    return st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
+        max_leaves=max_leaves,
+    )
+
+
 def integer_curves(*, min_size=0, max_size=12):
     """Curves of whole numbers, on which sums and differences are exact."""
     sizes = {"min_size": min_size, "max_size": max_size}

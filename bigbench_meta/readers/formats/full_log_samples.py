@@ -58,7 +58,7 @@ _BATCH_BYTES: Final = 1 << 22
 # A table has at least one of these, unless it is the last one of its log.
 _TABLE_ROWS: Final = 1 << 16
 _TABLE_BYTES: Final = 1 << 24
-_SHELF_BYTES: Final = 1 << 23
+_SPOOL_BYTES: Final = 1 << 23
 
 
 class Sample(msgspec.Struct, gc=False):
@@ -174,19 +174,19 @@ class SampleTables:
         self._on_samples = on_samples
         self._on_mismatch = on_mismatch
         self._rows = _RowBuilder()
-        self._shelf = _Shelf(_SHELF_BYTES)
+        self._spool = _Spool()
         self._batched = 0
         self._known: dict[int, tuple[str | None, int | None]] = {}
 
     @property
     def n_rows(self) -> int:
         """Samples in hand."""
-        return self._rows.n_rows + self._shelf.n_rows
+        return self._rows.n_rows + self._spool.n_rows
 
     @property
     def full(self) -> bool:
         """Whether there is enough for a table."""
-        return self._shelf.n_rows >= _TABLE_ROWS or self._shelf.n_bytes >= _TABLE_BYTES
+        return self._spool.n_rows >= _TABLE_ROWS or self._spool.n_bytes >= _TABLE_BYTES
 
     def add(self, query: int, first: int, samples: list[Sample], offset: int) -> None:
         """Add samples that follow each other in one query.
@@ -216,7 +216,7 @@ class SampleTables:
         self._batch()
         batches: list[pa.RecordBatch] = []
         n_rows = n_bytes = 0
-        for batch in self._shelf.clear():
+        for batch in self._spool.clear():
             batches.append(batch)
             n_rows += batch.num_rows
             n_bytes += batch.nbytes
@@ -229,13 +229,13 @@ class SampleTables:
 
     def close(self) -> None:
         """Throw away what is in hand."""
-        self._shelf.close()
+        self._spool.close()
 
     def _batch(self) -> None:
         if self._rows.n_rows:
             batch = self._rows.build()
             self._compare_lengths(batch)
-            self._shelf.put(batch)
+            self._spool.put(batch)
 
     def _compare_lengths(self, batch: pa.RecordBatch) -> None:
         if batch.column("target_logprobs").null_count == batch.num_rows:
@@ -248,20 +248,16 @@ class SampleTables:
             self._on_mismatch(query, sample, scores[row].as_py(), targets[row].as_py())
 
 
-class _Shelf:
+class _Spool:
     """Holds record batches in memory, and beyond a limit in a temporary file.
 
-    Args:
-        most_bytes: The limit.
-
     Attributes:
-        n_rows: Rows on the shelf.
+        n_rows: Rows held.
         n_bytes: Bytes of them in memory.
     """
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self) -> None:
         self.n_rows = self.n_bytes = 0
-        self._most_bytes = most_bytes
         self._batches: list[pa.RecordBatch] = []
         self._file: IO[bytes] | None = None
         self._writer: Any = None
@@ -271,11 +267,11 @@ class _Shelf:
         self._batches.append(batch)
         self.n_rows += batch.num_rows
         self.n_bytes += batch.nbytes
-        if self.n_bytes > self._most_bytes:
+        if self.n_bytes > _SPOOL_BYTES:
             self._spill()
 
     def clear(self) -> Iterator[pa.RecordBatch]:
-        """Yield all batches in their order and take them off the shelf."""
+        """Yield all batches in their order, and hold none any more."""
         batches, file, writer = self._batches, self._file, self._writer
         self._batches, self._file, self._writer = [], None, None
         self.n_rows = self.n_bytes = 0
@@ -287,7 +283,7 @@ class _Shelf:
         yield from batches
 
     def close(self) -> None:
-        """Throw away what is on the shelf."""
+        """Throw away what is held."""
         if self._file is not None:
             self._file.close()
 

@@ -366,17 +366,7 @@ def _hint_at(name: str, known: Iterable[str], what: str) -> str:
 
 
 def _converted(value: object, kind: type[_T], where: str, key: str) -> _T:
-    """Return a TOML value as a struct.
-
-    Args:
-        value: The value.
-        kind: The struct.
-        where: The file.
-        key: Where in the file the value is; empty for all of it.
-
-    Raises:
-        SchemaError: A key is unknown, or what it holds has the wrong type.
-    """
+    """Return a TOML value as a struct."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -395,11 +385,7 @@ def _converted(value: object, kind: type[_T], where: str, key: str) -> _T:
 
 
 def _check_codes(codes: list[Any] | None, where: str) -> None:
-    """Make sure that values that say that there is none are numbers and texts.
-
-    Raises:
-        SchemaError: One is neither.
-    """
+    """Make sure that values that say that there is none are numbers and texts."""
     for code in codes or []:
         # An integer beyond the floats equals no score; an infinity or NaN may.
         if isinstance(code, str | float):
@@ -409,16 +395,7 @@ def _check_codes(codes: list[Any] | None, where: str) -> None:
 
 
 def _constant(column: str, value: object, file: str) -> Value:
-    """Return what one of our columns holds on every row.
-
-    Args:
-        column: The column.
-        value: What the file says.
-        file: The file's name in messages.
-
-    Raises:
-        SchemaError: The column is not to be filled, or not with this.
-    """
+    """Return what one of our columns holds on every row."""
     _check_fillable(column, f"{file}: constants")
     result = fitting(column, value)
     if result is None:
@@ -429,16 +406,7 @@ def _constant(column: str, value: object, file: str) -> Value:
 
 
 def _column_rule(column: str, value: object, file: str) -> ColumnRule:
-    """Return the rule that fills one of our columns.
-
-    Args:
-        column: The column.
-        value: What the file says: the name of a column of theirs, or a table.
-        file: The file's name in messages.
-
-    Raises:
-        SchemaError: The rule is none, or contradicts itself.
-    """
+    """Return the rule that fills one of our columns."""
     _check_fillable(column, f"{file}: columns")
     key = f"columns.{column}"
     where = f"{file}: {key}"
@@ -467,15 +435,7 @@ def _column_rule(column: str, value: object, file: str) -> ColumnRule:
 
 
 def _metric_rules(metrics: list[str] | dict[str, Any], file: str) -> dict[str, MetricRule]:
-    """Return the rule of each of their columns of scores.
-
-    Args:
-        metrics: What the file says: names of columns, or rules or names of metrics by column.
-        file: The file's name in messages.
-
-    Raises:
-        SchemaError: There is no rule, one is none, or two give the same metric.
-    """
+    """Return the rule of each of their columns of scores."""
     if not metrics:
         hint = 'metrics = ["their column"]'
         raise SchemaError("nothing gives a score", where=f"{file}: metrics", hint=hint)

@@ -371,7 +371,7 @@ def test_queries_are_decoded_many_at_once(monkeypatch):
 
 
 def test_rows_wait_in_a_file_when_they_are_many(monkeypatch):
-    monkeypatch.setattr(_full_log_samples, "_SHELF_BYTES", 0)
+    monkeypatch.setattr(_full_log_samples, "_SPOOL_BYTES", 0)
     monkeypatch.setattr(_full_log_samples, "_BATCH_BYTES", 100)
     for name, lay_out in LAYOUTS.items():
         text = lay_out(varied_log())
@@ -380,7 +380,7 @@ def test_rows_wait_in_a_file_when_they_are_many(monkeypatch):
 
 
 def test_rows_in_a_file_are_thrown_away_with_a_log_that_names_no_model(monkeypatch):
-    monkeypatch.setattr(_full_log_samples, "_SHELF_BYTES", 0)
+    monkeypatch.setattr(_full_log_samples, "_SPOOL_BYTES", 0)
     rows, _, problems = read(json.dumps(changed(varied_log(), "model", MISSING)))
     assert rows == []
     assert ("queries", "19 samples not loaded: no task or no model is named") in problems

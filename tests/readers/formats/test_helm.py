@@ -14,6 +14,7 @@ import pytest
 from helpers import MISSING, changed, plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import json_values
 
 from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.catalog.model_names import model_names
@@ -804,18 +805,7 @@ def test_strict_raises_the_first_problem():
         read(stats, strict=True)
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["name", "split", "computed_on", "robustness", "mean", "model", ""]),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=8,
-)
+JSON = json_values("name", "split", "computed_on", "robustness", "mean", "model", "", max_leaves=8)
 RUN_SPECS = st.one_of(
     st.none(),
     JSON,

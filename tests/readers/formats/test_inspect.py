@@ -42,6 +42,7 @@ from inspect_logs import (
     score,
     with_head,
 )
+from strategies import json_values
 from xxhash import xxh3_128_hexdigest
 
 from bigbench_meta.catalog.model_names import model_names
@@ -984,13 +985,7 @@ def naive_depth(text):
     return deepest
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
-    ),
-    max_leaves=20,
-)
+JSON = json_values(max_leaves=20)
 
 
 @given(JSON, st.booleans())

@@ -13,6 +13,7 @@ import pytest
 from helpers import MISSING, changed, plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import json_values
 from xxhash import xxh3_128_hexdigest
 
 from bigbench_meta.catalog.metrics import metric_catalog
@@ -598,19 +599,8 @@ def test_strict_raises_the_first_problem():
         read(changed(old_results(), "results.piqa.acc", None), strict=True)
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                ["acc", "acc,none", "acc_stderr,none", "alias", "t", "u", " ", "", ","]
-            ),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=12,
+JSON = json_values(
+    "acc", "acc,none", "acc_stderr,none", "alias", "t", "u", " ", "", ",", max_leaves=12
 )
 SECTIONS = ["results", "groups", "group_subtasks", "configs", "n-shot", "n-samples", "config"]
 
