@@ -9,8 +9,7 @@ import pyarrow as pa
 
 from bigbench_meta.catalog.embedded import embedded_set
 from bigbench_meta.core.schema import FILE, to_frame
-from bigbench_meta.readers.batch import batches, read_batch
-from bigbench_meta.readers.options import ReadOptions
+from bigbench_meta.readers.batch import ReadOptions, batches, read_batch
 from bigbench_meta.readers.problems import ProblemLog
 from bigbench_meta.readers.sources import discover, named_paths, require_found
 from bigbench_meta.readers.streams import MAX_BYTES

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from bigbench_meta.readers import ReadOptions
-    from bigbench_meta.readers.batch import BatchResult, FileRecord
+    from bigbench_meta.readers.batch import BatchResult, FileRecord, ReadOptions
     from bigbench_meta.readers.detect import SourceFile
 
 __all__ = ["Readers", "Work", "Written", "run"]

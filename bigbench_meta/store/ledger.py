@@ -17,9 +17,8 @@ from bigbench_meta.store.manifest import FILES, Manifest, Part, PartWriter, writ
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bigbench_meta.readers.batch import FileRecord
+    from bigbench_meta.readers.batch import FileRecord, ReadOptions
     from bigbench_meta.readers.detect import SourceFile
-    from bigbench_meta.readers.options import ReadOptions
     from bigbench_meta.store.ingest import Written
 
 __all__ = ["Ledger", "commit", "compacted"]

@@ -31,8 +31,7 @@ import pyarrow.compute as pc
 from bigbench_meta.core.arrow import texts
 from bigbench_meta.core.errors import InputError, StoreError
 from bigbench_meta.core.schema import FILE, PROBLEMS, SAMPLES, to_frame
-from bigbench_meta.readers.batch import batches
-from bigbench_meta.readers.options import ReadOptions
+from bigbench_meta.readers.batch import ReadOptions, batches
 from bigbench_meta.readers.problems import ProblemLog
 from bigbench_meta.readers.sources import (
     FileStats,
