@@ -24,8 +24,10 @@ from msgspec import UNSET, UnsetType
 from bigbench_meta.core.arrow import codes, flags, numbers
 from bigbench_meta.core.schema import FILE, OBSERVATIONS, SCALE_AXES
 from bigbench_meta.readers.formats.values import (
+    MOST_PARAMS,
     FileLog,
     as_number,
+    as_size,
     as_whole,
     kind_of,
     show_value,
@@ -36,15 +38,14 @@ if TYPE_CHECKING:
 
     from bigbench_meta.readers.problems import ProblemLog
 
-__all__ = ["BENCHMARK", "ScoreFileReader", "as_size"]
+__all__ = ["BENCHMARK", "ScoreFileReader"]
 
 BENCHMARK: Final = "BIG-bench"
 
 _MOST_SHOTS: Final = 10**9
-_MOST_PARAMS: Final = 10**18
 _SIZES: Final = ("total_params", "non_embedding_params", "flop_matched_non_embedding_params")
 # Positive and within int64; anything else is for the salvager to judge.
-_Size = Annotated[int, msgspec.Meta(gt=0, le=_MOST_PARAMS)]
+_Size = Annotated[int, msgspec.Meta(gt=0, le=MOST_PARAMS)]
 _Ignored = msgspec.Raw | UnsetType
 
 
@@ -407,12 +408,6 @@ class _Salvager:
     def _fail(self, where: str, reason: str) -> NoReturn:
         self.log.error(where, reason)
         raise _FaultError
-
-
-def as_size(value: Any) -> int | None:
-    """Return a number of parameters, None where it is none."""
-    number = as_whole(value)
-    return number if number is not None and 0 < number <= _MOST_PARAMS else None
 
 
 def _is_text(value: Any) -> bool:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 
 from bigbench_meta.core.schema import SCALE_AXES
-from bigbench_meta.readers.formats.bigbench import BENCHMARK, as_size
+from bigbench_meta.readers.formats.bigbench import BENCHMARK
 from bigbench_meta.readers.formats.full_log_samples import (
     LITERALS,
     Sample,
@@ -41,6 +41,7 @@ from bigbench_meta.readers.formats.json_stream import (
     JsonStream,
     Seam,
 )
+from bigbench_meta.readers.formats.values import as_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable

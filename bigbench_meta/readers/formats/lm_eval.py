@@ -29,7 +29,7 @@ from bigbench_meta.readers.formats.runs import (
     note_missing_size,
     to_table,
 )
-from bigbench_meta.readers.formats.values import as_whole, clean, kind_of, show_value
+from bigbench_meta.readers.formats.values import as_size, clean, kind_of, show_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,7 +43,6 @@ __all__ = ["Run", "decode", "parse", "read_run", "recognise", "run_of_file"]
 
 BENCHMARK: Final = "lm-eval"
 
-_MOST_PARAMS: Final = 10**18
 # mmlu nests three deep; a loop in a hostile file has no end.
 _DEEPEST: Final = 8
 # Found in new files only.
@@ -339,8 +338,7 @@ def _model_args(value: Any, log: FileLog) -> dict[str, Any]:
 
 def _sized(model: ModelIdentity, counted: Any, log: FileLog) -> ModelIdentity:
     """Prefer the number of parameters that the harness counted in the loaded model."""
-    number = as_whole(counted)
-    if number is not None and 0 < number <= _MOST_PARAMS:
+    if (number := as_size(counted)) is not None:
         known = model.total_params
         if known is not None and not 2 / 3 < number / known < 3 / 2:
             log.warning(
@@ -349,7 +347,7 @@ def _sized(model: ModelIdentity, counted: Any, log: FileLog) -> ModelIdentity:
             )
         return replace(model, total_params=number)
     # -1 is the harness's own word for a model that cannot be counted.
-    if counted is not None and number != -1:
+    if counted is not None and counted != -1:
         log.warning("config.model_num_parameters", f"got {show_value(counted)}: ignored")
     note_missing_size(model, log)
     return model

@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 if TYPE_CHECKING:
     from bigbench_meta.readers.problems import ProblemLog
 
-__all__ = ["FileLog", "as_number", "as_whole", "clean", "kind_of", "show_value"]
+__all__ = [
+    "MOST_PARAMS",
+    "FileLog",
+    "as_number",
+    "as_size",
+    "as_whole",
+    "clean",
+    "kind_of",
+    "show_value",
+]
+
+MOST_PARAMS: Final = 10**18
+"""The largest number of parameters that is taken for one."""
+
 
 _MOST_EXAMPLES: Final = 10**18
 _MOST_SHOTS: Final = 10**9
@@ -161,6 +174,17 @@ def as_whole(value: Any) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     return int(value) if isinstance(value, float) and value.is_integer() else None
+
+
+def as_size(value: Any) -> int | None:
+    """Return a number of parameters, None if the value is none.
+
+    Examples:
+        >>> as_size(7e9), as_size(0), as_size(-1)
+        (7000000000, None, None)
+    """
+    number = as_whole(value)
+    return number if number is not None and 0 < number <= MOST_PARAMS else None
 
 
 def kind_of(value: Any) -> str:

@@ -734,6 +734,7 @@ def test_multiple_choice():
         "subtask": "quiz",
         "model_family": "pythia",
         "model_name": "pythia-70m",
+        "total_params": NAMES.lookup("pythia-70m").total_params,
         "example_id": "3",
         "input_hash": xxh3_128_hexdigest(PROMPT.encode()),
         "targets": [" 14", " 15", " 13"],
