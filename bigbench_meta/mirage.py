@@ -3,8 +3,8 @@
 import warnings
 
 from bigbench_meta.generate import mirage as _mirage
-from bigbench_meta.metrics import multiple_choice as _multiple_choice
-from bigbench_meta.metrics import rouge as _rouge
+from bigbench_meta.generate import multiple_choice as _multiple_choice
+from bigbench_meta.generate import rouge as _rouge
 
 
 def __getattr__(name: str) -> object:

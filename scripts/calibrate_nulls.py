@@ -30,12 +30,12 @@ from bigbench_meta.generate.mirage import (
     per_token_loss,
     per_token_probability,
 )
-from bigbench_meta.inference.nulls.null_tests import null_tests
-from bigbench_meta.metrics.multiple_choice import (
+from bigbench_meta.generate.multiple_choice import (
     expected_multiple_choice_grade,
     grade_and_brier,
     sample_choices,
 )
+from bigbench_meta.inference.nulls.null_tests import null_tests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

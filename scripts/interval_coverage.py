@@ -37,9 +37,9 @@ from bigbench_meta.generate.mirage import (
     per_token_loss,
     per_token_probability,
 )
+from bigbench_meta.generate.multiple_choice import expected_multiple_choice_grade
 from bigbench_meta.inference.resampling import of_curves, replicated_blocks
 from bigbench_meta.inference.uncertainty import curve_intervals, sampling_errors
-from bigbench_meta.metrics.multiple_choice import expected_multiple_choice_grade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,6 +1,7 @@
 """The package as a whole: imports go one way, names resolve, nothing heavy at start-up."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,15 @@ def test_rooms():
     assert {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__"} == {*ROOMS}
 
 
+def test_the_page_on_the_architecture_names_what_is_there():
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert listed == ROOMS
+    files = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
+    named = set(re.findall(r"`(?:bigbench_meta/)?([a-z_/]+\.py)`", page))
+    assert [name for name in named if not any(file.endswith(f"/{name}") for file in files)] == []
+
+
 @pytest.mark.parametrize("name", bigbench_meta.__all__)
 def test_public_name_resolves_and_is_documented(name):
     value = getattr(bigbench_meta, name)
@@ -65,7 +75,7 @@ def test_import_loads_nothing_heavy():
 def test_old_path_of_the_mathematical_model():
     from bigbench_meta import mirage
     from bigbench_meta.generate.mirage import per_token_loss
-    from bigbench_meta.metrics.rouge import rouge_l_sum
+    from bigbench_meta.generate.rouge import rouge_l_sum
 
     with pytest.warns(DeprecationWarning, match=r"from bigbench_meta\.generate\.mirage"):
         assert mirage.per_token_loss is per_token_loss

@@ -6,8 +6,8 @@ is then a matter of the metric alone:
 
 * exact match of a target of n tokens: p^n, which is exp(-n L);
 * token edit distance: n (1 - p), linear in the per-token error;
-* multiple choice grade and Brier score: see :mod:`bigbench_meta.metrics.multiple_choice`;
-* ROUGE-L-Sum: has no closed form in general, see :mod:`bigbench_meta.metrics.rouge`.
+* multiple choice grade and Brier score: see :mod:`bigbench_meta.generate.multiple_choice`;
+* ROUGE-L-Sum: has no closed form in general, see :mod:`bigbench_meta.generate.rouge`.
 
 A longer target is the same curve further to the right: n (N / c)^alpha is (N / c')^alpha with
 c' = c n^(-1 / alpha). So exact match of any length has one shape over log N, and its emergence

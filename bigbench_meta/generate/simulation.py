@@ -26,7 +26,7 @@ from bigbench_meta.generate.mirage import (
     per_token_probability,
     sample_right_tokens,
 )
-from bigbench_meta.metrics.multiple_choice import (
+from bigbench_meta.generate.multiple_choice import (
     DEFAULT_CONCENTRATION,
     checked_concentration,
     expected_brier_score,
@@ -34,7 +34,7 @@ from bigbench_meta.metrics.multiple_choice import (
     grade_and_brier,
     sample_choices,
 )
-from bigbench_meta.metrics.rouge import sample_rouge_l_sum
+from bigbench_meta.generate.rouge import sample_rouge_l_sum
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -136,7 +136,7 @@ def simulate(
         **setting: ``alpha`` and ``c`` of the loss (:func:`per_token_loss`);
             ``target_lengths`` in tokens; ``n_choices`` and ``concentrations``, every pair of which
             is a task, and ``chance_floor``
-            (:func:`bigbench_meta.metrics.multiple_choice.choice_masses`);
+            (:func:`bigbench_meta.generate.multiple_choice.choice_masses`);
             ``rouge_lengths`` in tokens and ``n_references``, every pair of which is a task. By
             default those of this module, and no ROUGE, which is slow.
 

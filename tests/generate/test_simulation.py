@@ -15,6 +15,10 @@ import bigbench_meta as bm
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import OBSERVATIONS, SAMPLES, conform
 from bigbench_meta.generate import mirage
+from bigbench_meta.generate.multiple_choice import (
+    expected_brier_score,
+    expected_multiple_choice_grade,
+)
 from bigbench_meta.generate.simulation import (
     DEFAULT_SCALES,
     MAX_EXAMPLES,
@@ -22,10 +26,6 @@ from bigbench_meta.generate.simulation import (
     samples_table,
     simulate,
     simulate_samples,
-)
-from bigbench_meta.metrics.multiple_choice import (
-    expected_brier_score,
-    expected_multiple_choice_grade,
 )
 
 SMALL = {

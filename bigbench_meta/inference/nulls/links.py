@@ -21,7 +21,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.metrics.multiple_choice import (
+from bigbench_meta.generate.multiple_choice import (
     DEFAULT_CONCENTRATION,
     expected_multiple_choice_grade,
 )
@@ -39,7 +39,7 @@ MOST_LOG_LOSS: Final = 30.0
 CONCENTRATIONS: Final = (10.0, DEFAULT_CONCENTRATION)
 """How alike questions may be, tried beside ``share``, to which no concentration at all leads.
 
-The upper one is the default of :mod:`metrics.multiple_choice`. At infinity the grade is a step
+The upper one is the default of :mod:`generate.multiple_choice`. At infinity the grade is a step
 whatever the loss does, and no jump of it could be distinguished from the mechanism.
 """
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.generate import mirage
+from bigbench_meta.generate import mirage, multiple_choice
 from bigbench_meta.inference.nulls.links import BRIER, SHARE, brier, grade
 from bigbench_meta.inference.nulls.mechanism import (
     RESOLUTION,
@@ -25,7 +25,6 @@ from bigbench_meta.inference.nulls.mechanism import (
     pieces,
     step_scores,
 )
-from bigbench_meta.metrics import multiple_choice
 
 LINKS = [
     SHARE,

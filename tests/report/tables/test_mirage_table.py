@@ -10,8 +10,7 @@ import pytest
 
 import bigbench_meta as bm
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.generate import mirage
-from bigbench_meta.metrics import multiple_choice
+from bigbench_meta.generate import mirage, multiple_choice
 from bigbench_meta.report.tables.mirage import mechanism_grid, mechanism_table
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.metrics import multiple_choice as _choices
-from bigbench_meta.metrics.multiple_choice import (
+from bigbench_meta.generate import multiple_choice as _choices
+from bigbench_meta.generate.multiple_choice import (
     choice_masses,
     expected_brier_score,
     expected_multiple_choice_grade,

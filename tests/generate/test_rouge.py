@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.metrics import rouge as _rouge
-from bigbench_meta.metrics.rouge import lcs_mask, rouge_l_sum, sample_rouge_l_sum
+from bigbench_meta.generate import rouge as _rouge
+from bigbench_meta.generate.rouge import lcs_mask, rouge_l_sum, sample_rouge_l_sum
 
 
 @st.composite
