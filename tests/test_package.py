@@ -51,9 +51,8 @@ def test_the_page_on_the_architecture_names_what_is_there():
     assert listed == ROOMS
     files = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
     named = set(re.findall(r"`(?:bigbench_meta/)?([a-z_/]+\.py)`", page))
-    assert [
-        name for name in named if not any(f"/{file}".endswith(f"/{name}") for file in files)
-    ] == []
+    lost = [name for name in named if not any(f"/{file}".endswith(f"/{name}") for file in files)]
+    assert [name for name in lost if not (PACKAGE.parent / name).is_file()] == []
 
 
 @pytest.mark.parametrize("name", bigbench_meta.__all__)
