@@ -108,20 +108,16 @@ from .inference.wei import wei_points as wei_points
 from .metrics.rescore import rescore as rescore
 from .readers.results import load_embedded as load_embedded
 from .readers.results import read_results as read_results
-from .report.charts.emergence import (
-    Figure as Figure,
-)
-from .report.charts.emergence import (
+from .report.charts.by_metric import (
     plot_claims_by_metric as plot_claims_by_metric,
 )
-from .report.charts.emergence import (
-    plot_curves as plot_curves,
-)
-from .report.charts.emergence import (
+from .report.charts.by_metric import (
     plot_emergence_by_metric as plot_emergence_by_metric,
 )
-from .report.charts.evidence import plot_intervals as plot_intervals
-from .report.charts.forecast import plot_forecasts as plot_forecasts
+from .report.charts.figure import Figure as Figure
+from .report.charts.flagged_curves import plot_curves as plot_curves
+from .report.charts.flagged_curves import plot_intervals as plot_intervals
+from .report.charts.forecasts import plot_forecasts as plot_forecasts
 from .report.charts.mirage import plot_mirage as plot_mirage
 from .report.study import Study as Study
 from .report.study import run_study as run_study

@@ -165,13 +165,13 @@ def _sensitivity_document(table: pd.DataFrame | None) -> dict[str, Any]:
 
 
 def _write(out: Path, tables: list[Table], varied: pd.DataFrame | None) -> list[Path]:
-    from bigbench_meta.report.outputs import figure_files, table_files, write_files
+    from bigbench_meta.report.files import figure_files, table_files, write_files
 
     contents: dict[str, str | bytes] = {}
     for table in tables:
         contents |= table_files(table)
     if varied is not None:
-        from bigbench_meta.report.charts.attribution import plot_specifications
+        from bigbench_meta.report.charts.specifications import plot_specifications
 
         drawn = varied[varied["estimate"].notna()]["statistic"].unique()
         for statistic in ("odds_ratio", "common_odds_ratio", "share_sharper"):

@@ -236,13 +236,13 @@ def _print(forecasts: pd.DataFrame, tables: dict[str, Table], options: dict[str,
 def _write(
     out: Path, tables: dict[str, Table], curves: Curves, forecasts: pd.DataFrame
 ) -> list[Path]:
-    from bigbench_meta.report.outputs import figure_files, table_files, write_files
+    from bigbench_meta.report.files import figure_files, table_files, write_files
 
     contents: dict[str, str | bytes] = {}
     for table in tables.values():
         contents |= table_files(table)
     if len(tables["least_predictable"].frame):
-        from bigbench_meta.report.charts.forecast import plot_forecasts
+        from bigbench_meta.report.charts.forecasts import plot_forecasts
 
         contents |= figure_files(plot_forecasts(curves, forecasts))
     with console.progress("Writing") as progress:

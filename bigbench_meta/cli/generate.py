@@ -55,7 +55,7 @@ def lm_eval_tasks(out: Path, n: int, seed: int, as_json: bool) -> None:
 
     from bigbench_meta.generate.lm_eval_tasks import GROUP
     from bigbench_meta.generate.lm_eval_tasks import lm_eval_tasks as make
-    from bigbench_meta.report.outputs import write_files
+    from bigbench_meta.report.files import write_files
 
     tasks = make(n=n, seed=seed)
     written = write_files(out, tasks.files)

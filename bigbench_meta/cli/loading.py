@@ -300,7 +300,7 @@ def study_document(study: Study) -> dict[str, Any]:
 def prepare_folder(out: Path | None) -> None:
     """Make the folder that ``--out`` names, if it does, before the work."""
     if out:
-        from bigbench_meta.report.outputs import prepare_folder
+        from bigbench_meta.report.files import prepare_folder
 
         prepare_folder(out)
 

@@ -84,7 +84,7 @@ def shapes(
         console.write_frame(frame, output)
     written: list[Path] = []
     if out:
-        from bigbench_meta.report.outputs import table_files, write_files
+        from bigbench_meta.report.files import table_files, write_files
 
         files = [table_files(table) for table in tables]
         written = write_files(out, {name: text for each in files for name, text in each.items()})

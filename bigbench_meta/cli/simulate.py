@@ -277,7 +277,7 @@ def _write(
     options: dict[str, Any],
 ) -> list[Path]:
     from bigbench_meta.report.charts.mirage import plot_mirage
-    from bigbench_meta.report.outputs import figure_files, table_files, write_files
+    from bigbench_meta.report.files import figure_files, table_files, write_files
 
     contents: dict[str, str | bytes] = {
         "observations.csv": observations.to_csv(index=False, lineterminator="\n"),

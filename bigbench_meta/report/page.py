@@ -8,7 +8,7 @@ import jinja2
 
 from bigbench_meta._version import __version__
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.report.outputs import figure_files, table_files, write_files
+from bigbench_meta.report.files import figure_files, table_files, write_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

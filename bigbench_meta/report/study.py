@@ -9,12 +9,8 @@ from bigbench_meta.aggregate.attribution.account import account_for_flags
 from bigbench_meta.aggregate.by_metric import flagged, select_level
 from bigbench_meta.aggregate.options import StudyOptions
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.report.charts.emergence import (
-    plot_claims_by_metric,
-    plot_curves,
-    plot_emergence_by_metric,
-)
-from bigbench_meta.report.charts.evidence import plot_intervals
+from bigbench_meta.report.charts.by_metric import plot_claims_by_metric, plot_emergence_by_metric
+from bigbench_meta.report.charts.flagged_curves import plot_curves, plot_intervals
 from bigbench_meta.report.tables.attribution import account_tables
 from bigbench_meta.report.tables.study import evidence_tables, issues_table, study_tables
 
@@ -28,7 +24,7 @@ if TYPE_CHECKING:
     from bigbench_meta.catalog.known_issues import IssueFindings
     from bigbench_meta.curves.build import Curves
     from bigbench_meta.inference.curve_evidence import Variation
-    from bigbench_meta.report.charts.emergence import Figure
+    from bigbench_meta.report.charts.figure import Figure
     from bigbench_meta.report.tables.table import Table
 
 # The median of two squared steps is their mean, so E = (a + b) / sqrt((a^2 + b^2) / 2) <= 2.

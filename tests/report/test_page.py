@@ -22,7 +22,7 @@ from bigbench_meta.catalog.known_issues import KnownIssues
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import PROBLEMS, to_frame
 from bigbench_meta.readers import load_embedded
-from bigbench_meta.report import outputs
+from bigbench_meta.report import files
 from bigbench_meta.report import page as report
 from bigbench_meta.report.page import write_study
 from bigbench_meta.report.study import Study, run_study
@@ -316,7 +316,7 @@ def test_known_issues_are_listed_with_their_sources(study: Study, tmp_path: Path
 
 def drawn(study: Study) -> dict[str, Any]:
     return {
-        name: outputs.figure_files(figure)[f"figures/{name}.svg"]
+        name: files.figure_files(figure)[f"figures/{name}.svg"]
         for name, figure in study.figures.items()
     }
 
@@ -335,11 +335,11 @@ def test_problems_are_listed_and_escaped(study: Study, page: str) -> None:
 
 
 def test_nothing_flagged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outputs.vl_convert, "vegalite_to_png", lambda *_, **__: b"")
+    monkeypatch.setattr(files.vl_convert, "vegalite_to_png", lambda *_, **__: b"")
     study = study_of(tmp_path, ["alpha"], scores=(0.1, 0.2, 0.3, 0.4), threshold=50)
     assert set(study.figures) == {"emergence_by_metric", "claims_by_metric"}
-    files = write_study(study, tmp_path / "out", sources=["x"])
-    assert not any(path.name.startswith("flagged_curves.svg") for path in files)
+    written = write_study(study, tmp_path / "out", sources=["x"])
+    assert not any(path.name.startswith("flagged_curves.svg") for path in written)
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "No curve has an emergence score above 50." in page
     assert page.count("<svg") == 2
@@ -347,7 +347,7 @@ def test_nothing_flagged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_no_curve_has_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outputs.vl_convert, "vegalite_to_png", lambda *_, **__: b"")
+    monkeypatch.setattr(files.vl_convert, "vegalite_to_png", lambda *_, **__: b"")
     study = study_of(tmp_path, ["alpha"], min_scales=9)
     write_study(study, tmp_path / "out", sources=["x"])
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
@@ -374,8 +374,8 @@ def test_assumed_directions_are_counted(tmp_path: Path) -> None:
 def test_place_that_is_taken(
     tmp_path: Path, study: Study, taken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outputs.vl_convert, "vegalite_to_svg", lambda *_, **__: "<svg></svg>")
-    monkeypatch.setattr(outputs.vl_convert, "vegalite_to_png", lambda *_, **__: b"")
+    monkeypatch.setattr(files.vl_convert, "vegalite_to_svg", lambda *_, **__: "<svg></svg>")
+    monkeypatch.setattr(files.vl_convert, "vegalite_to_png", lambda *_, **__: b"")
     folder = tmp_path / "out"
     if taken:
         folder.mkdir()
@@ -396,7 +396,7 @@ def test_study_without_problems_has_an_empty_table(written: tuple[Path, Any, Any
 
 def test_a_report_of_somebody_else_is_not_overwritten(tmp_path: Path, study: Study) -> None:
     mine = {"report.html": "<title>mine</title>", "figures/flagged_curves.svg": "mine"}
-    outputs.write_files(tmp_path, mine)
+    files.write_files(tmp_path, mine)
     with pytest.raises(InputError, match=r"report.html: would be overwritten, and this program"):
         write_study(study, tmp_path, sources=["x"])
     assert {name: (tmp_path / name).read_text() for name in mine} == mine
@@ -408,6 +408,6 @@ def test_a_report_of_ours_is_replaced_with_its_figures(
 ) -> None:
     page = (written[0] / "report.html").read_bytes()
     old = {"report.html": page, "figures/flagged_curves.svg": "old", "figures/mine.svg": "mine"}
-    outputs.write_files(tmp_path, old)
+    files.write_files(tmp_path, old)
     report._clear(tmp_path, keep=set())
     assert {path.name for path in tmp_path.rglob("*.*")} == {"report.html", "mine.svg"}

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.report.charts.emergence import Figure
+from bigbench_meta.report.charts.figure import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PINK,
+    SKY,
+    VERMILION,
+    Figure,
+    reference_line,
+    scale_axis,
+    styled,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["plot_mirage"]
 
-_FONT: Final = "Helvetica, Arial, sans-serif"
-# Okabe & Ito's palette without its yellow, which white swallows.
-_COLOURS: Final = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+_COLOURS: Final = [BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, BLACK]
 _WIDTH: Final = 210
 _HEIGHT: Final = 170
 # Metrics whose series have names short enough for three to a line.
@@ -141,14 +151,14 @@ def plot_mirage(observations: pd.DataFrame) -> list[Figure]:
                 "Schaeffer et al. (2023). Nothing in the models jumps; what seems to jump does so "
                 "in the metric."
             ),
-            chart=_styled(whole.resolve_scale(color="independent")),
+            chart=styled(whole.resolve_scale(color="independent")),
             data=pd.concat(single.values(), ignore_index=True),
         ),
         *(
             Figure(
                 name=panel.name,
                 caption=_caption(panel, rows),
-                chart=_styled(chart),
+                chart=styled(chart),
                 data=rows.reset_index(drop=True),
             )
             for panel, rows, chart in charts
@@ -185,8 +195,7 @@ def _panel_chart(panel: _Panel, rows: pd.DataFrame) -> alt.LayerChart:
     data = data[_has_place(panel, rows)]
     layers = [layer.encode(color=_colour(series, panel)) for layer in _layers(data, panel)]
     if (limit := _resolution(panel, rows)) is not None:
-        rule = alt.Chart(pd.DataFrame({"resolution": [limit]}))
-        layers.append(rule.mark_rule(strokeDash=[4, 3], color="#444444").encode(y="resolution:Q"))
+        layers.append(reference_line(y=limit))
     return alt.LayerChart(layer=layers, title=alt.Title(panel.title, anchor="start")).properties(
         width=_WIDTH, height=_HEIGHT
     )
@@ -213,13 +222,7 @@ def _layers(data: pd.DataFrame, panel: _Panel) -> Iterator[alt.Chart]:
     expected = data["variant"] == _EXPECTED
     lines = data[expected] if expected.any() else data
     points = data[~expected] if not expected.all() else data
-    x = alt.X(
-        "total_params:Q",
-        title="parameters",
-        scale=alt.Scale(type="log", nice=False, padding=8),
-        axis=alt.Axis(format="~s", tickCount=3, grid=False,
-                      labelExpr="replace(datum.label, 'G', 'B')"),
-    )  # fmt: skip
+    x = scale_axis("total_params", "parameters", tickCount=3)
     y = _y(panel, data)
     # What lies below a logarithmic axis is cut off, not drawn over the next panel.
     is_log = panel.axis == "log"
@@ -258,12 +261,4 @@ def _y(panel: _Panel, data: pd.DataFrame) -> alt.Y:
         scale = alt.Scale(type="log")
     return alt.Y(
         "score:Q", title=panel.y, scale=scale, axis=alt.Axis(values=decades.tolist(), format="~g")
-    )
-
-
-def _styled(chart: Any) -> Any:
-    return (
-        chart.configure(font=_FONT, background="white")
-        .configure_view(stroke=None)
-        .configure_axis(gridColor="#E6E6E6", domainColor="#888888", tickColor="#888888")
     )

@@ -11,7 +11,7 @@ import pytest
 
 from bigbench_meta.aggregate.attribution.sensitivity import NO_DIFFERENCE
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.report.charts.attribution import plot_specifications
+from bigbench_meta.report.charts.specifications import plot_specifications
 
 INF, NAN = math.inf, math.nan
 

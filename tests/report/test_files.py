@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.report.charts.emergence import Figure
-from bigbench_meta.report.outputs import figure_files, prepare_folder, table_files, write_files
+from bigbench_meta.report.charts.figure import Figure
+from bigbench_meta.report.files import figure_files, prepare_folder, table_files, write_files
 from bigbench_meta.report.tables.table import Table
 
 FRAME = pd.DataFrame({"metric": ["a", "b"], "emergence_score": [1.25, float("inf")]})

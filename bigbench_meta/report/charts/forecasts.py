@@ -11,17 +11,24 @@ import pandas as pd
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import drawable
 from bigbench_meta.inference.forecast.summary import least_predictable
-from bigbench_meta.report.charts.emergence import Figure
+from bigbench_meta.report.charts.figure import (
+    BLUE,
+    VERMILION,
+    Figure,
+    curve_title,
+    facets,
+    scale_axis,
+    styled,
+    unlike,
+)
 
 if TYPE_CHECKING:
     from bigbench_meta.curves.build import Curves
 
 __all__ = ["plot_forecasts"]
 
-_FONT: Final = "Helvetica, Arial, sans-serif"
 FITTED, FORECAST, HELD_OUT = "fitted", "forecast", "held out"
-# From Okabe & Ito's palette, told apart by people with any colour vision.
-_COLOURS: Final = {FITTED: "#222222", FORECAST: "#0072B2", HELD_OUT: "#D55E00"}
+_COLOURS: Final = {FITTED: "#222222", FORECAST: BLUE, HELD_OUT: VERMILION}
 _COLUMNS: Final = 3
 _COLUMNS_OF_DATA: Final = [
     "title", "benchmark", "task", "subtask", "metric", "model_family", "shots", "forecaster", "k",
@@ -76,21 +83,18 @@ def plot_forecasts(
         for title, (_, row) in zip(titles, rows.iterrows(), strict=True)
     ]
     data = pd.concat(panels, ignore_index=True)[_COLUMNS_OF_DATA]
+    least = "curves whose scores at larger scales are the most surprising"
+    what = least if chosen is None else "forecasts"
     return Figure(
         name="forecasts",
-        caption=_caption(len(rows), total, least=chosen is None),
+        caption=(
+            f"{len(rows)} of {total} {what}: scores that were fitted (dark) and held out (orange) "
+            "against model scale on a logarithmic axis, in the unit of the result file. The broken "
+            "line is the forecast and the band its interval, both from the last fitted score on. "
+            "Panels have vertical axes of their own."
+        ),
         chart=_chart(data, titles, sorted(set(rows["scale"].astype(str)))),
         data=data,
-    )
-
-
-def _caption(drawn: int, total: int, *, least: bool) -> str:
-    what = "curves whose larger scales surprise most" if least else "forecasts"
-    return (
-        f"{drawn} of {total} {what}: scores that were fitted (dark) and held out (orange) against "
-        "scale on a logarithmic axis, in the unit of the result file; the broken line is the "
-        "forecast and the band its interval, both beginning at the last fitted score. Each panel "
-        "has a vertical axis of its own."
     )
 
 
@@ -128,23 +132,18 @@ def _panel(curves: Curves, forecasts: pd.DataFrame, row: pd.Series[Any]) -> pd.D
 
 
 def _titles(rows: pd.DataFrame, curves: Curves) -> list[str]:
-    """Return a title for each panel, no two alike: those would be drawn as one."""
-    titles: list[str] = []
     several = [
         name for name in ("model_family", "variant", "forecaster") if len(set(rows[name])) > 1
     ]
+    titles = []
     for _, row in rows.iterrows():
         n = int(curves.offsets[row["curve"] + 1] - curves.offsets[row["curve"]])
-        name = " ".join(drawable(str(row["subtask"])).split())
-        shots = "" if pd.isna(row["shots"]) else f"{row['shots']} shot{'s' * (row['shots'] != 1)}"
-        more = [str(row[name]).replace("_", " ") for name in several if not pd.isna(row[name])]
-        parts = [drawable(str(row["metric"])), shots, *map(drawable, more)]
-        parts.append(f"{row['k']} of {n} fitted")
-        short = name if len(name) <= 34 else f"{name[:33]}…"
-        title = f"{short}\n{', '.join(part for part in parts if part)}"
-        taken = sum(other.split("\t")[0] == title for other in titles)
-        titles.append(f"{title}\t({taken + 1})" if taken else title)
-    return titles
+        words = {name: str(row[name]).replace("_", " ") for name in several if pd.notna(row[name])}
+        fitted = f"{row['k']} of {n} fitted"
+        titles.append(
+            curve_title(pd.Series(row.to_dict() | words), ("metric", "shots", *several), fitted)
+        )
+    return unlike(titles)
 
 
 def _decades(x: pd.Series[float]) -> list[float]:
@@ -153,15 +152,9 @@ def _decades(x: pd.Series[float]) -> list[float]:
 
 
 def _chart(data: pd.DataFrame, titles: list[str], axes: list[str]) -> Any:
-    x = alt.X(
-        "x:Q",
-        scale=alt.Scale(type="log", nice=False, padding=8),
-        title=" / ".join(axes).replace("_", " "),
-        axis=alt.Axis(
-            values=_decades(data["x"]), format="~s", grid=False, labelOverlap=True,
-            labelExpr="replace(datum.label, 'G', 'B')",
-        ),
-    )  # fmt: skip
+    x = scale_axis(
+        "x", " / ".join(axes).replace("_", " "), values=_decades(data["x"]), labelOverlap=True
+    )
     y = alt.Y("score:Q", title="score", axis=alt.Axis(tickCount=5, minExtent=34))
     colour = alt.Color(
         "part:N",
@@ -182,18 +175,5 @@ def _chart(data: pd.DataFrame, titles: list[str], axes: list[str]) -> Any:
         ),
         data=data,
     )
-    facet = alt.Facet(
-        "title:N",
-        sort=titles,
-        title=None,
-        header=alt.Header(labelExpr="split(datum.label, '\\n')", labelAnchor="start"),
-    )
-    return (
-        layers.properties(width=190, height=130)
-        .facet(facet, columns=min(_COLUMNS, len(titles)))
-        .resolve_scale(y="independent", x="shared" if len(axes) == 1 else "independent")
-        .configure(font=_FONT, background="white")
-        .configure_view(stroke=None)
-        .configure_axis(gridColor="#E6E6E6", domainColor="#888888", tickColor="#888888")
-        .configure_header(labelFontSize=11, title=None)
-    )
+    chart = layers.properties(width=190, height=130)
+    return styled(facets(chart, titles, columns=_COLUMNS, same_scale=len(axes) == 1))

@@ -11,7 +11,7 @@ from bigbench_meta import build_curves, load_embedded
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
 from bigbench_meta.inference.forecast.summary import least_predictable
-from bigbench_meta.report.charts.forecast import FITTED, FORECAST, HELD_OUT, plot_forecasts
+from bigbench_meta.report.charts.forecasts import FITTED, FORECAST, HELD_OUT, plot_forecasts
 
 CURVES = build_curves(load_embedded())
 ADDITION = CURVES.select(CURVES.keys["task"] == "arithmetic 3D+")
@@ -51,7 +51,7 @@ def test_the_least_predictable_come_first():
     assert figure.data["title"].nunique() == 4
     assert spec["facet"]["sort"] == list(dict.fromkeys(figure.data["title"]))
     assert figure.data.drop_duplicates("title")["task"].tolist() == least["task"].tolist()[:4]
-    assert figure.caption.startswith(f"4 of {len(least)} curves whose larger scales surprise most")
+    assert figure.caption.startswith(f"4 of {len(least)} curves whose scores at larger scales are")
 
 
 def test_forecasters_and_scales_have_panels_of_their_own():

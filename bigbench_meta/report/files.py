@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from bigbench_meta.report.charts.emergence import Figure
+    from bigbench_meta.report.charts.figure import Figure
     from bigbench_meta.report.tables.table import Table
 
 __all__ = ["figure_files", "prepare_folder", "table_files", "write_files"]

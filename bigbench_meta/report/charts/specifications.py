@@ -1,4 +1,4 @@
-"""Charts of what accounts for the flags."""
+"""A specification curve: one statistic under every choice of the analysis."""
 
 from __future__ import annotations
 
@@ -6,22 +6,28 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import altair as alt
 import numpy as np
-import pandas as pd
 
 from bigbench_meta.aggregate.attribution.sensitivity import NO_DIFFERENCE
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import drawable
-from bigbench_meta.report.charts.emergence import Figure
+from bigbench_meta.report.charts.figure import (
+    BLUE,
+    VERMILION,
+    Figure,
+    caption,
+    reference_line,
+    styled,
+)
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
 __all__ = ["plot_specifications"]
 
-# From Okabe & Ito's palette, told apart by people with any colour vision.
-_COLOURS: Final = {"base": "#D55E00", "one choice changed": "#0072B2"}
+_COLOURS: Final = {"base": VERMILION, "one choice changed": BLUE}
 _ON_LINE: Final = ("share_sharper", "log_sharpness_difference")
 _PREFERRED: Final = {
     "risk_ratio": ("by_task", "half_added"),
@@ -35,7 +41,6 @@ _PREFERRED: Final = {
 """Methods by preference: over tasks, else one that empty cells do not stop."""
 
 _MOST_ROWS: Final = 150
-_FONT: Final = "Helvetica, Arial, sans-serif"
 _TITLES: Final = {
     "risk_ratio": "risk ratio of being flagged, sharp over smooth metrics",
     "odds_ratio": "odds ratio of being flagged, sharp over smooth metrics",
@@ -82,28 +87,24 @@ def plot_specifications(
     part, chosen = _rows_of(table, statistic, method)
     known = part[part["estimate"].notna()].sort_values(["estimate", "low"], kind="stable")
     drawn = _without_middle(known).reset_index(drop=True)
-    drawn = drawn.assign(label=_labels(drawn), kind=_kinds(drawn))
+    kinds = np.where(drawn["analysis"] == "base", *_COLOURS)
+    drawn = drawn.assign(label=_labels(drawn), kind=kinds)
     low_edge, high_edge = _edges(drawn, statistic)
     placed = _placed(drawn, low_edge, high_edge)
-    sentences = [
-        (
-            f"{_TITLES[statistic][0].upper()}{_TITLES[statistic][1:]}; interval: "
-            f"{chosen.replace('_', ' ')}. One choice of the analysis is changed at a time."
-        ),
-        (
-            "The rule is where the class of metric makes no difference; triangles at the edge are "
-            "0 or infinite, hollow points have no interval."
-        ),
-        f"{len(part) - len(known)} of {len(part)} variants have no estimate and are not drawn."
-        if len(known) < len(part)
-        else "",
-        f"{len(known) - len(drawn)} variants in the middle are not drawn."
-        if len(drawn) < len(known)
-        else "",
-    ]
     return Figure(
         name=f"specifications_{statistic}",
-        caption=" ".join(filter(None, sentences)),
+        caption=caption(
+            f"{_TITLES[statistic][0].upper()}{_TITLES[statistic][1:]}, with one choice of the "
+            f"analysis changed at a time; method of the interval: {chosen.replace('_', ' ')}.",
+            "On the dashed line the class of metric makes no difference. Triangles at the edge are "
+            "0 or infinite, hollow points have no interval.",
+            f"{len(part) - len(known)} of {len(part)} variants have no estimate and are not drawn."
+            if len(known) < len(part)
+            else "",
+            f"{len(known) - len(drawn)} variants in the middle are not drawn."
+            if len(drawn) < len(known)
+            else "",
+        ),
         chart=_chart(placed, statistic, low_edge, high_edge),
         data=drawn[["label", *table.columns]],
     )
@@ -149,12 +150,6 @@ def _labels(drawn: pd.DataFrame) -> list[str]:
     return [drawable(" ".join(text.split())) for text in texts]
 
 
-def _kinds(drawn: pd.DataFrame) -> list[str]:
-    return [
-        "base" if analysis == "base" else "one choice changed" for analysis in drawn["analysis"]
-    ]
-
-
 def _edges(drawn: pd.DataFrame, statistic: str) -> tuple[float, float]:
     """Return the ends of the axis, beyond every number that can be drawn on it."""
     values = drawn[["estimate", "low", "high"]].to_numpy(dtype=float).ravel()
@@ -198,13 +193,11 @@ def _chart(placed: pd.DataFrame, statistic: str, low: float, high: float) -> Any
         scale=alt.Scale(domain=list(_COLOURS), range=list(_COLOURS.values())),
         legend=alt.Legend(orient="top"),
     )
-    null = pd.DataFrame({"x": [NO_DIFFERENCE[statistic]]})
-    rule = alt.Chart(null).mark_rule(strokeDash=[4, 3], color="#444444").encode(x="x:Q")
     lines = alt.Chart(placed[placed["has_interval"]]).mark_rule(strokeWidth=1.5)
     shapes = ["circle", "triangle-left", "triangle-right"]
     points = alt.Chart(placed).mark_point(size=46, strokeWidth=1.5, opacity=1)
     layers = alt.layer(
-        rule,
+        reference_line(x=NO_DIFFERENCE[statistic]),
         lines.encode(x=alt.X("x_low:Q"), x2="x_high:Q", y=y, color=colour),
         points.encode(
             x=x,
@@ -218,9 +211,4 @@ def _chart(placed: pd.DataFrame, statistic: str, low: float, high: float) -> Any
                      "status"],
         ),
     )  # fmt: skip
-    return (
-        layers.properties(width=460, height=alt.Step(17))
-        .configure(font=_FONT, background="white")
-        .configure_view(stroke=None)
-        .configure_axis(gridColor="#EEEEEE", domainColor="#888888", tickColor="#888888")
-    )
+    return styled(layers.properties(width=460, height=alt.Step(17)))
