@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import jinja2
 
@@ -110,12 +110,4 @@ def _page(study: Study, svg: Mapping[str, str | bytes], sources: list[str]) -> s
         version=__version__,
         counts=study.counted["status"].value_counts(),
         assumed=int((study.counted["direction"] == "assumed").sum()),
-        issues=_issues(study),
     )
-
-
-def _issues(study: Study) -> list[Any]:
-    """Return the known issues row by row, each with whether its source is an address to follow."""
-    frame = study.known_issues.affected
-    is_link = frame["source"].astype(str).str.startswith("https://")
-    return list(frame.assign(is_link=is_link).itertuples(index=False))

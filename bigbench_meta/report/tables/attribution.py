@@ -32,26 +32,30 @@ def account_tables(account: Account) -> list[Table]:
         ``flags_by_class``, ``flag_ratios``, ``flag_models``, ``flag_models_left_out``,
         ``paired_tests`` and ``pairs_by_metric``.
     """
-    threshold = f"an emergence score above {account.rows.threshold:g}"
     counts = account.pair_counts
+    shares = account.shares.set_index("metric_class")[["n_flagged", "n_scored"]].astype(int)
+    sharp, smooth = ("{} of {}".format(*shares.loc[name]) for name in ("sharp", "smooth"))
     return [
         Table(
             name="flags_by_class",
-            caption=f"Scored curves with {threshold}, by class of metric ({_CLASSES}). The units "
-            "of the interval are tasks; the design effect is how many curves are worth one.",
+            caption=f"{sharp} curves of sharp metrics and {smooth} of smooth ones have an "
+            f"emergence score above {account.rows.threshold:g} ({_CLASSES}). Intervals take tasks "
+            "as the units. A design effect of 3 means that three curves carry the information of "
+            "one independent curve.",
             frame=account.shares,
         ),
         Table(
             name="flag_ratios",
-            caption="Risk and odds of being flagged, sharp over smooth metrics, over all curves: "
-            "tasks were not assigned to metrics at random, so this mixes the metric with the task.",
+            caption="Risk and odds ratios of being flagged, sharp over smooth metrics, over all "
+            "curves. Tasks were not assigned to metrics at random, so the ratios mix the effect of "
+            "the metric with that of the task.",
             frame=account.ratios,
             columns=_ESTIMATES,
         ),
         Table(
             name="flag_models",
-            caption="Odds ratios of being flagged, by a logistic regression (GEE) whose clusters "
-            "are tasks.",
+            caption="Odds ratios of being flagged, for one unit more of each term, by a logistic "
+            "regression (GEE) whose clusters are tasks.",
             frame=account.model.to_frame(),
             columns=("model", "term", "odds_ratio", "low", "high", "p_value", "n", "n_tasks",
                      "status"),
@@ -63,17 +67,19 @@ def account_tables(account: Account) -> list[Table]:
         ),
         Table(
             name="paired_tests",
-            caption=f"Sharp against smooth metrics within matched sets: pairs {counts['n_pairs']}, "
-            f"tasks {counts['n_tasks']}; both flagged {counts['n_both']}, only the sharp one "
-            f"{counts['n_sharp_only']}, only the smooth one {counts['n_smooth_only']}, neither "
-            f"{counts['n_neither']}.",
+            caption=f"In {counts['n_sharp_only']} of {counts['n_pairs']} matched pairs of a sharp "
+            f"and a smooth metric only the sharp metric's curve is flagged, in "
+            f"{counts['n_smooth_only']} only the smooth one's, in {counts['n_both']} both and in "
+            f"{counts['n_neither']} neither. The curves of a pair share task, subtask, model "
+            f"family, shots and prompt; the pairs belong to {counts['n_tasks']} tasks.",
             frame=account.paired,
             columns=_ESTIMATES,
         ),
         Table(
             name="pairs_by_metric",
-            caption="Metrics two by two on the same models and questions: McNemar's exact test, "
-            "Holm's adjustment for the number of rows, and which curve is sharper.",
+            caption="Pairs of metrics compared on the same models and questions: how often only "
+            "one of the two curves is flagged (McNemar's exact test, with Holm's correction for "
+            "the number of rows), and which curve is sharper.",
             frame=account.by_metric,
             brief=("metric_first", "class_first", "metric_second", "class_second", "n_pairs",
                    "n_first_only", "n_second_only", "p_value", "p_holm", "n_sharper",
@@ -110,23 +116,24 @@ def sensitivity_tables(table: pd.DataFrame) -> list[Table]:
     return [
         Table(
             name="sensitivity_summary",
-            caption="How far each comparison moves when one choice of the analysis is changed at a "
-            "time; above and below: intervals that exclude the value of no difference.",
+            caption="Lowest and highest value of each comparison of sharp with smooth metrics when "
+            "one choice of the analysis is changed at a time. n above and n below count the "
+            "intervals that exclude no difference.",
             frame=sensitivity_summary(table),
             brief=("statistic", "method", "base", "n_variants", "n_estimated", "lowest", "highest",
                    "n_intervals", "n_above", "n_below"),
         ),
         Table(
             name="scale_deletion",
-            caption="Each scale of each curve dropped in turn: the share of flagged curves that "
-            "stay flagged, and of the others that become so, of classes that have curves; units of "
-            "the interval are tasks.",
+            caption="Share of flagged curves that stay flagged, and of other curves that become "
+            "flagged, when each scale of a curve is dropped in turn, by class of metric. Intervals "
+            "take tasks as the units.",
             frame=deletion.reset_index(drop=True),
             columns=("setting", "statistic", "estimate", "low", "high", "n", "n_tasks"),
         ),
         Table(
             name="sensitivity",
-            caption="Every statistic under every change of a single choice.",
+            caption="Every statistic, with one choice of the analysis changed at a time.",
             frame=table,
             columns=("analysis", "setting", *_ESTIMATES),
         ),

@@ -48,8 +48,9 @@ def _by_trend(shapes: pd.DataFrame) -> Table:
     )
     return Table(
         name="trends",
-        caption="Curves by trend class, after Lourie, Hu & Cho (2025), by this package's own rules "
-        "(docs/shapes.md).",
+        caption=f"{int((shapes['trend'] == 'breakthrough').sum())} of {len(shapes)} curves have "
+        "the trend of a breakthrough. The classes are those of Lourie, Hu & Cho (2025), the rules "
+        "this package's own (docs/shapes.md).",
         frame=frame,
     )
 
@@ -64,7 +65,8 @@ def _by_shape(shapes: pd.DataFrame) -> Table:
     counts.columns.name = None
     return Table(
         name="trends_by_shape",
-        caption="Curves by trend class and by the shape with the largest weight.",
+        caption="Number of curves by trend class (rows) and by the shape with the largest weight "
+        "(columns).",
         frame=counts.rename_axis("trend").reset_index(),
     )
 
@@ -72,7 +74,7 @@ def _by_shape(shapes: pd.DataFrame) -> Table:
 def _curves(shapes: pd.DataFrame) -> Table:
     return Table(
         name="curve_shapes",
-        caption="The trend and the best shape of every curve, with the numbers that decide.",
+        caption="Trend and best shape of every curve, with the numbers that decide them.",
         frame=shapes,
         columns=("subtask", "metric", "model_family", "shots", "n_scales", "trend", "best_shape",
                  "best_weight", "tau", "p_trend", "jump_share", "gap_share", "emergence_score"),

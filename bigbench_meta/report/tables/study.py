@@ -41,7 +41,9 @@ def study_tables(
         _metrics_table(counted, threshold, "metric_type"),
         Table(
             name="threshold_sweep",
-            caption="The same question at other thresholds; the paper states none.",
+            caption="Flagged curves and the metrics they belong to, by the threshold of the "
+            "emergence score E. Schaeffer et al. (2023) state no threshold; above ∞ only infinite "
+            "scores count.",
             frame=threshold_sweep(counted, level="all"),
             columns=("threshold", "n_scored", "n_flagged", "n_metrics_flagged", "n_metrics",
                      "share_metrics_flagged", "top_two_metrics", "share_top_two"),
@@ -51,7 +53,8 @@ def study_tables(
         claims_table(claims_by_metric()),
         Table(
             name="flagged_curves",
-            caption=f"Curves with an emergence score above {threshold:g}, highest first.",
+            caption=f"The {len(chosen)} curves with an emergence score E above {threshold:g}, "
+            "highest first. The resolution-limited score takes no step below one example.",
             frame=chosen,
             columns=("subtask", "metric", "metric_type", "model_family", "shots", "n_scales",
                      "emergence_score", "relative_sharpness", "resolution_limited_score", "status"),
@@ -60,13 +63,12 @@ def study_tables(
         ),
         Table(
             name="curve_scores",
-            caption="Every curve.",
+            caption="Emergence score of every curve.",
             frame=scores,
             columns=("subtask", "metric", "model_family", "shots", "n_scales", "emergence_score",
                      "status"),
         ),
-        Table(name="problems", caption="What could not be read, or was read with a doubt.",
-              frame=problems),
+        Table(name="problems", caption="What could not be read, or is doubtful.", frame=problems),
     ]  # fmt: skip
 
 
@@ -74,12 +76,15 @@ def _metrics_table(
     counted: pd.DataFrame, threshold: float, by: Literal["metric", "metric_type"]
 ) -> Table:
     named = "metric" if by == "metric" else "type of metric"
+    n_flagged = int(flagged(counted, threshold).sum())
+    n_scored = int(counted["emergence_score"].notna().sum())
     types = ("metric_type",) if by == "metric" else ()
     return Table(
         name=f"by_{by}",
         caption=(
-            f"Curves with an emergence score above {threshold:g}, by {named}. The flag ratio is "
-            "the share of flags over the share of scored curves: 1 if flags fell by chance."
+            f"{n_flagged} of {n_scored} curves with an emergence score E are flagged (E above "
+            f"{threshold:g}), by {named}. The flag ratio is the share of flags over the share of "
+            "scored curves: 1 if flags fell on curves by chance."
         ),
         # The rows were chosen by level already.
         frame=metrics_of_emergence(counted, threshold=threshold, level="all", by=by),
@@ -109,11 +114,11 @@ def evidence_tables(counted: pd.DataFrame, threshold: float) -> list[Table]:
         Table(
             name="flagged_evidence",
             caption=(
-                f"How sure the flagged curves are (E above {threshold:g}): 95% interval of E, "
-                "false discovery rates of a step beyond a straight line and beyond the smooth "
-                "mechanism (with the curve's own and with its family's variation between models), "
-                "p-value of that mechanism's fit without variation between models, "
-                "Wei's definition, and bits of surprise at the largest scale."
+                f"How sure the {len(chosen)} flagged curves are (E above {threshold:g}): the 95% "
+                "interval of E; false discovery rates (q) of a step larger than a straight line "
+                "explains, and than the smooth mechanism explains, with the curve's own or its "
+                "family's variation between models; emergence as Wei et al. (2022) define it; and "
+                "the surprise of the score at the largest scale, in bits."
             ),
             frame=chosen,
             columns=("subtask", "metric", "model_family", "shots", "emergence_score",
@@ -130,35 +135,38 @@ def evidence_tables(counted: pd.DataFrame, threshold: float) -> list[Table]:
 
 
 def _summary_table(counted: pd.DataFrame, threshold: float) -> Table:
-    """Return criteria by group of curves: how many hold, of how many of which it can be told."""
+    """Return criteria by group of curves: how many meet each, of those that can be decided."""
     found = evidence_summary(counted, threshold=threshold)
     cells = found["n_met"].astype(str) + "/" + found["n_judged"].astype(str)
     wide = found.assign(cell=cells).pivot_table(
         index=["criterion", "meaning"], columns="group", values="cell", aggfunc="first", sort=False
     )
     groups = [str(group) for group in wide.columns]
+    beyond = found[found["criterion"] == "mechanism_q_bh"].set_index("group")
+    met, judged = beyond.loc["all", ["n_met", "n_judged"]]
     return Table(
         name="evidence_summary",
         caption=(
-            "Ways in which curves depart from a smooth, predictable rise: how many do, of how many "
-            "of which it can be told; of all curves, of those flagged, and by type of metric."
-            + _attainable(counted)
+            f"{met} of {judged} curves have a step larger than the smooth mechanism explains, at a "
+            "false discovery rate of 0.05. Cells: curves that meet the criterion / curves for "
+            "which it can be decided; all of them, the flagged ones, and by type of metric."
+            + _smallest_p(counted)
         ),
         frame=wide.reset_index().rename_axis(columns=None),
         columns=("meaning", *groups),
     )
 
 
-def _attainable(counted: pd.DataFrame) -> str:
-    """Say what the number of replicates lets a p-value be."""
+def _smallest_p(counted: pd.DataFrame) -> str:
+    """Return the smallest p-value that the number of replicates allows, as a sentence."""
     n_boot, searched = counted["n_boot"].max(), counted["mechanism_n_searched"].max()
     if pd.isna(n_boot) or not searched:
         return ""
     least = 1 / (1 + int(n_boot))
+    corrected = min(least * int(searched), 1)
     return (
-        f" With at most {int(n_boot):,} replicates no p-value is below {least:.2g}, and of "
-        f"{int(searched):,} curves tested no one alone below {min(least * int(searched), 1):.2g} "
-        "once it is corrected."
+        f" With {int(n_boot):,} replicates the smallest possible p-value is {least:.2g}, and after "
+        f"Holm's correction over {int(searched):,} curves it is {corrected:.2g}."
     )
 
 
@@ -179,14 +187,16 @@ def _forecast_table(counted: pd.DataFrame, flags: pd.Series[bool]) -> Table:
                 "median_surprise": group["forecast_surprise"].median(),
             }
         )
+    held = [f"{row['coverage']:.0%} of {row['group']} curves" for row in rows if row["n_forecast"]]
     return Table(
         name="last_scale_forecasts",
         caption=(
-            "Forecasts of the largest scale from all smaller ones: the share of 95% intervals that "
-            "hold it, skill against the forecast that nothing changes (1 is perfect, 0 no better), "
-            "the share of forecasts that are better than that, and the median surprise in bits "
-            "(1 where intervals tell the truth). A flagged curve was chosen for a large step, "
-            "which is often the last one."
+            (f"95% forecast intervals hold {' and '.join(held)}. " if held else "")
+            + "Forecasts of the score at the largest scale from all smaller scales. Coverage is "
+            "the share of intervals that hold the score. Skill compares with the forecast that "
+            "nothing changes: 1 is perfect, 0 no better. The median surprise in bits is 1 where "
+            "intervals are right. Flagged curves were chosen for a large step, which is often the "
+            "last one, so they surprise more."
         ),
         frame=pd.DataFrame(rows),
     )
@@ -196,16 +206,17 @@ def issues_table(findings: IssueFindings) -> Table:
     """Return the table of known issues.
 
     Args:
-        findings: Which of them touch the observations.
+        findings: Which of them affect the observations.
     """
     return Table(
         name="known_issues",
         caption=(
-            "Known issues of the data that touch these scores (data/known_issues.csv), and whether "
-            "the rows were left out."
+            "Known issues of the data (data/known_issues.csv) that affect these scores, and "
+            "whether the affected rows were excluded."
         ),
         frame=findings.affected,
         columns=("id", "n_rows", "n_curves", "excluded", "effect", "source"),
+        links=("source",),
         brief=("id", "n_rows", "n_curves", "excluded"),
     )
 
@@ -220,12 +231,12 @@ def claims_table(frame: pd.DataFrame) -> Table:
     return Table(
         name="claims_by_metric",
         caption=(
-            f"{total['n_claims']} hand-annotated claims of emergence (Wei et al. 2022) by the "
-            f"task's preferred metric. Two metrics hold {total['share_top_two']:.1%} of them, and "
-            f"{total['n_paper_metrics_with_claims']} of the paper's {total['n_paper_metrics']} "
-            "metrics hold any; metrics that are not among them may too. The claim ratio is the "
-            "share of claims over the share of annotated "
-            "tasks: 1 if claims fell by chance."
+            f"Two metrics have {total['share_top_two']:.1%} of the {total['n_claims']} "
+            "hand-annotated claims of emergence (Wei et al. 2022), by the preferred metric of the "
+            f"task. Of the {total['n_paper_metrics']} metrics of Schaeffer et al. (2023) "
+            f"{total['n_paper_metrics_with_claims']} have any; other metrics may have some too. "
+            "The claim ratio is the share of claims over the share of annotated tasks: 1 if claims "
+            "fell on tasks by chance."
         ),
         frame=frame,
         columns=("metric", "metric_type", "n_claims", "share", "n_tasks", "share_of_tasks",

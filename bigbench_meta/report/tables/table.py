@@ -36,6 +36,7 @@ _LABELS: Final = {
     "family_q_bh": "q, family", "mechanism_at_bound": "exponent at bound",
     "mechanism_p_fit": "p of fit", "wei_emergent": "Wei", "forecast_surprise": "surprise",
     "n_forecast": "forecasts", "n_skill": "with skill",
+    "meaning": "criterion", "id": "known issue", "n_rows": "rows",
 }  # fmt: skip
 _MISSING: Final = "–"
 _latex = UnicodeToLatexEncoder(
@@ -54,6 +55,7 @@ class Table:
         columns: Columns shown in the rounded forms, in order; all by default.
         brief: Those of them that a terminal or a page has room for; all by default.
         most_rows: Rows shown in the rounded forms.
+        links: Columns whose addresses of web pages are links in HTML.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Table:
     columns: tuple[str, ...] | None = None
     brief: tuple[str, ...] | None = None
     most_rows: int = 40
+    links: tuple[str, ...] = ()
 
     def to_csv(self) -> str:
         """Return every row and column, unrounded; infinite is ``inf``, missing is empty."""
@@ -109,10 +112,18 @@ class Table:
         """Return a ``<table>`` element with its caption, all text escaped."""
         header, rows, alignment = self.text()
         classes = [f' class="{"t" if align == "left" else "n"}"' for align in alignment]
+        linked = [name in self.links for name in self._shown()]
 
         def cells(tag: str, values: list[str]) -> str:
-            pairs = zip(classes, values, strict=True)
-            return "".join(f"<{tag}{c}>{escape(drawable(value))}</{tag}>" for c, value in pairs)
+            texts = [escape(drawable(value)) for value in values]
+            if tag == "td":
+                texts = [
+                    f'<a href="{text}">{text}</a>'
+                    if is_link and text.startswith("https://")
+                    else text
+                    for is_link, text in zip(linked, texts, strict=True)
+                ]
+            return "".join(f"<{tag}{c}>{t}</{tag}>" for c, t in zip(classes, texts, strict=True))
 
         body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
         return (

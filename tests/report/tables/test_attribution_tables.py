@@ -54,11 +54,11 @@ def test_what_the_models_leave_out(account):
 
 def test_captions_say_what_was_counted(account):
     tables = by_name(account_tables(account))
-    assert "an emergence score above 100" in tables["flags_by_class"].caption
+    assert "score above 100" in tables["flags_by_class"].caption
     counts = account.pair_counts
     caption = tables["paired_tests"].caption
-    assert f"pairs {counts['n_pairs']}, tasks {counts['n_tasks']};" in caption
-    assert f"only the sharp one {counts['n_sharp_only']}, " in caption
+    assert f"In {counts['n_sharp_only']} of {counts['n_pairs']} matched pairs of a" in caption
+    assert f"in {counts['n_both']} both and in {counts['n_neither']} neither" in caption
     account = account_for_flags(simulated_scores(0), threshold=12.5)
     assert "above 12.5" in account_tables(account)[0].caption
 
