@@ -60,7 +60,7 @@ def plot_emergence_by_metric(
     placed = drawn.assign(x=drawn["emergence_score"].clip(-edge, edge))
     chart: alt.Chart | alt.LayerChart = _emergence_points(placed, order, edge)
     if np.isfinite(threshold):
-        chart = alt.LayerChart(layer=[chart, reference_line(x=threshold)])
+        chart = alt.LayerChart(layer=[chart, reference_line("x", threshold=threshold)])
     return Figure(
         name="emergence_by_metric",
         caption=caption(

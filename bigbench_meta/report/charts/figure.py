@@ -137,11 +137,11 @@ def facets(chart: Any, titles: list[str], *, columns: int, same_scale: bool) -> 
     return found
 
 
-def reference_line(**place: float) -> alt.Chart:
-    """Return a dashed line at one x or one y."""
-    ((field, value),) = place.items()
-    line = alt.Chart(pd.DataFrame({field: [value]})).mark_rule(strokeDash=[4, 3], color="#444444")
-    found: alt.Chart = line.encode(**{field: f"{field}:Q"})
+def reference_line(channel: str, **value: float) -> alt.Chart:
+    """Return a dashed line at one value, which is named, on the axis of a channel (x or y)."""
+    line = alt.Chart(pd.DataFrame([value])).mark_rule(strokeDash=[4, 3], color="#444444")
+    (field,) = value
+    found: alt.Chart = line.encode(**{channel: f"{field}:Q"})
     return found
 
 

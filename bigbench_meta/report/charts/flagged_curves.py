@@ -213,5 +213,5 @@ def _interval_chart(data: pd.DataFrame, threshold: float) -> Any:
         ),
     ]  # fmt: skip
     if np.isfinite(threshold) and threshold > 0:
-        layers.append(reference_line(x=threshold))
+        layers.append(reference_line("x", x=threshold))
     return alt.layer(*layers).properties(width=420, height=alt.Step(20))

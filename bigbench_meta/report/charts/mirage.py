@@ -195,7 +195,7 @@ def _panel_chart(panel: _Panel, rows: pd.DataFrame) -> alt.LayerChart:
     data = data[_has_place(panel, rows)]
     layers = [layer.encode(color=_colour(series, panel)) for layer in _layers(data, panel)]
     if (limit := _resolution(panel, rows)) is not None:
-        layers.append(reference_line(y=limit))
+        layers.append(reference_line("y", resolution=limit))
     return alt.LayerChart(layer=layers, title=alt.Title(panel.title, anchor="start")).properties(
         width=_WIDTH, height=_HEIGHT
     )

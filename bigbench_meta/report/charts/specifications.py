@@ -197,7 +197,7 @@ def _chart(placed: pd.DataFrame, statistic: str, low: float, high: float) -> Any
     shapes = ["circle", "triangle-left", "triangle-right"]
     points = alt.Chart(placed).mark_point(size=46, strokeWidth=1.5, opacity=1)
     layers = alt.layer(
-        reference_line(x=NO_DIFFERENCE[statistic]),
+        reference_line("x", x=NO_DIFFERENCE[statistic]),
         lines.encode(x=alt.X("x_low:Q"), x2="x_high:Q", y=y, color=colour),
         points.encode(
             x=x,

@@ -72,7 +72,7 @@ def test_every_point_is_inside_the_axis(values: list[float]) -> None:
 def test_threshold_line(shapes: tuple[Curves, pd.DataFrame], threshold: float, flags: int) -> None:
     figure = plot_emergence_by_metric(shapes[1], threshold=threshold)
     check_valid(figure)
-    assert rows(figure, 1) == [{"x": threshold}]
+    assert rows(figure, 1) == [{"threshold": threshold}]
     assert f"The dashed line is the threshold, {threshold:g}." in figure.caption
     assert figure.data["flagged"].sum() == flags
 

@@ -145,7 +145,7 @@ def test_zeros_on_a_logarithmic_axis():
     assert len(points) == 6 - zeros
     bars, resolution = drawn(log, "rule")
     assert min(row["low"] for row in bars[0]) >= 1e-6
-    assert resolution[0] == [{"y": 0.02}]
+    assert resolution[0] == [{"resolution": 0.02}]
     assert "1/n" in log.caption
 
 
