@@ -255,26 +255,29 @@ class Rescoring:
         return rows
 
     def _lacking(self) -> list[tuple[str, str, str, str]]:
+        """Return what metrics lacked: a row for a task without it, else one for a model."""
         rows = []
         for metric in self._metrics:
-            lacking: dict[tuple[Any, ...], list[int]] = {}
+            needs = " or ".join(metric.needs) or "correct, nor output and targets"
+            by_task: dict[tuple[str, str], dict[tuple[str, str], list[int]]] = {}
             for key in self._models:
                 sums = self._sums[key, metric.name]
-                where = (self._models[key]["source"], key[1], key[4])
-                counts = lacking.setdefault(where, [0, 0])
+                models = by_task.setdefault(key[:2], {})
+                counts = models.setdefault((self._models[key]["source"] or "", key[4]), [0, 0])
                 counts[0] += sums.n_missing
-                counts[1] += sums.n + sums.n_missing
-            for (source, task, model), (missing, n) in lacking.items():
-                if not missing:
+                counts[1] += sums.n
+            scored = any(n for models in by_task.values() for _, n in models.values())
+            for (_, task), models in by_task.items():
+                missing = sum(n for n, _ in models.values())
+                if not any(n for _, n in models.values()):
+                    reason = f"all {missing} samples of {task} lack {needs}"
+                    severity = "warning" if scored else "error"
+                    rows.append((next(iter(models))[0], metric.name, reason, severity))
                     continue
-                needs = " or ".join(metric.needs) or "correct, nor output and targets"
-                rows.append(
-                    (
-                        source or "", metric.name,
-                        f"{missing} of {n} samples of {model} on {task} lack {needs}",
-                        "error" if missing == n else "warning",
-                    )
-                )  # fmt: skip
+                for (source, model), (n, n_scored) in models.items():
+                    if n:
+                        reason = f"{n} of {n + n_scored} samples of {model} on {task} lack {needs}"
+                        rows.append((source, metric.name, reason, "warning"))
         return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections import defaultdict
 
@@ -65,7 +66,7 @@ def test_a_mean_over_examples(rows, size):
         else:
             assert math.isnan(one["stderr"])
     n_lacking = len(rows) - sum(map(len, expected.values()))
-    told = [int(reason.split()[0]) for reason in problems["reason"]]
+    told = [int(re.search(r"\d+", reason)[0]) for reason in problems["reason"]]
     assert sum(told) == n_lacking
 
 
@@ -93,7 +94,19 @@ def test_what_is_missing_is_named_and_never_a_zero():
     ]  # fmt: skip
     assert problems["reason"].tolist() == [
         "1 of 2 samples of 1b on sums lack output or targets",
-        "2 of 2 samples of 1b on sums lack targets or target_logprobs or target_values",
+        "all 2 samples of sums lack targets or target_logprobs or target_values",
+    ]
+
+
+def test_a_metric_that_does_not_apply_to_a_task_is_one_problem():
+    rows = [sample(model, output="12") for model in ("1b", "2b", "4b")]
+    choice = {"targets": ["a", "b"], "target_logprobs": [-1.0, -2.0], "target_values": [1.0, 0.0]}
+    rows += [sample(model, task="choices", **choice) for model in ("1b", "2b", "4b")]
+    scores, problems = rescore(table(rows), ["exact_str_match", "brier_score"])
+    assert len(scores) == 6
+    assert problems[["reason", "severity"]].values.tolist() == [
+        ["all 3 samples of choices lack output or targets", "warning"],
+        ["all 3 samples of sums lack targets or target_logprobs or target_values", "warning"],
     ]
 
 
