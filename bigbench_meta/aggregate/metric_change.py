@@ -1,0 +1,660 @@
+"""Does an emergent ability stay when the same outputs are scored with another metric?
+
+The paper's sharpest argument keeps the outputs fixed and changes the metric. A pair is one task, as
+the same models answered it, under two metrics; its verdict rests on the sharpness of both curves,
+with the sampling error of their test set. ``docs/metric_change.md`` defines the verdicts and shows
+how often they are wrong.
+
+References:
+    Schaeffer, Miranda & Koyejo (2023), "Are Emergent Abilities of Large Language Models a Mirage?",
+    arXiv 2304.15004, sec. 3 and 4, Figs. 3 and 6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+
+from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD, flagged
+from bigbench_meta.core.checks import probability, seed_number
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.ragged import Ragged
+from bigbench_meta.core.schema import CURVE_KEY
+from bigbench_meta.curves.build import Curves, build_curves
+from bigbench_meta.curves.emergence import MIN_SCALES
+from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
+from bigbench_meta.inference.forecast.smooth_partners import LINKS
+from bigbench_meta.inference.inversion import inverted_intervals
+from bigbench_meta.inference.score import score_curves
+from bigbench_meta.inference.uncertainty import sampling_errors
+from bigbench_meta.metrics.definitions import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.inference.uncertainty import SamplingErrors
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Bools = NDArray[np.bool_]
+
+__all__ = ["VERDICTS", "change_counts", "change_sentence", "metric_change", "paired_curves"]
+
+VERDICTS: Final = (
+    "evaporates", "persists", "weaker", "sharper", "cannot tell", "point values only",
+    "same metric",
+)  # fmt: skip
+"""What can be said of a pair, from its metric to the other one."""
+
+EVAPORATES, PERSISTS, WEAKER, SHARPER, CANNOT_TELL, POINTS_ONLY, SAME = VERDICTS
+
+_SHARED: Final = [name for name in CURVE_KEY if name != "metric"]
+# Sharp types come first in a pair, graded ones last.
+_RANK: Final = {"discontinuous": 0, "nonlinear": 0, "unknown": 1, "linear": 2, "continuous": 2}
+# Of the error of an upper end, the share that goes to the range.
+_RANGE_SHARE: Final = 0.2
+# Two metrics are one where a line gives one from the other to this share of its range.
+_AFFINE: Final = 1e-3
+# Slopes between all pairs of points are tried up to so many points.
+_MOST_SLOPES: Final = 200
+
+
+def metric_change(
+    observations: pd.DataFrame | pa.Table | Curves,
+    *,
+    samples: pd.DataFrame | pa.Table | None = None,
+    metric: str | None = None,
+    metrics: Sequence[str] | None = None,
+    threshold: float = DEFAULT_THRESHOLD,
+    cut: float | None = None,
+    only_flagged: bool = False,
+    level: float = 0.95,
+    n_boot: int = 999,
+    seed: int | np.random.Generator = 0,
+    min_scales: int = MIN_SCALES,
+    scale: str | None = None,
+    catalog: MetricCatalog | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Compare the curves of the same outputs under each two metrics.
+
+    A pair has one benchmark, task, subtask, model family, number of shots and variant, and the
+    models that are there under both metrics. The metric of the sharper type comes first, or the
+    flagged one where the types are alike. Sharpness is E / (n - 1) with a median step of at least
+    the resolution, the most that one example can change the score.
+
+    Args:
+        observations: Observations table, or curves.
+        samples: Samples table of the same results: then examples are drawn anew, jointly for all
+            models.
+        metric: The metric that matters, if any: only its pairs are compared, it comes first, and
+            its score at the largest scale is forecast from the smaller scales through the other
+            metric, where that has a known link to it (docs/forecast.md).
+        metrics: Compare only these metrics.
+        threshold: A curve is flagged above this emergence score.
+        cut: Sharpness that separates the verdicts; by default threshold / (n - 1), so that a curve
+            is above the cut where its resolution-limited E is above the threshold.
+        only_flagged: Compare only pairs of which a curve is flagged.
+        level: Confidence of the intervals.
+        n_boot: Replicates of each interval, at least 19.
+        seed: Seed or generator.
+        min_scales: Curves with fewer shared scales have no score.
+        scale: Scale axis, see :func:`bigbench_meta.build_curves`; not with curves.
+        catalog: Metric catalog; the packaged one by default.
+        progress: Called with (curves done, curves).
+
+    Returns:
+        One row a pair, in the order of the curves: the key columns with ``metric`` and
+        ``other_metric``; ``scale``, ``n_scales`` (shared), ``n_unshared`` (models
+        under one metric alone). Of the metric, and with ``other_`` before the name of the other:
+        ``metric_type``; ``emergence_score`` with ``emergence_low`` and ``emergence_high``,
+        ``status``, ``flagged``, ``relative_sharpness``; ``sharpness``, limited by the resolution
+        where that is known, with ``sharpness_low`` and ``sharpness_high``; ``could_exceed``
+        (whether its range over its resolution exceeds the cut; missing without a resolution),
+        ``noise``. Then ``log_ratio``, the logarithm of the other sharpness over the first one,
+        without signs and limited only where both resolutions are known, with ``log_ratio_low`` and
+        ``log_ratio_high``; ``cut``; ``verdict``, one of :data:`VERDICTS`, and ``reason``. With
+        ``metric``: ``observed`` (score at the largest scale), ``forecast``, ``forecast_low``,
+        ``forecast_high``, ``forecast_hit`` and ``forecast_status``.
+
+    Raises:
+        InputError: An option is out of its range, or no curve has the metric that matters.
+        SchemaError: ``observations`` or ``samples`` are no such table.
+
+    References:
+        Schaeffer et al. (2023), arXiv 2304.15004, Figs. 3 and 6.
+
+    Examples:
+        >>> import pandas as pd
+        >>> accuracy, edits = [0.01, 0.02, 0.01, 0.02, 0.9], [4.0, 3.1, 2.2, 1.1, 0.1]
+        >>> shared = {"benchmark": "b", "task": "t", "model_family": "f", "n_examples": 2000,
+        ...           "model_name": list("abcde"), "total_params": [1, 2, 3, 4, 5]}
+        >>> both = pd.concat([
+        ...     pd.DataFrame(shared | {"metric": "exact_str_match", "score": accuracy}),
+        ...     pd.DataFrame(shared | {"metric": "token_edit_distance", "score": edits,
+        ...                            "stderr": 0.02}),
+        ... ])
+        >>> row = metric_change(both, threshold=10).iloc[0]
+        >>> row.metric, row.other_metric, row.verdict
+        ('exact_str_match', 'token_edit_distance', 'evaporates')
+    """
+    probability(level, "level")
+    for name, value in (("threshold", threshold), ("cut", cut)):
+        if value is not None and not value > 0:
+            raise InputError(f"{value!r} is not a positive number", where=name)
+    curves = observations
+    if not isinstance(curves, Curves):
+        curves = build_curves(curves, scale=scale, catalog=catalog)
+    pairs = _pairs(curves, metric, metrics, threshold, min_scales)
+    if only_flagged:
+        flags = flagged(score_curves(pairs.curves, min_scales=min_scales), threshold).to_numpy()
+        pairs = pairs.among(flags[pairs.first] | flags[pairs.second])
+    table = _compared(
+        pairs, samples=samples, threshold=threshold, cut=cut, level=level, n_boot=n_boot,
+        seed=seed_number(seed), min_scales=min_scales, catalog=catalog, progress=progress,
+    )  # fmt: skip
+    verdict, reason = _verdicts(table, pairs, min_scales)
+    table = table.assign(verdict=verdict, reason=reason)
+    return table if metric is None else table.assign(**_forecasts(curves, table, catalog))
+
+
+def _compared(
+    pairs: _Pairs, *, samples: pd.DataFrame | pa.Table | None, threshold: float, cut: float | None,
+    level: float, n_boot: int, seed: int, min_scales: int, catalog: MetricCatalog | None,
+    progress: Callable[[int, int], None] | None,
+) -> pd.DataFrame:  # fmt: skip
+    """Return the table of pairs without their verdicts."""
+    curves, first, second = pairs.curves, pairs.first, pairs.second
+    scores = score_curves(curves, min_scales=min_scales)
+    errors = sampling_errors(curves, samples=samples, n_boot=n_boot, seed=seed, catalog=catalog)
+    # Of each curve by itself; and for the ratio of two, with half of the error each.
+    (plain, limited), (half_plain, half_limited) = (
+        _sharpness(curves, scores, errors, (1 - level) / share, n_boot, seed, min_scales, report)
+        for share, report in ((2, _part(progress, 0)), (4, _part(progress, 1)))
+    )
+    steps = np.maximum(curves.ragged.lengths - 1, 1)
+    cuts = threshold / steps if cut is None else np.full(len(curves), float(cut))
+    resolution = scores["resolution"].to_numpy(dtype=float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        exceeds = pd.Series(_span(scores) / resolution / steps > cuts).astype("boolean")
+    columns = {
+        "metric_type": curves.keys["metric_type"],
+        "emergence_score": scores["emergence_score"],
+        "emergence_low": pd.Series(plain.low * steps),
+        "emergence_high": pd.Series(plain.high * steps),
+        "status": scores["status"],
+        "flagged": flagged(scores, threshold),
+        "relative_sharpness": scores["relative_sharpness"],
+        "sharpness": pd.Series(limited.value),
+        "sharpness_low": pd.Series(limited.low),
+        "sharpness_high": pd.Series(limited.high),
+        "could_exceed": exceeds.mask(np.isnan(resolution)),
+        "noise": pd.Series(errors.source),
+    }
+    keys = curves.keys.iloc[first].reset_index(drop=True)
+    table = keys[[*_SHARED[:3], "metric"]].assign(
+        other_metric=curves.keys["metric"].iloc[second].reset_index(drop=True),
+        **{name: keys[name] for name in [*_SHARED[3:], "scale"]},
+        n_scales=curves.ragged.lengths[first],
+        n_unshared=pairs.n_unshared,
+    )
+    for before, rows in (("", first), ("other_", second)):
+        of_side = {
+            before + name: values.iloc[rows].reset_index(drop=True)
+            for name, values in columns.items()
+        }
+        table = table.assign(**of_side)
+    # A limit under one metric alone would make the other look sharper.
+    known = ~np.isnan(resolution[first] + resolution[second])
+    ratio = _log_ratio(
+        *(_where(known, half_limited.of(rows), half_plain.of(rows)) for rows in (first, second))
+    )
+    return table.assign(
+        log_ratio=ratio.value, log_ratio_low=ratio.low, log_ratio_high=ratio.high, cut=cuts[first]
+    )
+
+
+def _part(
+    progress: Callable[[int, int], None] | None, part: int
+) -> Callable[[int, int], None] | None:
+    """Return what reports the progress of one of two rounds over the curves."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(part * total + done, 2 * total)
+
+
+# Pairs ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pairs:
+    """Pairs of curves, each cut down to the scales that both have.
+
+    Attributes:
+        curves: Curves at shared scales.
+        first: Row in ``curves`` of the metric of each pair.
+        second: That of the other metric.
+        n_unshared: Points of the two that the other one does not have.
+    """
+
+    curves: Curves
+    first: Ints
+    second: Ints
+    n_unshared: Ints
+
+    def among(self, chosen: NDArray[np.bool_]) -> _Pairs:
+        """Return some of the pairs."""
+        first, second = self.first[chosen], self.second[chosen]
+        kept = np.isin(np.arange(len(self.curves)), np.concatenate([first, second]))
+        place = np.cumsum(kept) - 1
+        return _Pairs(
+            curves=self.curves.select(kept), first=place[first], second=place[second],
+            n_unshared=self.n_unshared[chosen],
+        )  # fmt: skip
+
+
+def paired_curves(curves: Curves, pairs: pd.DataFrame) -> Iterator[tuple[int, int]]:
+    """Yield the rows in ``curves`` of the two curves of each pair, for a chart.
+
+    Args:
+        curves: Curves that :func:`metric_change` was given, or those of the same observations.
+        pairs: What it returned.
+    """
+    keys = curves.keys[list(CURVE_KEY)].astype("string").fillna("")
+    row_of = {key: row for row, key in enumerate(keys.itertuples(index=False, name=None))}
+    both = [
+        pairs[list(CURVE_KEY)],
+        pairs.drop(columns="metric").rename(columns={"other_metric": "metric"})[list(CURVE_KEY)],
+    ]
+    texts = [side.astype("string").fillna("").itertuples(index=False, name=None) for side in both]
+    for first, second in zip(*texts, strict=True):
+        yield row_of[first], row_of[second]
+
+
+def _pairs(
+    curves: Curves, metric: str | None, metrics: Sequence[str] | None, threshold: float,
+    min_scales: int,
+) -> _Pairs:  # fmt: skip
+    """Return every two curves of the same outputs."""
+    names = curves.keys["metric"].astype(str).to_numpy(dtype=object)
+    for name in (*(metrics or ()), *(() if metric is None else (metric,))):
+        if name not in names:
+            raise InputError(f"no curve is scored under {name!r}", where="metrics")
+    chosen = np.ones(len(curves), dtype=bool) if metrics is None else np.isin(names, [*metrics])
+    if metric is not None:
+        chosen |= names == metric
+    keys = curves.keys[[*_SHARED, "scale"]].astype("string").fillna("")
+    parts: dict[tuple[int, bytes], int] = {}
+    places: list[Ints] = []
+    rows: list[tuple[int, int, int]] = []
+    whole = score_curves(curves, min_scales=min_scales)
+    flags = flagged(whole, threshold).to_numpy()
+    for together in keys[chosen].groupby([*keys], sort=False).indices.values():
+        group = np.flatnonzero(chosen)[together]
+        for pair in combinations(group.tolist(), 2):
+            if names[pair[0]] == names[pair[1]] or not _same_outputs(*names[[*pair]]):
+                continue
+            if metric is not None and metric not in names[[*pair]]:
+                continue
+            ordered = _ordered(curves, names, flags, pair, metric)
+            shared = _shared_points(curves, *ordered)
+            kept = []
+            for curve, points in zip(ordered, shared, strict=True):
+                name = curve, points.tobytes()
+                if name not in parts:
+                    parts[name] = len(places)
+                    places.append(points)
+                kept.append(parts[name])
+            unshared = sum(int(curves.ragged.lengths[curve]) - len(shared[0]) for curve in ordered)
+            rows.append((kept[0], kept[1], unshared))
+    table = np.array(rows, dtype=np.int64).reshape(-1, 3)
+    of_part = np.array([curve for curve, _ in parts], dtype=np.int64)
+    points = np.concatenate([*places, np.empty(0, np.int64)])
+    return _Pairs(
+        curves=Curves(
+            keys=curves.keys.iloc[of_part].reset_index(drop=True),
+            offsets=Ragged.of_lengths(np.array([len(some) for some in places], np.int64)).offsets,
+            **{
+                name: getattr(curves, name)[points]
+                for name in ("x", "y", "spread", "stderr", "n_examples", "model_name")
+            },
+        ),
+        first=table[:, 0],
+        second=table[:, 1],
+        n_unshared=table[:, 2],
+    )
+
+
+def _same_outputs(one: str, other: str) -> bool:
+    """Return whether two metrics may be functions of the same outputs.
+
+    Not so where one judges a written answer and the other the probabilities of listed ones.
+    """
+    kinds = {_answers(one), _answers(other)}
+    return kinds != {"text", "choice"}
+
+
+def _answers(metric: str) -> str:
+    if metric in METRICS:
+        needs = METRICS[metric].needs
+        return "choice" if "target_values" in needs else "text" if "output" in needs else ""
+    return LINKS[metric].answers if metric in LINKS else ""
+
+
+def _ordered(
+    curves: Curves, names: NDArray[np.object_], flags: NDArray[np.bool_], pair: tuple[int, int],
+    metric: str | None,
+) -> tuple[int, int]:  # fmt: skip
+    """Return the pair with the metric that matters, the sharper type, the flagged one first."""
+    kinds = curves.keys["metric_type"]
+
+    def rank(curve: int) -> tuple[Any, ...]:
+        kind = _RANK.get(str(kinds.iloc[curve]), 1)
+        return names[curve] != metric, kind, not flags[curve], str(names[curve])
+
+    one, other = sorted(pair, key=rank)
+    return one, other
+
+
+def _shared_points(curves: Curves, one: int, other: int) -> tuple[Ints, Ints]:
+    """Return the points of two curves that are of the same model and scale."""
+    ranges = [np.arange(curves.offsets[i], curves.offsets[i + 1]) for i in (one, other)]
+    first, second = ranges
+    _, here, there = np.intersect1d(curves.x[first], curves.x[second], return_indices=True)
+    first, second = first[here], second[there]
+    # Where several models share a scale, a curve names only one of them.
+    alike = curves.model_name[first] == curves.model_name[second]
+    if (curves.keys["n_tied"].iloc[[one, other]] > 0).any():
+        alike[:] = True
+    return first[alike], second[alike]
+
+
+def _affine(curves: Curves, one: int, other: int) -> bool:
+    """Return whether a line gives the scores of one curve from those of the other.
+
+    The line of the least largest residual has the slope of two of the points (it is parallel to an
+    edge of their hull).
+    """
+    a, b = (curves.y[curves.offsets[i] : curves.offsets[i + 1]] for i in (one, other))
+    span_a, span_b = (np.ptp(y) if len(y) else 0.0 for y in (a, b))
+    if len(a) < MIN_SCALES or span_a == 0 or span_b == 0:
+        return False
+    a, b = (a - a[0]) / span_a, (b - b[0]) / span_b
+    if len(a) <= _MOST_SLOPES:
+        i, j = np.triu_indices(len(a), 1)
+        apart = np.abs(a[i] - a[j]) > _AFFINE
+        slopes = (b[i] - b[j])[apart] / (a[i] - a[j])[apart]
+    else:
+        slopes = np.array([np.polyfit(a, b, 1)[0]])
+    residuals = b - slopes[:, None] * a
+    return bool(np.ptp(residuals, axis=1).min() <= 2 * _AFFINE)
+
+
+# Sharpness -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sharpness:
+    """E / (n - 1) of curves with its interval; NaN where it is not known.
+
+    Attributes:
+        value: Of the observed scores.
+        low: Lower end, with the sign of the direction.
+        high: Upper end.
+    """
+
+    value: Floats
+    low: Floats
+    high: Floats
+
+    def of(self, rows: Ints) -> _Sharpness:
+        """Return that of some curves."""
+        return _Sharpness(value=self.value[rows], low=self.low[rows], high=self.high[rows])
+
+    def sizes(self) -> tuple[Floats, Floats]:
+        """Return both ends without signs: from 0 on where the direction is not certain."""
+        small, large = np.abs(self.low), np.abs(self.high)
+        either = (self.low < 0) & (self.high > 0)
+        return np.where(either, 0.0, np.fmin(small, large)), np.fmax(small, large)
+
+
+def _sharpness(
+    curves: Curves, scores: pd.DataFrame, errors: SamplingErrors, tail: float, n_boot: int,
+    seed: int, min_scales: int, progress: Callable[[int, int], None] | None,
+) -> tuple[_Sharpness, _Sharpness]:  # fmt: skip
+    """Return the sharpness of curves, as it is and limited by the resolution where that is known.
+
+    Each end is wrong at most with the probability ``tail``. The least of two lower bounds is one at
+    the same level; a limited upper end is too low if that of E or that of the range is, so that
+    their errors add up.
+    """
+    of_range = _RANGE_SHARE * tail
+    of_score = tail - of_range
+    found = inverted_intervals(
+        errors.values, curves.offsets, errors.noise, level=1 - 2 * of_score, threshold=0.0,
+        n_boot=n_boot, seed=seed, min_scales=min_scales, errors=errors.resampled, progress=progress,
+    )  # fmt: skip
+    steps = np.maximum(curves.ragged.lengths - 1, 1)
+    score = scores["emergence_score"].to_numpy(dtype=float)
+    plain = _Sharpness(value=score / steps, low=found.emergence[:, 0] / steps,
+                       high=found.emergence[:, 1] / steps)  # fmt: skip
+    resolution = scores["resolution"].to_numpy(dtype=float)
+    # Errors are in units of the proportion, the resolution in those of the file.
+    span = _span(scores) / np.subtract(
+        *(curves.ragged.reduce(most, errors.values) for most in (np.maximum, np.minimum))
+    )
+    bounds = [bound * span / resolution / steps for bound in
+              _range_bounds(errors, curves, of_score, of_range)]  # fmt: skip
+    small, large = (np.fmin(end, bound) for end, bound in zip(plain.sizes(), bounds, strict=True))
+    falls, either = plain.high < 0, (plain.low < 0) & (plain.high > 0)
+    unknown = np.isnan(plain.low)
+    limited = scores["resolution_limited_score"].to_numpy(dtype=float)
+    return plain, _Sharpness(
+        value=np.where(np.isnan(resolution), score, limited) / steps,
+        low=np.where(unknown, np.nan, np.where(falls | either, -large, small)),
+        high=np.where(unknown, np.nan, np.where(falls, -small, large)),
+    )
+
+
+def _span(scores: pd.DataFrame) -> Floats:
+    return np.asarray(scores["score_max"] - scores["score_min"], dtype=np.float64)
+
+
+def _range_bounds(
+    errors: SamplingErrors, curves: Curves, low_tail: float, high_tail: float
+) -> tuple[Floats, Floats]:
+    """Return a lower and an upper bound of the range of each curve, in units of the values.
+
+    The range is the difference of two scales that are not known beforehand. The largest of all
+    pairs' upper bounds is one for it; lower bounds hold for all pairs at once.
+    """
+    bounds = np.full((2, len(curves)), np.nan)
+    for row in np.flatnonzero(curves.ragged.lengths >= 2).tolist():
+        points = np.arange(curves.offsets[row], curves.offsets[row + 1])
+        y, error = np.take(errors.values, points), errors.noise.error[points]
+        i, j = np.triu_indices(len(points), 1)
+        if row in errors.resampled:
+            spread = (errors.resampled[row][i] - errors.resampled[row][j]).std(axis=1)
+        else:
+            spread = np.hypot(error[i], error[j])
+        apart = np.abs(y[i] - y[j])
+        bounds[0, row] = max((apart + ndtri(low_tail / len(i)) * spread).max(), 0.0)
+        bounds[1, row] = (apart - ndtri(high_tail) * spread).max()
+    return bounds[0], bounds[1]
+
+
+def _where(chosen: Bools, one: _Sharpness, other: _Sharpness) -> _Sharpness:
+    """Return one sharpness where the mask is true, and the other elsewhere."""
+    return _Sharpness(
+        value=np.where(chosen, one.value, other.value),
+        low=np.where(chosen, one.low, other.low),
+        high=np.where(chosen, one.high, other.high),
+    )
+
+
+def _log_ratio(first: _Sharpness, second: _Sharpness) -> _Sharpness:
+    """Return the logarithm of the ratio of sizes, with an interval that needs no independence."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        (small, large), (other_small, other_large) = (
+            (np.log(low), np.log(high)) for low, high in (first.sizes(), second.sizes())
+        )
+        value = np.log(np.abs(second.value)) - np.log(np.abs(first.value))
+        low, high = other_small - large, other_large - small
+    # Infinite less infinite: nothing is known.
+    known = ~np.isnan(first.low + second.low)
+    return _Sharpness(
+        value=value,
+        low=np.where(known & np.isnan(low), -np.inf, low),
+        high=np.where(known & np.isnan(high), np.inf, high),
+    )
+
+
+# Verdicts ------------------------------------------------------------------------------------
+
+
+def _verdicts(
+    table: pd.DataFrame, pairs: _Pairs, min_scales: int
+) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+    """Return the verdict of each pair and the reason for it."""
+
+    def column(name: str) -> Floats:
+        return table[name].to_numpy(dtype=float)
+
+    def either_is(status: str) -> Bools:
+        both = table[["status", "other_status"]].astype(str)
+        return np.asarray((both == status).any(axis=1))
+
+    same = [_affine(pairs.curves, *pair) for pair in zip(pairs.first, pairs.second, strict=True)]
+    flags, cut = table["flagged"].to_numpy(dtype=bool), column("cut")
+    largest = np.fmax(np.abs(column("other_emergence_low")), np.abs(column("other_emergence_high")))
+    missing = table[["sharpness_low", "other_sharpness_low"]].isna()
+    within_resolution = ~table["other_could_exceed"].fillna(value=True).to_numpy(dtype=bool)
+    rules: list[tuple[Any, str, str]] = [
+        (either_is("too_few_scales"), CANNOT_TELL, f"fewer than {min_scales} shared model sizes"),
+        (either_is("flat"), CANNOT_TELL, "a curve is constant and has no score"),
+        (
+            np.array(same, dtype=bool),
+            SAME,
+            "one metric is an affine function of the other on these scores",
+        ),
+        (
+            flags & (largest / np.maximum(column("n_scales") - 1, 1) < cut),
+            EVAPORATES,
+            "flagged under the first metric, and not as sharp under the other",
+        ),
+        (missing.all(axis=1), POINTS_ONLY, "no sampling error is known under either metric"),
+        (missing.any(axis=1), POINTS_ONLY, "no sampling error is known under one of the metrics"),
+        (
+            (column("sharpness_low") > cut) & (column("other_sharpness_low") > cut),
+            PERSISTS,
+            "sharper than the cut under both metrics",
+        ),
+        (column("log_ratio_high") < 0, WEAKER, "less sharp under the other metric"),
+        (column("log_ratio_low") > 0, SHARPER, "sharper under the other metric"),
+        (
+            flags & within_resolution,
+            CANNOT_TELL,
+            "the test set is too small to show such sharpness under the other metric",
+        ),
+        (np.ones(len(table), dtype=bool), CANNOT_TELL, "the sampling error is too large"),
+    ]
+    reasons = [
+        f"{reason}; one curve rises and the other falls" if turned else reason
+        for reason, turned in zip(
+            _first(rules, [reason for _, _, reason in rules]),
+            column("emergence_score") * column("other_emergence_score") < 0,
+            strict=True,
+        )
+    ]
+    verdicts = _first(rules, [verdict for _, verdict, _ in rules])
+    return np.array(verdicts, dtype=object), np.array(reasons, dtype=object)
+
+
+def _first(rules: list[tuple[Any, str, str]], values: list[str]) -> list[str]:
+    """Return for each row the value of the first rule that holds."""
+    holds = np.stack([np.asarray(rule[0], dtype=bool) for rule in rules])
+    return [values[rule] for rule in holds.argmax(axis=0)]
+
+
+def _forecasts(
+    curves: Curves, pairs: pd.DataFrame, catalog: MetricCatalog | None
+) -> dict[str, pd.Series]:
+    """Return what each pair's other metric forecasts of the metric at the largest scale."""
+    columns = {
+        "observed": "observed", "forecast": "forecast", "forecast_low": "lower",
+        "forecast_high": "upper", "forecast_hit": "covered", "forecast_status": "status",
+    }  # fmt: skip
+    names = curves.keys["metric"].astype(str)
+    by = [*CURVE_KEY, "other_metric"]
+    parts = []
+    for first, second in dict.fromkeys(pairs[["metric", "other_metric"]].astype(str).itertuples(
+        index=False, name=None
+    )):  # fmt: skip
+        both = curves.select(names.isin([first, second]))
+        found = forecast_curves(both, k="last", forecasters=("smooth_pair",), catalog=catalog)
+        parts.append(found[found["metric"].astype(str) == first].assign(other_metric=second))
+    found = pd.concat([*parts, pd.DataFrame(columns=[*by, *columns.values()])])
+    asked, known = (frame[by].astype("string").fillna("") for frame in (pairs, found))
+    place = pd.MultiIndex.from_frame(known).get_indexer(pd.MultiIndex.from_frame(asked))
+    taken = found[[*columns.values()]].reset_index(drop=True).reindex(np.where(
+        place >= 0, place, len(found)
+    )).reset_index(drop=True)  # fmt: skip
+    taken["status"] = taken["status"].fillna("too_few_points")
+    return {name: taken[column] for name, column in columns.items()}
+
+
+# Summary -------------------------------------------------------------------------------------
+
+
+def change_counts(pairs: pd.DataFrame) -> dict[str, int]:
+    """Return the number of pairs of each verdict, in the order of :data:`VERDICTS`."""
+    return {name: int((pairs["verdict"] == name).sum()) for name in VERDICTS}
+
+
+def change_sentence(pairs: pd.DataFrame) -> str:
+    """Return what was found in one sentence.
+
+    Examples:
+        >>> import pandas as pd
+        >>> pairs = pd.DataFrame({"verdict": ["evaporates", "cannot tell", "same metric"],
+        ...                       "flagged": [True, False, False]})
+        >>> print(change_sentence(pairs))
+        Of 2 pairs, 1 flagged under its first metric, 1 evaporates and for 1 the test set cannot \
+tell; 1 pair of one metric in two units is not counted.
+    """
+    counts = change_counts(pairs)
+    counted = pairs[pairs["verdict"] != SAME]
+    n, n_flagged = len(counted), int(counted["flagged"].sum())
+    said = {
+        EVAPORATES: "{n} evaporate{s}",
+        PERSISTS: "{n} persist{s}",
+        WEAKER: "{n} {be} weaker under the other metric",
+        SHARPER: "{n} {be} sharper under the other metric",
+        CANNOT_TELL: "for {n} the test set cannot tell",
+        POINTS_ONLY: "for {n} there are point values only",
+    }
+    parts = [
+        text.format(n=counts[name], s="s" * (counts[name] == 1),
+                    be="is" if counts[name] == 1 else "are")
+        for name, text in said.items()
+        if counts[name]
+    ]  # fmt: skip
+    listed = " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
+    whose = "its first metric" if n_flagged == 1 else "their first metric"
+    sentence = f"Of {n} pair{'s' * (n != 1)}, {n_flagged} flagged under {whose}, {listed}"
+    if counts[SAME]:
+        one = counts[SAME] == 1
+        sentence += (
+            f"; {counts[SAME]} pair{'' if one else 's'} of one metric in two units "
+            f"{'is' if one else 'are'} not counted"
+        )
+    return sentence + "." if n else "No two metrics score the same outputs."
