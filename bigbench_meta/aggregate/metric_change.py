@@ -449,12 +449,16 @@ def _sharpness(
                        high=found.emergence[:, 1] / steps)  # fmt: skip
     resolution = scores["resolution"].to_numpy(dtype=float)
     # Errors are in units of the proportion, the resolution in those of the file.
-    span = _span(scores) / np.subtract(
+    extent = np.subtract(
         *(curves.ragged.reduce(most, errors.values) for most in (np.maximum, np.minimum))
     )
-    bounds = [bound * span / resolution / steps for bound in
-              _range_bounds(errors, curves, of_score, of_range)]  # fmt: skip
-    small, large = (np.fmin(end, bound) for end, bound in zip(plain.sizes(), bounds, strict=True))
+    unit = _span(scores) / np.where(extent > 0, extent, np.nan) / resolution / steps
+    small, large = (
+        np.fmin(end, bound * unit)
+        for end, bound in zip(
+            plain.sizes(), _range_bounds(errors, curves, of_score, of_range), strict=True
+        )
+    )
     falls, either = plain.high < 0, (plain.low < 0) & (plain.high > 0)
     unknown = np.isnan(plain.low)
     limited = scores["resolution_limited_score"].to_numpy(dtype=float)
