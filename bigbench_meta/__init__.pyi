@@ -20,6 +20,7 @@ from .aggregate.by_metric import (
     threshold_sweep as threshold_sweep,
 )
 from .aggregate.emergence_criteria import evidence_summary as evidence_summary
+from .aggregate.metric_change import metric_change as metric_change
 from .aggregate.options import StudyOptions as StudyOptions
 from .catalog.embedded import (
     EMBEDDED_SETS as EMBEDDED_SETS,
