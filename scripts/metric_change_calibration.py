@@ -103,7 +103,7 @@ def token_probabilities(cell: Cell, rng: np.random.Generator) -> Floats:
             log_loss = rng.uniform(np.log(0.5), np.log(1.5)) - rng.uniform(0.3, 0.5) * log_size
         if "scattered" in cell.truth:
             log_loss += rng.uniform(0.02, 0.15) * rng.standard_t(3, size=n)
-        return np.exp(-np.exp(log_loss))
+        return np.asarray(np.exp(-np.exp(log_loss)))
     first = n - 1 if "largest" in cell.truth else rng.integers(1, n)
     after = np.arange(n) >= first
     if "cut" in cell.truth:
@@ -264,7 +264,7 @@ def samples(cell: Cell, pairs: list[Pair]) -> pd.DataFrame | None:
         parts.append(
             rows.assign(
                 example_id=np.tile(np.arange(cell.n_examples), cell.n_scales).astype(str),
-                metrics=[list(zip(pair.metrics, both, strict=True)) for both in values],
+                metrics=pd.Series([list(zip(pair.metrics, both, strict=True)) for both in values]),
             )
         )
     return pd.concat(parts, ignore_index=True)
