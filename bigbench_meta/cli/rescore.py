@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,14 +19,6 @@ if TYPE_CHECKING:
     from bigbench_meta.store.store import IngestSummary, Store
 
 __all__ = ["rescore"]
-
-# What the source of a new score begins with in a store.
-_SOURCE = "rescored: "
-
-_KEY = (
-    "benchmark", "task", "subtask", "metric", "model_family", "model_name", "shots", "variant",
-    "replicate",
-)  # fmt: skip
 
 
 @click.command()
@@ -95,7 +86,7 @@ def rescore(
     """
     import tempfile
 
-    from bigbench_meta.metrics.rescore import Rescoring
+    from bigbench_meta.metrics.rescore import Rescoring, new_scores
     from bigbench_meta.readers import ReadOptions
     from bigbench_meta.store.store import Store
 
@@ -132,8 +123,12 @@ def rescore(
                 if given and not len(problems)
                 else None,
             )
-        scores, differing = _new_scores(scores, source)
-        _finish(store if given or store_path else None, scores, output)
+        stated = source.reported(metric=sorted(scores["metric"].unique()))
+        scores, differing = new_scores(scores, stated)
+        if output:
+            console.write_frame(scores, output)
+        if given or store_path:
+            store.keep(scores)
         _report(summary, scores, [problems, differing], as_json=as_json, strict=strict)
 
 
@@ -146,56 +141,6 @@ def _score(source: Store, scoring: Rescoring, selected: dict[str, Any]) -> None:
             done += batch.num_rows
             if progress:
                 progress(done, max(done, n_samples))
-
-
-def _new_scores(scores: pd.DataFrame, source: Store) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the scores that no file states itself, and where files state another score.
-
-    What the evaluation itself reported stays; a score that differs from it is a problem.
-    """
-    import numpy as np
-    import pandas as pd
-
-    from bigbench_meta.core.schema import PROBLEMS
-
-    stated = source.observations(metric=sorted(scores["metric"].unique()))
-    stated = stated[~stated["source"].astype(str).str.startswith(_SOURCE)]
-    key = list(_KEY)
-    as_text = [frame[key].astype("object").astype(str) for frame in (scores, stated)]
-    known = dict(zip(map(tuple, as_text[1].to_numpy()), stated["score"], strict=True))
-    own = np.array([known.get(row, np.nan) for row in map(tuple, as_text[0].to_numpy())])
-    other = np.flatnonzero(~np.isnan(own) & ~np.isclose(own, scores["score"], rtol=1e-6, atol=1e-9))
-    rows = []
-    for i in other.tolist():
-        row = scores.iloc[i]
-        reason = (
-            f"{row['score']:g} for {row['model_name']} on {row['subtask']}, but the evaluation "
-            f"reported {own[i]:g}, which is kept"
-        )
-        rows.append((row["source"], row["metric"], reason, "warning"))
-    return scores[np.isnan(own)], pd.DataFrame(rows, columns=PROBLEMS.names)
-
-
-def _finish(store: Store | None, scores: pd.DataFrame, output: Path | None) -> None:
-    """Write the scores where they were asked for: into the store, and into a file."""
-    if output:
-        console.write_frame(scores, output)
-    if store is None or scores.empty:
-        return
-    import pandas as pd
-
-    paths = []
-    for metric, some in scores.groupby("metric", observed=True):
-        # A file a metric: scored anew, with other tokens say, the scores replace the earlier ones.
-        path = store.path / "rescored" / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', str(metric))}.parquet"
-        frame = some.assign(source=_SOURCE + some["source"].astype("string").fillna(""))
-        frame = frame.astype(dict.fromkeys(_KEY[:-4], "string") | {"variant": "string"})
-        if path.exists():
-            frame = pd.concat([frame, pd.read_parquet(path)]).drop_duplicates(list(_KEY))
-        path.parent.mkdir(exist_ok=True)
-        frame.to_parquet(path, index=False)
-        paths.append(path)
-    store.ingest(paths)
 
 
 def _report(

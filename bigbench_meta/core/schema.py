@@ -25,6 +25,7 @@ __all__ = [
     "FILE",
     "OBSERVATIONS",
     "PROBLEMS",
+    "ROW_KEY",
     "SAMPLES",
     "SCALE_AXES",
     "Column",
@@ -110,6 +111,9 @@ CURVE_KEY: tuple[str, ...] = (
     "benchmark", "task", "subtask", "metric", "model_family", "shots", "variant",
 )  # fmt: skip
 """The columns whose values name one curve."""
+
+ROW_KEY: tuple[str, ...] = (*CURVE_KEY, "model_name", "replicate")
+"""The columns whose values name one observation."""
 
 SCALE_AXES: tuple[str, ...] = (
     "flop_matched_non_embedding_params",

@@ -18,7 +18,15 @@ import pyarrow.compute as pc
 
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.keys import group_rows
-from bigbench_meta.core.schema import OBSERVATIONS, PROBLEMS, SAMPLES, SCALE_AXES, conform, to_frame
+from bigbench_meta.core.schema import (
+    OBSERVATIONS,
+    PROBLEMS,
+    ROW_KEY,
+    SAMPLES,
+    SCALE_AXES,
+    conform,
+    to_frame,
+)
 from bigbench_meta.metrics.definitions import Examples, Metric, named_metrics, ratio, with_count
 from bigbench_meta.metrics.texts import TOKENS, Tokenizer
 
@@ -28,7 +36,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-__all__ = ["Rescoring", "rescore"]
+__all__ = ["Rescoring", "new_scores", "rescore"]
 
 Sample = dict[str, Any]
 OwnMetric = Callable[[Sample], float | None]
@@ -324,6 +332,35 @@ def rescore(
     for batch in batches:
         scoring.add(batch)
     return scoring.result()
+
+
+def new_scores(scores: pd.DataFrame, reported: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the scores that the evaluation did not report itself.
+
+    Args:
+        scores: Observations made by rescoring.
+        reported: Observations as the evaluation reported them.
+
+    Returns:
+        The scores under names that were not reported for the same model and task; and problems,
+        one row for each score that differs from the one reported, which is kept.
+    """
+    key = list(ROW_KEY)
+    known = dict(zip(_texts(reported[key]), reported["score"], strict=True))
+    own = np.array([known.get(row, np.nan) for row in _texts(scores[key])])
+    differs = ~np.isnan(own) & ~np.isclose(own, scores["score"], rtol=1e-6, atol=1e-9)
+    rows = []
+    for row, value in zip(scores[differs].to_dict("records"), own[differs], strict=True):
+        reason = (
+            f"{row['score']:g} for {row['model_name']} on {row['subtask']}, but the evaluation "
+            f"reported {value:g}, which is kept"
+        )
+        rows.append((row["source"], row["metric"], reason, "warning"))
+    return scores[np.isnan(own)], pd.DataFrame(rows, columns=PROBLEMS.names)
+
+
+def _texts(frame: pd.DataFrame) -> Iterable[tuple[str, ...]]:
+    return map(tuple, frame.astype("object").astype(str).to_numpy())
 
 
 def _usable(table: pa.Table, metric: Metric) -> NDArray[np.bool_]:

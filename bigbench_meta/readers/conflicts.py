@@ -15,14 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bigbench_meta.core.keys import group_rows
-from bigbench_meta.core.schema import CURVE_KEY, SCALE_AXES, to_frame
+from bigbench_meta.core.schema import ROW_KEY, SCALE_AXES, to_frame
 
 if TYPE_CHECKING:
     from bigbench_meta.readers.problems import ProblemLog
 
 __all__ = ["resolve_conflicts"]
 
-_ROW_KEY: Final = (*CURVE_KEY, "model_name", "replicate")
 _SUBTASK_KEY: Final = ["benchmark", "task", "subtask"]
 
 
@@ -37,7 +36,7 @@ def resolve_conflicts(table: pa.Table, log: ProblemLog) -> pa.Table:
         The table, its rows in their order; the same object if there is nothing to resolve.
     """
     _note_disagreement(table, log)
-    group, first = group_rows(table, _ROW_KEY)
+    group, first = group_rows(table, ROW_KEY)
     if len(first) == table.num_rows:
         return table
     in_conflict = np.flatnonzero(np.bincount(group)[group] > 1)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["FILES", "STORED", "Manifest", "Part", "PartWriter"]
+__all__ = ["FILES", "STORED", "Manifest", "Part", "PartWriter", "atomic", "write_table"]
 
 FORMAT: Final = "bigbench-meta store"
 VERSION: Final = 3

@@ -23,6 +23,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 import filelock
 import pyarrow as pa
@@ -30,7 +31,7 @@ import pyarrow.compute as pc
 
 from bigbench_meta.core.arrow import texts
 from bigbench_meta.core.errors import InputError, StoreError
-from bigbench_meta.core.schema import FILE, PROBLEMS, SAMPLES, to_frame
+from bigbench_meta.core.schema import FILE, PROBLEMS, ROW_KEY, SAMPLES, to_frame
 from bigbench_meta.readers.batch import ReadOptions, batches
 from bigbench_meta.readers.problems import ProblemLog
 from bigbench_meta.readers.sources import (
@@ -42,7 +43,7 @@ from bigbench_meta.readers.sources import (
 )
 from bigbench_meta.store import ingest as _ingest
 from bigbench_meta.store.ledger import Ledger, commit, compacted
-from bigbench_meta.store.manifest import STORED, Manifest, Part, write_table
+from bigbench_meta.store.manifest import STORED, Manifest, Part, atomic, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -58,6 +59,9 @@ _COMPACT_ROWS: Final = 1 << 20
 _BATCH_ROWS: Final = 1 << 16
 # Up to so many rows an ingest ends with a search for conflicts; beyond, `conflicts` is for that.
 _SEARCHED_ROWS: Final = 1 << 18
+
+# What the source of a score begins with that was computed from samples.
+_KEPT: Final = "rescored: "
 
 Filter = str | int | list[str] | list[int] | None
 
@@ -179,6 +183,45 @@ class Store:
             self._keep_problems(manifest, log)
             Manifest.read(self.path).sweep()
         return counts.summary(log, self._old_problems(counts), self._small_conflicts(counts))
+
+    def keep(self, scores: pd.DataFrame) -> IngestSummary:
+        """Keep scores that were computed from the stored samples.
+
+        They lie in the store's folder ``rescored``, a file for each metric, and are read like any
+        other file. Scores that were kept before for the same model, task and metric are replaced.
+
+        Args:
+            scores: Observations.
+
+        Returns:
+            What was read.
+
+        Raises:
+            StoreError: The store cannot be written, or another process is writing to it.
+        """
+        import pandas as pd
+
+        paths = []
+        for metric, some in scores.groupby("metric", observed=True):
+            path = self.path / "rescored" / f"{quote(str(metric), safe='')}.parquet"
+            frame = some.assign(source=_KEPT + some["source"].astype("string").fillna(""))
+            names = [name for name in ROW_KEY if name != "shots"]
+            frame = frame.astype(dict.fromkeys(names, "string"))
+            if path.exists():
+                frame = pd.concat([frame, pd.read_parquet(path)]).drop_duplicates(list(ROW_KEY))
+            with atomic(path) as temporary:
+                frame.to_parquet(temporary, index=False)
+            paths.append(path)
+        return self.ingest(paths)
+
+    def reported(self, *, metric: Filter = None) -> pd.DataFrame:
+        """Return the stored observations but for those of :meth:`keep`.
+
+        Args:
+            metric: A metric or a list of metrics to keep; None keeps all.
+        """
+        frame = self.observations(metric=metric)
+        return frame[~frame["source"].astype(str).str.startswith(_KEPT)]
 
     def _old_problems(self, counts: _Counts) -> pa.Table:
         """Return the problems of files that failed before and have not changed."""

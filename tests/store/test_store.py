@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from helpers import changed, entry, plain, score_file, tree_files, write_json, write_tree
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 import bigbench_meta as bm
 from bigbench_meta.core.errors import InputError, StoreError
 from bigbench_meta.core.schema import CURVE_KEY, OBSERVATIONS, PROBLEMS
+from bigbench_meta.store import store as module
 from bigbench_meta.store.manifest import FILES, Manifest, write_table
 
 if TYPE_CHECKING:
@@ -639,3 +641,46 @@ def test_a_link_to_a_folder_is_reported(tmp_path: Path) -> None:
     assert len(observations) == 16
     (problem,) = plain(problems)
     assert (problem["source"], problem["severity"]) == ("tree/link", "warning")
+
+
+def test_computed_scores_are_kept_beside_those_reported(store: bm.Store, tree: Path) -> None:
+    reported = store.observations()
+    row = reported.iloc[[0]].assign(
+        metric="mine>=0.5", score=0.25, source="log", is_preferred=None, low_score=None,
+        high_score=None,
+    )  # fmt: skip
+    assert counts(store.keep(row)) == (1, 1, 0, 0, 1)
+    assert len(store.observations()) == len(reported) + 1
+    assert by_key(store.reported()) == by_key(reported)
+    # Others for the same model replace them, others for another model join them.
+    other = row.assign(model_name="other", total_params=5)
+    store.keep(pd.concat([row.assign(score=0.75), other]))
+    kept = store.observations(metric="mine>=0.5")
+    assert sorted(kept["score"]) == [0.25, 0.75]
+    assert store.conflicts().empty
+    store.ingest(tree)
+    assert len(store.observations(metric="mine>=0.5")) == 2
+
+
+def test_samples_come_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bigbench_meta.generate.simulation import samples_table
+    from bigbench_meta.store import manifest as files
+
+    store = bm.Store(tmp_path / "store")
+    samples = samples_table(n_examples=3, scales=[1e9, 1e10], n_choices=[2])
+    Manifest.read(store.path).claim()
+    numbered = samples.append_column("file", pa.array([0] * len(samples), pa.int32()))
+    name = write_table(store.path, "samples", numbered)
+    listed = {name: [None] for name in FILES.names} | {"current": [True], "n_samples": [36]}
+    part = files.Part(
+        files=write_table(store.path, "files", pa.table(listed, schema=FILES)), samples=name
+    )
+    Manifest.read(store.path).write((part,))
+    monkeypatch.setattr(module, "_BATCH_ROWS", 5)
+    batches = list(store.sample_batches(["task", "output", "targets"]))
+    assert max(batch.num_rows for batch in batches) <= 5
+    whole = pa.concat_tables(batches).combine_chunks()
+    assert whole.to_pylist() == samples.select(["task", "output", "targets"]).to_pylist()
+    (task,) = {row["task"] for row in whole.slice(0, 1).to_pylist()}
+    some = pa.concat_tables(store.sample_batches(["task"], task=task))
+    assert set(some["task"].to_pylist()) == {task}
