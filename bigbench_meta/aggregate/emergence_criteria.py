@@ -77,13 +77,13 @@ def _late(frame: pd.DataFrame, _: float, alpha: float) -> pd.Series:
 _LINE: Final = "a straight line"
 _MECHANISM: Final = "the smooth mechanism"
 _P: Final = "p at most {alpha:g}"
-_FDR: Final = "false discovery rate {alpha:g}"
+_FDR: Final = "FDR {alpha:g}"
 
 
-def _step_larger_than(model: str, error: str, column: str) -> Criterion:
+def _step_exceeds(model: str, error: str, column: str) -> Criterion:
     return Criterion(
         name=column,
-        meaning=f"A step is larger than {model} explains ({error})",
+        meaning=f"A step exceeds {model} ({error})",
         holds=_at_most(column),
     )
 
@@ -95,23 +95,19 @@ CRITERIA: Final = (
         meaning="The 95% interval of E lies above {threshold:g}",
         holds=_interval_above,
     ),
-    _step_larger_than(_LINE, _P, "line_p"),
-    _step_larger_than(_LINE, _FDR, "line_q_bh"),
-    _step_larger_than(_MECHANISM, _P, "mechanism_p"),
-    _step_larger_than(_MECHANISM, f"{_FDR}, Benjamini-Hochberg", "mechanism_q_bh"),
-    _step_larger_than(
-        _MECHANISM, f"{_FDR} under any dependence, Benjamini-Yekutieli", "mechanism_q_by"
-    ),
-    _step_larger_than(_MECHANISM, "family-wise error rate {alpha:g}, Holm", "mechanism_p_holm"),
+    _step_exceeds(_LINE, _P, "line_p"),
+    _step_exceeds(_LINE, _FDR, "line_q_bh"),
+    _step_exceeds(_MECHANISM, _P, "mechanism_p"),
+    _step_exceeds(_MECHANISM, f"{_FDR}, Benjamini-Hochberg", "mechanism_q_bh"),
+    _step_exceeds(_MECHANISM, f"{_FDR}, Benjamini-Yekutieli", "mechanism_q_by"),
+    _step_exceeds(_MECHANISM, "family-wise error {alpha:g}, Holm", "mechanism_p_holm"),
     Criterion(
         name="late_step",
-        meaning="A step in the upper half of the scales is larger than the smooth mechanism "
-        "explains (p at most {alpha:g})",
+        meaning="A step in the upper half of the scales exceeds the smooth mechanism "
+        "(p at most {alpha:g})",
         holds=_late,
     ),
-    _step_larger_than(
-        "the smooth mechanism with its model family's variation", _FDR, "family_q_bh"
-    ),
+    _step_exceeds("the smooth mechanism with its model family's variation", _FDR, "family_q_bh"),
     Criterion(
         name="wei",
         meaning="Random at small scales, clearly better at large ones (Wei et al. 2022)",

@@ -310,7 +310,7 @@ def test_known_issues_are_listed_with_their_sources(study: Study, tmp_path: Path
     assert "<u>bad</u>" in page.text
     assert "u" not in page.tags
     assert "elsewhere" not in page.text
-    assert re.search(r"Left out for known issues: \d+ rows of .* script \(", page.text)
+    assert re.search(r"Excluded for known issues: \d+ rows of .* script \(", page.text)
     assert set(page.tags) & ACTIVE == set()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -147,8 +147,8 @@ def _summary_table(counted: pd.DataFrame, threshold: float) -> Table:
     return Table(
         name="evidence_summary",
         caption=(
-            f"{met} of {judged} curves have a step larger than the smooth mechanism explains, at a "
-            "false discovery rate of 0.05. Cells: curves that meet the criterion / curves for "
+            f"{met} of {judged} curves have a step that exceeds the smooth mechanism, at a false "
+            "discovery rate (FDR) of 0.05. Cells: curves that meet the criterion / curves for "
             "which it can be decided; all of them, the flagged ones, and by type of metric."
             + _smallest_p(counted)
         ),
@@ -171,7 +171,7 @@ def _smallest_p(counted: pd.DataFrame) -> str:
 
 
 def _forecast_table(counted: pd.DataFrame, flags: pd.Series[bool]) -> Table:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, group in (("flagged", counted[flags]), ("not flagged", counted[~flags])):
         covered = group["forecast_covered"].astype("Float64").dropna()
         skill = group["forecast_skill"].dropna()
@@ -187,16 +187,23 @@ def _forecast_table(counted: pd.DataFrame, flags: pd.Series[bool]) -> Table:
                 "median_surprise": group["forecast_surprise"].median(),
             }
         )
-    held = [f"{row['coverage']:.0%} of {row['group']} curves" for row in rows if row["n_forecast"]]
+    held = [
+        f"{row['coverage']:.0%} of {row['group']} curves"
+        for row in rows
+        if not pd.isna(row["coverage"])
+    ]
+    finding = (
+        "95% forecast intervals from all smaller scales hold the score at the largest scale of "
+        f"{' and '.join(held)}. "
+    )
     return Table(
         name="last_scale_forecasts",
         caption=(
-            (f"95% forecast intervals hold {' and '.join(held)}. " if held else "")
-            + "Forecasts of the score at the largest scale from all smaller scales. Coverage is "
-            "the share of intervals that hold the score. Skill compares with the forecast that "
-            "nothing changes: 1 is perfect, 0 no better. The median surprise in bits is 1 where "
-            "intervals are right. Flagged curves were chosen for a large step, which is often the "
-            "last one, so they surprise more."
+            (finding if held else "")
+            + "Coverage is the share of intervals that hold the score. Skill compares with the "
+            "forecast that nothing changes: 1 is perfect, 0 no better. The median surprise in bits "
+            "is 1 where intervals are right. Flagged curves were chosen for a large step, which is "
+            "often the last one, so they surprise more."
         ),
         frame=pd.DataFrame(rows),
     )
