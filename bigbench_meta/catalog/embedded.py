@@ -29,8 +29,8 @@ class EmbeddedSet:
         file: Name of the observations in ``data/``.
         level: Which of a task's rows count by default, see :func:`bigbench_meta.select_level`.
         source: Where the scores come from.
-        can_show: What they can show, as one sentence.
-        cannot_show: What they cannot, as one sentence.
+        shows: What they can show, as one sentence.
+        limits: What they cannot show, as one sentence.
     """
 
     name: str
@@ -39,31 +39,31 @@ class EmbeddedSet:
     file: str
     level: Literal["task", "subtask"] = "task"
     source: str
-    can_show: str
-    cannot_show: str
+    shows: str
+    limits: str
 
 
 EMBEDDED_SETS: Final = (
     EmbeddedSet(
         name="lamda",
-        title="BIG-bench: LaMDA at 12 sizes",
+        title="BIG-bench, LaMDA at 12 sizes (LASS project)",
         role="evidence",
         file="bigbench_lamda.csv",
         source="BIG-bench's published logs, measured by the LASS project (Schellaert et al.)",
-        can_show="On 85 tasks of BIG-bench, how often the score that the task's authors prefer "
+        shows="On 85 tasks of BIG-bench, how often the score that the task's authors prefer "
         "jumps, and whether the same answers jump under the chosen-option Brier score.",
-        cannot_show="That score is not strictly proper and not the paper's Brier score, so it is a "
+        limits="That score is not strictly proper and not the paper's Brier score, so it is a "
         "contrast and no test of the paper's prediction; and all curves are of one model family.",
     ),
     EmbeddedSet(
         name="gpt3",
-        title="GPT-3's published results",
+        title="GPT-3's published results (Brown et al. 2020, Table H.1)",
         role="evidence",
         file="gpt3_table_h1.csv",
         source="Brown et al. 2020, arXiv 2005.14165, Table H.1",
-        can_show="How often any of GPT-3's 63 published results, at 8 sizes and 3 prompt settings, "
+        shows="How often any of GPT-3's 63 published results, at 8 sizes and 3 prompt settings, "
         "jumps with scale.",
-        cannot_show="Only 11 of its 52 tasks come under two metrics, so it can hardly compare "
+        limits="Only 11 of its 52 tasks come under two metrics, so it can hardly compare "
         "metrics on the same answers; and all curves are of one model family.",
     ),
     EmbeddedSet(
@@ -74,19 +74,19 @@ EMBEDDED_SETS: Final = (
         level="subtask",  # in Fig. 3 each target length is a curve of its own
         source="Schaeffer et al. 2023, arXiv 2304.15004, read from the figures of the NeurIPS "
         "version; MMLU of GPT-3 from Hendrycks et al. 2021, arXiv 2009.03300, Table 1",
-        can_show="Whether the paper's own curves do what its text says: which jump, and what "
+        shows="Whether the paper's own curves do what its text says: which jump, and what "
         "becomes of the jump under another metric.",
-        cannot_show="The curves were chosen to show the effect, so they say nothing of how "
+        limits="The curves were chosen to show the effect, so they say nothing of how "
         "frequent it is, and none of them enters a count.",
     ),
     EmbeddedSet(
         name="wei2022_chain_of_thought",
-        title="Chain-of-thought prompting",
+        title="Chain-of-thought prompting (Wei et al. 2022)",
         role="illustration",
         file="wei2022_chain_of_thought.csv",
         source="Wei et al. 2022, arXiv 2201.11903, Tables 2-5",
-        can_show="How standard and chain-of-thought prompting compare over 3 to 5 model sizes.",
-        cannot_show="With so few sizes hardly any curve can have a high emergence score, and all "
+        shows="How standard and chain-of-thought prompting compare over 3 to 5 model sizes.",
+        limits="With so few sizes hardly any curve can have a high emergence score, and all "
         "scores are accuracies.",
     ),
 )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from bigbench_meta.aggregate.attribution.account import Account
     from bigbench_meta.aggregate.attribution.regression import FlagModel
+    from bigbench_meta.aggregate.by_metric import Level
     from bigbench_meta.report.tables.table import Table
 
 __all__ = ["accounts"]
@@ -91,7 +92,7 @@ def accounts(
     written = _write(out, tables, varied) if out else []
     if as_json:
         console.print_json(
-            _document(account, options)
+            _document(account, study.level)
             | _sensitivity_document(varied)
             | loaded.document(findings, written)
         )
@@ -119,11 +120,11 @@ def _print(account: Account, tables: list[Table], title: str) -> None:
         click.echo(f"- {shown(sentence)}")
 
 
-def _document(account: Account, options: dict[str, Any]) -> dict[str, Any]:
+def _document(account: Account, level: Level) -> dict[str, Any]:
     frame = account.rows.frame
     return {
-        "threshold": options["threshold"],
-        "level": options["level"],
+        "threshold": account.rows.threshold,
+        "level": level,
         "n_scored": len(frame),
         "n_flagged": int(frame["flagged"].sum()),
         "left_out": account.rows.left_out,

@@ -8,8 +8,10 @@ import click
 
 from bigbench_meta.cli import console
 from bigbench_meta.cli.loading import (
+    NothingSelectedError,
     finish,
     prepare_folder,
+    sets_to_study,
     study_document,
     study_of,
     tell_missing_intervals,
@@ -27,6 +29,7 @@ from bigbench_meta.cli.options import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bigbench_meta.cli.loading import Loaded
     from bigbench_meta.report.study import Study
 
 __all__ = ["analyze"]
@@ -47,12 +50,14 @@ def analyze(
 ) -> None:
     """Run the whole study: scores, uncertainty, tables, report.
 
-    RESULTS are result files, folders of them, or a store. Without RESULTS the study runs on GPT-3's
-    published results, which are included.
+    RESULTS are result files, folders of them, or a store. Without RESULTS the published results
+    that are included are studied, each set by itself: BIG-bench on LaMDA, GPT-3's results, and the
+    figures of Schaeffer et al. (2023). Nothing is added up over the sets.
 
     \b
     Examples:
       bigbench-meta analyze --out study
+      bigbench-meta analyze --embedded lamda --out study
       bigbench-meta analyze BIG-bench/bigbench/benchmark_tasks --out study --threshold 50
       bigbench-meta analyze store --n-examples bigbench --out study
       bigbench-meta analyze store --family "BIG-G T=0" --scale total_params --json
@@ -64,54 +69,107 @@ def analyze(
         from bigbench_meta.report.page import is_earlier_report
 
         is_earlier_report(out)  # a report of somebody else is refused before the work
-    loaded, study = study_of(results, options)
-    evidence = study.tables.get("evidence_summary")
-    written: list[Path] = []
-    if out:
-        from bigbench_meta.report.page import write_study
-
-        with console.progress("Writing") as progress:
-            written = write_study(study, out, sources=loaded.sources, progress=progress)
-    by_metric, by_type = study.tables["by_metric"], study.tables["by_metric_type"]
-    n_other = len(study.scores) - len(study.counted)
-    if as_json:
-        console.print_json(
-            study_document(study)
-            | {
-                "n_curves_of_other_level": n_other,
-                "by_metric": console.records(by_metric.frame),
-                "by_metric_type": console.records(by_type.frame),
-                **_evidence_document(study),
-                **loaded.document(study.known_issues, written),
-            }
-        )
+    names = sets_to_study(results, options)
+    if len(names) > 1:
+        studies = _studies_of(names, options)
     else:
-        click.echo(f"{loaded.title}: {study.headline}")
-        if n_other:
-            click.echo(f"{n_other} curves of other levels are not counted (see --level).")
-        console.print_table(by_metric)
-        console.print_table(by_type)
-        if evidence:
-            click.echo(evidence.caption)
-            console.print_table(evidence)
+        studies = [study_of(results, options | {"embedded": names} if names else options)]
+    written = _write(studies, out, several=len(names) > 1) if out else []
+    if as_json:
+        console.print_json(_document(studies, written, several=len(names) > 1))
+    else:
+        for loaded, study in studies:
+            _print(loaded, study)
         click.echo(
             f"{len(written)} files written; open {(out / 'report.html').as_posix()}"
             if out
             else "No files written; --out FOLDER writes tables, figures and a report."
         )
-    if evidence:
-        tell_missing_intervals(study.counted, options)
-    finish(loaded, study.known_issues, strict=strict, as_json=as_json)
+    for loaded, study in studies:
+        if "evidence_summary" in study.tables:
+            tell_missing_intervals(study.counted, options)
+        finish(loaded, study.known_issues, strict=strict, as_json=as_json)
 
 
-def _evidence_document(study: Study) -> dict[str, Any]:
-    if study.account is None:
-        return {}
-    from bigbench_meta.aggregate.emergence_criteria import evidence_summary
+def _studies_of(names: tuple[str, ...], options: dict[str, Any]) -> list[tuple[Loaded, Study]]:
+    """Run the study of each embedded set that has any of the scores that options select."""
+    studies: list[tuple[Loaded, Study]] = []
+    skipped: list[NothingSelectedError] = []
+    for name in names:
+        try:
+            studies.append(study_of((), options | {"embedded": (name,)}))
+        except NothingSelectedError as error:
+            skipped.append(error)
+    if not studies:
+        raise skipped[0]
+    for nothing in skipped:
+        console.note(f"{nothing.where} is skipped: {nothing.message}.")
+    return studies
 
-    return {
-        "evidence": console.records(evidence_summary(study.counted, threshold=study.threshold)),
-        "forecasts": console.records(study.tables["last_scale_forecasts"].frame),
-        "estimates": console.records(study.account.estimates()),
-        "limitations": study.account.limitations,
+
+def _write(studies: list[tuple[Loaded, Study]], out: Path, *, several: bool) -> list[Path]:
+    from bigbench_meta.report.page import write_studies, write_study
+
+    with console.progress("Writing") as progress:
+        if several:
+            by_name = {loaded.embedded.name: study for loaded, study in studies if loaded.embedded}
+            return write_studies(by_name, out, progress=progress)
+        loaded, study = studies[0]
+        return write_study(study, out, sources=loaded.sources, progress=progress)
+
+
+def _print(loaded: Loaded, study: Study) -> None:
+    click.echo(f"{loaded.title}: {study.headline}")
+    if loaded.embedded and loaded.embedded.role == "illustration":
+        click.echo("An illustration: its curves were chosen to show the effect.")
+    if n_other := len(study.scores) - len(study.counted):
+        click.echo(f"{n_other} curves of other levels are not counted (see --level).")
+    console.print_table(study.tables["by_metric"])
+    console.print_table(study.tables["by_metric_type"])
+    if evidence := study.tables.get("evidence_summary"):
+        click.echo(evidence.caption)
+        console.print_table(evidence)
+
+
+def _document(
+    studies: list[tuple[Loaded, Study]], written: list[Path], *, several: bool
+) -> dict[str, Any]:
+    """Return the document of a study, with each embedded set by itself under ``sets``.
+
+    Of several sets there is no total: what is said of a single study is null.
+    """
+    documents = [_study_document(loaded, study) for loaded, study in studies]
+    sets = [
+        {"name": entry.name, "role": entry.role, "title": entry.title, "shows": entry.shows,
+         "limits": entry.limits, **document}
+        for (loaded, _), document in zip(studies, documents, strict=True)
+        if (entry := loaded.embedded)
+    ]  # fmt: skip
+    single = dict.fromkeys(documents[0]) if several else documents[0]
+    return single | {
+        "threshold": documents[0]["threshold"],
+        "n_problems": sum(document["n_problems"] for document in documents),
+        "sets": sets,
+        "outputs": [path.as_posix() for path in written],
     }
+
+
+def _study_document(loaded: Loaded, study: Study) -> dict[str, Any]:
+    document = study_document(study) | {
+        "n_curves_of_other_level": len(study.scores) - len(study.counted),
+        "by_metric": console.records(study.tables["by_metric"].frame),
+        "by_metric_type": console.records(study.tables["by_metric_type"].frame),
+    }
+    if "evidence_summary" in study.tables:
+        from bigbench_meta.aggregate.emergence_criteria import evidence_summary
+
+        document |= {
+            "evidence": console.records(evidence_summary(study.counted, threshold=study.threshold)),
+            "forecasts": console.records(study.tables["last_scale_forecasts"].frame),
+        }
+    if study.account:
+        document |= {
+            "estimates": console.records(study.account.estimates()),
+            "limitations": study.account.limitations,
+        }
+    return document | loaded.document(study.known_issues)

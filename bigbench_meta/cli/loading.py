@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bigbench_meta.catalog.embedded import STUDIED_SETS, embedded_set
 from bigbench_meta.cli import console
 from bigbench_meta.core.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bigbench_meta.aggregate.by_metric import Level
     from bigbench_meta.aggregate.options import StudyOptions
+    from bigbench_meta.catalog.embedded import EmbeddedSet
     from bigbench_meta.catalog.known_issues import IssueFindings, KnownIssues
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.curves.build import Curves
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Loaded",
+    "NothingSelectedError",
     "catalog",
     "counted_curves",
     "curves_of",
@@ -27,6 +31,7 @@ __all__ = [
     "inference_settings",
     "load",
     "prepare_folder",
+    "sets_to_study",
     "study_document",
     "study_of",
     "study_options",
@@ -34,7 +39,9 @@ __all__ = [
     "with_counts",
 ]
 
-_EMBEDDED = "GPT-3's published results (Brown et al. 2020, Table H.1)"
+
+class NothingSelectedError(InputError):
+    """No score is of the tasks, metrics and families that options name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +53,7 @@ class Loaded:
         problems: Problems of reading.
         sources: Names of the files, folders or store.
         store: The store, if RESULTS are one.
+        embedded: The set of published results, if there are no RESULTS.
         issues: Registry of known issues.
         exclude: Whether scores with known issues are excluded, or the IDs of the issues.
     """
@@ -54,6 +62,7 @@ class Loaded:
     problems: pd.DataFrame
     sources: list[str]
     store: Path | None = None
+    embedded: EmbeddedSet | None = None
     issues: KnownIssues
     exclude: bool | list[str]
 
@@ -80,7 +89,12 @@ class Loaded:
 
 
 def load(results: tuple[Path, ...], options: dict[str, Any]) -> Loaded:
-    """Read RESULTS, or the embedded results if there are none, and select what options name."""
+    """Read RESULTS, or an embedded set if there are none, and select what options name.
+
+    Raises:
+        InputError: Results and embedded sets are named, or several sets; something cannot be read.
+        NothingSelectedError: There are scores, but none that the options select.
+    """
     from bigbench_meta.core.schema import PROBLEMS, to_frame
     from bigbench_meta.readers import load_embedded, read_results
     from bigbench_meta.store.store import Store
@@ -92,8 +106,7 @@ def load(results: tuple[Path, ...], options: dict[str, Any]) -> Loaded:
         if options[name]
     }
     problems, store = to_frame(PROBLEMS.empty()), None
-    if not results and (options["mapping"] or options["names"]):
-        raise InputError("--mapping and --names need RESULTS")
+    entry = _embedded_set(results, options)
     if len(results) == 1 and Store.is_store(results[0]):
         store = results[0]
         observations = Store(store).observations(**selected)
@@ -113,17 +126,17 @@ def load(results: tuple[Path, ...], options: dict[str, Any]) -> Loaded:
                 names=options["names"],
                 progress=progress,
             )
-    else:
-        observations = load_embedded()
+    elif entry:
+        observations = load_embedded(entry.name)
     if not store:
         for column, values in selected.items():
             observations = observations[observations[column].isin(values)]
     if observations.empty:
         console.print_problems(problems)
         names = ", ".join(f"{name} {' or '.join(values)}" for name, values in selected.items())
-        raise InputError(
+        raise (NothingSelectedError if selected else InputError)(
             f"no scores of {names}" if selected else "no score could be read",
-            where=", ".join(map(str, results)) or "embedded data",
+            where=f"embedded set {entry.name}" if entry else ", ".join(map(str, results)),
             hint="`bigbench-meta score -o scores.csv` lists tasks, metrics and families"
             if selected
             else "a table with one column for each metric needs --mapping (docs/wide_tables.md)",
@@ -132,8 +145,9 @@ def load(results: tuple[Path, ...], options: dict[str, Any]) -> Loaded:
     return Loaded(
         observations=observations,
         problems=problems,
-        sources=[f"store {folders[0]}"] if store else folders or [_EMBEDDED],
+        sources=[entry.title] if entry else [f"store {folders[0]}"] if store else folders,
         store=store,
+        embedded=entry,
         issues=issues,
         exclude=exclude,
     )
@@ -159,6 +173,31 @@ def _known_issues(
     if not set(ids) <= set(registry.ids) and _exists(given):
         return registry, True, (Path(given), *results)
     return registry, list(registry.select(ids).ids), results
+
+
+def _embedded_set(results: tuple[Path, ...], options: dict[str, Any]) -> EmbeddedSet | None:
+    """Return the set that is read in place of RESULTS: GPT-3's results if none is named."""
+    named = options["embedded"]
+    if results:
+        if named:
+            raise InputError("takes the place of RESULTS", where="--embedded")
+        return None
+    if len(named) > 1:
+        raise InputError(
+            "embedded sets are never pooled",
+            where="--embedded",
+            hint="name one; `bigbench-meta analyze` shows several, each by itself",
+        )
+    if options["mapping"] or options["names"]:
+        raise InputError("--mapping and --names need RESULTS")
+    return embedded_set(named[0] if named else "gpt3")
+
+
+def sets_to_study(results: tuple[Path, ...], options: dict[str, Any]) -> tuple[str, ...]:
+    """Return the names of the embedded sets that ``analyze`` studies, none if there are RESULTS."""
+    if _known_issues(results, options)[2]:
+        return ()
+    return tuple(dict.fromkeys(options["embedded"])) or STUDIED_SETS
 
 
 def _exists(name: str) -> bool:
@@ -215,13 +254,20 @@ def study_options(loaded: Loaded, options: dict[str, Any]) -> StudyOptions:
 
     return StudyOptions(
         threshold=options["threshold"],
-        level=options.get("level", "all"),
+        level=_level(loaded, options),
         scale=options["scale"],
         min_scales=options["min_scales"],
         catalog=catalog(options),
         issues=loaded.issues,
         exclude_known_issues=loaded.exclude,
     )
+
+
+def _level(loaded: Loaded, options: dict[str, Any]) -> Level:
+    if "level" not in options:
+        return "all"
+    level: Level = options["level"] or (loaded.embedded.level if loaded.embedded else "task")
+    return level
 
 
 def curves_of(loaded: Loaded, options: dict[str, Any]) -> tuple[Curves, IssueFindings]:
@@ -238,7 +284,8 @@ def counted_curves(
     from bigbench_meta.aggregate.by_metric import flagged, select_level
 
     curves, findings = curves_of(loaded, options)
-    scores = select_level(study_options(loaded, options).scores(curves), options["level"])
+    chosen = study_options(loaded, options)
+    scores = select_level(chosen.scores(curves), chosen.level)
     counted = curves.select(np.isin(np.arange(len(curves)), scores.index))
     return counted, scores.assign(flagged=flagged(scores, options["threshold"])), findings
 
@@ -278,6 +325,7 @@ def study_of(results: tuple[Path, ...], options: dict[str, Any]) -> tuple[Loaded
             with_counts(loaded.observations, options) if inference else loaded.observations,
             loaded.problems,
             study_options(loaded, options),
+            embedded=loaded.embedded,
             inference=inference,
             progress=progress if inference else None,
             **(inference_settings(loaded, options) if inference else {}),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bigbench_meta.catalog.embedded import STUDIED_SETS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -17,6 +19,7 @@ __all__ = [
     "as_json",
     "counting",
     "criterion",
+    "embedded",
     "example_counts",
     "inference",
     "known_issues",
@@ -131,6 +134,14 @@ reading = options(
         help="Refuse files that are larger, or that expand to more.",
     ),
 )
+embedded = click.option(
+    "--embedded",
+    type=click.Choice(STUDIED_SETS),
+    multiple=True,
+    help="Published results to use in place of RESULTS: lamda (BIG-bench, LaMDA at 12 sizes), gpt3 "
+    "(GPT-3, 8 sizes; the default) or paper (the figures of Schaeffer et al. 2023). `analyze` "
+    "takes several, each studied by itself.",
+)
 selection = options(
     click.option("--task", multiple=True, help="Use only this task. Can be repeated."),
     click.option("--metric", multiple=True, help="Use only this metric. Can be repeated."),
@@ -225,10 +236,8 @@ known_issues = options(
 _level = click.option(
     "--level",
     type=click.Choice(["task", "subtask", "all"]),
-    default="task",
-    show_default=True,
     help="Count the aggregate score of each task, the scores of its subtasks, or all, which "
-    "counts tasks with subtasks twice.",
+    "counts tasks with subtasks twice. Default: task; subtask for the figures of the paper.",
 )
-counting = options(reading, selection, threshold, _level, scoring, known_issues)
+counting = options(embedded, reading, selection, threshold, _level, scoring, known_issues)
 """Options of commands that count curves and flags."""

@@ -12,6 +12,7 @@ from bigbench_meta.cli.loading import catalog, curves_of, finish, load
 from bigbench_meta.cli.options import (
     FloatRange,
     as_json,
+    embedded,
     known_issues,
     options,
     reading,
@@ -87,7 +88,7 @@ _test = options(
     help="With RESULTS: call a curve flat if it stays within this distance of one value (as a "
     "proportion).",
 )
-@options(reading, selection, threshold, scoring, known_issues, strict, as_json)
+@options(embedded, reading, selection, threshold, scoring, known_issues, strict, as_json)
 def power(results: tuple[Path, ...], strict: bool, as_json: bool, **options: Any) -> None:
     """Compute which accuracies a test set can detect.
 
@@ -108,9 +109,10 @@ def power(results: tuple[Path, ...], strict: bool, as_json: bool, **options: Any
       bigbench-meta power store --n 200 --json
     """
     asks_number = options["accuracy"] is not None or options["token_error"] is not None
-    if asks_number and results:
+    named = bool(results or options["embedded"])
+    if asks_number and named:
         raise InputError("--accuracy and --token-error cannot be combined with RESULTS")
-    if asks_number or (options["n_examples"] is not None and not results):
+    if asks_number or (options["n_examples"] is not None and not named):
         for name in ("task", "metric", "family"):
             if options[name]:
                 raise InputError("only with RESULTS", where=f"--{name}")

@@ -17,6 +17,7 @@ from bigbench_meta.cli.loading import (
 )
 from bigbench_meta.cli.options import (
     as_json,
+    embedded,
     inference,
     known_issues,
     options,
@@ -38,7 +39,7 @@ __all__ = ["score"]
 
 
 @click.command()
-@options(results, reading, selection, scoring, known_issues)
+@options(results, embedded, reading, selection, scoring, known_issues)
 @click.option(
     "--inference",
     is_flag=True,

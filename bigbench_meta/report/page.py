@@ -1,4 +1,4 @@
-"""A study to files: tables, figures and one self-contained HTML page."""
+"""Studies to files: tables, figures and self-contained HTML pages."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import jinja2
 from bigbench_meta._version import __version__
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.report.files import figure_files, table_files, write_files
+from bigbench_meta.report.tables.study import sets_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from bigbench_meta.report.study import Study
     from bigbench_meta.report.tables.table import Table
 
-__all__ = ["is_earlier_report", "write_study"]
+__all__ = ["is_earlier_report", "write_studies", "write_study"]
 
 _EVERY_FIGURE: Final = (
     "emergence_by_metric", "flagged_curves", "flagged_intervals", "claims_by_metric",
@@ -49,13 +50,73 @@ def write_study(
     Raises:
         InputError: The folder cannot be written to, or holds a ``report.html`` that is not ours.
     """
-    drawn = {name: figure_files(figure) for name, figure in study.figures.items()}
-    svg = {name: files[f"figures/{name}.svg"] for name, files in drawn.items()}
-    contents: dict[str, str | bytes] = {"report.html": _page(study, svg, sources)}
-    for files in (*map(_forms, study.tables.values()), *drawn.values()):
-        contents |= files
+    contents = _contents(study, sources)
     _clear(folder, keep=set(contents))
     return write_files(folder, contents, progress=progress)
+
+
+def write_studies(
+    studies: Mapping[str, Study],
+    folder: Path,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Write the studies of several embedded sets, each into a folder of its own, and an overview.
+
+    Args:
+        studies: A study of each set, by its name.
+        folder: Where to; made if need be, files of the same names are overwritten.
+        progress: Called with (files written, files to write).
+
+    Returns:
+        The files written: ``report.html``, which links to the report of each set,
+        ``tables/sets.csv|md|tex``, and in a folder of its name what :func:`write_study` writes of
+        each set.
+
+    Raises:
+        InputError: A folder cannot be written to, or holds a ``report.html`` that is not ours.
+    """
+    parts = {
+        name: _contents(study, [study.embedded.title if study.embedded else name], overview=True)
+        for name, study in studies.items()
+    }
+    sets = sets_table(studies)
+    figure = "figures/emergence_by_metric.svg"
+    page = _template("overview.html.j2").render(
+        studies=studies,
+        svg={name: part[figure] for name, part in parts.items()},
+        sets=sets,
+        claims=next(iter(studies.values())).tables["claims_by_metric"],
+        version=__version__,
+    )
+    contents: dict[str, str | bytes] = {"report.html": page}
+    contents |= table_files(sets)
+    for name, part in parts.items():
+        contents |= {f"{name}/{path}": content for path, content in part.items()}
+        _clear(folder / name, keep=set(part))
+        # An earlier study of one set, or of results, lies in the folder itself.
+        _clear(folder, keep=set(contents), tables=part)
+    return write_files(folder, contents, progress=progress)
+
+
+def _contents(
+    study: Study, sources: list[str], *, overview: bool = False
+) -> dict[str, str | bytes]:
+    """Return the files of a study, its page linked to an overview in the folder above or not."""
+    drawn = {name: figure_files(figure) for name, figure in study.figures.items()}
+    page = _template("report.html.j2").render(
+        study=study,
+        svg={name: files[f"figures/{name}.svg"] for name, files in drawn.items()},
+        sources=sources,
+        overview=overview,
+        version=__version__,
+        counts=study.counted["status"].value_counts(),
+        assumed=int((study.counted["direction"] == "assumed").sum()),
+    )
+    contents: dict[str, str | bytes] = {"report.html": page}
+    for files in (*map(_forms, study.tables.values()), *drawn.values()):
+        contents |= files
+    return contents
 
 
 def is_earlier_report(folder: Path) -> bool:
@@ -77,14 +138,17 @@ def is_earlier_report(folder: Path) -> bool:
     )
 
 
-def _clear(folder: Path, *, keep: set[str]) -> None:
-    """Delete the figures of an earlier study that this one does not have."""
+def _clear(folder: Path, *, keep: Collection[str], tables: Collection[str] = ()) -> None:
+    """Delete the figures of an earlier study that this one does not have, and such tables."""
     if not is_earlier_report(folder):
         return
-    for name in _EVERY_FIGURE:
-        for ending in (".svg", ".png", ".vl.json", ".csv"):
-            if f"figures/{name}{ending}" not in keep:
-                (folder / "figures" / f"{name}{ending}").unlink(missing_ok=True)
+    figures = [
+        f"figures/{name}{ending}"
+        for name in _EVERY_FIGURE
+        for ending in (".svg", ".png", ".vl.json", ".csv")
+    ]
+    for path in {*figures, *(name for name in tables if name.startswith("tables/"))} - set(keep):
+        (folder / path).unlink(missing_ok=True)
 
 
 def _forms(table: Table) -> dict[str, str | bytes]:
@@ -95,19 +159,11 @@ def _forms(table: Table) -> dict[str, str | bytes]:
     return files
 
 
-def _page(study: Study, svg: Mapping[str, str | bytes], sources: list[str]) -> str:
-    environment = jinja2.Environment(
+def _template(name: str) -> jinja2.Template:
+    return jinja2.Environment(
         loader=jinja2.PackageLoader("bigbench_meta.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2").render(
-        study=study,
-        svg=svg,
-        sources=sources,
-        version=__version__,
-        counts=study.counted["status"].value_counts(),
-        assumed=int((study.counted["direction"] == "assumed").sum()),
-    )
+    ).get_template(name)

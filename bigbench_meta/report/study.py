@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from bigbench_meta.aggregate.attribution.account import Account
     from bigbench_meta.aggregate.by_metric import Level
+    from bigbench_meta.catalog.embedded import EmbeddedSet
     from bigbench_meta.catalog.known_issues import IssueFindings
     from bigbench_meta.curves.build import Curves
     from bigbench_meta.inference.curve_evidence import Variation
@@ -45,7 +46,9 @@ class Study:
         known_issues: Which known issues touch the observations, and what was left out for them.
         threshold: Curves with a score above it are flagged.
         level: Which of a task's rows count.
-        account: What accounts for the flags; None without inference.
+        account: What accounts for the flags; None without inference, and of illustrations, which
+            were chosen for their shape.
+        embedded: The embedded set that was studied, if it is one.
         tables: Tables by name.
         figures: Figures by name.
     """
@@ -58,6 +61,7 @@ class Study:
     threshold: float
     level: Level
     account: Account | None
+    embedded: EmbeddedSet | None
     tables: dict[str, Table]
     figures: dict[str, Figure]
 
@@ -102,6 +106,7 @@ def run_study(
     problems: pd.DataFrame,
     options: StudyOptions | None = None,
     *,
+    embedded: EmbeddedSet | None = None,
     inference: bool = False,
     n_boot: int | None = None,
     seed: int = 0,
@@ -116,6 +121,8 @@ def run_study(
         observations: Observations table.
         problems: Problems table, carried along for the report.
         options: Threshold, level, scale axis, catalog and the like.
+        embedded: The embedded set that the observations are. Its page says what it can show, and
+            what accounts for the flags is not asked of an illustration.
         inference: Whether to say how sure the scores are (intervals, tests, forecasts) and what
             accounts for the flags, see :func:`bigbench_meta.score_curves`. Tests are corrected for
             the curves of the level.
@@ -159,10 +166,13 @@ def run_study(
             progress=progress,
         ).set_index(counted.index)  # fmt: skip
         counted, scores = counted.join(evidence), scores.join(evidence)
-    account = account_for_flags(counted, threshold=threshold, level="all") if inference else None
     tables = [*study_tables(scores, counted, problems, threshold), issues_table(findings)]
-    if account:
-        tables += [*evidence_tables(counted, threshold), *account_tables(account)]
+    if inference:
+        tables += evidence_tables(counted, threshold)
+    account = None
+    if inference and not (embedded and embedded.role == "illustration"):
+        account = account_for_flags(counted, threshold=threshold, level="all")
+        tables += account_tables(account)
     by_name = {table.name: table for table in tables}
     figures = [
         plot_emergence_by_metric(counted, threshold=threshold),
@@ -179,6 +189,7 @@ def run_study(
         threshold=threshold,
         level=options.level,
         account=account,
+        embedded=embedded,
         tables=by_name,
         figures={figure.name: figure for figure in figures if figure},
     )

@@ -35,7 +35,7 @@ def test_each_set_is_named_by_its_file_as_well(entry):
     stem = entry.file.removesuffix(".csv")
     assert embedded_set(stem) is embedded_set(entry.name) is entry
     assert bm.load_embedded(stem).equals(bm.load_embedded(entry.name))
-    for text in (entry.can_show, entry.cannot_show):
+    for text in (entry.shows, entry.limits):
         assert text.endswith(".")
 
 

@@ -18,9 +18,12 @@ from bigbench_meta.report.tables.shapes import shape_tables
 from bigbench_meta.report.tables.table import Table
 
 if TYPE_CHECKING:
-    from bigbench_meta.catalog.known_issues import IssueFindings
+    from collections.abc import Mapping
 
-__all__ = ["claims_table", "evidence_tables", "issues_table", "study_tables"]
+    from bigbench_meta.catalog.known_issues import IssueFindings
+    from bigbench_meta.report.study import Study
+
+__all__ = ["claims_table", "evidence_tables", "issues_table", "sets_table", "study_tables"]
 
 
 def study_tables(
@@ -46,9 +49,10 @@ def study_tables(
             "scores count.",
             frame=threshold_sweep(counted, level="all"),
             columns=("threshold", "n_scored", "n_flagged", "n_metrics_flagged", "n_metrics",
-                     "share_metrics_flagged", "top_two_metrics", "share_top_two"),
+                     "share_metrics_flagged", "top_two_metrics", "share_top_two",
+                     "share_top_two_of_curves"),
             brief=("threshold", "n_scored", "n_flagged", "n_metrics_flagged", "n_metrics",
-                   "top_two_metrics", "share_top_two"),
+                   "top_two_metrics", "share_top_two", "share_top_two_of_curves"),
         ),
         claims_table(claims_by_metric()),
         Table(
@@ -238,9 +242,11 @@ def claims_table(frame: pd.DataFrame) -> Table:
     return Table(
         name="claims_by_metric",
         caption=(
-            f"Two metrics have {total['share_top_two']:.1%} of the {total['n_claims']} "
+            f"Two metrics have {total['n_claims_top_two']} of the {total['n_claims']} "
             "hand-annotated claims of emergence (Wei et al. 2022), by the preferred metric of the "
-            f"task. Of the {total['n_paper_metrics']} metrics of Schaeffer et al. (2023) "
+            f"task: {total['share_top_two']:.1%}. Of the {total['n_tasks']} annotated tasks the "
+            f"same two have {total['n_tasks_top_two']}: {total['share_of_tasks_top_two']:.1%}. Of "
+            f"the {total['n_paper_metrics']} metrics of Schaeffer et al. (2023) "
             f"{total['n_paper_metrics_with_claims']} have any; other metrics may have some too. "
             "The claim ratio is the share of claims over the share of annotated tasks: 1 if claims "
             "fell on tasks by chance."
@@ -251,4 +257,42 @@ def claims_table(frame: pd.DataFrame) -> Table:
         brief=("metric", "metric_type", "n_claims", "share", "n_tasks", "share_of_tasks",
                "claim_ratio"),
         most_rows=12,
+    )  # fmt: skip
+
+
+def sets_table(studies: Mapping[str, Study]) -> Table:
+    """Return one row a set of published results; there is no row of all.
+
+    Args:
+        studies: A study of each embedded set, by its name.
+    """
+    rows = []
+    for name, study in studies.items():
+        role = study.embedded.role if study.embedded else ""
+        rows.append(
+            {
+                "name": name,
+                "role": role,
+                "title": study.embedded.title if study.embedded else name,
+                "level": study.level,
+                "n_curves": len(study.counted),
+                "n_scored": study.n_scored,
+                "n_flagged": study.n_flagged,
+                "n_infinite": study.n_infinite,
+                # Of curves that were chosen for their shape a share says nothing.
+                "share_flagged": study.n_flagged / study.n_scored
+                if role != "illustration" and study.n_scored
+                else float("nan"),
+            }
+        )
+    return Table(
+        name="sets",
+        caption=(
+            "Curves with an emergence score above the threshold in each set of published results. "
+            "The sets are not added up, and a share is given of evidence only: illustrations were "
+            "chosen by their authors to show the effect."
+        ),
+        frame=pd.DataFrame(rows),
+        columns=("title", "role", "n_curves", "n_scored", "n_flagged", "n_infinite",
+                 "share_flagged"),
     )  # fmt: skip

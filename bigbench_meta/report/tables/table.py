@@ -29,6 +29,7 @@ _LABELS: Final = {
     "claim_ratio": "claim ratio", "claim_rate": "claim rate", "metric_type": "type",
     "n_metrics": "metrics", "n_metrics_flagged": "metrics flagged",
     "share_metrics_flagged": "share of metrics", "share_top_two": "share of top two",
+    "share_top_two_of_curves": "of all curves",
     "top_two_metrics": "top two", "emergence_score": "E", "relative_sharpness": "E/(n-1)",
     "resolution_limited_score": "E, resolution-limited", "n_scales": "scales",
     "model_family": "family", "emergence_low": "E low", "emergence_high": "E high",
@@ -180,7 +181,7 @@ _FORMATS: Final[dict[str, Callable[[float], str]]] = {
     **dict.fromkeys(
         ("share", "share_flagged", "share_low", "share_high", "share_of_curves", "share_of_flags",
          "share_of_tasks", "claim_rate", "rate_low", "rate_high", "share_metrics_flagged",
-         "share_top_two"),
+         "share_top_two", "share_top_two_of_curves"),
         _percent,
     ),
     "flag_ratio": "{:.2f}".format,
