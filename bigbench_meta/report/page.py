@@ -104,19 +104,27 @@ def _contents(
 ) -> dict[str, str | bytes]:
     """Return the files of a study, its page linked to an overview in the folder above or not."""
     drawn = {name: figure_files(figure) for name, figure in study.figures.items()}
-    page = _template("report.html.j2").render(
+    svg = {name: files[f"figures/{name}.svg"] for name, files in drawn.items()}
+    contents: dict[str, str | bytes] = {
+        "report.html": _page(study, svg, sources, overview=overview)
+    }
+    for files in (*map(_forms, study.tables.values()), *drawn.values()):
+        contents |= files
+    return contents
+
+
+def _page(
+    study: Study, svg: Mapping[str, str | bytes], sources: list[str], *, overview: bool = False
+) -> str:
+    return _template("report.html.j2").render(
         study=study,
-        svg={name: files[f"figures/{name}.svg"] for name, files in drawn.items()},
+        svg=svg,
         sources=sources,
         overview=overview,
         version=__version__,
         counts=study.counted["status"].value_counts(),
         assumed=int((study.counted["direction"] == "assumed").sum()),
     )
-    contents: dict[str, str | bytes] = {"report.html": page}
-    for files in (*map(_forms, study.tables.values()), *drawn.values()):
-        contents |= files
-    return contents
 
 
 def is_earlier_report(folder: Path) -> bool:

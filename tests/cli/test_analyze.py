@@ -10,6 +10,7 @@ import pytest
 from helpers import run, run_json
 
 import bigbench_meta as bm
+from bigbench_meta.catalog.embedded import embedded_set
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,10 +84,9 @@ def test_a_report_of_somebody_else_is_refused_before_the_work(tree: Path, tmp_pa
     assert (tmp_path / "report.html").read_text() == "mine"
 
 
-def test_without_results_the_embedded_ones_are_studied(
+def test_the_default_settings_are_those_of_the_library(
     embedded_study: EmbeddedStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the settings that the functions of the library have by default."""
     study = embedded_study.study
 
     def run_study(
@@ -96,17 +96,57 @@ def test_without_results_the_embedded_ones_are_studied(
         assert problems.empty
         assert replace(options, issues=None) == bm.StudyOptions()
         assert more == {
-            "inference": True, "progress": None, "n_boot": None, "seed": 0, "variation": "both",
-            "alpha_range": (0.0, 0.35), "samples": None,
+            "embedded": embedded_set("gpt3"), "inference": True, "progress": None, "n_boot": None,
+            "seed": 0, "variation": "both", "alpha_range": (0.0, 0.35), "samples": None,
         }  # fmt: skip
         return study
 
     monkeypatch.setattr("bigbench_meta.report.study.run_study", run_study)
-    found = run_json("analyze")
+    found = run_json("analyze", "--embedded", "gpt3")
     assert (found["n_curves"], found["n_flagged"]) == (189, 21)
     assert found["evidence"]
-    text = run("analyze").stdout
+    (of_set,) = found["sets"]
+    assert (of_set["name"], of_set["role"], of_set["n_curves"]) == ("gpt3", "evidence", 189)
+    assert of_set["by_metric"] == found["by_metric"]
+    text = run("analyze", "--embedded", "gpt3").stdout
     assert text.startswith("GPT-3's published results (Brown et al. 2020, Table H.1): 188 of 189")
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_without_results_every_embedded_set_is_studied_by_itself(tmp_path: Path) -> None:
+    found = run_json("analyze", "--no-inference", "--out", tmp_path)
+    assert [(one["name"], one["role"]) for one in found["sets"]] == [
+        ("lamda", "evidence"), ("gpt3", "evidence"), ("paper", "illustration"),
+    ]  # fmt: skip
+    for one in found["sets"]:
+        alone = run_json("analyze", "--no-inference", "--embedded", one["name"])
+        assert one == alone["sets"][0]
+        assert one["n_flagged"] == alone["n_flagged"] > 0
+        assert sum(row["n_curves"] for row in one["by_metric"]) == alone["n_curves"]
+        assert (tmp_path / one["name"] / "tables" / "by_metric.csv").is_file()
+    # There is no total: what belongs to a single set is null.
+    for name in ("n_curves", "n_scored", "n_flagged", "n_infinite", "by_metric"):
+        assert found[name] is None
+    assert (found["threshold"], found["n_problems"]) == (100.0, 0)
+    assert set(found["outputs"]) == {p.as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    assert (tmp_path / "report.html").as_posix() in found["outputs"]
+
+
+def test_some_embedded_sets_and_some_of_their_scores() -> None:
+    two = ("analyze", "--no-inference", "--embedded", "paper", "--embedded", "gpt3")
+    text = run(*two).stdout
+    assert text.index("Figures of Schaeffer et al. 2023:") < text.index("GPT-3's published")
+    assert "An illustration: its curves were chosen to show the effect." in text
+    chosen = run_json(*two, "--metric", "brier_score")
+    assert [one["name"] for one in chosen["sets"]] == ["paper"]
+    assert "embedded set gpt3 is skipped: no scores of metric brier_score." in run(
+        *two, "--metric", "brier_score"
+    ).stderr  # fmt: skip
+    assert "no scores of metric nothing" in run(*two, "--metric", "nothing", code=2).stderr
+
+
+def test_results_are_no_embedded_set(tree: Path) -> None:
+    assert run_json("analyze", tree, "--no-inference")["sets"] == []
 
 
 # aggregate ------------------------------------------------------------------------------------

@@ -144,3 +144,53 @@ def test_known_issues_of_the_embedded_results() -> None:
     left = run_json(*piqa, "--exclude-known-issues=gpt3-piqa-contamination")
     n = left["known_issues"]["n_curves_excluded"]
     assert left["n_curves"] == found["n_curves"] - n < found["n_curves"]
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "first", "n_curves"),
+    [
+        ("score", "lamda", "BIG-bench", 151),
+        ("score", "gpt3", "gpt3", 189),
+        ("score", "paper", "schaeffer2023", 79),
+    ],
+)
+def test_an_embedded_set(command: str, name: str, first: str, n_curves: int) -> None:
+    found = run_json(command, "--embedded", name)
+    assert (found["curves"][0]["benchmark"], found["n_curves"]) == (first, n_curves)
+
+
+def test_the_paper_is_counted_by_target_length() -> None:
+    command = ("aggregate", "--embedded", "paper")
+    found = run_json(*command)
+    assert (found["level"], found["n_curves"]) == ("subtask", 78)
+    assert run_json(*command, "--level", "task")["n_curves"] == 29
+    assert run_json("aggregate", "--embedded", "lamda")["level"] == "task"
+
+
+def test_power_of_an_embedded_set() -> None:
+    named = run_json("power", "--embedded", "lamda", "--n", 200, "--metric", "exact_str_match")
+    assert {curve["benchmark"] for curve in named["curves"]} == {"BIG-bench"}
+    assert (
+        "cannot be combined" in run("power", "--embedded", "gpt3", "--accuracy", 0.1, code=2).stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--embedded", "gpt3", "--embedded", "lamda"), "embedded sets are never pooled"),
+        (("--embedded", "lamda", "tree"), "--embedded: takes the place of RESULTS"),
+        (("--embedded", "palm"), "'palm' is not one of 'lamda', 'gpt3', 'paper'"),
+        (("--embedded", "lamda", "--task", "PIQA"), "embedded set lamda: no scores of task PIQA"),
+        (
+            ("--embedded", "lamda", "--names", "pyproject.toml"),
+            "--mapping and --names need RESULTS",
+        ),
+    ],
+)
+def test_embedded_sets_that_cannot_be_read(
+    arguments: tuple[str, ...], message: str, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tree.parent)
+    (tree.parent / "pyproject.toml").write_text("")
+    assert message in run("score", *arguments, code=2).stderr

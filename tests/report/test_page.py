@@ -18,13 +18,14 @@ from helpers import SIZES, score_file, write_json, write_tree
 
 import bigbench_meta as bm
 from bigbench_meta.aggregate.options import StudyOptions
+from bigbench_meta.catalog.embedded import embedded_set
 from bigbench_meta.catalog.known_issues import KnownIssues
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import PROBLEMS, to_frame
 from bigbench_meta.readers import load_embedded
 from bigbench_meta.report import files
 from bigbench_meta.report import page as report
-from bigbench_meta.report.page import write_study
+from bigbench_meta.report.page import write_studies, write_study
 from bigbench_meta.report.study import Study, run_study
 
 if TYPE_CHECKING:
@@ -411,3 +412,71 @@ def test_a_report_of_ours_is_replaced_with_its_figures(
     files.write_files(tmp_path, old)
     report._clear(tmp_path, keep=set())
     assert {path.name for path in tmp_path.rglob("*.*")} == {"report.html", "mine.svg"}
+
+
+# The overview of several sets --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two_sets(study: Study, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
+    """One study as evidence and as illustration, over an earlier study of results."""
+    folder = tmp_path_factory.mktemp("two")
+    write_study(study, folder, sources=["results"])
+    (folder / "tables" / "mine.csv").write_text("kept")
+    studies = {name: replace(study, embedded=embedded_set(name)) for name in ("lamda", "paper")}
+    return folder, write_studies(studies, folder)
+
+
+def test_each_set_has_a_folder_of_its_own(
+    two_sets: tuple[Path, list[Path]], written: tuple[Path, list[Path], Any]
+) -> None:
+    folder, files = two_sets
+    of_one = {path.relative_to(written[0]).as_posix() for path in written[1]}
+    own = {"report.html", *(f"tables/sets.{ending}" for ending in ("csv", "md", "tex"))}
+    expected = own | {f"{name}/{path}" for name in ("lamda", "paper") for path in of_one}
+    assert {path.relative_to(folder).as_posix() for path in files} == expected
+    # The earlier study is gone; what somebody else put beside it is not.
+    found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert found == expected | {"tables/mine.csv"}
+    for name in ("tables/by_metric.csv", "figures/flagged_curves.csv"):
+        assert (folder / "lamda" / name).read_bytes() == (written[0] / name).read_bytes()
+
+
+def test_overview_adds_nothing_up(two_sets: tuple[Path, list[Path]], study: Study) -> None:
+    table = pd.read_csv(two_sets[0] / "tables" / "sets.csv").set_index("name")
+    assert table["role"].to_dict() == {"lamda": "evidence", "paper": "illustration"}
+    assert (table["n_flagged"] == study.n_flagged).all()
+    # A share of curves that were chosen for their shape is no estimate.
+    assert table["share_flagged"].isna().to_dict() == {"lamda": False, "paper": True}
+    text = Page((two_sets[0] / "report.html").read_text("utf-8")).text
+    assert text.count(study.headline) == 2
+    assert text.count("An illustration.") == text.count("Evidence.") == 1
+    assert study.tables["claims_by_metric"].caption in text
+
+
+def test_pages_of_sets_link_to_each_other_and_load_nothing(
+    two_sets: tuple[Path, list[Path]],
+) -> None:
+    folder = two_sets[0]
+    links = loads((folder / "report.html").read_text("utf-8"))
+    assert links == ["lamda/report.html", "paper/report.html"]
+    assert all((folder / link).is_file() for link in links)
+    for link in links:
+        page = (folder / link).read_text("utf-8")
+        assert loads(page) == ["../report.html"]
+        shows = embedded_set(link.partition("/")[0]).shows
+        assert shows in Page(page).text
+
+
+def test_what_accounts_for_flags_is_not_asked_of_illustrations() -> None:
+    observations = load_embedded("paper")
+    observations = observations[observations["task"].isin(["logical_args", "periodic_elements"])]
+    problems = to_frame(PROBLEMS.empty())
+    entry = embedded_set("paper")
+    study = run_study(observations, problems, embedded=entry, inference=True, n_boot=99)
+    assert study.account is None
+    assert "evidence_summary" in study.tables
+    assert "flag_ratios" not in study.tables
+    as_results = run_study(observations, problems, inference=True, n_boot=99)
+    assert set(as_results.tables) > set(study.tables)
+    assert as_results.account
