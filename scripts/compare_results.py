@@ -54,7 +54,19 @@ REWORDED: Final[dict[str, str]] = dict.fromkeys(
 """Columns and keys whose sentences may differ as long as both versions have one."""
 
 
+_BASE_RATE: Final = "a share of claims or flags says little without the share of tasks or curves"
 ADDED: Final[dict[str, str]] = {
+    **dict.fromkeys(
+        [
+            "n_claims_top_two",
+            "n_tasks",
+            "n_tasks_top_two",
+            "share_of_tasks_top_two",
+            "share_top_two_of_curves",
+        ],
+        _BASE_RATE,
+    ),
+    "sets": "each embedded set is studied by itself; of several there is no total",
     "header": "all charts share one theme, of which this part shows only in those with panels",
 }
 """Keys that only the second version has."""

@@ -81,7 +81,7 @@ def main() -> None:
 
     \b
     Start with:
-      bigbench-meta analyze --out study          GPT-3's published results, included here
+      bigbench-meta analyze --out study          published results, included here
       bigbench-meta analyze BIG-bench/bigbench/benchmark_tasks --out study
       bigbench-meta score --help                 help on one command, with examples
 

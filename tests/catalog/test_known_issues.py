@@ -752,7 +752,10 @@ TOUCHED = "2 known issues touch 6 of 189 curves; see --exclude-known-issues\n"
 PIQA = "gpt3-piqa-contamination"
 
 
-COMMANDS = {"score": ["score"], "analyze": ["analyze", "--no-inference"]}
+COMMANDS = {
+    "score": ["score"],
+    "analyze": ["analyze", "--no-inference", "--embedded", "gpt3"],
+}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
