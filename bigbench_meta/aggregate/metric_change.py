@@ -35,7 +35,7 @@ from bigbench_meta.inference.uncertainty import sampling_errors
 from bigbench_meta.metrics.definitions import METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Bools = NDArray[np.bool_]
 
-__all__ = ["VERDICTS", "change_counts", "change_sentence", "metric_change", "paired_curves"]
+__all__ = ["VERDICTS", "change_counts", "change_sentence", "metric_change", "pair_points"]
 
 VERDICTS: Final = (
     "evaporates", "persists", "weaker", "sharper", "cannot tell", "point values only",
@@ -262,22 +262,47 @@ class _Pairs:
         )  # fmt: skip
 
 
-def paired_curves(curves: Curves, pairs: pd.DataFrame) -> Iterator[tuple[int, int]]:
-    """Yield the rows in ``curves`` of the two curves of each pair, for a chart.
+def pair_points(
+    curves: Curves, pairs: pd.DataFrame, *, catalog: MetricCatalog | None = None
+) -> pd.DataFrame:
+    """Return the scores behind each pair, for a chart.
 
     Args:
         curves: Curves that :func:`metric_change` was given, or those of the same observations.
-        pairs: What it returned.
+        pairs: What it returned, or some rows of it.
+        catalog: Metric catalog; the packaged one by default.
+
+    Returns:
+        One row a score of the shared models: ``pair`` (label of the row in ``pairs``), ``metric``,
+        ``metric_type``, ``model_name``, ``x``, ``score``; ``height``, the score between the worst
+        (0) and the best (1) of its curve, with ``low`` and ``high``, two standard errors from it,
+        NaN where no error is known.
     """
     keys = curves.keys[list(CURVE_KEY)].astype("string").fillna("")
     row_of = {key: row for row, key in enumerate(keys.itertuples(index=False, name=None))}
-    both = [
-        pairs[list(CURVE_KEY)],
-        pairs.drop(columns="metric").rename(columns={"other_metric": "metric"})[list(CURVE_KEY)],
-    ]
-    texts = [side.astype("string").fillna("").itertuples(index=False, name=None) for side in both]
-    for first, second in zip(*texts, strict=True):
-        yield row_of[first], row_of[second]
+    errors = sampling_errors(curves, samples=None, n_boot=19, seed=0, catalog=catalog)
+    parts = []
+    for label, pair in pairs[[*CURVE_KEY, "other_metric"]].astype("string").fillna("").iterrows():
+        names = [pair["metric"], pair["other_metric"]]
+        one, other = (
+            row_of[tuple({**pair, "metric": name}[n] for n in CURVE_KEY)] for name in names
+        )
+        for row, points in zip((one, other), _shared_points(curves, one, other), strict=True):
+            y, error = np.take(errors.values, points), errors.noise.error[points]
+            extent = np.ptp(y) if len(y) and np.ptp(y) > 0 else np.nan
+            height = (y - y.min(initial=np.inf)) / extent
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "pair": label, "metric": str(curves.keys["metric"].iloc[row]),
+                        "metric_type": str(curves.keys["metric_type"].iloc[row]),
+                        "model_name": curves.model_name[points], "x": curves.x[points],
+                        "score": curves.y[points], "height": height,
+                        "low": height - 2 * error / extent, "high": height + 2 * error / extent,
+                    }
+                )
+            )  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
 
 
 def _pairs(

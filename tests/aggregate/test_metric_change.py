@@ -18,7 +18,7 @@ from bigbench_meta.aggregate.metric_change import (
     change_counts,
     change_sentence,
     metric_change,
-    paired_curves,
+    pair_points,
 )
 from bigbench_meta.core.errors import InputError
 
@@ -319,14 +319,24 @@ def test_examples_are_drawn_anew_where_samples_are_given():
     assert row["log_ratio_low"] < row["log_ratio"] < row["log_ratio_high"]
 
 
-def test_paired_curves_are_found_by_their_keys(paper):
-    curves = bm.build_curves(bm.load_embedded("paper"))
-    rows = list(paired_curves(curves, paper))
-    assert len(rows) == len(paper)
-    for (first, second), pair in zip(rows, paper.itertuples(), strict=True):
-        for row, metric in ((first, pair.metric), (second, pair.other_metric)):
-            assert curves.keys["metric"].iloc[row] == metric
-            assert curves.keys["subtask"].iloc[row] == pair.subtask
+def test_points_of_pairs_are_the_scores_on_their_own_range(paper):
+    observations = bm.load_embedded("paper")
+    points = pair_points(bm.build_curves(observations), paper)
+    for label, pair in paper[paper["n_scales"] > 1].iterrows():
+        for metric, e in ((pair["metric"], pair["emergence_score"]),
+                          (pair["other_metric"], pair["other_emergence_score"])):  # fmt: skip
+            own = points[(points["pair"] == label) & (points["metric"] == metric)]
+            assert len(own) == pair["n_scales"]
+            assert (own["height"].min(), own["height"].max()) == (0, 1)
+            assert bm.emergence_score(own["height"]) == pytest.approx(e, rel=1e-6)
+    known = observations.set_index(["subtask", "metric", "shots", "variant", "model_name"])
+    one = points[(points["pair"] == 19) & points["low"].notna()].iloc[1]
+    pair = paper.loc[19]
+    source = known.loc[(pair["subtask"], one["metric"], 2, pair["variant"], one["model_name"])]
+    assert one["score"] == source["score"].item()
+    own = points[(points["pair"] == 19) & (points["metric"] == one["metric"])]["score"]
+    half = 2 * source["stderr"].item() / np.ptp(own)
+    assert one["high"] - one["height"] == pytest.approx(half)
 
 
 @pytest.mark.parametrize(
