@@ -47,7 +47,10 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Bools = NDArray[np.bool_]
 
-__all__ = ["VERDICTS", "change_counts", "change_sentence", "metric_change", "pair_points"]
+__all__ = [
+    "VERDICTS", "change_counts", "change_sentence", "forecast_sentence", "metric_change",
+    "pair_points",
+]  # fmt: skip
 
 VERDICTS: Final = (
     "evaporates", "persists", "weaker", "sharper", "cannot tell", "point values only",
@@ -164,7 +167,7 @@ def metric_change(
     )  # fmt: skip
     verdict, reason = _verdicts(table, pairs, min_scales)
     table = table.assign(verdict=verdict, reason=reason)
-    return table if metric is None else table.assign(**_forecasts(curves, table, catalog))
+    return table if metric is None else table.assign(**_forecasts(curves, table, level, catalog))
 
 
 def _compared(
@@ -615,7 +618,7 @@ def _first(rules: list[tuple[Any, str, str]], values: list[str]) -> list[str]:
 
 
 def _forecasts(
-    curves: Curves, pairs: pd.DataFrame, catalog: MetricCatalog | None
+    curves: Curves, pairs: pd.DataFrame, level: float, catalog: MetricCatalog | None
 ) -> dict[str, pd.Series]:
     """Return what each pair's other metric forecasts of the metric at the largest scale."""
     columns = {
@@ -629,7 +632,9 @@ def _forecasts(
         index=False, name=None
     )):  # fmt: skip
         both = curves.select(names.isin([first, second]))
-        found = forecast_curves(both, k="last", forecasters=("smooth_pair",), catalog=catalog)
+        found = forecast_curves(
+            both, k="last", forecasters=("smooth_pair",), level=level, catalog=catalog
+        )
         parts.append(found[found["metric"].astype(str) == first].assign(other_metric=second))
     found = pd.concat([*parts, pd.DataFrame(columns=[*by, *columns.values()])])
     asked, known = (frame[by].astype("string").fillna("") for frame in (pairs, found))
@@ -657,33 +662,52 @@ def change_sentence(pairs: pd.DataFrame) -> str:
         >>> pairs = pd.DataFrame({"verdict": ["evaporates", "cannot tell", "same metric"],
         ...                       "flagged": [True, False, False]})
         >>> print(change_sentence(pairs))
-        Of 2 pairs, 1 flagged under its first metric, 1 evaporates and for 1 the test set cannot \
-tell; 1 pair of one metric in two units is not counted.
+        Of 2 pairs, 1 evaporates and 1 cannot be decided; 1 is flagged under its first metric. 1 \
+more pair is one metric in two units and not counted.
     """
     counts = change_counts(pairs)
-    counted = pairs[pairs["verdict"] != SAME]
-    n, n_flagged = len(counted), int(counted["flagged"].sum())
+    n = len(pairs) - counts[SAME]
+    if not len(pairs):
+        return "No two metrics score the same outputs."
     said = {
-        EVAPORATES: "{n} evaporate{s}",
-        PERSISTS: "{n} persist{s}",
-        WEAKER: "{n} {be} weaker under the other metric",
-        SHARPER: "{n} {be} sharper under the other metric",
-        CANNOT_TELL: "for {n} the test set cannot tell",
-        POINTS_ONLY: "for {n} there are point values only",
+        EVAPORATES: ("evaporates", "evaporate"),
+        PERSISTS: ("persists", "persist"),
+        WEAKER: ("is weaker under the other metric", "are weaker under the other metric"),
+        SHARPER: ("is sharper under the other metric", "are sharper under the other metric"),
+        CANNOT_TELL: ("cannot be decided", "cannot be decided"),
+        POINTS_ONLY: ("has point values only", "have point values only"),
     }
     parts = [
-        text.format(n=counts[name], s="s" * (counts[name] == 1),
-                    be="is" if counts[name] == 1 else "are")
-        for name, text in said.items()
-        if counts[name]
-    ]  # fmt: skip
-    listed = " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
-    whose = "its first metric" if n_flagged == 1 else "their first metric"
-    sentence = f"Of {n} pair{'s' * (n != 1)}, {n_flagged} flagged under {whose}, {listed}"
-    if counts[SAME]:
-        one = counts[SAME] == 1
-        sentence += (
-            f"; {counts[SAME]} pair{'' if one else 's'} of one metric in two units "
-            f"{'is' if one else 'are'} not counted"
-        )
-    return sentence + "." if n else "No two metrics score the same outputs."
+        f"{counts[name]} {forms[counts[name] != 1]}" for name, forms in said.items() if counts[name]
+    ]
+    listed = " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]])) or "none is counted"
+    n_flagged = int((pairs["flagged"] & (pairs["verdict"] != SAME)).sum())
+    form = "is flagged under its" if n_flagged == 1 else "are flagged under their"
+    text = f"Of {n} pair{'s' * (n != 1)}, {listed}; {n_flagged} {form} first metric."
+    if same := counts[SAME]:
+        form = "pair is one metric" if same == 1 else "pairs are one metric each"
+        text += f" {same} more {form} in two units and not counted."
+    return text
+
+
+def forecast_sentence(pairs: pd.DataFrame, metric: str) -> str:
+    """Return how often the other metrics predict the metric that matters, in one sentence.
+
+    Examples:
+        >>> import pandas as pd
+        >>> pairs = pd.DataFrame({"verdict": ["weaker", "weaker"], "forecast": [0.5, None],
+        ...                       "forecast_hit": pd.array([True, None], dtype="boolean")})
+        >>> print(forecast_sentence(pairs, "exact_str_match"))
+        Through the other metric on the smaller models, the forecast interval of exact_str_match \
+at the largest model holds the observed score in 1 of 1 pair; 1 pair has no such forecast.
+    """
+    counted = pairs[pairs["verdict"] != SAME]
+    made = counted[counted["forecast_hit"].notna()]
+    left = len(counted) - len(made)
+    text = (
+        f"Through the other metric on the smaller models, the forecast interval of {metric} at the "
+        f"largest model holds the observed score in {int(made['forecast_hit'].sum())} of "
+        f"{len(made)} pair{'s' * (len(made) != 1)}"
+    )
+    form = "pair has" if left == 1 else "pairs have"
+    return f"{text}; {left} {form} no such forecast." if left else f"{text}."

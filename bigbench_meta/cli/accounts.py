@@ -56,7 +56,7 @@ def accounts(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Test whether the choice of metric explains the flagged curves.
+    """Test whether the choice of metric explains the flags.
 
     Compares metrics that are nonlinear or discontinuous in per-token error ("sharp") with linear or
     continuous ones ("smooth"): over all curves, in a regression, and within matched sets (same

@@ -31,6 +31,7 @@ __all__ = [
     "inference_settings",
     "load",
     "prepare_folder",
+    "samples_of",
     "sets_to_study",
     "study_document",
     "study_of",
@@ -290,27 +291,31 @@ def counted_curves(
     return counted, scores.assign(flagged=flagged(scores, options["threshold"])), findings
 
 
+def samples_of(loaded: Loaded, options: dict[str, Any]) -> pd.DataFrame | None:
+    """Return the samples of the selected scores if ``--with-samples`` is given."""
+    if not options["with_samples"]:
+        return None
+    from bigbench_meta.store.store import Store
+
+    if loaded.store is None:
+        raise InputError(
+            "needs a store",
+            where="--with-samples",
+            hint="bigbench-meta ingest RESULTS --samples --store DIR",
+        )
+    return Store(loaded.store).samples(
+        task=list(options["task"]) or None, model_family=list(options["family"]) or None
+    )
+
+
 def inference_settings(loaded: Loaded, options: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of inference as keyword arguments."""
-    samples = None
-    if options["with_samples"]:
-        from bigbench_meta.store.store import Store
-
-        if loaded.store is None:
-            raise InputError(
-                "needs a store",
-                where="--with-samples",
-                hint="bigbench-meta ingest RESULTS --samples --store DIR",
-            )
-        samples = Store(loaded.store).samples(
-            task=list(options["task"]) or None, model_family=list(options["family"]) or None
-        )
     return {
         "n_boot": options["replicates"],
         "seed": options["seed"],
         "variation": options["variation"],
         "alpha_range": (0.0, options["largest_exponent"]),
-        "samples": samples,
+        "samples": samples_of(loaded, options),
     }
 
 

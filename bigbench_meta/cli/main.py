@@ -23,7 +23,8 @@ COMMANDS = {
     "score": "Score how sharply each curve rises with model scale.",
     "aggregate": "Count the flagged curves of each metric.",
     "claims": "Count published claims of emergence by metric.",
-    "accounts": "Test whether the choice of metric explains the flagged curves.",
+    "metric-change": "Compare the same outputs under two metrics.",
+    "accounts": "Test whether the choice of metric explains the flags.",
     "forecast": "Test whether small models predict the scores of larger ones.",
     "shapes": "Classify each curve by its trend and its best-fitting shape.",
     "power": "Compute which accuracies a test set can detect.",
@@ -45,8 +46,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"bigbench_meta.cli.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"bigbench_meta.cli.{name}"), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

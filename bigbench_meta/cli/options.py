@@ -23,6 +23,7 @@ __all__ = [
     "example_counts",
     "inference",
     "known_issues",
+    "level",
     "options",
     "output_file",
     "output_folder",
@@ -33,6 +34,7 @@ __all__ = [
     "selection",
     "strict",
     "threshold",
+    "with_samples",
 ]
 
 # The names of schema.SCALE_AXES, which --help must not import.
@@ -177,13 +179,14 @@ example_counts = click.option(
     "with columns task and n_examples, or bigbench for the sizes of BIG-bench's own test sets. "
     "Intervals need this number.",
 )
+with_samples = click.option(
+    "--with-samples",
+    is_flag=True,
+    help="Compute intervals by resampling single examples, where the store has them.",
+)
 inference = options(
     example_counts,
-    click.option(
-        "--with-samples",
-        is_flag=True,
-        help="Compute intervals by resampling single examples, where the store has them.",
-    ),
+    with_samples,
     click.option(
         "--replicates",
         type=click.IntRange(99, 1_000_000),
@@ -233,11 +236,11 @@ known_issues = options(
         help="CSV of known issues to use instead of the packaged one (data/known_issues.csv).",
     ),
 )
-_level = click.option(
+level = click.option(
     "--level",
     type=click.Choice(["task", "subtask", "all"]),
     help="Count the aggregate score of each task, the scores of its subtasks, or all, which "
     "counts tasks with subtasks twice. Default: task; subtask for the figures of the paper.",
 )
-counting = options(embedded, reading, selection, threshold, _level, scoring, known_issues)
+counting = options(embedded, reading, selection, threshold, level, scoring, known_issues)
 """Options of commands that count curves and flags."""

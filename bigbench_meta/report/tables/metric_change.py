@@ -10,14 +10,14 @@ from bigbench_meta.report.tables.table import Table
 __all__ = ["metric_change_tables"]
 
 _MEANINGS = {
-    "evaporates": "flagged under the first metric; under the other the upper end of E is below "
+    "evaporates": "flagged under the first metric, and under the other the upper end of E is below "
     "the cut",
     "persists": "both lower ends are above the cut",
     "weaker": "less sharp under the other metric: the interval of the ratio is below 1",
     "sharper": "sharper under the other metric: the interval of the ratio is above 1",
     "cannot tell": "the test set is too small for any of these",
     "point values only": "the sampling error is not known",
-    "same metric": "one metric is an affine function of the other; not counted",
+    "same metric": "one metric is an affine function of the other, not counted",
 }
 
 
@@ -55,8 +55,9 @@ def metric_change_tables(pairs: pd.DataFrame) -> list[Table]:
                      "sharpness_low", "sharpness_high", "other_sharpness", "other_sharpness_low",
                      "other_sharpness_high", "log_ratio_low", "log_ratio_high",
                      *(name for name in forecast if name in pairs), "verdict", "reason"),
-            brief=("subtask", "metric", "other_metric", "shots", "n_scales", "emergence_score",
-                   "other_emergence_score", "sharpness", "other_sharpness",
+            brief=("subtask", "metric", "other_metric", "shots",
+                   *(("variant",) if pairs["variant"].notna().any() else ()), "n_scales",
+                   "emergence_score", "other_emergence_score", "sharpness", "other_sharpness",
                    *(name for name in forecast if name in pairs), "verdict"),
         ),
         Table(

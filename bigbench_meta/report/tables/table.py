@@ -37,6 +37,7 @@ _LABELS: Final = {
     "family_q_bh": "q, family", "mechanism_at_bound": "exponent at bound",
     "mechanism_p_fit": "p of fit", "wei_emergent": "Wei", "forecast_surprise": "surprise",
     "n_forecast": "forecasts", "n_skill": "with skill",
+    "other_emergence_score": "other E", "n_pairs": "pairs",
     "meaning": "criterion", "id": "known issue", "n_rows": "rows",
 }  # fmt: skip
 _MISSING: Final = "–"
@@ -187,6 +188,9 @@ _FORMATS: Final[dict[str, Callable[[float], str]]] = {
     "flag_ratio": "{:.2f}".format,
     "claim_ratio": "{:.2f}".format,
     "emergence_score": "{:.1f}".format,
+    "other_emergence_score": "{:.1f}".format,
+    "sharpness": "{:.2f}".format,
+    "other_sharpness": "{:.2f}".format,
     "relative_sharpness": "{:.2f}".format,
     "linearity": "{:.2f}".format,
     "resolution_limited_score": "{:.1f}".format,

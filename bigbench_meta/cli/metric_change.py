@@ -1,0 +1,287 @@
+"""``bigbench-meta metric-change``: the same outputs under two metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bigbench_meta.cli import console
+from bigbench_meta.cli.loading import (
+    NothingSelectedError,
+    catalog,
+    counted_curves,
+    finish,
+    load,
+    prepare_folder,
+    samples_of,
+    sets_to_study,
+)
+from bigbench_meta.cli.options import (
+    FloatRange,
+    as_json,
+    embedded,
+    example_counts,
+    known_issues,
+    level,
+    options,
+    output_file,
+    output_folder,
+    reading,
+    results,
+    scoring,
+    seed,
+    strict,
+    with_samples,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from bigbench_meta.catalog.known_issues import IssueFindings
+    from bigbench_meta.cli.loading import Loaded
+    from bigbench_meta.curves.build import Curves
+
+    # What was read, its curves, the pairs of them, and what known issues affect.
+    Comparison = tuple[Loaded, Curves, pd.DataFrame, IssueFindings]
+
+__all__ = ["metric_change"]
+
+_comparison = options(
+    click.option(
+        "--metric",
+        "matters",
+        help="The metric that matters. Compare only its pairs, and test whether the other metric "
+        "on the smaller models predicts it on the largest.",
+    ),
+    click.option("--task", multiple=True, help="Use only this task. Can be repeated."),
+    click.option("--family", multiple=True, help="Use only this model family. Can be repeated."),
+    click.option(
+        "--threshold",
+        type=FloatRange(0, min_open=True),
+        default=100.0,
+        show_default=True,
+        help="Flag curves with a higher emergence score. The paper gives no threshold.",
+    ),
+    click.option(
+        "--cut",
+        type=FloatRange(0, min_open=True),
+        help="Sharpness, E/(n-1), that separates the verdicts. Default: that of the threshold.",
+    ),
+    click.option(
+        "--only-flagged", is_flag=True, help="Compare only pairs of which a curve is flagged."
+    ),
+    click.option(
+        "--confidence",
+        type=FloatRange(0, 1, min_open=True, max_open=True),
+        default=0.95,
+        show_default=True,
+        help="Confidence level of the intervals.",
+    ),
+    click.option(
+        "--replicates",
+        type=click.IntRange(99, 1_000_000),
+        default=999,
+        show_default=True,
+        help="Resamples for each interval.",
+    ),
+)
+
+
+@click.command("metric-change")
+@options(
+    results,
+    _comparison,
+    example_counts,
+    with_samples,
+    seed,
+    level,
+    scoring,
+    embedded,
+    reading,
+    known_issues,
+    output_file("every pair, with all columns,"),
+    output_folder("tables (CSV, Markdown, LaTeX) and a figure of the pairs"),
+    strict,
+    as_json,
+)
+def metric_change(
+    results: tuple[Path, ...],
+    output: Path | None,
+    out: Path | None,
+    strict: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Compare the same outputs under two metrics.
+
+    Of every task that the same models were scored on under two metrics: does a sharp rise stay
+    under the other metric? Verdicts: evaporates, persists, weaker, sharper, cannot tell (the test
+    set is too small), point values only (its size is unknown), same metric (in two units).
+
+    RESULTS are result files, folders of them, or a store. Without RESULTS the published results
+    that are included are compared, each set by itself.
+
+    \b
+    Examples:
+      bigbench-meta metric-change
+      bigbench-meta metric-change --embedded paper --out change
+      bigbench-meta metric-change store --with-samples --only-flagged
+      bigbench-meta metric-change store --metric exact_str_match --json
+      bigbench-meta metric-change results/ --n-examples bigbench --cut 3 -o pairs.csv
+    """
+    prepare_folder(out)
+    selected = options | {"metric": ()}
+    names = sets_to_study(results, selected)
+    found = _of_sets(names, selected) if names else [_compare(results, selected)]
+    if output:
+        console.write_frame(_joined(found), output)
+    written = _write(out, found) if out else []
+    if as_json:
+        console.print_json(_document(found, options, written if out else None))
+    else:
+        for loaded, _, pairs, _ in found:
+            _print(loaded, pairs, options)
+        console.print_written(written, out)
+    for loaded, _, _, findings in found:
+        finish(loaded, findings, strict=strict, as_json=as_json)
+
+
+def _compare(results: tuple[Path, ...], options: dict[str, Any]) -> Comparison:
+    from bigbench_meta.aggregate.metric_change import metric_change as compare
+
+    loaded = load(results, options)
+    curves, _, findings = counted_curves(loaded, options)
+    with console.progress("Comparing") as progress:
+        pairs = compare(
+            curves,
+            samples=samples_of(loaded, options),
+            metric=options["matters"],
+            threshold=options["threshold"],
+            cut=options["cut"],
+            only_flagged=options["only_flagged"],
+            level=options["confidence"],
+            n_boot=options["replicates"],
+            seed=options["seed"],
+            min_scales=options["min_scales"],
+            catalog=catalog(options),
+            progress=progress,
+        )
+    return loaded, curves, pairs, findings
+
+
+def _of_sets(names: tuple[str, ...], options: dict[str, Any]) -> list[Comparison]:
+    """Compare within each embedded set that has what the options select."""
+    found: list[Comparison] = []
+    skipped: list[NothingSelectedError] = []
+    for name in names:
+        own = options | {"embedded": (name,)}
+        try:
+            if options["matters"]:
+                load((), own | {"metric": (options["matters"],)})
+            found.append(_compare((), own))
+        except NothingSelectedError as error:
+            skipped.append(error)
+    if not found:
+        raise skipped[0]
+    for nothing in skipped:
+        console.note(f"{nothing.where} is skipped: {nothing.message}.")
+    return found
+
+
+def _joined(found: list[Comparison]) -> pd.DataFrame:
+    """Return the pairs of all sets, with the name of the set where they are embedded."""
+    import pandas as pd
+
+    parts = [
+        pairs.assign(set=loaded.embedded.name) if loaded.embedded else pairs
+        for loaded, _, pairs, _ in found
+    ]
+    return pd.concat([part.astype(_plain(part)) for part in parts], ignore_index=True)
+
+
+def _plain(pairs: pd.DataFrame) -> dict[str, str]:
+    """Return texts in place of categories, which differ between sets."""
+    return {str(name): "string" for name in pairs if pairs[name].dtype == "category"}
+
+
+def _sentences(pairs: pd.DataFrame, options: dict[str, Any]) -> list[str]:
+    from bigbench_meta.aggregate.metric_change import change_sentence, forecast_sentence
+
+    matters = options["matters"]
+    forecast = [forecast_sentence(pairs, matters)] if matters and len(pairs) else []
+    return [change_sentence(pairs), *forecast]
+
+
+def _document(
+    found: list[Comparison], options: dict[str, Any], written: list[Path] | None
+) -> dict[str, Any]:
+    """Return the document: all pairs, and for embedded sets each by itself.
+
+    At the top the numbers only count what ``pairs`` lists; sentences are of one set each.
+    """
+    from bigbench_meta.aggregate.metric_change import change_counts
+
+    sets, summary = [], []
+    for loaded, _, pairs, _ in found:
+        sentences = _sentences(pairs, options)
+        if entry := loaded.embedded:
+            sets.append(
+                {
+                    "name": entry.name, "role": entry.role, "title": entry.title,
+                    "n_pairs": len(pairs), "counts": change_counts(pairs),
+                    "n_flagged": int(pairs["flagged"].sum()), "pairs": console.records(pairs),
+                    "summary": sentences,
+                }
+            )  # fmt: skip
+            sentences = [f"{entry.title}: {sentence}" for sentence in sentences]
+        summary += sentences
+    every = _joined(found)
+    first, _, _, findings = found[0]
+    names = {"metric": "matters", "threshold": "threshold", "cut": "cut", "level": "confidence"}
+    return {
+        "n_pairs": len(every),
+        "counts": change_counts(every),
+        "pairs": console.records(every),
+        "summary": summary,
+        **{name: options[source] for name, source in names.items()},
+        **({"sets": sets} if sets else {}),
+        **first.document(findings, written),
+        "n_problems": sum(len(loaded.problems) for loaded, *_ in found),
+    }
+
+
+def _print(loaded: Loaded, pairs: pd.DataFrame, options: dict[str, Any]) -> None:
+    from dataclasses import replace
+
+    from bigbench_meta.report.tables.metric_change import metric_change_tables
+
+    click.echo(f"{loaded.title}: {' '.join(_sentences(pairs, options))}")
+    if loaded.embedded and loaded.embedded.role == "illustration":
+        click.echo("An illustration: its curves were chosen to show the effect.")
+    if len(pairs):
+        every, verdicts = metric_change_tables(pairs)
+        console.print_table(replace(every, most_rows=console.MOST_ROWS))
+        given = verdicts.frame[verdicts.frame["n_pairs"] > 0]
+        console.print_table(replace(verdicts, frame=given))
+
+
+def _write(out: Path, found: list[Comparison]) -> list[Path]:
+    """Write the tables and the figure, of several sets each in a folder of its own."""
+    from bigbench_meta.report.charts.metric_change import plot_metric_change
+    from bigbench_meta.report.files import figure_files, table_files, write_files
+    from bigbench_meta.report.tables.metric_change import metric_change_tables
+
+    contents: dict[str, str | bytes] = {}
+    for loaded, curves, pairs, _ in found:
+        folder = f"{loaded.embedded.name}/" if loaded.embedded and len(found) > 1 else ""
+        files: dict[str, str | bytes] = {}
+        for table in metric_change_tables(pairs):
+            files |= table_files(table)
+        if figure := plot_metric_change(curves, pairs):
+            files |= figure_files(figure)
+        contents |= {folder + name: content for name, content in files.items()}
+    with console.progress("Writing") as progress:
+        return write_files(out, contents, progress=progress)

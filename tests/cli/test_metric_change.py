@@ -1,0 +1,90 @@
+"""The command `metric-change`: on results, on the embedded sets each by itself, with samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+from helpers import run, run_json
+
+import bigbench_meta as bm
+from bigbench_meta.aggregate.metric_change import VERDICTS, change_sentence
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def document():
+    return run_json("metric-change", "--replicates", 99)
+
+
+def test_embedded_sets_are_compared_each_by_itself(document) -> None:
+    assert [entry["name"] for entry in document["sets"]] == ["lamda", "gpt3", "paper"]
+    assert [entry["n_pairs"] for entry in document["sets"]] == [66, 33, 41]
+    assert document["n_pairs"] == len(document["pairs"]) == 66 + 33 + 41
+    assert {pair["set"] for pair in document["pairs"]} == {"lamda", "gpt3", "paper"}
+    assert list(document["counts"]) == list(VERDICTS)
+    assert sum(document["counts"].values()) == document["n_pairs"]
+    for entry in document["sets"]:
+        assert sum(entry["counts"].values()) == entry["n_pairs"] == len(entry["pairs"])
+        assert entry["role"] in {"evidence", "illustration"}
+        assert f"{entry['title']}: {entry['summary'][0]}" in document["summary"]
+    assert document["sets"][0]["counts"]["same metric"] == 4
+    fig3 = [pair for pair in document["pairs"] if pair["subtask"] == "4-digit addition: length 4"]
+    assert {pair["variant"]: pair["verdict"] for pair in fig3} == {
+        "temperature 0.0": "evaporates", "temperature 1.0": "evaporates",
+    }  # fmt: skip
+    assert fig3[0]["emergence_score"] == pytest.approx(238.39, abs=0.01)
+    infinite = {pair["emergence_score"] for pair in document["pairs"]} & {"inf", "-inf"}
+    assert infinite
+
+
+def test_numbers_are_those_of_the_library() -> None:
+    found = run_json("metric-change", "--embedded", "paper", "--threshold", 50, "--seed", 3,
+                     "--only-flagged", "--confidence", 0.9, "--replicates", 99)  # fmt: skip
+    expected = bm.metric_change(
+        bm.load_embedded("paper"), threshold=50, seed=3, only_flagged=True, level=0.9, n_boot=99
+    )
+    assert (found["n_pairs"], found["threshold"], found["level"]) == (len(expected), 50, 0.9)
+    for row, (_, own) in zip(found["pairs"], expected.iterrows(), strict=True):
+        assert (row["verdict"], row["reason"]) == (own["verdict"], own["reason"])
+        for name in ("other_sharpness_high", "log_ratio_low", "cut"):
+            assert float(row[name]) == pytest.approx(own[name], nan_ok=True)
+    assert found["sets"][0]["summary"] == [change_sentence(expected)]
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_results_are_compared_and_written(tmp_path: Path, pair: Path) -> None:
+    run("metric-change", pair, "--out", tmp_path / "out", "-o", tmp_path / "pairs.csv",
+        "--replicates", 99, "--n-examples", 200)  # fmt: skip
+    frame = pd.read_csv(tmp_path / "pairs.csv")
+    assert frame[["metric", "other_metric"]].to_numpy().tolist() == [
+        ["exact_str_match", "cross_entropy"]
+    ]
+    written = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert {"metric_change.csv", "metric_change_verdicts.md", "metric_change.svg"} <= written
+    table = pd.read_csv(tmp_path / "out" / "tables" / "metric_change.csv")
+    assert table["verdict"].tolist() == frame["verdict"].tolist()
+
+
+def test_metric_that_matters_is_forecast(pair: Path) -> None:
+    found = run_json("metric-change", pair, "--metric", "exact_str_match", "--replicates", 99)
+    (row,) = found["pairs"]
+    assert row["forecast_status"] == "ok"
+    assert len(found["summary"]) == 2
+    assert "exact_str_match" in found["summary"][1]
+    skipped = run("metric-change", "--metric", "token_edit_distance", "--replicates", 99)
+    assert "Figures of Schaeffer" in skipped.stdout
+    assert "LaMDA" not in skipped.stdout
+    assert "lamda is skipped" in skipped.stderr
+
+
+def test_what_cannot_be_compared_is_said(tree: Path) -> None:
+    found = run_json("metric-change", tree, "--task", "alpha", "--replicates", 99)
+    assert found["n_pairs"] == len(found["pairs"])
+    assert "sets" not in found
+    wrong = run("metric-change", tree, "--metric", "no_such", code=2)
+    assert "no_such" in wrong.stderr
+    assert "needs a store" in run("metric-change", tree, "--with-samples", code=2).stderr
