@@ -87,7 +87,8 @@ def cells() -> Iterator[Cell]:
         yield Cell(truth, n_scales, n, spacing="even" if n == 500 else "uneven")
     for truth, n_scales, n in product((SMOOTH[0], SMOOTH[2], *STEPS), (8, 12), (500, 2000)):
         yield Cell(truth, n_scales, n, cut=LOW_CUT)
-    for truth, n in product((SMOOTH[2], SMOOTH[4], "step", "small step"), (100, 400)):
+    sampled = (SMOOTH[0], SMOOTH[1], SMOOTH[2], SMOOTH[4], "step", "small step", STEPS[4])
+    for truth, n in product(sampled, (100, 400)):
         yield Cell(truth, 8, n, source="samples")
 
 
@@ -221,6 +222,9 @@ def run_cell(cell: Cell, n_pairs: int, n_boot: int) -> dict[str, Any]:
     with np.errstate(divide="ignore"):
         truth = np.log(ratio)
     row["ratio_outside"] = int(((low > truth + 1e-9) | (high < truth - 1e-9)).sum())
+    row["joint"] = int(found["joint"].sum())
+    width = np.where(np.isinf(low) | np.isinf(high), np.inf, high - low)
+    row["ratio_width"] = float(np.median(width))
     row["seconds"] = round(time.monotonic() - begun, 1)
     return row
 

@@ -31,7 +31,13 @@ from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
 from bigbench_meta.inference.forecast.smooth_partners import LINKS
 from bigbench_meta.inference.inversion import inverted_intervals
 from bigbench_meta.inference.score import score_curves
-from bigbench_meta.inference.uncertainty import sampling_errors
+from bigbench_meta.inference.sharpness_ratio import JointCurve, log_ratio_interval
+from bigbench_meta.inference.uncertainty import (
+    CurveExamples,
+    examples_of_curves,
+    resampled_errors,
+    sampling_errors,
+)
 from bigbench_meta.metrics.definitions import METRICS
 
 if TYPE_CHECKING:
@@ -125,9 +131,11 @@ def metric_change(
         (whether its range over its resolution exceeds the cut; missing without a resolution),
         ``noise``. Then ``log_ratio``, the logarithm of the other sharpness over the first one,
         without signs and limited only where both resolutions are known, with ``log_ratio_low`` and
-        ``log_ratio_high``; ``cut``; ``verdict``, one of :data:`VERDICTS`, and ``reason``. With
-        ``metric``: ``observed`` (score at the largest scale), ``forecast``, ``forecast_low``,
-        ``forecast_high``, ``forecast_hit`` and ``forecast_status``.
+        ``log_ratio_high``; ``joint``, whether these come from the same examples drawn anew for both
+        metrics, and not from two separate intervals; ``cut``; ``verdict``, one of
+        :data:`VERDICTS`, and ``reason``. With ``metric``: ``observed`` (score at the largest
+        scale), ``forecast``, ``forecast_low``, ``forecast_high``, ``forecast_hit`` and
+        ``forecast_status``.
 
     Raises:
         InputError: An option is out of its range, or no curve has the metric that matters.
@@ -221,9 +229,15 @@ def _compared(
     ratio = _log_ratio(
         *(_where(known, half_limited.of(rows), half_plain.of(rows)) for rows in (first, second))
     )
+    joint = {}
+    if samples is not None:
+        joint = _joint_ratios(pairs, scores, errors, samples, known, level, n_boot, seed)
+    for pair, ends in joint.items():
+        ratio.low[pair], ratio.high[pair] = ends
     return table.assign(
-        log_ratio=ratio.value, log_ratio_low=ratio.low, log_ratio_high=ratio.high, cut=cuts[first]
-    )
+        log_ratio=ratio.value, log_ratio_low=ratio.low, log_ratio_high=ratio.high,
+        joint=np.isin(np.arange(len(first)), list(joint)), cut=cuts[first],
+    )  # fmt: skip
 
 
 def _part(
@@ -548,6 +562,46 @@ def _log_ratio(first: _Sharpness, second: _Sharpness) -> _Sharpness:
         low=np.where(known & np.isnan(low), -np.inf, low),
         high=np.where(known & np.isnan(high), np.inf, high),
     )
+
+
+def _joint_ratios(
+    pairs: _Pairs, scores: pd.DataFrame, errors: SamplingErrors, samples: pd.DataFrame | pa.Table,
+    limited: Bools, level: float, n_boot: int, seed: int,
+) -> dict[int, tuple[float, float]]:  # fmt: skip
+    """Return intervals of the log ratio of pairs by the same examples drawn anew for both."""
+    curves = pairs.curves
+    examples = examples_of_curves(curves, samples)
+    resolution, span = scores["resolution"].to_numpy(dtype=float), _span(scores)
+    up = curves.keys["higher_is_better"].to_numpy(dtype=bool)
+    found = {}
+    for pair, rows in enumerate(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)):
+        if not all(row in errors.resampled and row in examples and span[row] > 0 for row in rows):
+            continue
+        one, other = (examples[row] for row in rows)
+        if len(one.total) != len(other.total):
+            continue  # not scored on the same examples
+        both = CurveExamples(
+            total=np.hstack([one.total, other.total]), count=np.hstack([one.count, other.count])
+        )
+        drawn = np.split(resampled_errors(both, n_boot, seed), 2)
+        sides = []
+        for row, own in zip(rows, drawn, strict=True):
+            points = np.arange(curves.offsets[row], curves.offsets[row + 1])
+            y = np.take(errors.values, points)
+            # From the unit of the file to that of the values.
+            unit = (np.ptp(y) if up[row] else -np.ptp(y)) / span[row]
+            alike = own.std(axis=1, keepdims=True) == 0
+            sides.append(
+                JointCurve(
+                    y=y, errors=np.where(alike, errors.resampled[row], own * unit),
+                    low=errors.noise.low[points[0]], high=errors.noise.high[points[0]],
+                    resolution=resolution[row] * abs(unit) if limited[pair] else 0.0,
+                )
+            )  # fmt: skip
+        ends = log_ratio_interval(*sides, level=level)
+        if not np.isnan(ends[0]):
+            found[pair] = ends
+    return found
 
 
 # Verdicts ------------------------------------------------------------------------------------
