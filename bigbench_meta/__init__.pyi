@@ -119,6 +119,7 @@ from .report.charts.figure import Figure as Figure
 from .report.charts.flagged_curves import plot_curves as plot_curves
 from .report.charts.flagged_curves import plot_intervals as plot_intervals
 from .report.charts.forecasts import plot_forecasts as plot_forecasts
+from .report.charts.metric_change import plot_metric_change as plot_metric_change
 from .report.charts.mirage import plot_mirage as plot_mirage
 from .report.study import Study as Study
 from .report.study import run_study as run_study

@@ -52,6 +52,10 @@ PRINTED = {
     "02_how_sure": [
         "19 of 30 arithmetic curves have E above 100", "The odds ratio over all curves may be 1",
     ],
+    "03_same_outputs_other_metrics": [
+        "2 flags evaporate.", "The jump persists.",
+        "Multiple-choice grade is the sharper one in 30 of 62 tasks.",
+    ],
 }  # fmt: skip
 
 

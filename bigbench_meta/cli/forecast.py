@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bigbench_meta.cli import console
-from bigbench_meta.cli.loading import catalog, counted_curves, finish, load, prepare_folder
+from bigbench_meta.cli.loading import (
+    catalog,
+    counted_curves,
+    finish,
+    level_of,
+    load,
+    prepare_folder,
+)
 from bigbench_meta.cli.options import (
     FloatRange,
     as_json,
@@ -151,7 +158,7 @@ def forecast(
     written = _write(out, tables, curves, forecasts) if out else []
     if as_json:
         console.print_json(
-            _document(forecasts, tables, options)
+            _document(forecasts, tables, options | {"level": level_of(loaded, options)})
             | {"n_curves": len(curves), "forecasts": console.records(forecasts)}
             | loaded.document(findings, written)
         )

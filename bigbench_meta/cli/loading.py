@@ -29,6 +29,7 @@ __all__ = [
     "curves_of",
     "finish",
     "inference_settings",
+    "level_of",
     "load",
     "prepare_folder",
     "samples_of",
@@ -255,7 +256,7 @@ def study_options(loaded: Loaded, options: dict[str, Any]) -> StudyOptions:
 
     return StudyOptions(
         threshold=options["threshold"],
-        level=_level(loaded, options),
+        level=level_of(loaded, options),
         scale=options["scale"],
         min_scales=options["min_scales"],
         catalog=catalog(options),
@@ -264,7 +265,8 @@ def study_options(loaded: Loaded, options: dict[str, Any]) -> StudyOptions:
     )
 
 
-def _level(loaded: Loaded, options: dict[str, Any]) -> Level:
+def level_of(loaded: Loaded, options: dict[str, Any]) -> Level:
+    """Return which of a task's rows count: as ``--level`` says, or as is usual for RESULTS."""
     if "level" not in options:
         return "all"
     level: Level = options["level"] or (loaded.embedded.level if loaded.embedded else "task")

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bigbench_meta.cli import console
-from bigbench_meta.cli.loading import catalog, counted_curves, finish, load, prepare_folder
+from bigbench_meta.cli.loading import (
+    catalog,
+    counted_curves,
+    finish,
+    level_of,
+    load,
+    prepare_folder,
+)
 from bigbench_meta.cli.options import (
     as_json,
     counting,
@@ -92,7 +99,9 @@ def shapes(
         console.print_json(
             {
                 "n_curves": len(frame),
-                **{name: options[name] for name in ("criterion", "threshold", "level")},
+                "criterion": options["criterion"],
+                "threshold": options["threshold"],
+                "level": level_of(loaded, options),
                 "rules": TREND_RULES,
                 **{table.name: console.records(table.frame) for table in tables[:2]},
                 "curves": console.records(frame),
