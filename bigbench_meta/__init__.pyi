@@ -22,6 +22,12 @@ from .aggregate.by_metric import (
 from .aggregate.emergence_criteria import evidence_summary as evidence_summary
 from .aggregate.metric_change import metric_change as metric_change
 from .aggregate.options import StudyOptions as StudyOptions
+from .aggregate.section3 import (
+    section3_predictions as section3_predictions,
+)
+from .aggregate.section3 import (
+    section3_sentences as section3_sentences,
+)
 from .catalog.embedded import (
     EMBEDDED_SETS as EMBEDDED_SETS,
 )
