@@ -71,6 +71,8 @@ def test_annotation():
     "name",
     [
         "reported_facts.csv",
+        "schaeffer2023_fig5a_extremes.csv",
+        "schaeffer2023_fig5c_claims.csv",
         "schaeffer2023_bigbench_preferred_metrics.csv",
         "wei2022_bigbench_scaling_classes.csv",
         "wei2022_table1_emergent_scale.csv",
