@@ -327,12 +327,16 @@ def summarise(done: dict[str, dict[str, Any]]) -> None:
         rows = [done[cell.name] for cell in grid if cell.name in done]
         if not rows:
             continue
-        total, n_flagged = (sum(row[name] for row in rows) for name in ("pairs", "flagged"))
+        total = sum(row["pairs"] for row in rows)
         said = {name: sum(row["verdicts"][name] for row in rows) / total for name in VERDICTS}
         listed = ", ".join(f"{name} {share:.1%}" for name, share in said.items() if share)
         print(f"{grid_name}: {total} pairs in {len(rows)} cells; {listed}")
-        n_open = sum(row["flagged_open"] for row in rows)
-        print(f"  of {n_flagged} flagged pairs, cannot tell: {n_open / max(n_flagged, 1):.1%}")
+        smooth = [done[c.name] for c in grid if c.name in done and c.truth in SMOOTH]
+        n_flagged, n_open = (
+            sum(row[name] for row in smooth) for name in ("flagged", "flagged_open")
+        )
+        share = n_open / max(n_flagged, 1)
+        print(f"  of {n_flagged} flagged pairs of smooth families, cannot tell: {share:.1%}")
         for name in WRONG:
             worst = max(rows, key=lambda row: row["wrong"][name] / row["pairs"])
             share = sum(row["wrong"][name] for row in rows) / total

@@ -39,6 +39,7 @@ from bigbench_meta.inference.uncertainty import (
     sampling_errors,
 )
 from bigbench_meta.metrics.definitions import METRICS
+from bigbench_meta.metrics.rescore import example_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.inference.uncertainty import SamplingErrors
+    from bigbench_meta.metrics.texts import Tokenizer
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -81,6 +83,7 @@ def metric_change(
     observations: pd.DataFrame | pa.Table | Curves,
     *,
     samples: pd.DataFrame | pa.Table | None = None,
+    tokens: str | Tokenizer = "characters",
     metric: str | None = None,
     metrics: Sequence[str] | None = None,
     threshold: float = DEFAULT_THRESHOLD,
@@ -104,7 +107,8 @@ def metric_change(
     Args:
         observations: Observations table, or curves.
         samples: Samples table of the same results: then examples are drawn anew, jointly for all
-            models.
+            models. Scores of single examples that it lacks are computed from outputs and targets.
+        tokens: How texts are split for these, see :func:`bigbench_meta.rescore`.
         metric: The metric that matters, if any: only its pairs are compared, it comes first, and
             its score at the largest scale is forecast from the smaller scales through the other
             metric, where that has a known link to it (docs/forecast.md).
@@ -169,6 +173,8 @@ def metric_change(
     if only_flagged:
         flags = flagged(score_curves(pairs.curves, min_scales=min_scales), threshold).to_numpy()
         pairs = pairs.among(flags[pairs.first] | flags[pairs.second])
+    if samples is not None:
+        samples = _with_scores(samples, pairs.curves.keys["metric"], tokens)
     table = _compared(
         pairs, samples=samples, threshold=threshold, cut=cut, level=level, n_boot=n_boot,
         seed=seed_number(seed), min_scales=min_scales, catalog=catalog, progress=progress,
@@ -179,7 +185,7 @@ def metric_change(
 
 
 def _compared(
-    pairs: _Pairs, *, samples: pd.DataFrame | pa.Table | None, threshold: float, cut: float | None,
+    pairs: _Pairs, *, samples: pd.DataFrame | None, threshold: float, cut: float | None,
     level: float, n_boot: int, seed: int, min_scales: int, catalog: MetricCatalog | None,
     progress: Callable[[int, int], None] | None,
 ) -> pd.DataFrame:  # fmt: skip
@@ -238,6 +244,22 @@ def _compared(
         log_ratio=ratio.value, log_ratio_low=ratio.low, log_ratio_high=ratio.high,
         joint=np.isin(np.arange(len(first)), list(joint)), cut=cuts[first],
     )  # fmt: skip
+
+
+def _with_scores(
+    samples: pd.DataFrame | pa.Table, metrics: pd.Series[str], tokens: str | Tokenizer
+) -> pd.DataFrame:
+    """Return samples with the scores of single examples under each metric, where there are any."""
+    frame = samples if isinstance(samples, pd.DataFrame) else samples.to_pandas()
+    frame = frame.reset_index(drop=True)
+    names = sorted(set(metrics.astype(str)) & set(METRICS))
+    found = example_scores(frame.drop(columns="metrics", errors="ignore"), names, tokens=tokens)
+    stated = frame["metrics"] if "metrics" in frame else [None] * len(frame)
+    entries = []
+    for row, own in enumerate(stated):
+        known = {name: of[row] for name, of in found.items() if not np.isnan(of[row])}
+        entries.append(list((known | dict(own if own is not None else {})).items()))
+    return frame.assign(metrics=pd.Series(entries, index=frame.index, dtype=object))
 
 
 def _part(
@@ -565,7 +587,7 @@ def _log_ratio(first: _Sharpness, second: _Sharpness) -> _Sharpness:
 
 
 def _joint_ratios(
-    pairs: _Pairs, scores: pd.DataFrame, errors: SamplingErrors, samples: pd.DataFrame | pa.Table,
+    pairs: _Pairs, scores: pd.DataFrame, errors: SamplingErrors, samples: pd.DataFrame,
     limited: Bools, level: float, n_boot: int, seed: int,
 ) -> dict[int, tuple[float, float]]:  # fmt: skip
     """Return intervals of the log ratio of pairs by the same examples drawn anew for both."""

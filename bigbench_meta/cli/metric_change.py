@@ -23,7 +23,6 @@ from bigbench_meta.cli.options import (
     embedded,
     example_counts,
     known_issues,
-    level,
     options,
     output_file,
     output_folder,
@@ -71,6 +70,14 @@ _comparison = options(
         help="Sharpness, E/(n-1), that separates the verdicts. Default: that of the threshold.",
     ),
     click.option(
+        "--level",
+        type=click.Choice(["task", "subtask", "all"]),
+        default="subtask",
+        show_default=True,
+        help="Compare subtasks and tasks that have none, the aggregate score of each task, or all, "
+        "which counts tasks with subtasks twice.",
+    ),
+    click.option(
         "--only-flagged", is_flag=True, help="Compare only pairs of which a curve is flagged."
     ),
     click.option(
@@ -79,6 +86,13 @@ _comparison = options(
         default=0.95,
         show_default=True,
         help="Confidence level of the intervals.",
+    ),
+    click.option(
+        "--tokens",
+        type=click.Choice(["characters", "words", "digits"]),
+        default="characters",
+        show_default=True,
+        help="What a token is, where --with-samples scores single examples again.",
     ),
     click.option(
         "--replicates",
@@ -97,7 +111,6 @@ _comparison = options(
     example_counts,
     with_samples,
     seed,
-    level,
     scoring,
     embedded,
     reading,
@@ -158,6 +171,7 @@ def _compare(results: tuple[Path, ...], options: dict[str, Any]) -> Comparison:
         pairs = compare(
             curves,
             samples=samples_of(loaded, options),
+            tokens=options["tokens"],
             metric=options["matters"],
             threshold=options["threshold"],
             cut=options["cut"],

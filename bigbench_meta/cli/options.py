@@ -23,7 +23,6 @@ __all__ = [
     "example_counts",
     "inference",
     "known_issues",
-    "level",
     "options",
     "output_file",
     "output_folder",
@@ -236,11 +235,11 @@ known_issues = options(
         help="CSV of known issues to use instead of the packaged one (data/known_issues.csv).",
     ),
 )
-level = click.option(
+_level = click.option(
     "--level",
     type=click.Choice(["task", "subtask", "all"]),
     help="Count the aggregate score of each task, the scores of its subtasks, or all, which "
     "counts tasks with subtasks twice. Default: task; subtask for the figures of the paper.",
 )
-counting = options(embedded, reading, selection, threshold, level, scoring, known_issues)
+counting = options(embedded, reading, selection, threshold, _level, scoring, known_issues)
 """Options of commands that count curves and flags."""

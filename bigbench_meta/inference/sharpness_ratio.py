@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 __all__ = ["JointCurve", "log_ratio_interval"]
 
 # Median steps tried of each curve, and how far beyond the observed one, in standard errors.
-_GRID: Final = 25
+_GRID: Final = 33
 _REACH: Final = 6.0
-# Of the error of an end, the share that excludes implausible values of a single curve.
-_SINGLE_SHARE: Final = 0.1
+# Of the error of an end, the share that excludes implausible values of each curve by itself.
+_SINGLE_SHARE: Final = 0.4
 _LEAST_ERROR: Final = 1e-9
 
 
@@ -84,10 +84,11 @@ def log_ratio_interval(
         True
     """
     tail = (1 - level) / 2
-    sides = [_replicated(curve) for curve in (first, second)]
+    single_tail = _SINGLE_SHARE * tail
+    sides = [_replicated(curve, single_tail) for curve in (first, second)]
     observed = sides[1].observed - sides[0].observed
     kept = np.zeros((_GRID, _GRID), dtype=bool)
-    plausible = [side.plausible(_SINGLE_SHARE * tail / 2) for side in sides]
+    plausible = [side.plausible(single_tail) for side in sides]
     joint_tail = (1 - 2 * _SINGLE_SHARE) * tail
     for place in np.flatnonzero(plausible[0]).tolist():
         with np.errstate(invalid="ignore"):
@@ -122,28 +123,38 @@ class _Replicated:
         return np.asarray(np.minimum(large, small) >= tail)
 
 
-def _replicated(curve: JointCurve) -> _Replicated:
+def _replicated(curve: JointCurve, tail: float) -> _Replicated:
+    """Return replicates on a grid over the plausible median steps, found on a coarser one."""
     unit = abs(float(signed_range([value[None] for value in curve.y])[0]))
     low, high = ((end - curve.y[0]) / unit for end in (curve.low, curve.high))
     centre, errors = (curve.y - curve.y[0])[None] / unit, curve.errors / unit
     spread = np.maximum(errors.std(axis=1), _LEAST_ERROR)[None]
     least = curve.resolution / unit
-    both = (np.repeat(part, _GRID, axis=0) for part in (centre, spread))
-    limits = (np.full((_GRID, 1), end) for end in (low, high))
-    family = StepFamily(*both, *limits)
-    last = np.sqrt(family.observed[0] + _REACH * family.error[0])
-    curves = family.at(np.linspace(0, last, _GRID) ** 2)
-    replicates = of_scales(
-        [
+    family = StepFamily(
+        np.repeat(centre, _GRID, axis=0), np.repeat(spread, _GRID, axis=0),
+        np.full((_GRID, 1), low), np.full((_GRID, 1), high),
+    )  # fmt: skip
+
+    def about(roots: Floats) -> _Replicated:
+        curves = family.at(roots**2)
+        by_scale = [
             np.clip(mean[:, None] + own, low, high)
             for mean, own in zip(curves.T, errors, strict=True)
         ]
-    )
-    return _Replicated(
-        observed=float(_log_sharpness(of_curves(centre), least)[0]),
-        true=_log_sharpness(of_curves(curves), least),
-        replicates=_log_sharpness(replicates, least),
-    )
+        return _Replicated(
+            observed=float(_log_sharpness(of_curves(centre), least)[0]),
+            true=_log_sharpness(of_curves(curves), least),
+            replicates=_log_sharpness(of_scales(by_scale), least),
+        )
+
+    # Finer near 0.
+    roots = np.linspace(0, np.sqrt(family.observed[0] + _REACH * family.error[0]), _GRID)
+    coarse = about(roots)
+    places = np.flatnonzero(coarse.plausible(tail))
+    if not len(places):
+        return coarse
+    first, last = max(places[0] - 1, 0), min(places[-1] + 1, _GRID - 1)
+    return about(np.linspace(roots[first], roots[last], _GRID))
 
 
 def _log_sharpness(found: StepStatistics, least: float) -> Floats:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-__all__ = ["Rescoring", "new_scores", "rescore"]
+__all__ = ["Rescoring", "example_scores", "new_scores", "rescore"]
 
 Sample = dict[str, Any]
 OwnMetric = Callable[[Sample], float | None]
@@ -332,6 +332,51 @@ def rescore(
     for batch in batches:
         scoring.add(batch)
     return scoring.result()
+
+
+def example_scores(
+    samples: pa.Table | pd.DataFrame,
+    metrics: Sequence[str],
+    *,
+    tokens: str | Tokenizer = "characters",
+) -> dict[str, Floats]:
+    """Return the score of every sample under each metric that is a mean over examples.
+
+    Args:
+        samples: Samples table.
+        metrics: Names, see :func:`bigbench_meta.metrics.definitions.named_metrics`.
+        tokens: See :class:`Rescoring`.
+
+    Returns:
+        One score a sample, by metric; NaN where an ingredient is missing. Metrics that judge
+        several samples together are left out.
+
+    Raises:
+        InputError: A metric is unknown.
+        SchemaError: ``samples`` is no samples table.
+
+    Examples:
+        >>> import pandas as pd
+        >>> samples = pd.DataFrame(
+        ...     {
+        ...         "benchmark": "mine", "task": "sums", "model_family": "f", "model_name": "1b",
+        ...         "example_id": ["1", "2"], "targets": [["12"], ["345"]], "output": ["12", None],
+        ...     }
+        ... )
+        >>> example_scores(samples, ["exact_str_match"])
+        {'exact_str_match': array([ 1., nan])}
+    """
+    table = conform(samples, SAMPLES)
+    found = {}
+    for metric in named_metrics(metrics):
+        usable = _usable(table, metric)
+        if metric.score is not ratio or metric.per_problem:
+            continue
+        found[metric.name] = np.full(table.num_rows, np.nan)
+        if usable.any():
+            sums = metric.add(Examples(table.filter(pa.array(usable)), tokens))
+            found[metric.name][usable] = sums[:, 0] / sums[:, 1]
+    return found
 
 
 def new_scores(scores: pd.DataFrame, reported: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -319,6 +319,31 @@ def test_examples_are_drawn_anew_where_samples_are_given():
     assert row["log_ratio_low"] < row["log_ratio"] < row["log_ratio_high"]
 
 
+def test_examples_are_scored_where_samples_have_outputs():
+    rng = np.random.default_rng(1)
+    n, target = 200, "1234"
+    p = np.linspace(0.3, 0.95, 6)
+    right = rng.uniform(size=(6, n, 4)) < p[:, None, None]
+    outputs = ["".join(np.where(row, list(target), "x")) for row in right.reshape(-1, 4)]
+    rows = scores("x", p).drop(columns=["metric", "score"])
+    rows = rows.loc[rows.index.repeat(n)].reset_index(drop=True)
+    samples = rows.assign(
+        example_id=np.tile(np.arange(n), 6).astype(str), targets=[[target]] * len(rows),
+        output=outputs,
+    )  # fmt: skip
+    frame, problems = bm.rescore(samples, ["exact_str_match", "per_token_accuracy"])
+    assert problems.empty
+    row = metric_change(frame, samples=samples, n_boot=499).iloc[0]
+    assert (row["noise"], row["other_noise"], row["joint"]) == ("samples", "samples", True)
+    assert row["sharpness"] == pytest.approx(
+        bm.relative_sharpness(right.all(axis=2).mean(axis=1)), rel=0.5
+    )
+    alone = metric_change(frame, n_boot=499).iloc[0]
+    assert (alone["noise"], alone["other_noise"], alone["joint"]) == ("binomial", "stderr", False)
+    width = row["log_ratio_high"] - row["log_ratio_low"]
+    assert width < alone["log_ratio_high"] - alone["log_ratio_low"]
+
+
 def test_points_of_pairs_are_the_scores_on_their_own_range(paper):
     observations = bm.load_embedded("paper")
     points = pair_points(bm.build_curves(observations), paper)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pytest
-from helpers import run, run_json
+from helpers import SIZES, run, run_json, score_file, write_json
 
 import bigbench_meta as bm
 from bigbench_meta.aggregate.metric_change import VERDICTS, change_sentence
@@ -79,6 +80,29 @@ def test_metric_that_matters_is_forecast(pair: Path) -> None:
     assert "Figures of Schaeffer" in skipped.stdout
     assert "LaMDA" not in skipped.stdout
     assert "lamda is skipped" in skipped.stderr
+
+
+def test_rescored_samples_are_drawn_anew_for_both_metrics(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for p, (model, size) in zip((0.2, 0.5, 0.7, 0.95), SIZES.items(), strict=True):
+        samples = [
+            {"input": f"{number} =", "targets": {"1234": {}},
+             "output": "".join(c if rng.random() < p else "x" for c in "1234")}
+            for number in range(60)
+        ]  # fmt: skip
+        queries = [{"function": "generate_text", "shots": 0, "task": "sums", "samples": samples}]
+        log = score_file(model_name=model, params=size, score_dict={"bleu": 1.0})
+        path = tmp_path / f"logs/alpha/results/full-log_Fam_{model}.json"
+        write_json(path, log | {"queries": queries})
+    store = tmp_path / "store"
+    run("rescore", tmp_path / "logs", "--metric", "exact_str_match", "--metric",
+        "per_token_accuracy", "--store", store)  # fmt: skip
+    found = run_json("metric-change", store, "--with-samples", "--replicates", 199)
+    (row,) = [row for row in found["pairs"] if "bleu" not in (row["metric"], row["other_metric"])]
+    assert (row["metric"], row["other_metric"]) == ("exact_str_match", "per_token_accuracy")
+    assert (row["subtask"], row["noise"], row["other_noise"]) == ("sums", "samples", "samples")
+    assert row["joint"]
+    assert float(row["log_ratio_low"]) <= row["log_ratio"] <= float(row["log_ratio_high"])
 
 
 def test_what_cannot_be_compared_is_said(tree: Path) -> None:
