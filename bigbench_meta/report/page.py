@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import jinja2
+import pandas as pd
 
 from bigbench_meta._version import __version__
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.report.files import figure_files, table_files, write_files
-from bigbench_meta.report.tables.study import sets_table
+from bigbench_meta.report.tables.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from bigbench_meta.report.study import Study
-    from bigbench_meta.report.tables.table import Table
 
 __all__ = ["is_earlier_report", "write_studies", "write_study"]
 
@@ -80,7 +80,7 @@ def write_studies(
         name: _contents(study, [study.embedded.title if study.embedded else name], overview=True)
         for name, study in studies.items()
     }
-    sets = sets_table(studies)
+    sets = _sets_table(studies)
     figure = "figures/emergence_by_metric.svg"
     page = _template("overview.html.j2").render(
         studies=studies,
@@ -97,6 +97,44 @@ def write_studies(
         # An earlier study of one set, or of results, lies in the folder itself.
         _clear(folder, keep=set(contents), tables=part)
     return write_files(folder, contents, progress=progress)
+
+
+def _sets_table(studies: Mapping[str, Study]) -> Table:
+    """Return one row a set of published results; there is no row of all.
+
+    Args:
+        studies: A study of each embedded set, by its name.
+    """
+    rows = []
+    for name, study in studies.items():
+        role = study.embedded.role if study.embedded else ""
+        rows.append(
+            {
+                "name": name,
+                "role": role,
+                "title": study.embedded.title if study.embedded else name,
+                "level": study.level,
+                "n_curves": len(study.counted),
+                "n_scored": study.n_scored,
+                "n_flagged": study.n_flagged,
+                "n_infinite": study.n_infinite,
+                # Of curves that were chosen for their shape a share says nothing.
+                "share_flagged": study.n_flagged / study.n_scored
+                if role != "illustration" and study.n_scored
+                else float("nan"),
+            }
+        )
+    return Table(
+        name="sets",
+        caption=(
+            "Curves with an emergence score above the threshold in each set of published results. "
+            "The sets are not added up, and a share is given of evidence only: illustrations were "
+            "chosen by their authors to show the effect."
+        ),
+        frame=pd.DataFrame(rows),
+        columns=("title", "role", "n_curves", "n_scored", "n_flagged", "n_infinite",
+                 "share_flagged"),
+    )  # fmt: skip
 
 
 def _contents(

@@ -18,12 +18,9 @@ from bigbench_meta.report.tables.shapes import shape_tables
 from bigbench_meta.report.tables.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from bigbench_meta.catalog.known_issues import IssueFindings
-    from bigbench_meta.report.study import Study
 
-__all__ = ["claims_table", "evidence_tables", "issues_table", "sets_table", "study_tables"]
+__all__ = ["claims_table", "evidence_tables", "issues_table", "study_tables"]
 
 
 def study_tables(
@@ -257,42 +254,4 @@ def claims_table(frame: pd.DataFrame) -> Table:
         brief=("metric", "metric_type", "n_claims", "share", "n_tasks", "share_of_tasks",
                "claim_ratio"),
         most_rows=12,
-    )  # fmt: skip
-
-
-def sets_table(studies: Mapping[str, Study]) -> Table:
-    """Return one row a set of published results; there is no row of all.
-
-    Args:
-        studies: A study of each embedded set, by its name.
-    """
-    rows = []
-    for name, study in studies.items():
-        role = study.embedded.role if study.embedded else ""
-        rows.append(
-            {
-                "name": name,
-                "role": role,
-                "title": study.embedded.title if study.embedded else name,
-                "level": study.level,
-                "n_curves": len(study.counted),
-                "n_scored": study.n_scored,
-                "n_flagged": study.n_flagged,
-                "n_infinite": study.n_infinite,
-                # Of curves that were chosen for their shape a share says nothing.
-                "share_flagged": study.n_flagged / study.n_scored
-                if role != "illustration" and study.n_scored
-                else float("nan"),
-            }
-        )
-    return Table(
-        name="sets",
-        caption=(
-            "Curves with an emergence score above the threshold in each set of published results. "
-            "The sets are not added up, and a share is given of evidence only: illustrations were "
-            "chosen by their authors to show the effect."
-        ),
-        frame=pd.DataFrame(rows),
-        columns=("title", "role", "n_curves", "n_scored", "n_flagged", "n_infinite",
-                 "share_flagged"),
     )  # fmt: skip
