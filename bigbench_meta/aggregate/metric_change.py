@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
 
 from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD, flagged
 from bigbench_meta.core.checks import probability, seed_number
@@ -29,9 +28,13 @@ from bigbench_meta.curves.build import Curves, build_curves
 from bigbench_meta.curves.emergence import MIN_SCALES
 from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
 from bigbench_meta.inference.forecast.smooth_partners import LINKS
-from bigbench_meta.inference.inversion import inverted_intervals
 from bigbench_meta.inference.score import score_curves
-from bigbench_meta.inference.sharpness_ratio import JointCurve, log_ratio_interval
+from bigbench_meta.inference.sharpness import Sharpness, score_range, sharpness_intervals
+from bigbench_meta.inference.sharpness_ratio import (
+    JointCurve,
+    log_ratio_interval,
+    separate_log_ratio,
+)
 from bigbench_meta.inference.uncertainty import (
     CurveExamples,
     examples_of_curves,
@@ -71,8 +74,6 @@ EVAPORATES, PERSISTS, WEAKER, SHARPER, CANNOT_TELL, POINTS_ONLY, SAME = VERDICTS
 _SHARED: Final = [name for name in CURVE_KEY if name != "metric"]
 # Sharp types come first in a pair, graded ones last.
 _RANK: Final = {"discontinuous": 0, "nonlinear": 0, "unknown": 1, "linear": 2, "continuous": 2}
-# Of the error of an upper end, the share that goes to the range.
-_RANGE_SHARE: Final = 0.2
 # Two metrics are one where a line gives one from the other to this share of its range.
 _AFFINE: Final = 1e-3
 # Slopes between all pairs of points are tried up to so many points.
@@ -195,14 +196,16 @@ def _compared(
     errors = sampling_errors(curves, samples=samples, n_boot=n_boot, seed=seed, catalog=catalog)
     # Of each curve by itself; and for the ratio of two, with half of the error each.
     (plain, limited), (half_plain, half_limited) = (
-        _sharpness(curves, scores, errors, (1 - level) / share, n_boot, seed, min_scales, report)
+        sharpness_intervals(
+            curves, scores, errors, (1 - level) / share, n_boot, seed, min_scales, report
+        )
         for share, report in ((2, _part(progress, 0)), (4, _part(progress, 1)))
     )
     steps = np.maximum(curves.ragged.lengths - 1, 1)
     cuts = threshold / steps if cut is None else np.full(len(curves), float(cut))
     resolution = scores["resolution"].to_numpy(dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        exceeds = pd.Series(_span(scores) / resolution / steps > cuts).astype("boolean")
+        exceeds = pd.Series(score_range(scores) / resolution / steps > cuts).astype("boolean")
     columns = {
         "metric_type": curves.keys["metric_type"],
         "emergence_score": scores["emergence_score"],
@@ -232,7 +235,7 @@ def _compared(
         table = table.assign(**of_side)
     # A limit under one metric alone would make the other look sharper.
     known = ~np.isnan(resolution[first] + resolution[second])
-    ratio = _log_ratio(
+    ratio = separate_log_ratio(
         *(_where(known, half_limited.of(rows), half_plain.of(rows)) for rows in (first, second))
     )
     joint = {}
@@ -463,126 +466,15 @@ def _affine(curves: Curves, one: int, other: int) -> bool:
     return bool(np.ptp(residuals, axis=1).min() <= 2 * _AFFINE)
 
 
-# Sharpness -----------------------------------------------------------------------------------
+# Ratios of sharpness -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Sharpness:
-    """E / (n - 1) of curves with its interval; NaN where it is not known.
-
-    Attributes:
-        value: Of the observed scores.
-        low: Lower end, with the sign of the direction.
-        high: Upper end.
-    """
-
-    value: Floats
-    low: Floats
-    high: Floats
-
-    def of(self, rows: Ints) -> _Sharpness:
-        """Return that of some curves."""
-        return _Sharpness(value=self.value[rows], low=self.low[rows], high=self.high[rows])
-
-    def sizes(self) -> tuple[Floats, Floats]:
-        """Return both ends without signs: from 0 on where the direction is not certain."""
-        small, large = np.abs(self.low), np.abs(self.high)
-        either = (self.low < 0) & (self.high > 0)
-        return np.where(either, 0.0, np.fmin(small, large)), np.fmax(small, large)
-
-
-def _sharpness(
-    curves: Curves, scores: pd.DataFrame, errors: SamplingErrors, tail: float, n_boot: int,
-    seed: int, min_scales: int, progress: Callable[[int, int], None] | None,
-) -> tuple[_Sharpness, _Sharpness]:  # fmt: skip
-    """Return the sharpness of curves, as it is and limited by the resolution where that is known.
-
-    Each end is wrong at most with the probability ``tail``. The least of two lower bounds is one at
-    the same level; a limited upper end is too low if that of E or that of the range is, so that
-    their errors add up.
-    """
-    of_range = _RANGE_SHARE * tail
-    of_score = tail - of_range
-    found = inverted_intervals(
-        errors.values, curves.offsets, errors.noise, level=1 - 2 * of_score, threshold=0.0,
-        n_boot=n_boot, seed=seed, min_scales=min_scales, errors=errors.resampled, progress=progress,
-    )  # fmt: skip
-    steps = np.maximum(curves.ragged.lengths - 1, 1)
-    score = scores["emergence_score"].to_numpy(dtype=float)
-    plain = _Sharpness(value=score / steps, low=found.emergence[:, 0] / steps,
-                       high=found.emergence[:, 1] / steps)  # fmt: skip
-    resolution = scores["resolution"].to_numpy(dtype=float)
-    # Errors are in units of the proportion, the resolution in those of the file.
-    extent = np.subtract(
-        *(curves.ragged.reduce(most, errors.values) for most in (np.maximum, np.minimum))
-    )
-    unit = _span(scores) / np.where(extent > 0, extent, np.nan) / resolution / steps
-    small, large = (
-        np.fmin(end, bound * unit)
-        for end, bound in zip(
-            plain.sizes(), _range_bounds(errors, curves, of_score, of_range), strict=True
-        )
-    )
-    falls, either = plain.high < 0, (plain.low < 0) & (plain.high > 0)
-    unknown = np.isnan(plain.low)
-    limited = scores["resolution_limited_score"].to_numpy(dtype=float)
-    return plain, _Sharpness(
-        value=np.where(np.isnan(resolution), score, limited) / steps,
-        low=np.where(unknown, np.nan, np.where(falls | either, -large, small)),
-        high=np.where(unknown, np.nan, np.where(falls, -small, large)),
-    )
-
-
-def _span(scores: pd.DataFrame) -> Floats:
-    return np.asarray(scores["score_max"] - scores["score_min"], dtype=np.float64)
-
-
-def _range_bounds(
-    errors: SamplingErrors, curves: Curves, low_tail: float, high_tail: float
-) -> tuple[Floats, Floats]:
-    """Return a lower and an upper bound of the range of each curve, in units of the values.
-
-    The range is the difference of two scales that are not known beforehand. The largest of all
-    pairs' upper bounds is one for it; lower bounds hold for all pairs at once.
-    """
-    bounds = np.full((2, len(curves)), np.nan)
-    for row in np.flatnonzero(curves.ragged.lengths >= 2).tolist():
-        points = np.arange(curves.offsets[row], curves.offsets[row + 1])
-        y, error = np.take(errors.values, points), errors.noise.error[points]
-        i, j = np.triu_indices(len(points), 1)
-        if row in errors.resampled:
-            spread = (errors.resampled[row][i] - errors.resampled[row][j]).std(axis=1)
-        else:
-            spread = np.hypot(error[i], error[j])
-        apart = np.abs(y[i] - y[j])
-        bounds[0, row] = max((apart + ndtri(low_tail / len(i)) * spread).max(), 0.0)
-        bounds[1, row] = (apart - ndtri(high_tail) * spread).max()
-    return bounds[0], bounds[1]
-
-
-def _where(chosen: Bools, one: _Sharpness, other: _Sharpness) -> _Sharpness:
+def _where(chosen: Bools, one: Sharpness, other: Sharpness) -> Sharpness:
     """Return one sharpness where the mask is true, and the other elsewhere."""
-    return _Sharpness(
+    return Sharpness(
         value=np.where(chosen, one.value, other.value),
         low=np.where(chosen, one.low, other.low),
         high=np.where(chosen, one.high, other.high),
-    )
-
-
-def _log_ratio(first: _Sharpness, second: _Sharpness) -> _Sharpness:
-    """Return the logarithm of the ratio of sizes, with an interval that needs no independence."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        (small, large), (other_small, other_large) = (
-            (np.log(low), np.log(high)) for low, high in (first.sizes(), second.sizes())
-        )
-        value = np.log(np.abs(second.value)) - np.log(np.abs(first.value))
-        low, high = other_small - large, other_large - small
-    # Infinite less infinite: nothing is known.
-    known = ~np.isnan(first.low + second.low)
-    return _Sharpness(
-        value=value,
-        low=np.where(known & np.isnan(low), -np.inf, low),
-        high=np.where(known & np.isnan(high), np.inf, high),
     )
 
 
@@ -593,7 +485,7 @@ def _joint_ratios(
     """Return intervals of the log ratio of pairs by the same examples drawn anew for both."""
     curves = pairs.curves
     examples = examples_of_curves(curves, samples)
-    resolution, span = scores["resolution"].to_numpy(dtype=float), _span(scores)
+    resolution, span = scores["resolution"].to_numpy(dtype=float), score_range(scores)
     up = curves.keys["higher_is_better"].to_numpy(dtype=bool)
     found = {}
     for pair, rows in enumerate(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)):

@@ -1,9 +1,10 @@
-"""Interval of the ratio of two curves' sharpness, whose scores come from the same examples.
+"""Intervals of the ratio of two curves' sharpness.
 
-The two errors are correlated, so two separate intervals would be wider than need be. As for one
-curve (:mod:`bigbench_meta.inference.inversion`), a pair of values is kept unless the observed ratio
-would be unusually large or small if it were true; the replicates of both curves are of the same
-examples drawn anew, and the interval holds the ratios of all pairs that are kept.
+Two separate intervals, each with half of the error, give one that holds whatever the dependence.
+Where both scores come from the same examples, their errors are correlated, and it is wider than
+need be. Then, as for one curve (:mod:`bigbench_meta.inference.inversion`), a pair of values is kept
+unless the observed ratio would be unusually large or small if it were true; the replicates of both
+curves are of the same examples drawn anew, and the interval holds the ratios of all pairs kept.
 
 References:
     Berger & Boos (1994), "P values maximized over a confidence set for the nuisance parameter",
@@ -20,6 +21,7 @@ import numpy as np
 from bigbench_meta.curves.step_statistics import signed_range
 from bigbench_meta.inference.inversion import StepFamily
 from bigbench_meta.inference.resampling import of_curves, of_scales
+from bigbench_meta.inference.sharpness import Sharpness
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
 
-__all__ = ["JointCurve", "log_ratio_interval"]
+__all__ = ["JointCurve", "log_ratio_interval", "separate_log_ratio"]
 
 # Median steps tried of each curve, and how far beyond the observed one, in standard errors.
 _GRID: Final = 33
@@ -37,6 +39,23 @@ _REACH: Final = 6.0
 # Of the error of an end, the share that excludes implausible values of each curve by itself.
 _SINGLE_SHARE: Final = 0.4
 _LEAST_ERROR: Final = 1e-9
+
+
+def separate_log_ratio(first: Sharpness, second: Sharpness) -> Sharpness:
+    """Return the logarithm of the ratio of sizes, with an interval that needs no independence."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        (small, large), (other_small, other_large) = (
+            (np.log(low), np.log(high)) for low, high in (first.sizes(), second.sizes())
+        )
+        value = np.log(np.abs(second.value)) - np.log(np.abs(first.value))
+        low, high = other_small - large, other_large - small
+    # Infinite less infinite: nothing is known.
+    known = ~np.isnan(first.low + second.low)
+    return Sharpness(
+        value=value,
+        low=np.where(known & np.isnan(low), -np.inf, low),
+        high=np.where(known & np.isnan(high), np.inf, high),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -252,15 +252,11 @@ def test_order_of_rows_and_unit_do_not_matter(seed, unit):
     smooth = np.sort(rng.uniform(0, 5, 8))[::-1]
     frame = both(sharp=np.round(np.sort(rng.uniform(0, 1, 8)), 3), smooth=smooth, stderr=0.1)
     here = metric_change(frame, n_boot=19)
-    shuffled = metric_change(frame.sample(frac=1, random_state=seed), n_boot=19)
-    pd.testing.assert_frame_equal(here, shuffled, check_categorical=False)
     graded = frame["metric"] == "token_edit_distance"
     for column in ("score", "stderr"):
         frame[column] = frame[column].where(~graded, frame[column] * unit)
-    scaled = metric_change(frame, n_boot=19)
-    assert here["verdict"].tolist() == scaled["verdict"].tolist()
-    for name in ("other_sharpness", "other_sharpness_low", "other_sharpness_high", "log_ratio"):
-        assert here[name].to_numpy() == pytest.approx(scaled[name].to_numpy(), rel=1e-6)
+    other = metric_change(frame.sample(frac=1, random_state=seed), n_boot=19)
+    pd.testing.assert_frame_equal(here, other, check_categorical=False, rtol=1e-6)
 
 
 @FEWER
