@@ -239,7 +239,7 @@ def _document(
     from bigbench_meta.aggregate.metric_change import change_counts
 
     sets, summary = [], []
-    for loaded, _, pairs, _ in found:
+    for loaded, _, pairs, findings in found:
         sentences = _sentences(pairs, options)
         if entry := loaded.embedded:
             sets.append(
@@ -247,13 +247,12 @@ def _document(
                     "name": entry.name, "role": entry.role, "title": entry.title,
                     "n_pairs": len(pairs), "counts": change_counts(pairs),
                     "n_flagged": int(pairs["flagged"].sum()), "pairs": console.records(pairs),
-                    "summary": sentences,
+                    "summary": sentences, **loaded.document(findings),
                 }
             )  # fmt: skip
             sentences = [f"{entry.title}: {sentence}" for sentence in sentences]
         summary += sentences
     every = _joined(found)
-    first, _, _, findings = found[0]
     names = {"metric": "matters", "threshold": "threshold", "cut": "cut", "level": "confidence"}
     return {
         "n_pairs": len(every),
@@ -262,8 +261,9 @@ def _document(
         "summary": summary,
         **{name: options[source] for name, source in names.items()},
         **({"sets": sets} if sets else {}),
-        **first.document(findings, written),
+        **(found[0][0].document(found[0][3]) if len(found) == 1 else {}),
         "n_problems": sum(len(loaded.problems) for loaded, *_ in found),
+        **({} if written is None else {"outputs": [path.as_posix() for path in written]}),
     }
 
 
