@@ -365,7 +365,9 @@ def _from_pandas(frame: pd.DataFrame, schema: TableSchema) -> pa.Table:
         if column.name not in frame:
             continue
         try:
-            columns[column.name] = pa.array(frame[column.name], from_pandas=True)
+            # A map is a list of pairs in pandas, of which Arrow makes something else by itself.
+            type_ = column.type if pa.types.is_map(column.type) else None
+            columns[column.name] = pa.array(frame[column.name], type=type_, from_pandas=True)
         except (
             pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError,
         ) as error:  # fmt: skip

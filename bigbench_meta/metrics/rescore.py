@@ -7,6 +7,7 @@ References:
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -45,6 +46,7 @@ OwnMetric = Callable[[Sample], float | None]
 _MODEL: Final = (
     "benchmark", "task", "subtask", "model_family", "model_name", "shots", "variant", "replicate",
 )  # fmt: skip
+_COUNTS_ERRORS: Final = "token_edit_distance"
 _BATCH_ROWS: Final = 1 << 17
 """Samples scored at a time, which bounds the memory."""
 
@@ -97,6 +99,7 @@ class Rescoring:
         self._by_length = by_length
         self._models: dict[tuple[Any, ...], dict[str, Any]] = {}
         self._sums: dict[tuple[tuple[Any, ...], str], _Sums] = {}
+        self._lengths: defaultdict[tuple[Any, ...], Floats] = defaultdict(lambda: np.zeros(2))
         self._problems: dict[tuple[tuple[Any, ...], str], dict[str, list[float]]] = {}
 
     @property
@@ -139,6 +142,8 @@ class Rescoring:
                 found = metric.add(examples)
                 values = np.full((table.num_rows, found.shape[1]), np.nan)
                 values[rows] = found
+                if metric.name == _COUNTS_ERRORS:
+                    self._add_lengths(keys, group[rows], examples.target_length)
             if metric.per_problem:
                 self._add_problems(metric, keys, group, values, table["example_id"])
             self._add_sums(metric, keys, group, values)
@@ -186,6 +191,14 @@ class Rescoring:
                 sums.total = old + total[place]
                 sums.products = old_products + products[place]
 
+    def _add_lengths(self, keys: list[tuple[Any, ...]], group: Ints, lengths: Floats) -> None:
+        """Add up how long the right answers are."""
+        known = ~np.isnan(lengths)
+        total = np.bincount(group[known], lengths[known], len(keys))
+        count = np.bincount(group[known], minlength=len(keys))
+        for place, key in enumerate(keys):
+            self._lengths[key] += total[place], count[place]
+
     def _add_problems(
         self, metric: Metric, keys: list[tuple[Any, ...]], group: Ints, values: Floats, ids: Any
     ) -> None:
@@ -220,9 +233,28 @@ class Rescoring:
         for metric in self._metrics:
             if metric.per_problem:
                 rows += self._problem_rows(metric)
+        self._bound_errors(rows)
         observations = pd.DataFrame(rows, columns=OBSERVATIONS.names)
         problems = pd.DataFrame(self._lacking(), columns=PROBLEMS.names)
         return to_frame(conform(observations)), to_frame(conform(problems, PROBLEMS))
+
+    def _bound_errors(self, rows: list[dict[str, Any]]) -> None:
+        """Say of edit distances that no output at all has the length of the answer, in place.
+
+        It is the ``low_score``, which the tests of a curve take for the worst score; not where a
+        model is further away than that, with outputs that are longer than the answers.
+        """
+        curves: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+        for row in rows:
+            if row["metric"] == _COUNTS_ERRORS:
+                key = tuple(row[name] for name in _MODEL if name not in {"model_name", "replicate"})
+                curves.setdefault(key, []).append(row)
+        for own in curves.values():
+            keys = [tuple(row[name] for name in _MODEL) for row in own]
+            total, count = np.sum([self._lengths[key] for key in keys], axis=0)
+            if count and max(row["score"] for row in own) <= total / count:
+                for row in own:
+                    row |= {"low_score": total / count, "high_score": 0.0}
 
     def _row(
         self, key: tuple[Any, ...], metric: Metric, score: float, stderr: float, n: int

@@ -16,6 +16,7 @@ from bigbench_meta.core.schema import (
     CURVE_SCORES,
     OBSERVATIONS,
     PROBLEMS,
+    SAMPLES,
     SCALE_AXES,
     conform,
     to_frame,
@@ -305,3 +306,16 @@ def test_chunks_with_dictionaries_of_their_own():
     tables = [conform(observations(variant=values)) for values in (list("abc"), list("cab"))]
     frame = to_frame(pa.concat_tables(tables))
     assert frame["variant"].tolist() == list("abccab")
+
+
+def test_a_frame_of_samples_is_a_table_of_samples_again():
+    shared = {"benchmark": "b", "task": "t", "model_family": "f", "model_name": "m"}
+    rows = [
+        shared | {"example_id": str(place), "targets": targets, "metrics": metrics}
+        for place, (targets, metrics) in enumerate(
+            [(["a", "b"], [("x", 1.0)]), (None, []), (["c"], None)]
+        )
+    ]
+    fields = [field for field in SAMPLES.arrow if field.name in rows[0]]
+    whole = conform(pa.Table.from_pylist(rows, schema=pa.schema(fields)), SAMPLES)
+    assert conform(to_frame(whole), SAMPLES).to_pylist() == whole.to_pylist()

@@ -235,3 +235,34 @@ def test_every_metric_has_an_entry_in_the_catalog():
     assert known["higher_is_better"].notna().all()
     assert (known["metric_type"] != "unknown").all()
     assert named_metrics(names)
+
+
+def test_the_length_of_the_answers_is_the_worst_edit_distance():
+    """The null takes it for the worst score, in place of trying several lengths."""
+    rows = [
+        sample(f"{size}b", str(i), total_params=size * 10**9, targets=["1234"], output=output)
+        for size, outputs in ((1, ["9", "8"]), (2, ["1", "12"]), (4, ["1239", "1234"]))
+        for i, output in enumerate(outputs)
+    ]
+    metrics = ["token_edit_distance", "exact_str_match"]
+    scores, _ = rescore(table(rows), metrics)
+    edits = scores[scores["metric"] == "token_edit_distance"]
+    assert edits[["low_score", "high_score"]].drop_duplicates().to_numpy().tolist() == [[4, 0]]
+    assert scores.loc[scores["metric"] == "exact_str_match", "low_score"].isna().all()
+    # A long output is further away than the answer is long.
+    rows.append(sample("1b", "3", total_params=10**9, targets=["1234"], output="x" * 30))
+    scores, _ = rescore(table(rows), metrics)
+    assert scores["low_score"].isna().all()
+
+
+def test_the_null_knows_the_length_of_the_answers():
+    from bigbench_meta import build_curves, null_tests
+    from bigbench_meta.generate.simulation import samples_table
+
+    sizes = np.geomspace(3e9, 1e11, 6).round()
+    samples = samples_table(n_examples=100, scales=sizes, target_lengths=[4], n_choices=[])
+    scores, _ = rescore(samples, ["token_edit_distance"], tokens="words")
+    known = null_tests(build_curves(scores), n_boot=19).iloc[0]
+    unknown = build_curves(scores.assign(low_score=np.nan, high_score=np.nan))
+    assert (known["status"], known["floor_source"]) == ("ok", "low_score")
+    assert null_tests(unknown, n_boot=19)["floor_source"].tolist() == ["length"]

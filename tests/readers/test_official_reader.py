@@ -247,3 +247,36 @@ def test_full_log(package: Official, tmp_path: Path) -> None:
     assert [tuple(map(simple, row)) for row in ours] == theirs
     assert len(theirs) == 26
     assert store.samples()["correct"].dropna().tolist() == [1, 1]
+
+
+def test_a_full_log_scored_under_other_metrics(package: Official, tmp_path: Path) -> None:
+    """A log of the official evaluator, against the official metrics on the same queries."""
+    store = bm.Store(tmp_path / "store")
+    store.ingest(full_log(package, tmp_path), options=ReadOptions(samples=True))
+    samples = store.samples()
+    samples = samples[samples["subtask"] == "sums:easy"]
+    choices = samples[samples["target_values"].notna()]
+    theirs = [
+        {
+            "choice": list(row.targets),
+            "target_scores": dict(zip(row.targets, row.target_values, strict=True)),
+            "log_prob": list(row.target_logprobs),
+            "absolute_log_prob": list(row.target_logprobs),
+        }
+        for row in choices.itertuples()
+    ]
+    official = package.task_metrics
+    expected = {
+        "multiple_choice_grade": official.measure_multiple_choice_grade(theirs),
+        "calibration_multiple_choice_brier_score":
+            official.measure_calibration_multiple_choice_brier_score(theirs),
+        "weighted_log_probabilities": official.measure_weighted_log_probabilities(theirs),
+        "log_likelihood": official.log_likelihood_fn(
+            [row["log_prob"][:1] for row in theirs], [row["choice"][:1] for row in theirs]
+        )["log_likelihood"],
+    }  # fmt: skip
+    scores, _ = bm.rescore(samples, [*expected, "brier_score", "normalized_log_likelihood"])
+    found = scores.set_index("metric")["score"]
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-9)
+    assert found["normalized_log_likelihood"] == pytest.approx(-np.log1p(np.exp(-1)))
+    assert scores["total_params"].notna().all()
