@@ -20,6 +20,12 @@ from .aggregate.by_metric import (
     threshold_sweep as threshold_sweep,
 )
 from .aggregate.emergence_criteria import evidence_summary as evidence_summary
+from .aggregate.leaving_chance import (
+    common_departure as common_departure,
+)
+from .aggregate.leaving_chance import (
+    leaving_chance as leaving_chance,
+)
 from .aggregate.metric_change import metric_change as metric_change
 from .aggregate.options import StudyOptions as StudyOptions
 from .aggregate.section3 import (

@@ -29,7 +29,7 @@ KINDS = {column.name: column.type for column in OBSERVATIONS.columns}
 # What cannot be zero or less, and what cannot be less than zero; none of it can be infinite.
 POSITIVE = (
     "total_params", "non_embedding_params", "flop_matched_non_embedding_params", "train_flops",
-    "train_tokens", "n_examples",
+    "train_tokens", "pretraining_loss", "n_examples",
 )  # fmt: skip
 NOT_NEGATIVE = ("shots", "stderr")
 

@@ -436,7 +436,8 @@ def _shared_points(curves: Curves, one: int, other: int) -> tuple[Ints, Ints]:
     """Return the points of two curves that are of the same model and scale."""
     ranges = [np.arange(curves.offsets[i], curves.offsets[i + 1]) for i in (one, other)]
     first, second = ranges
-    _, here, there = np.intersect1d(curves.x[first], curves.x[second], return_indices=True)
+    scale = curves.rising_x
+    _, here, there = np.intersect1d(scale[first], scale[second], return_indices=True)
     first, second = first[here], second[there]
     # Where several models share a scale, a curve names only one of them.
     alike = curves.model_name[first] == curves.model_name[second]

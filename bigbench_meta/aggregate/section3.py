@@ -194,10 +194,10 @@ def _by_metric(pairs: pd.DataFrame) -> pd.DataFrame:
 def _by_test_set(curves: Curves, alpha: float, catalog: MetricCatalog | None) -> pd.DataFrame:
     """Return of every score but that of the largest model whether it is above chance."""
     points = wei_points(curves, catalog=catalog, alpha=2 * alpha, zero_chance_effect=0.0)
-    largest = points.groupby("curve")["x"].transform("max")
+    largest = points.groupby("curve").cumcount(ascending=False) == 0
     sharp = curves.keys["metric_type"].astype(str).isin(_SHARP).to_numpy()
     known = points["chance"].notna()
-    points = points[sharp[points["curve"]] & known & (points["x"] < largest)]
+    points = points[sharp[points["curve"]] & known & ~largest]
     better = np.where(curves.keys["higher_is_better"], 1.0, -1.0)[points["curve"]]
     chance = points["chance"].to_numpy()
     low, high = (np.sign(points[end].to_numpy() - chance) * better for end in ("low", "high"))

@@ -39,7 +39,7 @@ __all__ = [
 # The names of schema.SCALE_AXES, which --help must not import.
 SCALES = (
     "flop_matched_non_embedding_params", "non_embedding_params", "total_params", "train_flops",
-    "train_tokens",
+    "train_tokens", "pretraining_loss",
 )  # fmt: skip
 
 
@@ -152,8 +152,8 @@ scoring = options(
     click.option(
         "--scale",
         type=click.Choice(SCALES),
-        help="Size by which models are ordered. Default: the first of the first three that all "
-        "models of the curve have.",
+        help="Size by which models are ordered; pretraining_loss from high to low. Default: the "
+        "first of the first three that all models of the curve have.",
     ),
     click.option(
         "--min-scales",

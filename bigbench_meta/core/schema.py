@@ -22,6 +22,7 @@ __all__ = [
     "CURVE_EVIDENCE",
     "CURVE_KEY",
     "CURVE_SCORES",
+    "FALLING_AXES",
     "FILE",
     "OBSERVATIONS",
     "PROBLEMS",
@@ -121,8 +122,12 @@ SCALE_AXES: tuple[str, ...] = (
     "total_params",
     "train_flops",
     "train_tokens",
+    "pretraining_loss",
 )
 """The columns that can be the x of a curve. The first three are tried by default, in this order."""
+
+FALLING_AXES: frozenset[str] = frozenset({"pretraining_loss"})
+"""Axes on which less is better: the points of a curve are ordered by falling x."""
 
 FILE = "file"
 """Name of the inner column that says which file a row came from; never in a frame."""
@@ -148,6 +153,7 @@ OBSERVATIONS = TableSchema(
         ),
         _real("train_flops", "training compute", "FLOP"),
         _real("train_tokens", "training tokens", "count"),
+        _real("pretraining_loss", "loss on held-out text; lower is better", "nats per token"),
         _real("score", "the score, in the unit of the file", "see metric catalog", required=True),
         _real("stderr", "standard error of the score", "unit of score"),
         _whole("n_examples", "examples the score is a mean over", "count"),
@@ -245,8 +251,8 @@ CURVE_SCORES = TableSchema(
         _whole("n_tied", "observations averaged into another at the same x", "count"),
         _real("scale_min", "smallest x", "unit of the axis"),
         _real("scale_max", "largest x", "unit of the axis"),
-        _real("score_first", "score at the smallest x", "unit of score"),
-        _real("score_last", "score at the largest x", "unit of score"),
+        _real("score_first", "score at the smallest x (of a loss the largest)", "unit of score"),
+        _real("score_last", "score at the largest x (of a loss the smallest)", "unit of score"),
         _real("score_min", "smallest score", "unit of score"),
         _real("score_max", "largest score", "unit of score"),
         _text("orientation", "up if a higher score is better, else down"),

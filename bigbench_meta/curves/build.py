@@ -14,7 +14,7 @@ from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.keys import group_rows
 from bigbench_meta.core.ragged import Ragged
-from bigbench_meta.core.schema import CURVE_KEY, SCALE_AXES, conform, to_frame
+from bigbench_meta.core.schema import CURVE_KEY, FALLING_AXES, SCALE_AXES, conform, to_frame
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,7 +34,8 @@ _DEFAULT_AXES = SCALE_AXES[:3]
 class Curves:
     """A batch of curves of different lengths.
 
-    The points of curve ``i`` are ``[offsets[i]:offsets[i + 1]]`` of the arrays, by ascending x.
+    The points of curve ``i`` are ``[offsets[i]:offsets[i + 1]]`` of the arrays, by ascending x, or
+    by descending x where the axis is a loss.
 
     Attributes:
         keys: One row a curve: the key columns, ``scale`` (the axis), ``n_missing`` (models left
@@ -73,6 +74,12 @@ class Curves:
     def curve_of_point(self) -> Ints:
         """Row in ``keys`` of each point."""
         return self.ragged.curve
+
+    @property
+    def rising_x(self) -> Floats:
+        """A scale that rises within each curve: x, or 1 / x where the axis is a loss."""
+        falls = self.keys["scale"].isin(list(FALLING_AXES)).to_numpy(dtype=bool)
+        return np.where(falls[self.curve_of_point], 1 / self.x, self.x)
 
     @property
     def oriented(self) -> Floats:
@@ -118,7 +125,7 @@ def build_curves(
     scale: str | None = None,
     catalog: MetricCatalog | None = None,
 ) -> Curves:
-    """Order the observations of each key by scale.
+    """Order the observations of each key by scale, by ``pretraining_loss`` from high to low.
 
     A key is (benchmark, task, subtask, metric, model_family, shots, variant). A model without a
     positive scale or without a finite score is left out and counted in ``n_missing``; observations
@@ -164,7 +171,8 @@ def build_curves(
     usable = np.isfinite(x) & np.isfinite(score)
     rows = np.flatnonzero(usable)
     # Score and model as last keys: what ties give does not depend on the order of the input.
-    rows = rows[np.lexsort((model[rows], score[rows], x[rows], group[rows]))]
+    order = -x if scale in FALLING_AXES else x
+    rows = rows[np.lexsort((model[rows], score[rows], order[rows], group[rows]))]
     starts = np.flatnonzero(
         np.diff(group[rows], prepend=-1) | (np.diff(x[rows], prepend=np.nan) != 0)
     )

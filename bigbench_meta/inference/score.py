@@ -101,8 +101,8 @@ def _scores(curves: Curves, min_scales: int) -> pd.DataFrame:
         [*CURVE_KEY, "metric_type", "scale", "n_missing", "n_tied", "is_preferred"]
     ].assign(
         n_scales=scores.n_scales,
-        scale_min=batch.at(curves.x, first),
-        scale_max=batch.at(curves.x, last),
+        scale_min=batch.reduce(np.fmin, curves.x),
+        scale_max=batch.reduce(np.fmax, curves.x),
         score_first=batch.at(curves.y, first),
         score_last=batch.at(curves.y, last),
         score_min=batch.reduce(np.fmin, curves.y),

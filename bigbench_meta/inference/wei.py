@@ -482,14 +482,16 @@ def wei_ragged(
             found[name][block.points if name in _OF_POINTS else block.curves] = values
     reason = np.where(batch.lengths <= criteria.min_at_chance, TOO_FEW_SCALES, found["reason"])
     reason = np.where(np.isnan(chance), CHANCE_UNKNOWN, reason).astype(np.int8)
+    resampled = [batch.at(x, found[f"resampled_{end}"]) for end in ("low", "high")]
     return RaggedWei(
         verdict=VERDICT_OF[reason],
         reason=reason,
         start=np.nan_to_num(found["start"], nan=-1).astype(np.int64),
         emergence_scale=batch.at(x, found["start"]),
         scale_low=batch.at(x, found["last_absent"]),
-        resampled_low=batch.at(x, found["resampled_low"]),
-        resampled_high=batch.at(x, found["resampled_high"]),
+        # Of a loss the earlier position is the larger.
+        resampled_low=np.fmin(*resampled),
+        resampled_high=np.fmax(*resampled),
         prob_scale=found["prob_scale"],
         prob_emergent=np.where(reason < TOO_FEW_SCALES, found["prob_emergent"], np.nan),
         state=found["state"].astype(np.int8),

@@ -386,3 +386,21 @@ def test_sentence_counts_what_was_found(paper):
     assert "Of 0 pairs, none is counted; 0 are" in change_sentence(
         paper[paper["verdict"] == "same metric"]
     )
+
+
+def test_along_a_loss_pairs_are_those_along_size():
+    sizes = 10.0 ** np.arange(7, 13)
+    accuracy = np.array([0.0, 0.01, 0.02, 0.3, 0.5, 0.9])
+    shared = {
+        "benchmark": "b", "task": "t", "model_family": "f", "model_name": list("abcdef"),
+        "total_params": sizes, "pretraining_loss": 1e7 / sizes, "n_examples": 200,
+    }  # fmt: skip
+    both = pd.concat([
+        pd.DataFrame(shared | {"metric": "exact_str_match", "score": accuracy}),
+        pd.DataFrame(shared | {"metric": "token_edit_distance", "score": 5 * (1 - accuracy**0.2),
+                               "stderr": 0.02}),
+    ])  # fmt: skip
+    along_loss = metric_change(both, scale="pretraining_loss", n_boot=99).iloc[0]
+    by_size = metric_change(both, n_boot=99).iloc[0]
+    for name in ("emergence_score", "other_emergence_score", "sharpness_low", "verdict"):
+        assert along_loss[name] == by_size[name]

@@ -15,6 +15,7 @@ from bigbench_meta.catalog.metrics import MetricCatalog, metric_catalog
 from bigbench_meta.core.errors import InputError, SchemaError
 from bigbench_meta.core.schema import CURVE_KEY, OBSERVATIONS, conform
 from bigbench_meta.curves.build import Curves, build_curves
+from bigbench_meta.inference.score import score_curves
 
 INF, NAN = math.inf, math.nan
 
@@ -295,6 +296,23 @@ def test_axis_asked_for(axis):
     curves = build_curves(observations(**{axis: [1, 2, 3]}), scale=axis)
     assert curves.keys["scale"].tolist() == [axis]
     assert curves.model_name.tolist() == ["L", "S", "M"]
+
+
+def test_a_loss_orders_models_from_high_to_low():
+    rows = observations(pretraining_loss=[3.5, 2.5, 3.0], score=[0.1, 0.9, 0.2])
+    curves = build_curves(rows, scale="pretraining_loss")
+    assert curves.x.tolist() == [3.5, 3.0, 2.5]
+    assert curves.y.tolist() == [0.1, 0.2, 0.9]
+    assert (np.diff(curves.rising_x) > 0).all()
+    # As along any other axis in that order.
+    sized = observations(total_params=[1, 3, 2], score=[0.1, 0.9, 0.2])
+    by_size = build_curves(sized)
+    assert by_size.y.tolist() == curves.y.tolist()
+    assert by_size.rising_x.tolist() == by_size.x.tolist() == [1, 2, 3]
+    found, expected = (score_curves(one).iloc[0] for one in (curves, by_size))
+    assert found["emergence_score"] == expected["emergence_score"]
+    assert (found["scale_min"], found["scale_max"]) == (2.5, 3.5)
+    assert (found["score_first"], found["score_last"]) == (0.1, 0.9)
 
 
 @pytest.mark.parametrize("scale", ["params", "", "score"])

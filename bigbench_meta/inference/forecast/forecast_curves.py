@@ -147,15 +147,20 @@ def forecast_curves(
     for name, rows in zip(forecasters, plans, strict=True):
         if name == GPT4_RULE:
             found = forecast_log_pass_rate(
-                shares, curves.x, rows, n_examples=data.n_examples, level=level, adjust=adjust
+                shares,
+                curves.rising_x,
+                rows,
+                n_examples=data.n_examples,
+                level=level,
+                adjust=adjust,
             )
             _give_status(found, rows, ~data.is_share, ForecastStatus.NOT_A_PROPORTION)
         elif name == SMOOTH_PAIR and partners is not None:
             has_partner = (partners.status == ForecastStatus.OK)[curves.curve_of_point]
             pairs = replace(partners, smooth=np.where(has_partner, partners.smooth, np.nan))
             found = forecast_through_link(
-                shares, curves.x, rows, pairs=pairs, n_examples=data.n_examples, length=lengths,
-                level=level,
+                shares, curves.rising_x, rows, pairs=pairs, n_examples=data.n_examples,
+                length=lengths, level=level,
             )  # fmt: skip
             for status in (
                 ForecastStatus.NOT_A_PROPORTION, ForecastStatus.NO_PAIR, ForecastStatus.NO_CHOICES,
@@ -163,7 +168,7 @@ def forecast_curves(
                 _give_status(found, rows, partners.status == status, status)
         else:
             found = forecast_by_shapes(
-                data, curves.x, rows, forecaster=name, level=level, criterion=criterion,
+                data, curves.rising_x, rows, forecaster=name, level=level, criterion=criterion,
                 progress=report,
             )  # fmt: skip
         done += len(rows.curve)

@@ -13,6 +13,7 @@ import numpy as np
 
 from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.core.ragged import Ragged
+from bigbench_meta.core.schema import FALLING_AXES
 from bigbench_meta.inference.nulls.links import BRIER, CONCENTRATIONS, SHARE, Link, brier, grade
 from bigbench_meta.inference.nulls.mechanism import MechanismCurves
 from bigbench_meta.inference.proportions import proportions
@@ -57,7 +58,7 @@ From a worst model that gets every token wrong to one that gets every fourth wro
 place of a guess rate: of tokens of which a share g is guessed, 1 - g are wrong at worst.
 """
 
-INPUT_PROBLEMS: Final = ("no_range", "score_out_of_range", "no_test_set")
+INPUT_PROBLEMS: Final = ("no_range", "score_out_of_range", "no_test_set", "scale_is_a_loss")
 
 # Loss in natural units per unit of the score: exp(-loss) is a geometric mean probability.
 _LOSS_UNITS: Final = {
@@ -160,6 +161,8 @@ def _inputs(
         stderr = curves.stderr / np.abs(best - worst)[base.curve]
     trials = _trials(curves, value, stderr, base.n_examples, counted)
     problem[(problem == "") & curves.ragged.any(np.isnan(trials))] = "no_test_set"
+    # The exponents that count as smooth are those of sizes, computes and numbers of tokens.
+    problem[curves.keys["scale"].isin(list(FALLING_AXES)).to_numpy(dtype=bool)] = "scale_is_a_loss"
     # The guess rate of a multiple choice whose low score is 0 is not known.
     floor[(source == "low_score") & (kind == "discontinuous") & (floor <= 0)] = np.nan
     source[np.isnan(floor)] = "profiled"

@@ -145,7 +145,12 @@ def null_tests(
         raise InputError(f"{variation} is not a number of at least 0", where="variation")
     if null == "line":
         found = line_null(
-            curves.oriented, curves.x, curves.offsets, n_boot=n_boot, seed=seed, progress=progress
+            curves.oriented,
+            curves.rising_x,
+            curves.offsets,
+            n_boot=n_boot,
+            seed=seed,
+            progress=progress,
         )
         return _frame(curves, found, null=null, problem=np.full(len(curves), "", dtype=object))
     inputs = null_inputs(curves, catalog=catalog, chance=chance, n_examples=n_examples)

@@ -124,11 +124,11 @@ def curve_shapes(
     """
     data = fit_input(curves, catalog=catalog)
     fits = fit_shapes(
-        data.y, curves.x, curves.offsets, variance=data.variance, low=data.low, high=data.high,
-        shapes=shapes, criteria_only=True, progress=progress,
+        data.y, curves.rising_x, curves.offsets, variance=data.variance, low=data.low,
+        high=data.high, shapes=shapes, criteria_only=True, progress=progress,
     )  # fmt: skip
     up = data.y * data.up[curves.curve_of_point]
-    points = Points.checked(up, curves.x, curves.offsets, variance=data.variance)
+    points = Points.checked(up, curves.rising_x, curves.offsets, variance=data.variance)
     frame, n_points = Frame.of(points), np.diff(curves.offsets)
     numbers = trend_numbers(points, frame)
     r2_power_law = _r2_power_law(up, curves)
@@ -173,7 +173,12 @@ def shape_fits(curves: Curves) -> pd.DataFrame:
     """
     data = fit_input(curves)
     fits = fit_shapes(
-        data.y, curves.x, curves.offsets, variance=data.variance, low=data.low, high=data.high
+        data.y,
+        curves.rising_x,
+        curves.offsets,
+        variance=data.variance,
+        low=data.low,
+        high=data.high,
     )
     names = (
         "n_parameters", "rss", "dispersion", "log_likelihood", "aicc", "bic", "weight",
@@ -196,7 +201,7 @@ def _keys(curves: Curves, data: FitInput) -> pd.DataFrame:
 
 def _r2_power_law(up: Floats, curves: Curves) -> Floats:
     """Return the share of the variance that a saturating power law explains, unweighted."""
-    fits = fit_shapes(up, curves.x, curves.offsets, shapes=("constant", "power_law"))
+    fits = fit_shapes(up, curves.rising_x, curves.offsets, shapes=("constant", "power_law"))
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(1 - fits.rss[:, 1] / fits.rss[:, 0])
 

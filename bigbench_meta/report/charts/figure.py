@@ -106,11 +106,18 @@ def type_colour(present: pd.Series[str]) -> alt.Color:
     return alt.Color("metric_type:N", scale=scale, title="metric type", sort=shown + others)
 
 
-def scale_axis(field: str, title: str, **axis: Any) -> alt.X:
-    """Return the axis of the sizes of models, logarithmic, with 7B for seven billion."""
+def scale_axis(field: str, title: str, *, falls: bool = False, **axis: Any) -> alt.X:
+    """Return the axis of the sizes of models, logarithmic, with 7B for seven billion.
+
+    Args:
+        field: Field of the data.
+        title: Title of the axis.
+        falls: Whether it runs from high to low, as a loss does.
+        axis: Properties of the axis.
+    """
     return alt.X(
         f"{field}:Q",
-        scale=alt.Scale(type="log", nice=False, padding=8),
+        scale=alt.Scale(type="log", nice=False, padding=8, reverse=falls or alt.Undefined),
         title=title,
         axis=alt.Axis(format="~s", grid=False, labelExpr="replace(datum.label, 'G', 'B')", **axis),
     )

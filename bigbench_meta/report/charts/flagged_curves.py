@@ -9,6 +9,7 @@ import numpy as np
 
 from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD, flagged
 from bigbench_meta.core.errors import SchemaError
+from bigbench_meta.core.schema import FALLING_AXES
 from bigbench_meta.report.charts.figure import (
     Figure,
     caption,
@@ -102,7 +103,12 @@ def _panels(data: pd.DataFrame, titles: list[str]) -> alt.FacetChart:
         alt.Chart(data)
         .mark_line(point=alt.OverlayMarkDef(filled=True, size=28), strokeWidth=1.5)
         .encode(
-            x=scale_axis("x", " / ".join(axes).replace("_", " "), tickCount=4),
+            x=scale_axis(
+                "x",
+                " / ".join(axes).replace("_", " "),
+                tickCount=4,
+                falls=FALLING_AXES.issuperset(axes),
+            ),
             # Room for the labels of any panel, so that all panels line up.
             y=alt.Y("score:Q", title="score", axis=alt.Axis(tickCount=4, minExtent=34)),
             color=type_colour(data["metric_type"]),

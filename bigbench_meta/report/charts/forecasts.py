@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.schema import FALLING_AXES
 from bigbench_meta.core.text import drawable
 from bigbench_meta.inference.forecast.summary import least_predictable
 from bigbench_meta.report.charts.figure import (
@@ -153,7 +154,11 @@ def _decades(x: pd.Series[float]) -> list[float]:
 
 def _chart(data: pd.DataFrame, titles: list[str], axes: list[str]) -> Any:
     x = scale_axis(
-        "x", " / ".join(axes).replace("_", " "), values=_decades(data["x"]), labelOverlap=True
+        "x",
+        " / ".join(axes).replace("_", " "),
+        falls=FALLING_AXES.issuperset(axes),
+        values=_decades(data["x"]),
+        labelOverlap=True,
     )
     y = alt.Y("score:Q", title="score", axis=alt.Axis(tickCount=5, minExtent=34))
     colour = alt.Color(

@@ -9,6 +9,7 @@ import numpy as np
 
 from bigbench_meta.aggregate.metric_change import VERDICTS, pair_points
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.schema import FALLING_AXES
 from bigbench_meta.core.text import drawable
 from bigbench_meta.report.charts.figure import (
     BLACK,
@@ -120,7 +121,9 @@ def _chart(data: pd.DataFrame, titles: list[str], rows: pd.DataFrame) -> Any:
         legend=alt.Legend(orient="top", labelLimit=240, symbolOpacity=1),
     )  # fmt: skip
     axes = sorted(set(rows["scale"].astype(str)))
-    x = scale_axis("x", ", ".join(axes).replace("_", " "), tickCount=4)
+    x = scale_axis(
+        "x", ", ".join(axes).replace("_", " "), falls=FALLING_AXES.issuperset(axes), tickCount=4
+    )
     y = alt.Y("height:Q", title="share of its range", axis=alt.Axis(tickCount=3, minExtent=28))
     base = alt.Chart().encode(x=x, color=colour)
     layers = alt.layer(

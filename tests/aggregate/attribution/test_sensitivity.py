@@ -136,7 +136,7 @@ def test_every_choice_is_there_once(table):
     assert len(settings["leave_one_metric_out"]) == 3
     assert settings["scale_axis"] == [
         "flop_matched_non_embedding_params", "non_embedding_params", "total_params", "train_flops",
-        "train_tokens",
+        "train_tokens", "pretraining_loss",
     ]  # fmt: skip
     assert settings["normalisation"] == ["known range", "clipped at chance"]
     assert settings["known_issues"] == ["left out"]

@@ -211,3 +211,24 @@ def test_statuses_and_columns_of_the_page() -> None:
     curves = build_curves(load_embedded())
     named = bm.flagged(bm.score_curves(curves)).sum()
     assert f"of the {named} flagged" in text
+
+
+def test_along_a_loss_there_is_a_line_and_no_mechanism() -> None:
+    sizes = 10.0 ** np.arange(7, 13)
+    frame = pd.DataFrame({
+        "benchmark": "b", "task": "t", "metric": "exact_str_match", "model_family": "f",
+        "model_name": list("abcdef"), "total_params": sizes, "pretraining_loss": 1e7 / sizes,
+        "score": [0.0, 0.01, 0.02, 0.3, 0.5, 0.9], "n_examples": 200,
+    })  # fmt: skip
+    along_loss = build_curves(frame, scale="pretraining_loss")
+    by_size = build_curves(frame)
+    (row,) = null_tests(along_loss, n_boot=99).to_dict("records")
+    assert (row["status"], row["n_searched"]) == ("scale_is_a_loss", 0)
+    line, expected = (
+        null_tests(curves, null="line", n_boot=99).iloc[0] for curves in (along_loss, by_size)
+    )
+    # The loss is one over the size: the same line on a logarithmic axis.
+    assert line["p_step"] == expected["p_step"]
+    assert (line["step_from"], line["step_to"]) == tuple(
+        1e7 / expected[["step_from", "step_to"]].astype(float)
+    )

@@ -33,6 +33,7 @@ FULL = [
         "model_name": "1e3", "shots": 0, "variant": "true", "replicate": "01",
         "total_params": 2**52 + 1, "non_embedding_params": 7,
         "flop_matched_non_embedding_params": 5, "train_flops": 3.14e23, "train_tokens": 1e9,
+        "pretraining_loss": 2.75,
         "score": 0.1 + 0.2, "stderr": 1e-17, "n_examples": 8,
         "is_preferred": True, "low_score": -1.5, "high_score": 1e300,
         "source": "table 3, line\n2",

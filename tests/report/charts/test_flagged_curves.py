@@ -12,6 +12,8 @@ import vl_convert
 from figures import SHAPES, SIZES, check_valid, column, observations, rows, scored
 
 from bigbench_meta.core.errors import SchemaError
+from bigbench_meta.curves.build import build_curves
+from bigbench_meta.inference.score import score_curves
 from bigbench_meta.report.charts.flagged_curves import plot_curves, plot_intervals
 
 if TYPE_CHECKING:
@@ -40,6 +42,20 @@ def test_flagged_curves_are_drawn_point_by_point(shapes: tuple[Curves, pd.DataFr
     assert figure.caption.startswith(
         "The 2 flagged curves with the highest emergence scores, of 2:"
     )
+
+
+def test_a_loss_runs_from_high_to_low() -> None:
+    frame = observations(SHAPES)
+    frame["pretraining_loss"] = 1e12 / frame["total_params"].astype(float)
+    curves = build_curves(frame, scale="pretraining_loss")
+    figure = plot_curves(curves, score_curves(curves))
+    assert figure is not None
+    check_valid(figure)
+    x = figure.to_dict()["spec"]["encoding"]["x"]
+    assert (x["title"], x["scale"]["reverse"]) == ("pretraining loss", True)
+    by_size = plot_curves(*scored(frame))
+    assert by_size is not None
+    assert "reverse" not in by_size.to_dict()["spec"]["encoding"]["x"]["scale"]
 
 
 def test_infinite_curves_come_first_and_most_is_obeyed(
