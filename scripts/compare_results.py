@@ -66,6 +66,7 @@ ADDED: Final[dict[str, str]] = {
         ],
         _BASE_RATE,
     ),
+    "pretraining_loss": "a scale axis of observations, empty where files do not give it",
     "sets": "each embedded set is studied by itself; of several there is no total",
     "header": "all charts share one theme, of which this part shows only in those with panels",
 }
