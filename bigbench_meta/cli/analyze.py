@@ -50,9 +50,9 @@ def analyze(
 ) -> None:
     """Run the whole study: scores, uncertainty, tables, report.
 
-    RESULTS are result files, folders of them, or a store. Without RESULTS the published results
-    that are included are studied, each set by itself: BIG-bench on LaMDA, GPT-3's results, and the
-    figures of Schaeffer et al. (2023). Nothing is added up over the sets.
+    RESULTS are result files, folders of them, or a store. Without RESULTS, analyzes the included
+    published results, each set separately: BIG-bench on LaMDA, GPT-3's results, and the figures of
+    Schaeffer et al. (2023). Sets are never pooled.
 
     \b
     Examples:
@@ -68,7 +68,7 @@ def analyze(
     if out:
         from bigbench_meta.report.page import is_earlier_report
 
-        is_earlier_report(out)  # a report of somebody else is refused before the work
+        is_earlier_report(out)  # refuse to overwrite another program's report before the work
     names = sets_to_study(results, options)
     if len(names) > 1:
         studies = _studies_of(names, options)

@@ -106,7 +106,7 @@ def print_table(table: Table) -> None:
 
 
 def problem_line(row: dict[str, Any]) -> str:
-    """Return one problem as a line."""
+    """Return a problem as one line of text."""
     place = f"{row['source']}: {row['field']}" if row["field"] else row["source"]
     return shown(f"{row['severity']}: {place}: {row['reason']}")
 

@@ -49,7 +49,7 @@ _MOST_CURVES = 10
 _HOW_TO_READ = (
     "Coverage should be near {confidence:.0%}. Skill is 1 for a forecast without error, 0 for one "
     "as good as the last fitted score (persistence), and below 0 for a worse one. Median surprise "
-    "is 1 bit if intervals are right; 10 bits are odds of 1 in 1,000."
+    "is 1 bit if the intervals are calibrated; 10 bits are odds of 1 in 1,000."
 )
 
 

@@ -43,8 +43,8 @@ def lm_eval_tasks(out: Path, n: int, seed: int, as_json: bool) -> None:
 
     Section 3 of the paper as tasks for lm-evaluation-harness: 2-shot products of two 2-digit and
     sums of two 4-digit numbers, one task for each length of the right answer. Run lm_eval with
-    --include_path and --log_samples on models of your choice; the README written beside the tasks
-    gives the command lines, and docs/section3.md goes on from there.
+    --include_path and --log_samples on models of your choice. The README written with the tasks
+    gives the command lines; docs/section3.md describes the analysis.
 
     \b
     Examples:
@@ -78,7 +78,7 @@ def lm_eval_tasks(out: Path, n: int, seed: int, as_json: bool) -> None:
     from bigbench_meta.report.tables.table import Table
 
     caption = (
-        f"Questions asked, of those that are possible and not used as few-shot examples; seed "
+        f"Questions asked, out of all possible ones that are not few-shot examples; seed "
         f"{seed}. Run them with lm_eval --include_path {out.as_posix()} --tasks {GROUP}."
     )
     frame = pd.DataFrame(sizes)[["task", "n_questions", "n_held_out"]]

@@ -90,7 +90,7 @@ def ingest(
 
 
 def _named(results: tuple[str, ...]) -> list[str]:
-    """Return the paths, with those on standard input in the place of a dash."""
+    """Return the paths, with a dash replaced by the paths on standard input."""
     named: list[str] = []
     for path in results:
         if path == "-":

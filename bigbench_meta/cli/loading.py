@@ -1,4 +1,4 @@
-"""From RESULTS and options to observations, curves and studies, and what commands say of them."""
+"""Load RESULTS as observations, curves and studies, and print what every command reports."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ __all__ = [
 
 
 class NothingSelectedError(InputError):
-    """No score is of the tasks, metrics and families that options name."""
+    """No score has the tasks, metrics and families that the options select."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class Loaded:
     def document(
         self, findings: IssueFindings, written: list[Path] | None = None
     ) -> dict[str, Any]:
-        """Return what every JSON document says of problems, known issues and files written."""
+        """Return the part of every JSON document on problems, known issues and files written."""
         counts = ("n_rows", "n_curves", "n_rows_excluded", "n_curves_excluded")
         outputs = {} if written is None else {"outputs": [path.as_posix() for path in written]}
         return {
@@ -171,7 +171,7 @@ def _known_issues(
         return registry, given is not None, results
     ids = [name.strip() for name in given.split(",") if name.strip()]
     if not ids:
-        raise InputError("no issue is named", where="--exclude-known-issues")
+        raise InputError("names no issue", where="--exclude-known-issues")
     if not set(ids) <= set(registry.ids) and _exists(given):
         return registry, True, (Path(given), *results)
     return registry, list(registry.select(ids).ids), results
@@ -182,7 +182,7 @@ def _embedded_set(results: tuple[Path, ...], options: dict[str, Any]) -> Embedde
     named = options["embedded"]
     if results:
         if named:
-            raise InputError("takes the place of RESULTS", where="--embedded")
+            raise InputError("cannot be combined with RESULTS", where="--embedded")
         return None
     if len(named) > 1:
         raise InputError(
@@ -233,8 +233,8 @@ def with_counts(observations: pd.DataFrame, options: dict[str, Any]) -> pd.DataF
     before, after = (int(rows["n_examples"].notna().sum()) for rows in (observations, filled))
     if before == after:
         console.note(
-            f"--n-examples {given} has no effect: none of {len(filled)} scores lacks a number of "
-            "examples and matches it."
+            f"--n-examples {given} has no effect: each of {len(filled)} scores already has a "
+            "number of examples or is not covered by it."
         )
     return filled
 
@@ -341,7 +341,7 @@ def study_of(results: tuple[Path, ...], options: dict[str, Any]) -> tuple[Loaded
 
 
 def study_document(study: Study) -> dict[str, Any]:
-    """Return what a JSON document says of the curves that a study counts."""
+    """Return the part of a JSON document that describes the curves a study counts."""
     return {
         "n_curves": len(study.counted),
         "n_scored": study.n_scored,
@@ -361,7 +361,7 @@ def prepare_folder(out: Path | None) -> None:
 
 
 def tell_missing_intervals(scores: pd.DataFrame, options: dict[str, Any]) -> None:
-    """Print of how many curves the sampling error is not known."""
+    """Print for how many curves the sampling error is unknown."""
     if options["with_samples"]:
         n = int((scores["noise"].astype(str) == "samples").sum())
         console.note(

@@ -67,7 +67,7 @@ _comparison = options(
     click.option(
         "--cut",
         type=FloatRange(0, min_open=True),
-        help="Sharpness, E/(n-1), that separates the verdicts. Default: that of the threshold.",
+        help="Sharpness, E/(n-1), that separates the verdicts. Default: the threshold over n-1.",
     ),
     click.option(
         "--level",
@@ -78,7 +78,7 @@ _comparison = options(
         "which counts tasks with subtasks twice.",
     ),
     click.option(
-        "--only-flagged", is_flag=True, help="Compare only pairs of which a curve is flagged."
+        "--only-flagged", is_flag=True, help="Compare only pairs with at least one flagged curve."
     ),
     click.option(
         "--confidence",
@@ -130,12 +130,13 @@ def metric_change(
 ) -> None:
     """Compare the same outputs under two metrics.
 
-    Of every task that the same models were scored on under two metrics: does a sharp rise stay
-    under the other metric? Verdicts: evaporates, persists, weaker, sharper, cannot tell (the test
-    set is too small), point values only (its size is unknown), same metric (in two units).
+    For every task on which the same models were scored under two metrics: does a sharp rise under
+    one metric persist under the other? Verdicts: evaporates, persists, weaker, sharper, cannot tell
+    (the test set is too small), point values only (its size is unknown), same metric (in two
+    units).
 
-    RESULTS are result files, folders of them, or a store. Without RESULTS the published results
-    that are included are compared, each set by itself.
+    RESULTS are result files, folders of them, or a store. Without RESULTS, compares the included
+    published results, each set separately.
 
     \b
     Examples:

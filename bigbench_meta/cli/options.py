@@ -1,4 +1,4 @@
-"""Options and arguments that several commands have."""
+"""Options and arguments shared by several commands."""
 
 from __future__ import annotations
 
@@ -100,13 +100,13 @@ def output_folder(content: str) -> Callable[..., Any]:
 
 results = click.argument("results", nargs=-1, type=click.Path(path_type=Path))
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-strict = click.option("--strict", is_flag=True, help="Exit with 1 if there was any problem.")
+strict = click.option("--strict", is_flag=True, help="Exit with code 1 if there were problems.")
 seed = click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Seed of the random numbers.",
+    help="Random seed.",
 )
 threshold = click.option(
     "--threshold",
@@ -124,7 +124,7 @@ reading = options(
     click.option(
         "--names",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="CSV of rules that find family and size in a model's name; they are tried before the "
+        help="CSV of rules that read the family and size from a model's name; tried before the "
         "packaged rules.",
     ),
     click.option(
@@ -132,7 +132,7 @@ reading = options(
         type=click.IntRange(min=1),
         default=1 << 30,
         show_default=True,
-        help="Refuse files that are larger, or that expand to more.",
+        help="Refuse files larger than this, before or after decompression.",
     ),
 )
 embedded = click.option(
@@ -141,7 +141,7 @@ embedded = click.option(
     multiple=True,
     help="Published results to use in place of RESULTS: lamda (BIG-bench, LaMDA at 12 sizes), gpt3 "
     "(GPT-3, 8 sizes; the default) or paper (the figures of Schaeffer et al. 2023). `analyze` "
-    "takes several, each studied by itself.",
+    "takes several and studies each separately.",
 )
 selection = options(
     click.option("--task", multiple=True, help="Use only this task. Can be repeated."),
@@ -153,7 +153,7 @@ scoring = options(
         "--scale",
         type=click.Choice(SCALES),
         help="Size by which models are ordered; pretraining_loss from high to low. Default: the "
-        "first of the first three that all models of the curve have.",
+        "first of the three parameter counts that is known for all models of the curve.",
     ),
     click.option(
         "--min-scales",
@@ -189,8 +189,8 @@ inference = options(
     click.option(
         "--replicates",
         type=click.IntRange(99, 1_000_000),
-        help="Resamples for each interval, and at most for each test. Default: 999, or as many as "
-        "the correction for the number of curves needs, up to 9,999. Tests stop early once the "
+        help="Resamples for each interval, and the maximum for each test. Default: 999, or as many "
+        "as the correction for the number of curves needs, up to 9,999. Tests stop early once the "
         "result is clear.",
     ),
     click.option(

@@ -107,7 +107,7 @@ _tasks = options(
     click.option(
         "--chance-floor",
         is_flag=True,
-        help="Start the probability of the right one of K choices at 1/K instead of 0.",
+        help="Start the probability of the right choice out of K at 1/K instead of 0.",
     ),
     click.option("--rouge", is_flag=True, help="Add ROUGE-L-Sum on the grid of Fig. 9. Slower."),
 )

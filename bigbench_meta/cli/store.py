@@ -47,12 +47,10 @@ def info(store_path: Path, as_json: bool) -> None:
 
 @store.command()
 @_store_path
-@click.option(
-    "--conflicts", is_flag=True, help="Also list scores that different files give differently."
-)
+@click.option("--conflicts", is_flag=True, help="Also list scores on which files disagree.")
 @options(strict, as_json)
 def problems(store_path: Path, conflicts: bool, strict: bool, as_json: bool) -> None:
-    """List what could not be read, and what is doubtful.
+    """List what could not be read or looks wrong.
 
     \b
     Example:
@@ -101,8 +99,7 @@ def compact(store_path: Path, as_json: bool) -> None:
 def remove(store_path: Path, pattern: str, as_json: bool) -> None:
     """Remove files from the store.
 
-    PATTERN is a quoted shell-style pattern of names of files. The next compact frees their disk
-    space.
+    PATTERN is a quoted shell-style pattern of file names. The next `compact` frees the disk space.
 
     \b
     Example:

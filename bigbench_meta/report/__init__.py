@@ -1,1 +1,1 @@
-"""The study put together and shown: tables, charts, one page, files."""
+"""The study and its output: tables, charts, a report page, files."""

@@ -1,4 +1,4 @@
-"""Tables and figures to files, in every form that somebody may want them in."""
+"""Write tables and figures to files, in every format offered."""
 
 from __future__ import annotations
 

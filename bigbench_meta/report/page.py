@@ -1,4 +1,4 @@
-"""Studies to files: tables, figures and self-contained HTML pages."""
+"""Write studies to files: tables, figures and self-contained HTML pages."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def write_studies(
 
 
 def _sets_table(studies: Mapping[str, Study]) -> Table:
-    """Return one row a set of published results; there is no row of all.
+    """Return one row for each set of published results, without a total.
 
     Args:
         studies: A study of each embedded set, by its name.
@@ -199,7 +199,7 @@ def _clear(folder: Path, *, keep: Collection[str], tables: Collection[str] = ())
 
 def _forms(table: Table) -> dict[str, str | bytes]:
     files = table_files(table)
-    # A listing of every curve or problem is for machines; nobody prints it.
+    # A list of every curve or problem is for machines, not for print.
     if table.name in {"curve_scores", "problems", "flag_models_left_out"}:
         return {path: content for path, content in files.items() if path.endswith(".csv")}
     return files

@@ -149,7 +149,7 @@ def run_study(
     flagged(counted, threshold)  # refuses a threshold that is no number, before the work
     if counted.empty:
         raise InputError(
-            f"none of {len(scores)} curves is of level {options.level!r}",
+            f"none of {len(scores)} curves is at level {options.level!r}",
             where="level",
             hint=findings.summary
             if findings.n_rows_excluded and scores.empty

@@ -58,7 +58,7 @@ def test_text(tree: Path) -> None:
     assert "results: 12 scored curves, 6 of them flagged (emergence score above 100)." in found
     assert "mcnemar" in found
     assert found.index("What these results cannot show:") > found.index("mcnemar")
-    assert "- All curves are of one model family" in found
+    assert "- All curves belong to one model family" in found
 
 
 def test_selection(tree: Path) -> None:

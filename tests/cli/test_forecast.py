@@ -109,9 +109,9 @@ def test_text_says_how_to_read_it() -> None:
     text = run(*task).stdout
     assert "3 curves, 3 of them with larger models to forecast." in text
     assert "Coverage should be near 95%. Skill is 1 for a forecast without error" in text
-    assert "Forecasts one scale ahead, of flagged and of other curves." in text
-    assert "Which of two forecasters is nearer" in text
-    assert "The curves whose scores at larger scales are the most surprising" in text
+    assert "Forecasts one scale ahead, for flagged and for other curves." in text
+    assert "Which of two forecasters is closer" in text
+    assert "The curves with the most surprising scores at larger scales" in text
     assert "No forecast by smooth_pair: 45 of 45 (no_pair 45)." in text
     assert "Coverage should be near 80%" in run(*task, "-k", "last", "--confidence", 0.8).stdout
 

@@ -1,4 +1,4 @@
-"""From RESULTS and options to observations, curves and studies."""
+"""Loading RESULTS as observations, curves and studies."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_level(tmp_path: Path) -> None:
 def test_level_of_which_there_are_no_curves(tmp_path: Path) -> None:
     write_tree(tmp_path / "tree", jumps("alpha", subtask_description="alpha: part"))
     command = ("analyze", tmp_path / "tree", "--no-inference")
-    assert "none of 2 curves is of level 'task'" in run(*command, code=2).stderr
+    assert "none of 2 curves is at level 'task'" in run(*command, code=2).stderr
     assert run_json(*command, "--level", "subtask")["n_curves"] == 2
 
 
@@ -132,7 +132,7 @@ def test_numbers_of_examples_that_change_nothing(tree: Path, tmp_path: Path) -> 
     sizes = tmp_path / "sizes.csv"
     sizes.write_text("task,n_examples\ngamma,50\n")
     stderr = run("score", tree, "--inference", "--n-examples", sizes, "--task", "alpha").stderr
-    assert f"--n-examples {sizes} has no effect: none of 8 scores lacks" in stderr
+    assert f"--n-examples {sizes} has no effect: each of 8 scores already has" in stderr
     assert "2 of 2 curves have no interval: the number of examples behind" in stderr
 
 
@@ -179,7 +179,7 @@ def test_power_of_an_embedded_set() -> None:
     ("arguments", "message"),
     [
         (("--embedded", "gpt3", "--embedded", "lamda"), "embedded sets are never pooled"),
-        (("--embedded", "lamda", "tree"), "--embedded: takes the place of RESULTS"),
+        (("--embedded", "lamda", "tree"), "--embedded: cannot be combined with RESULTS"),
         (("--embedded", "palm"), "'palm' is not one of 'lamda', 'gpt3', 'paper'"),
         (("--embedded", "lamda", "--task", "PIQA"), "embedded set lamda: no scores of task PIQA"),
         (

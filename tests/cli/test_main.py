@@ -212,7 +212,7 @@ UNUSABLE = {
     "no store to ingest to": (["ingest", "TREE"], "Missing option '--store'"),
     "path that is not there": (["score", "nowhere"], "nowhere: no such file or folder"),
     "two, one not there": (["score", "TREE", "nowhere"], "nowhere: no such file or folder"),
-    "name like markup": (["score", "[bold]"], "[bold]: no file fits the pattern"),
+    "name like markup": (["score", "[bold]"], "[bold]: no file matches the pattern"),
     "name with a percent sign": (["score", "100 %"], "100 %: no such file or folder"),
     "name with a tab": (["score", "a\tb"], "a\tb: no such file or folder"),
     "folder without results": (["analyze", "EMPTY"], "empty: no result files found"),

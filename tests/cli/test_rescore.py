@@ -137,7 +137,7 @@ def test_what_the_evaluation_reported_stays(logs: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--metric", "nonsense"), "Error: metrics: 'nonsense' is no metric\nHint: one of mult"),
+        (("--metric", "nonsense"), "Error: metrics: 'nonsense' is not a metric\nHint: one of mult"),
         ((), "Missing option '--metric'"),
         (("--metric", "bleu", "--task", "other"), "no samples"),
         (("--metric", "exact_str_match", "--tokens", "bytes"), "'bytes' is not one of"),

@@ -1,1 +1,1 @@
-"""Charts, each with the rows that it draws and a caption that can be quoted alone."""
+"""Charts, each with the data it draws and a caption that can be quoted on its own."""

@@ -126,7 +126,7 @@ def _emergence_points(drawn: pd.DataFrame, order: list[str], edge: float) -> alt
 
 
 def plot_claims_by_metric(claims: pd.DataFrame) -> Figure:
-    """Draw the hand-annotated claims by metric beside what chance would give.
+    """Draw the hand-annotated claims by metric, with the number expected by chance.
 
     Args:
         claims: What :func:`bigbench_meta.claims_by_metric` returns.

@@ -56,7 +56,7 @@ class Figure:
 
 
 def caption(*sentences: str) -> str:
-    """Return the sentences that say something, one after another."""
+    """Join the sentences that are not empty."""
     return " ".join(filter(None, sentences))
 
 
@@ -153,7 +153,7 @@ def reference_line(channel: str, **value: float) -> alt.Chart:
 
 
 def styled(chart: Any) -> Any:
-    """Return a chart in the theme of them all."""
+    """Return a chart with the common theme."""
     return (
         chart.configure(font="Helvetica, Arial, sans-serif", background="white")
         .configure_view(stroke=None)

@@ -1,4 +1,4 @@
-"""Charts of forecasts beside what was observed."""
+"""Charts of forecasts and the observed scores."""
 
 from __future__ import annotations
 
@@ -75,16 +75,16 @@ def plot_forecasts(
     rows = rows.drop_duplicates(["curve", "forecaster", "k"])
     total, rows = len(rows), rows.head(most)
     if not len(rows):
-        raise InputError("no forecast that could be drawn", where="forecasts")
+        raise InputError("no forecast can be drawn", where="forecasts")
     if not rows["curve"].isin(range(len(curves))).all():
-        raise InputError("of other curves", where="forecasts")
+        raise InputError("belong to other curves", where="forecasts")
     titles = _titles(rows, curves)
     panels = [
         _panel(curves, forecasts, row).assign(title=title)
         for title, (_, row) in zip(titles, rows.iterrows(), strict=True)
     ]
     data = pd.concat(panels, ignore_index=True)[_COLUMNS_OF_DATA]
-    least = "curves whose scores at larger scales are the most surprising"
+    least = "curves with the most surprising scores at larger scales"
     what = least if chosen is None else "forecasts"
     return Figure(
         name="forecasts",

@@ -79,7 +79,7 @@ def plot_metric_change(
     try:
         points = pair_points(curves, rows, catalog=catalog)
     except KeyError as error:
-        raise InputError("of other curves", where="pairs") from error
+        raise InputError("belong to other curves", where="pairs") from error
     titles = dict(zip(rows.index, _titles(rows), strict=True))
     data = points.assign(
         title=points["pair"].map(titles), metric=points["metric"].map(drawable),

@@ -1,4 +1,4 @@
-"""The paper's Fig. 2: the same models, seen by several metrics."""
+"""The paper's Fig. 2: the same models under several metrics."""
 
 from __future__ import annotations
 
@@ -81,25 +81,25 @@ _PANELS: Final = (
     _Panel(
         name="mirage_c_accuracy_log", metric="exact_str_match", title="C  Exact match, log axis",
         y="accuracy", axis="log",
-        says="The same accuracies on a logarithmic axis: they rise at every size of model.",
+        says="The same accuracies on a logarithmic axis: they rise at every model size.",
     ),
     _Panel(
         name="mirage_d_multiple_choice_grade", metric="multiple_choice_grade",
         title="D  Multiple choice grade", y="grade", axis="linear",
-        says="The right choice must have the largest mass: the more alike the questions are, the "
-        "nearer the grade is to a step.",
+        says="The right choice must have the largest mass: the more similar the questions are, the "
+        "closer the grade is to a step.",
     ),
     _Panel(
         name="mirage_e_token_edit_distance", metric="token_edit_distance",
         title="E  Token edit distance", y="tokens", axis="reversed",
         says="The edit distance of the same strings is linear in the per-token error, whatever "
-        "their length. Lower is better and stands higher.",
+        "their length. Lower is better; the axis is reversed.",
     ),
     _Panel(
         name="mirage_f_brier_score", metric="brier_score", title="F  Brier score",
         y="squared error", axis="reversed",
-        says="The Brier score of the same choices falls smoothly. Lower is better and stands "
-        "higher.",
+        says="The Brier score of the same choices falls smoothly. Lower is better; the axis is "
+        "reversed.",
     ),
     _Panel(
         name="mirage_rouge", metric="rougeLsum", title="ROUGE-L-Sum", y="points", axis="linear",
@@ -136,9 +136,9 @@ def plot_mirage(observations: pd.DataFrame) -> list[Figure]:
     drawn = [(panel, rows) for panel, rows in drawn if _has_place(panel, rows).any()]
     if not drawn:
         raise InputError(
-            "no score of the paper's Fig. 2 that can be drawn",
+            "no score of the paper's Fig. 2 can be drawn",
             where="observations",
-            hint="simulate returns some",
+            hint="pass what simulate returns",
         )
     charts = [(panel, rows, _panel_chart(panel, rows)) for panel, rows in drawn]
     whole = alt.concat(*(chart for _, _, chart in charts), columns=4)
@@ -148,8 +148,8 @@ def plot_mirage(observations: pd.DataFrame) -> list[Figure]:
             name="mirage",
             caption=(
                 "One family of models whose per-token loss is a power law of size, after Fig. 2 of "
-                "Schaeffer et al. (2023). Nothing in the models jumps; what seems to jump does so "
-                "in the metric."
+                "Schaeffer et al. (2023). Nothing jumps in the models: any apparent jump comes "
+                "from the metric."
             ),
             chart=styled(whole.resolve_scale(color="independent")),
             data=pd.concat(single.values(), ignore_index=True),
@@ -174,7 +174,7 @@ def _has_place(panel: _Panel, rows: pd.DataFrame) -> pd.Series[bool]:
 def _caption(panel: _Panel, rows: pd.DataFrame) -> str:
     sentences = [panel.says]
     if panel.axis == "log" and (zeros := int((rows["score"] <= 0).sum())):
-        sentences.append(f"Scores of zero, which have no place on the axis: {zeros}.")
+        sentences.append(f"Scores of zero, which a logarithmic axis cannot show: {zeros}.")
     if _resolution(panel, rows) is not None:
         sentences.append("The dashed line is the smallest score that the test set can show, 1/n.")
     return " ".join(sentences)

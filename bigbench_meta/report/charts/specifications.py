@@ -113,7 +113,7 @@ def plot_specifications(
 def _rows_of(table: pd.DataFrame, statistic: str, method: str | None) -> tuple[pd.DataFrame, str]:
     part = table[table["statistic"] == statistic]
     if statistic not in NO_DIFFERENCE or part.empty:
-        raise InputError(f"{statistic!r} is no comparison in the table", where="statistic",
+        raise InputError(f"{statistic!r} is not a comparison in the table", where="statistic",
                          hint=f"one of {', '.join(NO_DIFFERENCE)}")  # fmt: skip
     methods = part["method"].unique().tolist()
     chosen = _preferred(part, statistic) if method is None else method

@@ -1,1 +1,1 @@
-"""Tables for people, each with a caption that can be quoted alone."""
+"""Formatted tables, each with a caption that can be quoted on its own."""

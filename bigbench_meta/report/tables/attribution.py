@@ -54,8 +54,8 @@ def account_tables(account: Account) -> list[Table]:
         ),
         Table(
             name="flag_models",
-            caption="Odds ratios of being flagged, for one unit more of each term, by a logistic "
-            "regression (GEE) whose clusters are tasks.",
+            caption="Odds ratios of being flagged for a one-unit increase in each term, from a "
+            "logistic regression (GEE) with tasks as clusters.",
             frame=account.model.to_frame(),
             columns=("model", "term", "odds_ratio", "low", "high", "p_value", "n", "n_tasks",
                      "status"),
@@ -118,7 +118,7 @@ def sensitivity_tables(table: pd.DataFrame) -> list[Table]:
             name="sensitivity_summary",
             caption="Lowest and highest value of each comparison of sharp with smooth metrics when "
             "one choice of the analysis is changed at a time. n above and n below count the "
-            "intervals that exclude no difference.",
+            "intervals that lie wholly above or below no difference.",
             frame=sensitivity_summary(table),
             brief=("statistic", "method", "base", "n_variants", "n_estimated", "lowest", "highest",
                    "n_intervals", "n_above", "n_below"),

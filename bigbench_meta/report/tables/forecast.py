@@ -1,4 +1,4 @@
-"""How well forecasts did, as tables for people."""
+"""Formatted tables of how accurate forecasts were."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def forecast_tables(forecasts: pd.DataFrame) -> list[Table]:
         _least(forecasts),
         Table(
             name="forecasts",
-            caption="Every forecast with what was observed.",
+            caption="Every forecast with the observed score.",
             frame=forecasts,
             columns=("subtask", "metric", "shots", "forecaster", "k", "model_name", "last",
                      "observed", "forecast", "lower", "upper", "skill", "surprise", "status"),
@@ -52,10 +52,9 @@ def forecast_tables(forecasts: pd.DataFrame) -> list[Table]:
 def _summary(forecasts: pd.DataFrame) -> Table:
     return Table(
         name="forecast_summary",
-        caption="Forecasts by forecaster and by how many scales ahead they look (horizon). "
-        "Coverage is the share of intervals that hold the observed score, with a Wilson interval "
-        "that takes forecasts as independent; skill compares with the last fitted score; surprise "
-        "is in bits.",
+        caption="Forecasts by forecaster and horizon (number of scales ahead). Coverage is the "
+        "share of intervals that contain the observed score, with a Wilson interval that treats "
+        "forecasts as independent; skill compares with the last fitted score; surprise is in bits.",
         frame=forecast_summary(forecasts),
         columns=("forecaster", "horizon", "n", "n_forecast", "coverage", "coverage_low",
                  "coverage_high", "median_skill", "share_better", "median_surprise"),
@@ -67,9 +66,9 @@ def _summary(forecasts: pd.DataFrame) -> Table:
 def _by_flag(ahead: pd.DataFrame) -> Table:
     return Table(
         name="forecast_by_flag",
-        caption="Forecasts one scale ahead, of flagged and of other curves. The step that flags a "
-        "curve is among what is forecast, so a difference is no independent evidence that flagged "
-        "curves are less predictable.",
+        caption="Forecasts one scale ahead, for flagged and for other curves. The step that flags "
+        "a curve is among the steps forecast, so a difference is not independent evidence that "
+        "flagged curves are less predictable.",
         frame=forecast_summary(ahead, by=("forecaster", "flagged")),
         columns=("forecaster", "flagged", "n", "n_forecast", "coverage", "median_skill",
                  "share_better", "median_surprise"),
@@ -79,9 +78,9 @@ def _by_flag(ahead: pd.DataFrame) -> Table:
 def _comparison(comparisons: pd.DataFrame) -> Table:
     return Table(
         name="forecast_comparison",
-        caption="Which of two forecasters is nearer to the observed score, on forecasts that both "
-        "made: by horizon, and over all horizons where none is given. The units of the sign test "
-        "are tasks.",
+        caption="Which of two forecasters is closer to the observed score where both made a "
+        "forecast: by horizon, and over all horizons where the horizon is empty. The sign test "
+        "treats tasks as the units.",
         frame=comparisons,
         brief=("first", "second", "horizon", "n", "n_first", "n_second", "n_tasks_first",
                "n_tasks_second", "p_value"),
@@ -91,9 +90,9 @@ def _comparison(comparisons: pd.DataFrame) -> Table:
 def _least(forecasts: pd.DataFrame) -> Table:
     return Table(
         name="least_predictable",
-        caption="The curves whose scores at larger scales are the most surprising, each with its "
-        "most surprising forecast. Being chosen for it, that forecast is surprising even where "
-        "forecasts are right.",
+        caption="The curves with the most surprising scores at larger scales, each with its most "
+        "surprising forecast. That forecast is selected for its surprise, so it is surprising even "
+        "if the forecasts are right.",
         frame=least_predictable(forecasts).reset_index(drop=True),
         columns=("subtask", "metric", "model_family", "shots", "k", "model_name", "last",
                  "observed", "forecast", "lower", "upper", "surprise", "emergence_score",

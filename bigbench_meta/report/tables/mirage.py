@@ -1,4 +1,4 @@
-"""The paper's mechanism in numbers: what smooth models' emergence score is, seen by each metric."""
+"""The paper's mechanism in numbers: the emergence score of smooth models under each metric."""
 
 from __future__ import annotations
 

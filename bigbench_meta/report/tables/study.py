@@ -1,4 +1,4 @@
-"""The tables of a study."""
+"""The tables that make up a study."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def study_tables(
         Table(
             name="threshold_sweep",
             caption="Flagged curves and the metrics they belong to, by the threshold of the "
-            "emergence score E. Schaeffer et al. (2023) state no threshold; above ∞ only infinite "
+            "emergence score E. Schaeffer et al. (2023) state no threshold; at ∞ only infinite "
             "scores count.",
             frame=threshold_sweep(counted, level="all"),
             columns=("threshold", "n_scored", "n_flagged", "n_metrics_flagged", "n_metrics",
@@ -55,7 +55,8 @@ def study_tables(
         Table(
             name="flagged_curves",
             caption=f"The {len(chosen)} curves with an emergence score E above {threshold:g}, "
-            "highest first. The resolution-limited score takes no step below one example.",
+            "highest first. The resolution-limited score takes the median step as at least one "
+            "example.",
             frame=chosen,
             columns=("subtask", "metric", "metric_type", "model_family", "shots", "n_scales",
                      "emergence_score", "relative_sharpness", "resolution_limited_score", "status"),
@@ -194,17 +195,17 @@ def _forecast_table(counted: pd.DataFrame, flags: pd.Series[bool]) -> Table:
         if not pd.isna(row["coverage"])
     ]
     finding = (
-        "95% forecast intervals from all smaller scales hold the score at the largest scale of "
+        "95% forecast intervals from all smaller scales contain the score at the largest scale of "
         f"{' and '.join(held)}. "
     )
     return Table(
         name="last_scale_forecasts",
         caption=(
             (finding if held else "")
-            + "Coverage is the share of intervals that hold the score. Skill compares with the "
-            "forecast that nothing changes: 1 is perfect, 0 no better. The median surprise in bits "
-            "is 1 where intervals are right. Flagged curves were chosen for a large step, which is "
-            "often the last one, so they surprise more."
+            + "Coverage is the share of intervals that contain the score. Skill compares with the "
+            "forecast that nothing changes: 1 is perfect, 0 no better. The median surprise is 1 "
+            "bit if the intervals are calibrated. Flagged curves were selected for a large step, "
+            "which is often the last one, so they are more surprising."
         ),
         frame=pd.DataFrame(rows),
     )

@@ -165,7 +165,7 @@ def _percent(value: float) -> str:
 
 
 def format_scale(value: float) -> str:
-    """Return a number of parameters as people write it.
+    """Return a number of parameters in the usual short form.
 
     Examples:
         >>> format_scale(1.32e9), format_scale(125e6), format_scale(3.14e23)

@@ -51,7 +51,7 @@ def test_the_least_predictable_come_first():
     assert figure.data["title"].nunique() == 4
     assert spec["facet"]["sort"] == list(dict.fromkeys(figure.data["title"]))
     assert figure.data.drop_duplicates("title")["task"].tolist() == least["task"].tolist()[:4]
-    assert figure.caption.startswith(f"4 of {len(least)} curves whose scores at larger scales are")
+    assert figure.caption.startswith(f"4 of {len(least)} curves with the most surprising scores")
 
 
 def test_forecasters_and_scales_have_panels_of_their_own():
@@ -100,7 +100,7 @@ def test_names_of_others_are_drawable():
 
 def test_what_cannot_be_drawn():
     frame = forecast_curves(ADDITION, k="last")
-    with pytest.raises(InputError, match="forecasts: no forecast that could be drawn"):
+    with pytest.raises(InputError, match="forecasts: no forecast can be drawn"):
         plot_forecasts(ADDITION, frame.head(0))
-    with pytest.raises(InputError, match="forecasts: of other curves"):
+    with pytest.raises(InputError, match="forecasts: belong to other curves"):
         plot_forecasts(ADDITION.select(np.array([True, False, False])), frame)

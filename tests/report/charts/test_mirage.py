@@ -138,7 +138,7 @@ def test_zeros_on_a_logarithmic_axis():
     linear, log = found["mirage_c_accuracy"], found["mirage_c_accuracy_log"]
     zeros = int((linear.data["score"] == 0).sum())
     assert zeros > 0
-    assert f"no place on the axis: {zeros}." in log.caption
+    assert f"a logarithmic axis cannot show: {zeros}." in log.caption
     assert "no place" not in linear.caption
     ((points, _),) = drawn(log, "point")
     assert min(row["score"] for row in points) > 0
