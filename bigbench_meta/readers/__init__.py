@@ -1,4 +1,4 @@
-"""Readers: result files of several formats in, observations and problems out."""
+"""Read result files of several formats into observations, samples and problems."""
 
 from bigbench_meta.readers.batch import ReadOptions, batches, read_batch
 from bigbench_meta.readers.detect import SourceFile

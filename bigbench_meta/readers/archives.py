@@ -1,4 +1,4 @@
-"""Reads result files out of ``.tar``, ``.tar.gz`` and ``.zip`` archives, in place.
+"""Read result files from ``.tar``, ``.tar.gz`` and ``.zip`` archives without extracting them.
 
 Nothing is unpacked to disk, so no member can write anywhere; a member whose name points outside
 the archive is refused all the same, because its name goes into tables.

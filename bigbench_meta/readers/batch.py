@@ -1,4 +1,4 @@
-"""Reads a batch of files into Arrow tables: the unit of work of every ingest, in any process."""
+"""Read a batch of files into Arrow tables: the unit of work of an ingest, in any process."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class ReadOptions:
 
 @dataclass(slots=True)
 class FileRecord:
-    """What became of one file.
+    """The outcome of reading one file.
 
     Attributes:
         file: The file.
@@ -99,7 +99,7 @@ class FileRecord:
 
 @dataclass
 class BatchResult:
-    """What came of a batch.
+    """The outcome of reading a batch.
 
     Attributes:
         observations: Observations as the files have them, with one more column, ``file``: the
@@ -307,7 +307,7 @@ class _BatchReader:
             self.on_samples(_numbered(table, len(self.records) - 1))
 
     def _log_file(self, file: SourceFile, record: FileRecord) -> None:
-        """Read a full log of its own, unless it is as it was."""
+        """Read a full log of its own, unless it has not changed."""
         try:
             if expected := self.expected.get(file.identity):
                 with open_raw(file) as raw:
@@ -345,7 +345,7 @@ class _BatchReader:
 
 
 class _Pairs:
-    """Brings the members of an archive together, in whatever order they come."""
+    """Pairs members of an archive that belong together, in whatever order they come."""
 
     def __init__(self) -> None:
         self._paired: dict[str, bytes] = {}

@@ -1,4 +1,4 @@
-"""Rows that repeat or contradict each other: reported, and never settled by a guess.
+"""Rows that repeat or contradict each other: they are reported, never resolved by guessing.
 
 An exact repetition is dropped. Different scores for one key are all kept, each with a ``replicate``
 of its own, so that a curve averages them and keeps their spread. Files of one task that disagree

@@ -1,4 +1,4 @@
-"""What a source file is, and which reader takes it: by its name, or by how it begins."""
+"""Detect the format of a source file from its name or its first bytes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class SourceFile(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """What distinguishes this file from every other one, today and at the next ingest."""
+        """A key that identifies this file, now and at the next ingest."""
         return printable(f"{self.path}!{self.member}" if self.member else self.path)
 
 

@@ -1,4 +1,4 @@
-"""Downloads the result files of a BIG-bench repository, and nothing else of it, by git.
+"""Download only the result files of a BIG-bench repository, by git.
 
 The repository holds far more than results, so it is fetched as a partial clone of one commit: first
 its listing (commit and folders, no file), then the result files in batches. A batch is what an
@@ -47,13 +47,13 @@ _RECORD: Final = "download.json"
 # Names as in bigbench/api/results.py of BIG-bench 1.0.0.
 _SCORES: Final = ("scores_*.json", "scores_*.json.gz")
 _LOGS: Final = ("full-log_*.json", "full-log_*.json.gz")
-# Git reads these from the commit when it checks out the files beside or below them.
+# Git reads these from the commit when it checks out files in the same folder or below.
 _READ_BY_GIT: Final = {".gitattributes", ".gitignore", ".gitmodules"}
 # Files a request. Score files have kilobytes, full logs up to hundreds of megabytes.
 _BATCH: Final = 400
 _BATCH_OF_LOGS: Final = 20
 _LOCK_WAIT: Final = 5.0
-"""Seconds; the git of a killed run notices only on its next message that nobody listens."""
+"""Seconds; the git of a killed run notices a closed pipe only when it writes its next message."""
 _ATTRIBUTES: Final = "* -text -ident -filter !working-tree-encoding\n"
 _HASH: Final = re.compile(r"[0-9a-f]{40}")
 # git-check-ref-format(1), so that no revision expression or pattern gets through.
@@ -214,7 +214,7 @@ def _slug(address: str) -> str:
 
 
 def _by_hand(address: str, commit: str | None) -> str:
-    """Say how to get the files without this module."""
+    """Return how to get the files without this module."""
     if address == DEFAULT_SOURCE:
         ways = f"unpack {DEFAULT_SOURCE}/archive/{commit or 'HEAD'}.zip"
     else:

@@ -1,4 +1,4 @@
-"""Runs git for downloads, cut off from everything that could make it run something else.
+"""Run git for downloads, isolated from any setting that could make it run something else.
 
 No hooks, filters, submodules or remote helpers are run; the settings of this machine's user decide
 only how servers are reached.
@@ -29,7 +29,7 @@ __all__ = ["AGAIN", "REMOTE", "SCHEMES", "DownloadError", "Git", "find_git"]
 
 _OLDEST_GIT: Final = (2, 25)
 _STALLED: Final = 180.0
-"""Seconds without a word from git after which it is stopped."""
+"""Seconds without output from git after which it is stopped."""
 # Not origin: a user's own settings for that name would be added to ours.
 REMOTE: Final = "bigbench-meta"
 SCHEMES: Final = ("file", "git", "http", "https", "ssh")
@@ -85,7 +85,7 @@ class DownloadError(InputError):
 
 
 def find_git(by_hand: str) -> str:
-    """Return the path of the program git, or refuse with what can be done by hand."""
+    """Return the path of the program git, or raise an error with the manual alternative."""
     program = shutil.which("git")
     if program is None:
         raise InputError("git is needed and not installed", hint=f"install it. {by_hand}")
@@ -114,7 +114,7 @@ class _Output:
 
 @dataclass(frozen=True)
 class Git:
-    """Runs git, cut off from everything that could make it run something else.
+    """Runs git, isolated from any setting that could make it run something else.
 
     Attributes:
         program: Path of git.
@@ -153,7 +153,7 @@ class Git:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=(self.lock,) if self.lock is not None and os.name == "posix" else (),
-            start_new_session=True,  # no terminal, so nobody asks for a password
+            start_new_session=True,  # no terminal, so no prompt for a password
         )
         messages = _Messages(note)
         try:
@@ -215,7 +215,7 @@ class Git:
 
 @dataclass
 class _Messages:
-    """Splits what git says into progress and the lines that say something."""
+    """Splits git's output into progress and messages."""
 
     note: Progress | None
     _lines: deque[str] = field(default_factory=lambda: deque(maxlen=200))

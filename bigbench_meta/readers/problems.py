@@ -1,4 +1,4 @@
-"""The log in which every reader notes what it could not read."""
+"""The log in which readers record what they could not read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds result files where a user names them: files, folders, patterns, archives, URLs.
+"""Find result files in what a user names: files, folders, patterns, archives, URLs.
 
 A folder with a hundred thousand files is walked in a second, so this module works on plain strings
 and asks the file system for as little as it can.
@@ -186,7 +186,7 @@ def _expand(paths: Iterable[str | Path]) -> Iterator[str]:
         elif found := sorted(glob.glob(path, recursive=True)):
             yield from found
         else:
-            raise InputError("no file fits the pattern", where=path)
+            raise InputError("no file matches the pattern", where=path)
 
 
 def _distinct(paths: Iterable[str]) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""How the bytes of a file come in: from a disk or a URL, decompressed, limited, digested."""
+"""Read the bytes of a file from disk or a URL: decompressed, limited in size, hashed."""
 
 from __future__ import annotations
 

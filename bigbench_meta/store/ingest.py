@@ -1,4 +1,4 @@
-"""Runs batches of files through the readers into new Parquet files, in one process or several."""
+"""Read batches of files and write them as new Parquet files, in one process or several."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _AHEAD: Final = 2
 # they are faster.
 _WORTH_PROCESSES: Final = 192 << 20
 
-# Formats that hold samples. An archive may hold such files, left out as long as nobody asks.
+# Formats that hold samples. An archive may hold such files; they are skipped unless asked for.
 _WITH_SAMPLES: Final = {"full_log", "inspect", "lm_eval_samples"}
 
 READER_VERSION: Final = 2
@@ -61,7 +61,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Written:
-    """What a batch gave.
+    """The result of a batch.
 
     Attributes:
         part: A part of the store.
@@ -234,7 +234,7 @@ class Readers:
             "full_log": base,
             "lm_eval": [*base, *names],
             "helm": [*base, *names],
-            # A log that was refused for want of the package is read once it is there.
+            # A log refused because the package was missing is read once it is installed.
             "inspect": [*base, *names, *(["inspect-ai"] if find_spec("inspect_ai") else [])],
             "lm_eval_samples": [*base, *names],
             "table": [*base, *names, *mapping],

@@ -1,4 +1,4 @@
-"""The ledger of a store: which files it holds, and how a batch of newly read files changes that."""
+"""The ledger of a store: the files it holds, and how newly read files change them."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Ledger:
                 self.failed[key] = label
 
     def _accepted(self, table: pa.Table) -> list[bool]:
-        """Return which files would be read today as they were."""
+        """Return which files this version would read with the same result."""
         columns = (table[name].to_pylist() for name in ("reader", "format", "identity"))
         accept = cache(self._readers.accept)
         return [
@@ -99,7 +99,7 @@ class Ledger:
 
     @cached_property
     def _digests(self) -> dict[str, bytes]:
-        """Digests of the files that would be read today as they were, by identity."""
+        """Digests of the files that this version would read with the same result, by identity."""
         digests: dict[str, bytes] = {}
         for _, whole in self._tables:
             table = whole.filter(whole["current"])

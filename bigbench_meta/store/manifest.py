@@ -67,7 +67,7 @@ STORED: Final[dict[str, pa.Schema]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What one batch gave: the names of its Parquet files, None where there is nothing.
+    """The result of one batch: the names of its Parquet files, None where there is nothing.
 
     Attributes:
         id: Stays when the list of files is rewritten.

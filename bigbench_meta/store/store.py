@@ -1,9 +1,9 @@
-"""The store: observations of many result files in one Parquet dataset, queryable without loading.
+"""The store: observations of many result files in one Parquet dataset, queried without loading.
 
 A store is a folder with a ``manifest.json``, which names its parts; nothing is ever deleted from a
 folder without one, nor a file that this program did not write. A part is what one batch of files
 gave: ``observations``, ``files``, ``problems`` and, if asked for, ``samples``, each a Parquet file
-that is never changed. A commit writes new files beside the old ones and then replaces the manifest
+that is never changed. A commit writes new files, keeps the old ones, and then replaces the manifest
 in one step. So a reader, and whoever looks after a crash, sees the state before or after, and an
 ingest that was killed goes on where the last commit ended.
 
@@ -426,7 +426,7 @@ class Store:
             ledger = Ledger.of(manifest, ReadOptions())
             places = [place for place, label in ledger.labels() if fnmatchcase(label, pattern)]
             if not places:
-                raise InputError("fits no file", where=pattern, hint="bigbench-meta store info")
+                raise InputError("matches no file", where=pattern, hint="bigbench-meta store info")
             ledger.drop(manifest, places)
         return len(places)
 
@@ -493,7 +493,7 @@ class Store:
             raise StoreError(f"cannot be written: {error}", where=str(self.path)) from error
         except filelock.Timeout as error:
             raise StoreError(
-                f"another process is writing to it, since {self.wait:g} seconds at least",
+                f"another process has been writing to it for at least {self.wait:g} seconds",
                 where=str(self.path),
                 hint="wait until it is done, then run this again: nothing is lost",
             ) from error
@@ -504,7 +504,7 @@ class Store:
 
 
 def _every_second(items: Iterable[_ingest.Written]) -> Iterator[list[_ingest.Written]]:
-    """Group what comes within a second, so that as much is lost at most, and little time spent."""
+    """Group what arrives within a second: at most that much is lost, and commits stay rare."""
     group: list[_ingest.Written] = []
     since = time.monotonic()
     for item in items:
@@ -517,7 +517,7 @@ def _every_second(items: Iterable[_ingest.Written]) -> Iterator[list[_ingest.Wri
 
 
 class _Counts:
-    """Counts what becomes of the files of an ingest."""
+    """Counts how the files of an ingest end."""
 
     def __init__(self, progress: Callable[[int, int], None] | None) -> None:
         self.found = self.unchanged = self.loaded = self.failed = 0

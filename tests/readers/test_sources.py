@@ -139,7 +139,7 @@ def test_archive_that_ends_early(tree: Path, tmp_path: Path) -> None:
 def test_a_pattern_and_one_that_fits_nothing(tree: Path) -> None:
     observations, _ = bm.read_results(str(tree / "*" / "results"))
     assert by_score(observations) == by_score(bm.read_results(tree)[0])
-    with pytest.raises(InputError, match="no file fits the pattern"):
+    with pytest.raises(InputError, match="no file matches the pattern"):
         bm.read_results(str(tree / "*.nothing"))
 
 
@@ -213,7 +213,7 @@ def test_removed_files_are_no_longer_current(tree: Path, tmp_path: Path) -> None
     store.ingest(tree)
     assert store.remove("tree/alpha/*") == 4
     assert {row["task"] for row in plain(store.observations())} == {"beta"}
-    with pytest.raises(InputError, match="fits no file"):
+    with pytest.raises(InputError, match="matches no file"):
         store.remove("tree/alpha/*")
     store.compact()
     assert {row["task"] for row in plain(store.observations())} == {"beta"}

@@ -1,1 +1,1 @@
-"""One module a format: files in, tables out."""
+"""Readers of result files, one module for each format."""

@@ -1,4 +1,4 @@
-"""The samples of a BIG-bench full log: what one holds, and its row of the samples table.
+"""The samples of a BIG-bench full log: their fields, and their rows of the samples table.
 
 BIG-bench writes the shots of a query after its samples, and a log may name its task and its model
 after all queries. So rows wait until it is known whose they are, in a temporary file when there

@@ -10,9 +10,9 @@ become observations:
   (``method=multiple_choice_joint``), after the checkpoint of the model if it has one. ``model``,
   ``max_train_instances``, ``eval_split`` and ``groups`` are left out: other columns hold them. So
   runs of one suite share a key only where they ask the same of the same model: at another host,
-  under another heading, or with other perturbed copies beside the plain examples.
-- The split that is scored goes without saying: it is ``test``, or ``valid`` where a run has no
-  ``test``, as in HELM's own tables. Others are variants: ``split=valid``.
+  under another heading, or with other perturbed copies in addition to the plain examples.
+- The split that is scored is not named in the variant: it is ``test``, or ``valid`` where a run has
+  no ``test``, as in HELM's own tables. Others are variants: ``split=valid``.
 - Plain examples are what counts; perturbed ones are variants:
   ``data_augmentation=canonical,perturbation=typos,prob=0.1``. Of a perturbation there is also
   ``computed_on=original``, the same examples without it, and ``computed_on=worst``, the smaller of
@@ -81,7 +81,7 @@ _FIRST_STAT: Final = re.compile(
 _FIRST_SORTED: Final = re.compile(
     rb'\s*\[\s*\{\s*"count"\s*:\s*[0-9][^\[\]{}]{0,2000}"name"\s*:\s*\{\s*"name"\s*:\s*"'
 )
-# From what the metrics of 0.5.16 say of themselves (MetricMetadata) and what they compute.
+# From the metadata of the metrics of 0.5.16 (MetricMetadata) and from what they compute.
 _NO_SCORE: Final = re.compile(
     r"""
     (?:max_)?num_.*                                      # counts
@@ -219,7 +219,7 @@ def parse(
 
     Args:
         data: The content of ``stats.json``, decompressed.
-        run_spec: The content of ``run_spec.json`` beside it, None if there is none.
+        run_spec: The content of ``run_spec.json`` in the same folder, None if there is none.
         folder: The name of the run's folder, which HELM calls by the name of the run.
         log: Where problems are noted, under the name of ``stats.json``.
         names: Rules from model names to families and sizes.
@@ -342,7 +342,7 @@ def _scores(run: _Run, stats: list[_Stat]) -> Iterator[_Stat]:
 
 
 def _scored_split(stats: list[_Stat]) -> str | None:
-    """Return the split that goes without saying."""
+    """Return the default split, which the variant does not name."""
     splits = {stat.split for stat in stats if stat.split}
     usual = next((split for split in ("test", "valid") if split in splits), None)
     return usual or (splits.pop() if len(splits) == 1 else None)
@@ -390,7 +390,7 @@ def _sizes(
 
 
 def _score(stat: _Stat, log: FileLog) -> float | None:
-    """Return the mean of a stat, of one that does not state it sum / count."""
+    """Return the mean of a stat, or sum / count if the mean is not stated."""
     where, mean = f"{stat.place}.mean", stat.values.get("mean")
     if mean is None:
         count, total = as_whole(stat.values.get("count")), as_number(stat.values.get("sum"))
@@ -464,7 +464,7 @@ def _read_run(
             log.warning("run_spec.json adapter_spec.model", got)
     if model is None or not name.scenario:
         missing = "model" if name.scenario else "scenario"
-        log.error("run_spec.json", f"names no {missing}, nor does the folder's name")
+        log.error("run_spec.json", f"neither the file nor the folder's name gives a {missing}")
         return None
     note_missing_size(model, log)
     method = adapter.get("method", name.arguments.get("method"))

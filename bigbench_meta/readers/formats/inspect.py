@@ -11,7 +11,7 @@ How a log becomes observations:
 - A metric that is computed by group (``grouped``) has a row for each group, which is its
   ``subtask``; the row over all groups is the aggregate, unless the scorer has that metric without
   groups too. Any other metric of several values is named ``metric/value``.
-- ``stderr`` is the metric of that name, else ``bootstrap_stderr``, beside ``accuracy`` or ``mean``,
+- ``stderr`` is the metric of that name, else ``bootstrap_stderr``, with ``accuracy`` or ``mean``,
   the two that it is the standard error of. Without them it is a metric of its own.
 - ``n_examples`` is the number of samples that the scorer scored, after the epochs of a sample were
   reduced to one (``scored_samples``). Logs from before July 2025 do not say it; there it is the
@@ -121,7 +121,7 @@ class _Value(NamedTuple):
 
 
 class _Grouping(NamedTuple):
-    """What the parameters of a metric computed by group say."""
+    """The parameters of a metric computed by group."""
 
     metric: str
     by: str
@@ -188,7 +188,7 @@ def parse(
 
 
 def _run(header: dict[str, Any], log: FileLog, *, names: ModelNames) -> _Run | None:
-    """Return what a log says of its evaluation, None if it names no task or no model."""
+    """Return the evaluation that a log describes, None if it names no task or no model."""
     package, slash, task = clean(str(header["task"])).strip().partition("/")
     if not (package.strip() and task.strip()):
         package, task = _BENCHMARK, f"{package}{slash}{task}"

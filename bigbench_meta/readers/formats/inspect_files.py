@@ -1,4 +1,4 @@
-"""Has the package ``inspect_ai`` read a log, after making sure that it can do no harm.
+"""Let the package ``inspect_ai`` read a log after checking that the log is safe.
 
 Inspect's readers trust what they read, and a log comes from somewhere else. So what they get to see
 is a copy that passed the checks here, in a private temporary folder.
@@ -189,7 +189,7 @@ def open_log(data: bytes, name: str, *, max_bytes: int) -> Iterator[LogFile]:
 
 
 def read_header(file: LogFile, columns: Callable[[Any], list[Any]]) -> dict[str, Any]:
-    """Return what a log says beside its samples.
+    """Return the content of a log other than its samples.
 
     Args:
         file: The log.
@@ -309,8 +309,8 @@ def _validation_fault(error: Any) -> LogFaultError:
 
 
 def _line(error: BaseException, path: str = "\n") -> str:
-    """Return what an error says, in a line without the path of the temporary file."""
-    # ijson hands on what its C library says of a place that is not UTF-8 as bytes.
+    """Return an error's message as one line, without the path of the temporary file."""
+    # ijson passes on its C library's message about invalid UTF-8 as bytes.
     said = error.args[0] if len(error.args) == 1 else str(error)
     said = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(error)
     text = next((line.strip() for line in said.splitlines() if line.strip()), "")
@@ -425,7 +425,7 @@ def _damage_refused() -> Iterator[None]:
 
 
 def check_json(data: bytes) -> None:
-    """Refuse JSON that Inspect had better not see.
+    """Refuse JSON that is not safe for Inspect to read.
 
     Args:
         data: The JSON, which need not be sound.

@@ -1,4 +1,4 @@
-"""JSON documents larger than memory: a cursor that holds no more than a window of the document.
+"""Read JSON documents larger than memory with a cursor that holds only a window of the document.
 
 What the cursor has passed is dropped. A scanner that knows only strings and brackets finds where a
 value ends, so whether the value itself is sound is for its decoder to say.
@@ -84,7 +84,7 @@ class JsonDamageError(Exception):
 
 @dataclass
 class Seam:
-    """What is known, or guessed, of the lists of one kind in a document.
+    """The known or guessed layout of the lists of one kind in a document.
 
     Attributes:
         between: From the end of one element, ``}``, to the first key of the next.

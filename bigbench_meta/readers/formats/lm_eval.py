@@ -58,7 +58,7 @@ _SHOTS_IN_NAME: Final = re.compile(r"[-_](\d{1,3})-?shot", re.IGNORECASE | re.AS
 _DATE_IN_NAME: Final = re.compile(r"_(?:eval_results(?=_)|\d{4}-\d\d-\d\dT\d).*", re.ASCII)
 _NO_MODEL: Final = re.compile(r"(?:(?:eval_)?results|samples)(?:_.*)?", re.IGNORECASE)
 _STDERR: Final = "_stderr"
-# What stands beside the scores of a task: names and counts in 0.4.13, a blank in 0.4.8.
+# What a task has in addition to its scores: names and counts in 0.4.13, a blank in 0.4.8.
 _NO_METRIC: Final = {"alias", "name", "sample_len", "sample_count", "samples", ""}
 _FIRST_SCORE: Final = re.compile(
     rb'\s*\{\s*"results"\s*:\s*\{\s*"[^"]*"\s*:\s*\{\s*"[^"]*"\s*:\s*[-0-9"nNI]'
@@ -75,7 +75,7 @@ class Run:
         shots: In-context examples of each task, where stated.
         file_shots: The same for tasks that are not in ``shots``.
         group_of: The group that each member of one is filed under.
-        n_samples: What ``n-samples`` says of each task. Not yet checked.
+        n_samples: The value of ``n-samples`` for each task. Not yet checked.
         has_filters: Whether the keys of scores are ``"metric,filter"``.
     """
 
@@ -143,7 +143,7 @@ def parse(data: bytes, log: FileLog, *, names: ModelNames) -> pa.Table | None:
 
 
 def read_run(data: bytes, log: FileLog, *, names: ModelNames) -> Run | None:
-    """Read what a results file says of its evaluation, for the samples beside it.
+    """Read the evaluation that a results file describes, for the samples in the same folder.
 
     Args:
         data: As for :func:`parse`.
@@ -168,7 +168,7 @@ def read_run(data: bytes, log: FileLog, *, names: ModelNames) -> Run | None:
     named = run_of_file(log.label, names=names)
     model = _model(document, config, named, log, names=names)
     if model is None:
-        log.error("config.model_args", "the file names no model, nor does its name")
+        log.error("config.model_args", "neither the file nor its name gives a model")
         return None
     members = _members(document, log)
     in_config = log.shots(config.get("num_fewshot"), "config.num_fewshot")
@@ -236,7 +236,7 @@ def _is_score(
         log.warning(where, "unknown key: ignored")
         return False
     if metric == "bypass":
-        log.warning(where, "not a metric, but the mark of a run that only predicts: ignored")
+        log.warning(where, "not a metric: marks a run that only predicts; ignored")
         return False
     return True
 
@@ -268,7 +268,7 @@ def _has_filters(scores: Any) -> bool:
 
 
 def run_of_file(label: str, *, names: ModelNames) -> Run | None:
-    """Return what a file's name says of its evaluation, None if it names no model.
+    """Return the evaluation that a file's name describes, None if it names no model.
 
     The harness puts its files into a folder that is named after the model.
 
@@ -300,7 +300,7 @@ def _model(
     names: ModelNames,
 ) -> ModelIdentity | None:
     args = _model_args(config.get("model_args"), log)
-    # Beside empty arguments, the top-level model_name is a random word.
+    # If the arguments are empty, the top-level model_name is a random word.
     candidates = [*(args.get(key) for key in _NAME_ARGS), config.get("model")]
     candidates += [] if config else [document.get("model_name")]
     model = _named_model(names, *candidates)

@@ -57,7 +57,7 @@ def parse_samples(
         data: The file's content, decompressed.
         log: Where problems are noted; the task is read from the name that the file has there.
         names: Rules from model names to families and sizes.
-        results: What the results file of the same evaluation says of the model
+        results: The run that the results file of the same evaluation describes
             (:func:`read_run`). Without it, the model is the one
             that the folder is named after, and the shots are null.
 
@@ -72,7 +72,7 @@ def parse_samples(
         return None
     run = results or run_of_file(log.label, names=names)
     if run is None:
-        log.error("", "no results file beside it, and no folder named after the model")
+        log.error("", "no results file in its folder, and the folder is not named after a model")
         return None
     rows, notes, seen = [], Counter[str](), set()
     for number, line in enumerate(BytesIO(data), 1):

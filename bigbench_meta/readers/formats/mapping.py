@@ -64,7 +64,7 @@ _KINDS: Final = {
 class ColumnRule(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"source": "from"}
 ):
-    """How one of our columns comes from theirs.
+    """The rule that fills one of our columns from theirs.
 
     A cell that is empty or holds a missing code gives nothing. The text of another goes through
     ``regex``, ``remove``, ``strip_suffix``, ``replace`` and then ``map`` or ``rules``, in this
@@ -106,7 +106,7 @@ class ColumnRule(
 
 
 class MetricRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How one of their columns becomes rows of one metric.
+    """The rule that turns one of their columns into rows of one metric.
 
     Attributes:
         name: The metric's name; in the file, that of the column if there is none.
@@ -226,7 +226,7 @@ class Mapping:
         # A ValueError of its own: an integer of more digits than Python converts.
         except (ValueError, RecursionError) as error:
             raise InputError(
-                f"not TOML: {error}", where=where, hint="a text needs quotation marks"
+                f"not TOML: {error}", where=where, hint="texts need quotation marks"
             ) from error
         document = _converted(items, _Document, where, "")
         _check_codes(document.missing, f"{where}: missing")
@@ -276,9 +276,7 @@ class Mapping:
 
     def _check_filled(self) -> None:
         if both := [column for column in self.columns if column in self.constants]:
-            raise SchemaError(
-                f"{both[0]!r} is among the columns and among the constants", where=self.where
-            )
+            raise SchemaError(f"{both[0]!r} is both a column and a constant", where=self.where)
         for column in REQUIRED:
             if column not in self.columns and column not in self.constants:
                 raise SchemaError(
@@ -385,7 +383,7 @@ def _converted(value: object, kind: type[_T], where: str, key: str) -> _T:
 
 
 def _check_codes(codes: list[Any] | None, where: str) -> None:
-    """Make sure that values that say that there is none are numbers and texts."""
+    """Check that the codes for missing values are numbers or texts."""
     for code in codes or []:
         # An integer beyond the floats equals no score; an infinity or NaN may.
         if isinstance(code, str | float):

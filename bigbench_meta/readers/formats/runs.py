@@ -1,4 +1,4 @@
-"""What the readers of evaluation runs share: models by name, key columns, rows as tables."""
+"""Shared by the readers of evaluation runs: models by name, key columns, rows as tables."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def find_model(names: ModelNames, *candidates: Any) -> ModelIdentity | None:
 
 
 def at_checkpoint(model: ModelIdentity, revision: Any) -> ModelIdentity:
-    """Return a model with its checkpoint in the variant; ``main`` goes without saying."""
+    """Return a model with its checkpoint in the variant, except ``main``."""
     stated = revision.strip() if isinstance(revision, str) else ""
     parts = (model.variant, "" if stated in {"main", "None"} else stated)
     return replace(model, variant="/".join(dict.fromkeys(part for part in parts if part)) or None)

@@ -133,7 +133,7 @@ def _column(text: pd.Series[str], column: Column, log: FileLog) -> pd.Series:
             values = values.mask(wrong).astype("Int64")
             # Plain digits as they are: a float has room for fifteen of them.
             exact = text.str.fullmatch(r"[+-]?[0-9]{1,18}")
-            values[exact] = text[exact].astype("int64").astype("Int64")  # else by way of floats
+            values[exact] = text[exact].astype("int64").astype("Int64")  # not through floats
     _note_lines(text, wrong, f"does not fit {column.type}: left empty", column.name, log)
     if column.name == "shots":
         values = values.mask(values == _NOT_STATED)
@@ -146,7 +146,7 @@ def _column(text: pd.Series[str], column: Column, log: FileLog) -> pd.Series:
 
 
 def _without_holes(frame: pd.DataFrame, log: FileLog) -> pd.DataFrame:
-    """Leave out rows without a required value, except the score: its absence is a fact."""
+    """Drop rows without a required value; a missing score is allowed."""
     hole = pd.Series(data=False, index=frame.index)
     for name in OBSERVATIONS.required:
         if name == "score":

@@ -1,4 +1,4 @@
-"""The problems of one file: JSON decoded, values checked, and what is wrong said with its place."""
+"""Decode JSON and check values, logging each problem with its place in the file."""
 
 from __future__ import annotations
 

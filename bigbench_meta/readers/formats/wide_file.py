@@ -1,4 +1,4 @@
-"""A wide table out of its file: CSV or Parquet in, the columns that the mapping names out."""
+"""Read from a wide CSV or Parquet table the columns that the mapping names."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def _read_csv(data: bytes, log: FileLog, mapping: Mapping) -> WideFile | None:
     for number in skipped[:_MOST_LINES]:
         log.error(f"{unit} {number - shift}", "not as many cells as columns: row left out")
     if more := len(skipped[_MOST_LINES:]):
-        log.error("", f"{counted(more, 'more row')} with another number of cells: left out")
+        log.error("", f"{counted(more, 'more row')} with a different number of cells: left out")
     columns = {source: table.column(source) for source in mapping.source_columns}
     return WideFile(columns, log, numbers - shift, unit)
 

@@ -1,4 +1,4 @@
-"""Which model did which task, and how: our columns of names and sizes out of those of a wide table.
+"""Build our key columns (task, model, sizes, settings) from the columns of a wide table.
 
 A column is worked on as codes of its distinct values: what is done to names is done to each
 distinct one, so that no Python runs per row.
@@ -58,7 +58,7 @@ class _FaultError(Exception):
 
 
 def key_columns(file: WideFile, mapping: Mapping, names: ModelNames) -> dict[str, Coded]:
-    """Make our columns out of theirs, all but those of the metrics.
+    """Build our columns from theirs, except those of the metrics.
 
     Args:
         file: Their columns; problems go to its log.

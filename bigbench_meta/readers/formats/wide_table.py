@@ -1,4 +1,4 @@
-"""Reader for wide tables: one row a run, one column a metric, columns named in any way.
+"""Reader for wide tables: one row for each run, one column for each metric, named freely.
 
 A :class:`Mapping` says what the columns mean. Columns of names are worked on by their distinct
 values and columns of scores as arrays, so that no Python runs per row.

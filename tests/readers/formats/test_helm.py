@@ -591,7 +591,7 @@ def test_a_run_that_nothing_names_is_an_error(folder, missing):
     assert rows is None
     missing = "scenario" if folder in {"", ":model=openai_davinci"} else missing
     assert problems[-1] == (
-        "run_spec.json", f"names no {missing}, nor does the folder's name", "error",
+        "run_spec.json", f"neither the file nor the folder's name gives a {missing}", "error",
     )  # fmt: skip
 
 

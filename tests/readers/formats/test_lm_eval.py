@@ -349,7 +349,7 @@ def test_a_model_that_nothing_names_is_an_error(label):
     rows, problems = read(changed(old_results(), "config", MISSING), label)
     assert rows is None
     assert problems == [
-        ("config.model_args", "the file names no model, nor does its name", "error")
+        ("config.model_args", "neither the file nor its name gives a model", "error")
     ]
 
 
@@ -475,7 +475,7 @@ NEW_FAULTS = [
     ("results/quiz/extra", 0.1, "unknown key: ignored", "warning"),
     ("results/quiz/,none", 0.1, "unknown key: ignored", "warning"),
     ("results/quiz/bypass,none", 999,
-     "not a metric, but the mark of a run that only predicts: ignored", "warning"),
+     "not a metric: marks a run that only predicts; ignored", "warning"),
     ("results/quiz/f1_stderr,none", 0.1, "standard error without a score: ignored", "warning"),
     ("results/quiz/acc,none", "N/A", 'expected a number, got "N/A"', "error"),
     ("results/zoo/sample_count/acc,none", 1.5,
@@ -940,7 +940,10 @@ def test_an_example_given_twice_is_told():
     ("label", "reason"),
     [
         ("out/gpt2/log.jsonl", "the name has no task"),
-        ("samples_quiz.jsonl", "no results file beside it, and no folder named after the model"),
+        (
+            "samples_quiz.jsonl",
+            "no results file in its folder, and the folder is not named after a model",
+        ),
     ],
 )
 def test_samples_that_nothing_names_are_an_error(label, reason):

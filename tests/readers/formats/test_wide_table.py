@@ -74,7 +74,7 @@ def column(table, name):
 )
 def test_mapping_that_is_not_toml(text, message):
     expected = re.escape(f"map.toml: not TOML: {message}")
-    with pytest.raises(InputError, match=rf"^{expected}.*\nHint: a text needs quotation marks$"):
+    with pytest.raises(InputError, match=rf"^{expected}.*\nHint: texts need quotation marks$"):
         Mapping.parse(text, where="map.toml")
 
 
@@ -88,7 +88,7 @@ BAD_MAPPINGS = [
     ('metrics = ["acc"]\ncolumns = {task = "t"}', "map.toml: nothing gives 'benchmark'"),
     (
         WHOLE + 'columns = {task = "t", benchmark = "x"}',
-        "map.toml: 'benchmark' is among the columns and among the constants",
+        "map.toml: 'benchmark' is both a column and a constant",
     ),
     ("missing = -100\n" + WHOLE, "map.toml: missing: expected array, got whole number"),
     ("missing = [true]\n" + WHOLE, "map.toml: missing: expected numbers and texts, got True"),
@@ -701,7 +701,7 @@ def test_rows_of_another_length_are_counted():
     reason = "not as many cells as columns: row left out"
     assert log.rows == [
         *(("wide.csv", f"line {line}", reason, "error") for line in range(2, 7)),
-        ("wide.csv", "", "3 more rows with another number of cells: left out", "error"),
+        ("wide.csv", "", "3 more rows with a different number of cells: left out", "error"),
     ]
 
 
