@@ -1,1 +1,1 @@
-"""What the scores mean together: by metric, by criterion, by what accounts for the flags."""
+"""Analyses over all curves: by metric, by criterion, and of what accounts for the flags."""

@@ -1,4 +1,4 @@
-"""Which metrics do flagged curves, and hand-annotated claims of emergence, belong to?"""
+"""Which metrics the flagged curves and the hand-annotated claims of emergence belong to."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _LEVEL_KEY: Final = ("benchmark", "task", "metric", "model_family", "shots", "va
 
 
 def select_level(scores: pd.DataFrame, level: Level = "task") -> pd.DataFrame:
-    """Keep curves so that a task and its subtasks do not both count.
+    """Select curves so that a task and its subtasks are not both counted.
 
     Args:
         scores: Curve scores.
@@ -328,7 +328,7 @@ def claims_by_metric(
 
 
 def claims_summary(table: pd.DataFrame) -> dict[str, Any]:
-    """Sum up a table of claims as the paper's sec. 4 does.
+    """Summarise a table of claims as the paper's sec. 4 does.
 
     Args:
         table: What :func:`claims_by_metric` returns.
@@ -374,7 +374,7 @@ def _top_two(counts: pd.Series[int]) -> float:
 
 
 def _task_names(scores: pd.DataFrame) -> pd.Series[str]:
-    """Return a name of each task or subtask that no other has, also of another benchmark."""
+    """Return a name for each task or subtask that is unique across benchmarks."""
     names = scores["subtask"].astype(str) + "\0" + scores["task"].astype(str)
     return names + "\0" + scores["benchmark"].astype(str) if "benchmark" in scores else names
 

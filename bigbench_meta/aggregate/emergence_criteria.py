@@ -1,4 +1,4 @@
-"""Criteria of a departure from a smooth, predictable rise, and how many curves meet each."""
+"""Criteria for a departure from a smooth, predictable rise, and how many curves meet each."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ VERDICTS: Final = (
     "evaporates", "persists", "weaker", "sharper", "cannot tell", "point values only",
     "same metric",
 )  # fmt: skip
-"""What can be said of a pair, from its metric to the other one."""
+"""Verdicts on a pair, in the direction from its first metric to the other."""
 
 EVAPORATES, PERSISTS, WEAKER, SHARPER, CANNOT_TELL, POINTS_ONLY, SAME = VERDICTS
 
@@ -98,10 +98,10 @@ def metric_change(
     catalog: MetricCatalog | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
-    """Compare the curves of the same outputs under each two metrics.
+    """Compare the curves of the same outputs under every two metrics.
 
     A pair has one benchmark, task, subtask, model family, number of shots and variant, and the
-    models that are there under both metrics. The metric of the sharper type comes first, or the
+    models that both metrics have scores of. The metric of the sharper type comes first, or the
     flagged one where the types are alike. Sharpness is E / (n - 1) with a median step of at least
     the resolution, the most that one example can change the score.
 
@@ -117,7 +117,7 @@ def metric_change(
         threshold: A curve is flagged above this emergence score.
         cut: Sharpness that separates the verdicts; by default threshold / (n - 1), so that a curve
             is above the cut where its resolution-limited E is above the threshold.
-        only_flagged: Compare only pairs of which a curve is flagged.
+        only_flagged: Compare only pairs with at least one flagged curve.
         level: Confidence of the intervals.
         n_boot: Replicates of each interval, at least 19.
         seed: Seed or generator.
@@ -268,7 +268,7 @@ def _with_scores(
 def _part(
     progress: Callable[[int, int], None] | None, part: int
 ) -> Callable[[int, int], None] | None:
-    """Return what reports the progress of one of two rounds over the curves."""
+    """Return a callback that reports one of two passes over the curves."""
     if progress is None:
         return None
     return lambda done, total: progress(part * total + done, 2 * total)
@@ -307,7 +307,7 @@ class _Pairs:
 def pair_points(
     curves: Curves, pairs: pd.DataFrame, *, catalog: MetricCatalog | None = None
 ) -> pd.DataFrame:
-    """Return the scores behind each pair, for a chart.
+    """Return the scores of each pair, for a chart.
 
     Args:
         curves: Curves that :func:`metric_change` was given, or those of the same observations.
@@ -447,7 +447,7 @@ def _shared_points(curves: Curves, one: int, other: int) -> tuple[Ints, Ints]:
 
 
 def _affine(curves: Curves, one: int, other: int) -> bool:
-    """Return whether a line gives the scores of one curve from those of the other.
+    """Return whether the scores of one curve are an affine function of those of the other.
 
     The line of the least largest residual has the slope of two of the points (it is parallel to an
     edge of their hull).
@@ -619,12 +619,12 @@ def _forecasts(
 
 
 def change_counts(pairs: pd.DataFrame) -> dict[str, int]:
-    """Return the number of pairs of each verdict, in the order of :data:`VERDICTS`."""
+    """Return the number of pairs with each verdict, in the order of :data:`VERDICTS`."""
     return {name: int((pairs["verdict"] == name).sum()) for name in VERDICTS}
 
 
 def change_sentence(pairs: pd.DataFrame) -> str:
-    """Return what was found in one sentence.
+    """Return the result in one or two sentences.
 
     Examples:
         >>> import pandas as pd

@@ -1,4 +1,4 @@
-"""How observations become scored and flagged curves: what a study chooses, in one place."""
+"""The options of a study: how observations become scored and flagged curves."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 If sharp rises come of the metric, then on the same outputs (1) another metric makes them smooth,
 (2) a larger test set shows small models above chance, and (3) longer answers lower accuracy
 geometrically and edit distance in proportion. Each is counted as it turns out: where it holds,
-where it fails, and where the results cannot tell.
+where it fails, and where the results cannot decide.
 
 References:
     Schaeffer, Miranda & Koyejo (2023), arXiv 2304.15004, sec. 3, Figs. 3 and 4.
@@ -123,7 +123,7 @@ def section3_predictions(
 
 
 def section3_sentences(table: pd.DataFrame) -> list[str]:
-    """Return what was found of each prediction, agreeing and disagreeing in the same words.
+    """Return one sentence on each prediction, in the same words whether it holds or fails.
 
     Args:
         table: What :func:`section3_predictions` returns.
@@ -178,7 +178,7 @@ def _outcomes(
 
 
 def _by_metric(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return of every pair whether the rise is weaker under the graded metric."""
+    """Return for every pair whether the rise is weaker under the graded metric."""
     sharp = pairs["metric_type"].astype(str).isin(_SHARP)
     graded = pairs["other_metric_type"].astype(str).isin(["linear", "continuous"])
     chosen = pairs[sharp & graded & (pairs["verdict"] != "same metric")]
@@ -192,7 +192,7 @@ def _by_metric(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_test_set(curves: Curves, alpha: float, catalog: MetricCatalog | None) -> pd.DataFrame:
-    """Return of every score but that of the largest model whether it is above chance."""
+    """Return for every score except that of the largest model whether it is above chance."""
     points = wei_points(curves, catalog=catalog, alpha=2 * alpha, zero_chance_effect=0.0)
     largest = points.groupby("curve").cumcount(ascending=False) == 0
     sharp = curves.keys["metric_type"].astype(str).isin(_SHARP).to_numpy()
@@ -209,7 +209,7 @@ def _by_test_set(curves: Curves, alpha: float, catalog: MetricCatalog | None) ->
 
 
 def _by_length(curves: Curves) -> pd.DataFrame:
-    """Return of every model whether its scores get worse with length in the form predicted."""
+    """Return for every model whether its scores worsen with length in the predicted form."""
     points = curves.points().assign(
         metric_type=curves.keys["metric_type"].astype(str).to_numpy()[curves.curve_of_point],
         oriented=curves.oriented,
@@ -227,7 +227,7 @@ def _by_length(curves: Curves) -> pd.DataFrame:
 
 
 def _form_holds(rows: pd.DataFrame) -> bool | None:
-    """Return whether the scores of one model at several lengths have the form of their metric."""
+    """Return whether one model's scores at several lengths have the form of their metric."""
     length = rows["length"].to_numpy(dtype=float)
     value, worse = rows["score"].to_numpy(dtype=float), -rows["oriented"].to_numpy(dtype=float)
     error = rows["stderr"].to_numpy(dtype=float)

@@ -1,4 +1,4 @@
-"""Criteria of a departure from a smooth, predictable rise."""
+"""Criteria for a departure from a smooth, predictable rise."""
 
 from __future__ import annotations
 

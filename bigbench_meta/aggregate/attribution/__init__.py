@@ -1,1 +1,1 @@
-"""What accounts for the flags: is it the metric that makes a curve look emergent?"""
+"""Does the choice of metric account for the flags?"""

@@ -1,4 +1,4 @@
-"""What accounts for the flags: is it the metric that makes a curve look emergent?
+"""The whole analysis of whether the choice of metric accounts for the flags.
 
 Metrics are *sharp* (nonlinear or discontinuous in per-token error) or *smooth* (linear or
 continuous); those of unknown type stand apart. Curves of one task share its questions, so the units
@@ -76,7 +76,7 @@ def account_for_flags(
     covariates: Sequence[str] = COVARIATES,
     confidence: float = 0.95,
 ) -> Account:
-    """Ask of curve scores whether the class of metric accounts for the flags.
+    """Analyse whether the class of metric accounts for the flags.
 
     Args:
         scores: Curve scores, from :func:`bigbench_meta.score_curves`.
@@ -163,7 +163,7 @@ def _tidy(
         p_value=np.nan,
         n=shares["n_scored"],
         status=np.where(shares["n_scored"] > 0, "ok", "no_data"),
-        message=np.where(shares["n_scored"] > 0, "", "No curve is of a metric of this class."),
+        message=np.where(shares["n_scored"] > 0, "", "No curve has a metric of this class."),
     )
     parts = [part[list(ESTIMATE_COLUMNS)] for part in (shares, ratios, fit, paired)]
     return pd.concat(parts, ignore_index=True)
@@ -176,7 +176,7 @@ def _limitations(
     model: FlagModel,
     pair_counts: dict[str, int],
 ) -> list[str]:
-    """Return what cannot be concluded, a sentence each; empty if nothing stands in the way."""
+    """Return one sentence for each conclusion that the data do not support."""
     return [
         *_of_population(shares, ratios),
         *_of_confounding(rows),
@@ -195,19 +195,19 @@ def _of_population(shares: pd.DataFrame, ratios: pd.DataFrame) -> Iterator[str]:
         row, its_other = rows[name], rows[other]
         n, tasks = int(row["n_scored"]), int(row["n_tasks"])
         if not n and its_other["n_scored"]:
-            yield f"No curve is of a metric that is {CLASSES[name]}: the classes are not compared."
+            yield f"No curve has a metric that is {CLASSES[name]}: the classes are not compared."
         elif n and not row["n_flagged"] and its_other["n_flagged"]:
             yield (
                 f"None of the {n} curves ({_count(tasks, 'task')}) of metrics that are "
-                f"{CLASSES[name]} is flagged. With each task as one observation, any true share up "
-                f"to {row['share_high']:.0%} is compatible with that."
+                f"{CLASSES[name]} is flagged. With each task as one observation, this is "
+                f"compatible with any true share up to {row['share_high']:.0%}."
             )
     if exact["status"] in {"no_variation", "no_data"}:
         yield f"The ratios are not defined: {exact['message'][0].lower()}{exact['message'][1:]}"
     elif exact["low"] <= 1 <= exact["high"]:
         yield (
             f"The odds ratio over all curves may be 1: its exact interval is {exact['low']:.2g} to "
-            f"{_limit(exact['high'])}, and that takes curves of one task as independent."
+            f"{_limit(exact['high'])}, and that treats curves of one task as independent."
         )
     few = min(int(rows[name]["n_tasks"]) for name in ("sharp", "smooth"))
     if (ratios["status"] == "too_few_clusters").any():
@@ -220,8 +220,8 @@ def _of_confounding(rows: CurveFlags) -> Iterator[str]:
     n_both = int(np.sum(sharp & smooth))
     if sharp.any() and smooth.any() and 2 * n_both < len(counts):
         yield (
-            f"{len(counts) - n_both} of {_count(len(counts), 'task')} have metrics of one class "
-            "alone: over all curves, the effect of the metric cannot be distinguished from that of "
+            f"{len(counts) - n_both} of {_count(len(counts), 'task')} have metrics of only one "
+            "class: over all curves, the effect of the metric cannot be distinguished from that of "
             "the task."
         )
 
@@ -229,16 +229,16 @@ def _of_confounding(rows: CurveFlags) -> Iterator[str]:
 def _of_unknown(shares: pd.DataFrame) -> Iterator[str]:
     by_class = shares.set_index("metric_class")["n_scored"]
     if unknown := int(by_class["unknown"]):
-        verb = "is" if unknown == 1 else "are"
+        has, is_ = ("has", "is") if unknown == 1 else ("have", "are")
         yield (
-            f"{_count(unknown, 'curve')} of {int(by_class.sum())} {verb} of a metric of unknown "
-            "type, and not compared."
+            f"{_count(unknown, 'curve')} of {int(by_class.sum())} {has} a metric of unknown type "
+            f"and {is_} not compared."
         )
 
 
 def _of_model(model: FlagModel) -> Iterator[str]:
     if model.fit.status not in {"ok", "no_data"}:
-        given = "says little" if model.fit.terms else "gives no odds ratio"
+        given = "is unreliable" if model.fit.terms else "gives no odds ratio"
         message = model.fit.message
         yield f"The regression (GEE) {given}: {message[:1].lower()}{message[1:]}"
 
@@ -246,25 +246,25 @@ def _of_model(model: FlagModel) -> Iterator[str]:
 def _of_pairs(counts: dict[str, int]) -> Iterator[str]:
     n_pairs, discordant = counts["n_pairs"], counts["n_sharp_only"] + counts["n_smooth_only"]
     if not n_pairs:
-        yield "No matched set has a sharp and a smooth metric: the paired question has no answer."
+        yield "No matched set has a sharp and a smooth metric: a paired comparison is impossible."
         return
     if unequal := counts["n_unequal"]:
         yield (
             f"{unequal} of {_count(n_pairs, 'matched pair')} have curves of different numbers of "
-            "models: relative sharpness allows for that only in part."
+            "models: relative sharpness corrects for that only in part."
         )
     if discordant < _FEW_PAIRS:
         yield (
             f"Exactly one curve is flagged in {discordant} of "
             f"{_count(n_pairs, 'matched pair')} of a sharp and a smooth metric "
-            f"({_count(counts['n_tasks'], 'task')}): too few to answer the paired question."
+            f"({_count(counts['n_tasks'], 'task')}): too few for a paired comparison."
         )
 
 
 def _of_families(frame: pd.DataFrame) -> Iterator[str]:
     families = frame["model_family"].unique()
     if len(families) == 1:
-        yield f"All curves are of one model family, {families[0]}: other families may differ."
+        yield f"All curves belong to one model family, {families[0]}: other families may differ."
 
 
 def _of_reach(rows: CurveFlags) -> Iterator[str]:

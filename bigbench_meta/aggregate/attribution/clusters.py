@@ -1,4 +1,4 @@
-"""Intervals and tests in which whole clusters, not single curves, are the independent units.
+"""Intervals and tests that treat whole clusters, not single curves, as the independent units.
 
 Every statistic here is a function of totals over clusters, so a batch of data comes as
 *contributions*: an array of shape (number of clusters, k), a row for what one cluster adds to each
@@ -121,7 +121,7 @@ def jackknife_error(without: Floats) -> float:
 
 
 def few_clusters(n_clusters: int) -> str:
-    """Return why so many tasks give no interval over tasks; empty if they do."""
+    """Return why there are too few tasks for an interval; empty if there are enough."""
     if n_clusters >= MIN_TASKS:
         return ""
     return f"{n_clusters} {'task' if n_clusters == 1 else 'tasks'} cannot give an interval."

@@ -1,4 +1,4 @@
-"""One number with its interval, how it was got, and why it may be missing."""
+"""A statistic with its interval, its method, and the reason if it is missing."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Estimate:
 
 
 def exponential(value: float) -> float:
-    """Return e to a power, infinite where it is beyond the largest float."""
+    """Return exp, infinite where it overflows."""
     return math.inf if value > _MOST_EXPONENT else math.exp(value)
 
 

@@ -1,4 +1,4 @@
-"""Which curves are flagged, and how much oftener under sharp metrics than under smooth ones."""
+"""Which curves are flagged, and how much more often under sharp metrics than smooth ones."""
 
 from __future__ import annotations
 
@@ -265,7 +265,7 @@ def flag_ratios(rows: CurveFlags, *, confidence: float = 0.95) -> pd.DataFrame:
 def _by_task(
     blank: Estimate, counts: Floats, statistic: Statistic, cells: list[int], confidence: float
 ) -> Estimate:
-    """Return a ratio, of which the cells must not be empty, with an interval over tasks."""
+    """Return a ratio of non-empty cells, with an interval over tasks."""
     centre = float(statistic(counts.sum(axis=0)))
     if not np.isfinite(centre):
         text = "A cell is empty: see the exact interval of the odds ratio."
@@ -285,10 +285,10 @@ def _not_comparable(cells: Floats) -> tuple[str, str] | None:
     """Return a status and a sentence if there is no ratio."""
     sharp, smooth = cells[:2].sum(), cells[2:].sum()
     if not sharp + smooth:
-        return "no_data", "No curve is of a metric of known type."
+        return "no_data", "No curve has a metric of known type."
     if not (sharp and smooth):
         word = CLASSES["smooth" if sharp else "sharp"]
-        return "one_class", f"No curve is of a metric that is {word}."
+        return "one_class", f"No curve has a metric that is {word}."
     if not cells[0] + cells[2]:
         return "no_variation", "No curve is flagged."
     return None if cells[1] + cells[3] else ("no_variation", "All curves are flagged.")

@@ -1,4 +1,4 @@
-"""The paired question: the same models on the same questions, read through two metrics.
+"""Paired comparison: the same models on the same questions, scored by two metrics.
 
 Tables over all curves compare different tasks; that tasks scored by sharp metrics are flagged more
 often may be due to the tasks. Within a *matched set* (benchmark, task, subtask, model family, shots
@@ -137,7 +137,7 @@ def _differences(pairs: pd.DataFrame, name: str) -> Floats:
 
 
 def pairs_by_metric(rows: CurveFlags, *, confidence: float = 0.95) -> pd.DataFrame:
-    """Compare metrics two by two on the curves that both scored.
+    """Compare every two metrics on the curves that both scored.
 
     Each matched set gives one pair of each two metrics, so McNemar's test applies as it is, but for
     sets of one task, which it takes as independent.

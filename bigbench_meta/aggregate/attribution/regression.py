@@ -1,4 +1,4 @@
-"""Flags regressed on the class of metric and on what else could account for them.
+"""Regression of flags on the class of metric and on other possible explanations.
 
 A logistic generalised estimating equation whose clusters are tasks. What a fit would answer with a
 large number and a larger standard error is found beforehand: columns that separate the flagged
@@ -119,7 +119,7 @@ class FlagModel:
 
 @dataclass(frozen=True)
 class _Design:
-    """Curves that the model can use, its columns, and what is left out of it."""
+    """The curves and columns that the model uses, and what it leaves out."""
 
     frame: pd.DataFrame
     columns: dict[str, Floats]
@@ -133,7 +133,7 @@ def flag_model(
     covariates: Sequence[str] = COVARIATES,
     confidence: float = 0.95,
 ) -> FlagModel:
-    """Regress being flagged on the class of metric and what else could account for it.
+    """Regress being flagged on the class of metric and other possible explanations.
 
     A logistic generalised estimating equation (GEE) for curves that are exchangeable within a task.
     Within matched sets nothing is regressed: there the common odds ratio of
@@ -358,7 +358,7 @@ def _has_recession(rows: Floats) -> bool:
 
 
 def _separation(signed: Floats, names: tuple[str, ...]) -> str:
-    """Say which columns separate the outcomes: those without which there is no separation.
+    """Name the columns that cause separation: those whose removal ends it.
 
     Args:
         signed: What :func:`separating` returns: a constant, and a column for each of ``names``.

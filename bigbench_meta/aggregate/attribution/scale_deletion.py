@@ -139,7 +139,7 @@ def leave_one_scale_out(
 
 
 def scale_deletion_shares(table: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
-    """Sum up how often a flag depends on a single scale.
+    """Summarise how often a flag depends on a single scale.
 
     Args:
         table: What :func:`leave_one_scale_out` returns, or a selection of its rows.

@@ -160,7 +160,7 @@ def _deletion_shares(curves: Curves, base: Variant, confidence: float) -> pd.Dat
 
 
 def sensitivity_summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Sum up over variants how far each comparison of the classes moves.
+    """Summarise how much each comparison of the classes varies over the variants.
 
     Args:
         table: What :func:`sensitivity` returns.
@@ -266,7 +266,7 @@ class Variant(StudyOptions):
         )  # fmt: skip
 
     def _after_deletion(self, scores: pd.DataFrame, curves: Curves) -> pd.DataFrame:
-        """Return scores of curves that have lost a scale; their resolution is not known."""
+        """Return scores of curves without one scale; their resolution is unknown."""
         table = leave_one_scale_out(curves, threshold=self.threshold, min_scales=self.min_scales)
         scored, can_lose = scores["emergence_score"].notna(), table["n_deletions"] > 0
         score = table[self.deletion].where(scored & can_lose)
@@ -280,7 +280,7 @@ class Variant(StudyOptions):
 
 
 def normalised(curves: Curves, catalog: MetricCatalog, *, clip: bool = False) -> Curves:
-    """Return curves as (score - low) / (high - low), up or down as that makes them.
+    """Return curves as (score - low) / (high - low), whichever direction results.
 
     Args:
         curves: Curves.
@@ -353,7 +353,7 @@ def variants(
 def _changes_of_what_there_is(
     keys: pd.DataFrame, scores: pd.DataFrame, base: Variant
 ) -> Iterator[dict[str, Any]]:
-    """Yield changes that need several types, levels, metrics or families."""
+    """Yield the changes that require several types, levels, metrics or families."""
     classes = class_of(scores["metric_type"])
     if (classes == "unknown").any():
         for name in ("sharp", "smooth"):

@@ -116,13 +116,13 @@ def test_embedded_figures_say_what_they_cannot(embedded_study):
     text = "\n".join(limitations)
     assert "None of the 9 curves (3 tasks) of metrics that are linear or continuous" in text
     # One-sided 97.5% limit of 0 in 3: 1 - 0.025^(1/3).
-    assert f"any true share up to {1 - 0.025 ** (1 / 3):.0%} is compatible" in text
+    assert f"compatible with any true share up to {1 - 0.025 ** (1 / 3):.0%}." in text
     assert "exact interval is 0.25 to infinity" in text
-    assert "3 curves of 188 are of a metric of unknown type" in text
+    assert "3 curves of 188 have a metric of unknown type" in text
     assert "49 tasks have sharp and 3 smooth metrics: no fit" in text
     assert "Exactly one curve is flagged in 0 of 3 matched pairs of a sharp and a smooth" in text
-    assert "All curves are of one model family, GPT-3" in text
-    assert "50 of 51 tasks have metrics of one class alone" in text
+    assert "All curves belong to one model family, GPT-3" in text
+    assert "50 of 51 tasks have metrics of only one class" in text
     assert len(limitations) == 7
 
 
@@ -138,10 +138,10 @@ def test_enough_curves_leave_little_to_be_said():
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [
-        ([{}], "No curve is of a metric that is linear or continuous: the classes are not"),
+        ([{}], "No curve has a metric that is linear or continuous: the classes are not"),
         ([{"n_scales": 3}], "1 curve of 1 have three models"),
         ([{"metric_type": "linear"}], "No matched set has a sharp and a smooth metric"),
-        ([], "The ratios are not defined: no curve is of a metric of known type."),
+        ([], "The ratios are not defined: no curve has a metric of known type."),
     ],
 )
 def test_limitations_of_next_to_nothing(rows, sentence):

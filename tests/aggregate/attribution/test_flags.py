@@ -174,10 +174,10 @@ def test_swapping_the_classes_gives_the_reciprocal(scores):
 @pytest.mark.parametrize(
     ("cells", "status", "message"),
     [
-        ({}, "no_data", "No curve is of a metric of known type."),
-        ({"unknown": (2, 2)}, "no_data", "No curve is of a metric of known type."),
-        ({"sharp": (2, 2)}, "one_class", "No curve is of a metric that is linear or continuous."),
-        ({"smooth": (0, 2)}, "one_class", "No curve is of a metric that is nonlinear or discont"),
+        ({}, "no_data", "No curve has a metric of known type."),
+        ({"unknown": (2, 2)}, "no_data", "No curve has a metric of known type."),
+        ({"sharp": (2, 2)}, "one_class", "No curve has a metric that is linear or continuous."),
+        ({"smooth": (0, 2)}, "one_class", "No curve has a metric that is nonlinear or discont"),
         ({"sharp": (0, 5), "smooth": (0, 5)}, "no_variation", "No curve is flagged."),
         ({"sharp": (5, 0), "smooth": (5, 0)}, "no_variation", "All curves are flagged."),
     ],

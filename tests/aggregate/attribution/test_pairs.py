@@ -1,4 +1,4 @@
-"""The paired question against loops, scipy and statsmodels."""
+"""Paired comparison against loops, scipy and statsmodels."""
 
 from __future__ import annotations
 
