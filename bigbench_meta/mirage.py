@@ -1,4 +1,4 @@
-"""Deprecated path of :mod:`bigbench_meta.generate.mirage` and of what it used to hold besides."""
+"""Deprecated path of :mod:`bigbench_meta.generate.mirage` and other names that have moved."""
 
 import warnings
 

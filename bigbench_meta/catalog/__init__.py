@@ -1,1 +1,1 @@
-"""What is known beforehand: metrics, tasks, model names, known issues, sizes of test sets."""
+"""Reference data: metrics, tasks, model names, known issues, sizes of test sets."""

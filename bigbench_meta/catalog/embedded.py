@@ -24,7 +24,7 @@ class EmbeddedSet:
     Attributes:
         name: What ``load_embedded`` and ``--embedded`` call it.
         title: What it is, for headings.
-        role: ``evidence``: scores that nobody chose for their shape. ``illustration``: chosen by
+        role: ``evidence``: scores not chosen for their shape. ``illustration``: chosen by
             authors to show an effect. ``experiment``: models and tasks made by us.
         file: Name of the observations in ``data/``.
         level: Which of a task's rows count by default, see :func:`bigbench_meta.select_level`.

@@ -68,7 +68,7 @@ _FOUND: Final = ("id", "task", "n_rows", "n_curves", "effect", "source")
 
 
 def _in_family(rows: pd.DataFrame, faulty: pd.Series[bool]) -> pd.Series[bool]:
-    """Return the rows of each family with a faulty row: one version of a task made all of them."""
+    """Return all rows of each family with a faulty row: they share one version of the task."""
     family = [rows[name] for name in ("benchmark", "task", "model_family")]
     return faulty.groupby(family, observed=True, sort=False).transform("any")
 
@@ -208,7 +208,7 @@ class KnownIssues:
         return cls(tuple(issues.values()))
 
     def select(self, ids: Iterable[str]) -> KnownIssues:
-        """Return the registry with the named entries alone, in its own order.
+        """Return the registry with only the named entries, in its own order.
 
         Args:
             ids: Names of entries.
@@ -234,7 +234,7 @@ class KnownIssues:
 
 
 def _lines(path: Path) -> list[dict[str, str]]:
-    """Return every line below the header, blank ones too: they are counted in messages."""
+    """Return every line below the header, including blank ones, which messages count."""
     frame = read_text(path, skip_blank_lines=False)
     names = [str(name) for name in frame.columns]
     hint = f"the columns are {', '.join(_COLUMNS)}"
@@ -286,7 +286,7 @@ def known_issues() -> KnownIssues:
 
 @dataclass(frozen=True, kw_only=True)
 class IssueFindings:
-    """What the known issues touch in a table, and which rows were excluded.
+    """The rows of a table that known issues affect, and the rows that were excluded.
 
     Attributes:
         affected: One row an issue that touches the table, with the columns of :func:`affected` and
@@ -311,7 +311,7 @@ class IssueFindings:
 
     @property
     def summary(self) -> str:
-        """One line on what is touched and what was excluded; empty if nothing is touched."""
+        """One line on what is affected and what was excluded; empty if nothing is affected."""
         out = self.affected[self.affected["excluded"].astype(bool)]
         all_curves = f"of {_count(self.n_all_curves, 'curve')}"
         parts = []
@@ -337,7 +337,7 @@ def _count(number: Any, noun: str) -> str:
 def affected(
     observations: pd.DataFrame, *, issues: Issues = None, level: Level = "scores"
 ) -> pd.DataFrame:
-    """Return which known issues touch a table.
+    """Return which known issues affect a table.
 
     Args:
         observations: Observations table, or a samples table with ``level="samples"``.
@@ -365,7 +365,7 @@ def affected(
 def exclude_known_issues(
     observations: pd.DataFrame, *, issues: Issues = None, level: Level = "scores"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Exclude the rows that known issues touch.
+    """Exclude the rows that known issues affect.
 
     Args:
         observations: Observations table, or a samples table with ``level="samples"``.
@@ -397,7 +397,7 @@ def check_known_issues(
     exclude: bool | Iterable[str] = False,
     level: Level = "scores",
 ) -> tuple[pd.DataFrame, IssueFindings]:
-    """Find what known issues touch in a table, and exclude what is asked for.
+    """Find the rows that known issues affect, and exclude those asked for.
 
     Args:
         observations: Observations table, or a samples table with ``level="samples"``.
@@ -482,7 +482,7 @@ def _columns(table: pd.DataFrame, names: set[str]) -> pd.DataFrame:
 def _touched(
     table: pd.DataFrame, issue: KnownIssue, level: Level, curve: Ints, keys: pd.DataFrame
 ) -> Bools:
-    """Return the rows that an issue touches: by the names of their curves, and by its condition."""
+    """Return the rows that an issue affects: by the names of their curves, and its condition."""
     fits = np.ones(len(keys), dtype=bool)
     for column, patterns in issue.patterns.items():
         names = keys[column].cat  # each name is compared once

@@ -78,7 +78,7 @@ class MetricCatalog:
         return cls(frame)
 
     def overridden_by(self, other: MetricCatalog) -> MetricCatalog:
-        """Return this catalog with the other's entries put before its own.
+        """Return this catalog with the other's entries taking precedence.
 
         Every metric that the other names is the other's alone, whatever the benchmark or task.
         """

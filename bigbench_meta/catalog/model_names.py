@@ -1,4 +1,4 @@
-"""Model names: which family a name belongs to, how many parameters it has, which checkpoint it is.
+"""Model names: the family, number of parameters and checkpoint that a name stands for.
 
 The rules are a small table, ``model_names.csv``, that a user can edit or put an own one before.
 What the rules do not know stays empty, with a reason; nothing is guessed.
@@ -41,7 +41,7 @@ _SLOT: Final = re.compile(r"\{(\w+)(?::([^{}]*))?\}")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelIdentity:
-    """What a model name says.
+    """The model that a name stands for.
 
     Attributes:
         model_family: Models trained alike at several sizes; the name itself where no rule fits.
@@ -83,7 +83,7 @@ class ModelRule:
     remark: str
 
     def identify(self, match: re.Match[str], variant: str | None) -> ModelIdentity:
-        """Return what the rule says of a name that matched."""
+        """Return the model that the rule gives for a name that matched."""
         groups = match.groupdict()
         total, reason = self._count(groups.get("size"))
         parts = dict.fromkeys(part for part in (groups.get("variant"), variant) if part)
@@ -108,7 +108,7 @@ class ModelRule:
 
 @dataclass(frozen=True)
 class ModelNames:
-    """The table of rules; the first that fits a name counts.
+    """The table of rules; the first that matches a name applies.
 
     Attributes:
         rules: The rules in order.
@@ -156,11 +156,11 @@ class ModelNames:
         )
 
     def overridden_by(self, other: ModelNames) -> ModelNames:
-        """Return these rules with the other's put before them."""
+        """Return these rules with the other's tried first."""
         return ModelNames(other.rules + self.rules)
 
     def lookup(self, name: str) -> ModelIdentity:
-        """Return what a model name says.
+        """Return the model that a name stands for.
 
         An organisation or folder in front and a checkpoint at the end are taken off first.
 
@@ -193,7 +193,7 @@ class ModelNames:
             model_name=whole,
             total_params=None,
             variant=variant,
-            reason="no rule for this name, and it states no size, or several",
+            reason="no rule matches this name, and it states no size or several",
         )
 
 

@@ -1,4 +1,4 @@
-"""Published facts that come with the package: tasks, preferred metrics, the hand annotation.
+"""Published data included in the package: tasks, preferred metrics, the hand annotation.
 
 The files are packaged from the repository's ``data/`` folder, where ``SOURCES.md`` names the
 origin of each.
@@ -47,7 +47,7 @@ def data_path(name: str) -> Path:
 
 
 def read_text(path: str | Path, *, skip_blank_lines: bool = True) -> pd.DataFrame:
-    """Read a CSV file with every value as text, nothing of it taken for a missing one.
+    """Read a CSV file with every value as text; no text counts as missing.
 
     Args:
         path: The file, in UTF-8.

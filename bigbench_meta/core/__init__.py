@@ -1,1 +1,1 @@
-"""What every room stands on: errors, tables, checks of arguments, keys, texts and Arrow arrays."""
+"""The basis of all other folders: errors, tables, argument checks, keys, texts, Arrow arrays."""

@@ -1,4 +1,4 @@
-"""Arrow arrays of plain values, as ``pa.array`` makes them, but without importing pandas.
+"""Build Arrow arrays from plain values as ``pa.array`` does, but without importing pandas.
 
 ``pa.array`` imports pandas whenever it is installed, to see whether it was given any of it. That
 takes a quarter of a second and fifty megabytes, in every process that reads result files.

@@ -1,4 +1,4 @@
-"""Checks of arguments: each returns the checked value, or says which one is wrong and why."""
+"""Argument checks: each returns the checked value, or raises an error that names the wrong one."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def checked_loss(loss: ArrayLike) -> Floats:
 
 
 def one_a_curve(values: ArrayLike, n_curves: int, where: str) -> Floats:
-    """Return one float a curve; a single number is that of all curves.
+    """Return one float for each curve; a single number applies to all curves.
 
     Raises:
         InputError: Not numbers, or of another shape than () and (n_curves,).
@@ -151,7 +151,7 @@ def reject(values: Floats, wrong: Bools, problem: str, where: str) -> None:
 
 
 def one_of(value: str, allowed: Iterable[str], where: str) -> None:
-    """Check that an option is one of those that exist.
+    """Check that an option is one of the allowed values.
 
     Raises:
         InputError: It is another; the hint lists those that exist.

@@ -1,4 +1,4 @@
-"""Groups the rows of an Arrow table by the values of several columns, without making texts."""
+"""Group the rows of an Arrow table by the values of several columns, without building strings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Curves of different lengths in flat arrays: where each one lies, and blocks of one length.
+"""Curves of different lengths in flat arrays: where each begins, and blocks of equal length.
 
 A batch of curves is *ragged*: every quantity is one flat array, curve after curve, each ordered by
 ascending scale, and ``offsets`` has one entry more than there are curves, so that curve ``i`` is
@@ -75,7 +75,7 @@ class Ragged:
 
     @classmethod
     def of(cls, offsets: ArrayLike, **points: ArrayLike) -> Ragged:
-        """Return a batch after a check of its offsets, and that every array fits them.
+        """Return a batch after checking its offsets and that every array matches them.
 
         Args:
             offsets: Where each curve begins and the last one ends, shape (m + 1,).
@@ -128,7 +128,7 @@ class Ragged:
         return self.n_points == len(self) and bool(np.all(self.lengths == 1))
 
     def check_curves(self, **values: ArrayLike) -> None:
-        """Check that arrays, by the names used in messages, have one value a curve.
+        """Check that arrays, keyed by the names used in messages, have one value for each curve.
 
         Raises:
             InputError: One has another shape.

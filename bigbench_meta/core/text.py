@@ -1,4 +1,4 @@
-"""Texts that others chose, made fit for where they go: names in results can hold any character."""
+"""Make foreign texts safe to print, write and draw: names in results can hold any character."""
 
 from __future__ import annotations
 

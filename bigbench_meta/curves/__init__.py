@@ -1,1 +1,1 @@
-"""Observations to curves, and curves to emergence scores."""
+"""Build curves from observations, and compute their emergence scores."""

@@ -1,4 +1,4 @@
-"""Observations to curves: the scores of one key, ordered by scale, as ragged arrays."""
+"""Build curves from observations: the scores of one key, ordered by scale, as ragged arrays."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Curves:
         return self.y * sign[self.curve_of_point]
 
     def points(self) -> pd.DataFrame:
-        """Return one row a point: the curve's number and key columns, x, score and its errors."""
+        """Return one row for each point: the curve's number and key, x, score and its errors."""
         curve = self.curve_of_point
         keys = self.keys[[*CURVE_KEY, "scale"]].take(curve).reset_index(drop=True)
         return keys.assign(
@@ -130,7 +130,7 @@ def build_curves(
     A key is (benchmark, task, subtask, metric, model_family, shots, variant). A model without a
     positive scale or without a finite score is left out and counted in ``n_missing``; observations
     at the same scale are averaged and their spread kept. A score is taken as better when higher if
-    the catalog says so; without a word in the catalog, if the task's low score is not above its
+    the catalog says so; if the catalog does not say, if the task's low score is not above its
     high score; failing both that is assumed.
 
     Args:
@@ -145,7 +145,7 @@ def build_curves(
         The curves, in order of first appearance.
 
     Raises:
-        InputError: ``scale`` is no scale axis.
+        InputError: ``scale`` is not a scale axis.
         SchemaError: ``observations`` is no observations table.
 
     Examples:
@@ -160,7 +160,7 @@ def build_curves(
     """
     if scale is not None and scale not in SCALE_AXES:
         raise InputError(
-            f"{scale!r} is no scale axis", where="scale", hint=f"one of {', '.join(SCALE_AXES)}"
+            f"{scale!r} is not a scale axis", where="scale", hint=f"one of {', '.join(SCALE_AXES)}"
         )
     table = conform(observations)
     group, first = group_rows(table, CURVE_KEY)

@@ -65,7 +65,7 @@ def absolute_steps(by_scale: Sequence[Floats]) -> list[Floats]:
 
 
 def middle_steps(steps: list[Floats]) -> tuple[Floats, Floats]:
-    """Return the lower and the upper median of the steps, which are one if their number is odd.
+    """Return the lower and upper median of the steps; they are equal if the number is odd.
 
     Args:
         steps: At least one array; they are overwritten.

@@ -1,1 +1,1 @@
-"""Made on purpose: the mathematical model of the paper, and tasks for other people's models."""
+"""Synthetic data: the mathematical model of the paper, and tasks to run on your own models."""

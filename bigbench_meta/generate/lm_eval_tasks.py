@@ -78,7 +78,7 @@ _MAX_TOKENS: Final = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """An arithmetic operation on two operands of at most so many digits.
+    """An arithmetic operation on two operands with a maximum number of digits.
 
     Attributes:
         name: What it is called.
@@ -240,7 +240,7 @@ def _stream(seed: int, operation: Operation, number: int) -> np.random.Generator
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSize:
-    """How many questions a task asks, of how many.
+    """How many questions a task asks, and how many are possible.
 
     Attributes:
         task: Name of the task.
@@ -343,7 +343,7 @@ def _question(operation: Operation, pair: Pair) -> dict[str, Any]:
 
 
 _LOADER = '''\
-"""How lm-evaluation-harness reads the questions: from beside this file, wherever it lies."""
+"""How lm-evaluation-harness reads the questions: from the folder of this file."""
 
 import json
 from pathlib import Path

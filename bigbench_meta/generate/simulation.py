@@ -256,7 +256,7 @@ def samples_table(
 
 
 def _run(plan: _Plan, n: int) -> dict[str, str]:
-    """Return the columns that distinguish one sampled run from another."""
+    """Return the columns that identify a sampled run."""
     return {"variant": f"{n} examples", "replicate": f"seed {plan.entropy}"}
 
 
@@ -390,7 +390,7 @@ def _plan(scales: ArrayLike, seed: int | np.random.Generator, setting: Setting) 
 
 
 def _count(n_examples: int) -> int:
-    """Return a number of examples if so many can be drawn."""
+    """Return the number of examples, or refuse one that is too large to draw."""
     n = int(whole(n_examples, 1, "n_examples"))
     if n > MAX_EXAMPLES:
         raise InputError(f"{n:,} is more than {MAX_EXAMPLES:,}", where="n_examples")
@@ -466,7 +466,7 @@ class _Draws:
 
     Attributes:
         scores: Scores of the examples by series, each of shape (n,).
-        columns: What else the samples table says of them, by column; empty if not asked for.
+        columns: Further columns of the samples table, by name; empty if not asked for.
     """
 
     scores: dict[Series, Floats]
@@ -475,7 +475,7 @@ class _Draws:
 
 @dataclass(frozen=True)
 class _NextToken:
-    """The next token of a text: the premise of the model, of which there is nothing to draw."""
+    """The next token of a text: the model's assumption, so nothing is drawn."""
 
     name: ClassVar[str] = "next token"
     bounds: ClassVar[Bounds] = {
@@ -491,7 +491,7 @@ class _NextToken:
 
 @dataclass(frozen=True)
 class _StringTask:
-    """Write a string of so many tokens, each right or wrong independently of the others."""
+    """Write a string of a given length, each token right or wrong independently of the others."""
 
     length: int
     correct: ClassVar[str | None] = "exact_str_match"
@@ -549,7 +549,7 @@ class _StringTask:
 
 @dataclass(frozen=True)
 class _ChoiceTask:
-    """Choose among so many options, of which :func:`choice_masses` gives the mean masses."""
+    """Choose among several options whose mean masses :func:`choice_masses` gives."""
 
     n_choices: int
     concentration: float

@@ -1,1 +1,1 @@
-"""How sure a curve's score is: intervals, exact tests, resolution and power, resampling."""
+"""Uncertainty of curve scores: intervals, exact tests, resolution and power, resampling."""

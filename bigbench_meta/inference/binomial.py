@@ -1,4 +1,4 @@
-"""A binomial proportion: exact tails and critical counts, and intervals that never have zero width.
+"""Binomial proportions: exact tails, critical counts, and intervals that never have zero width.
 
 All is vectorised over arrays of any shape that fit each other. Intervals take success counts that
 are not whole: the mean of graded scores between 0 and 1 times their number. The variance of such a
@@ -240,7 +240,7 @@ def proportion_interval(
     confidence: float = 0.95,
     method: Method = "wilson",
 ) -> Interval:
-    """Return an interval of the method named, see the functions of those names.
+    """Return an interval by a named method; see the functions of the same names.
 
     Args:
         successes: Number of successes x in [0, n], whole or not, any shape.
@@ -334,7 +334,7 @@ def _counts(successes: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
         )
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"not numbers of shapes that fit: {error}", where="successes or n"
+            f"not numbers whose shapes match: {error}", where="successes or n"
         ) from error
     if np.any((size < 0) | np.isinf(size)):
         raise InputError(f"{size[(size < 0) | np.isinf(size)][0]}, not a count", where="n")

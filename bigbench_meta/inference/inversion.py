@@ -1,4 +1,4 @@
-"""Intervals of emergence score and linearity by inversion of tests: arrays in, arrays out.
+"""Intervals of emergence score and linearity by inverting tests, on plain arrays.
 
 A value of a statistic is in the interval unless the observed value would be unusually large or
 small if it were true. That takes a whole curve of expected scores with that value: the least
@@ -257,7 +257,7 @@ def confidence_above(block: CurveReplicates, threshold: float, *, level: float) 
 def _against_smoothest(
     block: CurveReplicates, denominator: Denominator, family: _Family
 ) -> tuple[Floats, Floats, Floats]:
-    """Hold the observed curves against the smoothest ones of their family.
+    """Compare the observed curves with the smoothest ones of their family.
 
     Returns:
         The observed denominator; the same, replaced by its median over replicates of the smoothest
@@ -291,7 +291,7 @@ def _parameter_of(family: _Family, threshold: float) -> Floats:
 
 
 class _Family(Protocol):
-    """Curves of one parameter each: 0 has the largest value of the statistic, more the less.
+    """Curves indexed by one parameter: the statistic is largest at 0 and decreases from there.
 
     Attributes:
         observed: Parameter of the observed curve, one a curve.
@@ -335,7 +335,7 @@ def _tail_shares(
 
 
 def _largest_kept(family: _Family, kept: Callable[[Floats], Bools]) -> Floats:
-    """Return the parameter from which on a statistic as large as observed is too rare."""
+    """Return the parameter beyond which a statistic as large as observed is too rare."""
     near = np.maximum(family.observed - _REACH * family.error, 0.0)
     inside = np.where(kept(near), near, 0.0) if near.any() else near
     outside = family.observed + _REACH * family.error
@@ -357,7 +357,7 @@ def _smallest_kept(family: _Family, kept: Callable[[Floats], Bools]) -> Floats:
 
 
 def _between(kept: Callable[[Floats], Bools], inside: Floats, outside: Floats) -> Floats:
-    """Return the parameter nearest to those that are kept at which the search was outside."""
+    """Bisect between accepted and rejected parameters; return the rejected end."""
     inside, outside = np.sqrt(inside), np.sqrt(outside)  # finer near 0
     for _ in range(_HALVINGS):
         middle = (inside + outside) / 2

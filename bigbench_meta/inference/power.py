@@ -1,4 +1,4 @@
-"""What a test set of n examples can show: smallest accuracy, examples needed, power.
+"""What a test set of n examples can detect: smallest accuracy, examples needed, power.
 
 An accuracy below 1 / n is measured as 0 by most test sets of n examples.
 
@@ -179,7 +179,7 @@ def _until_seen(rate: Floats, power: Floats) -> Floats:
 
 
 def size_from_which(rate: Floats, chance: Floats, power: Floats, alpha: Floats) -> Floats:
-    """Return the smallest n from which on the exact test has the power at every size.
+    """Return the smallest n such that the exact test has the power at this and every larger n.
 
     The power rises with n while the critical count stays and falls where that rises: a saw-tooth.
     Beyond a bound of Chernoff's there are no teeth below the power. Up to it, blocks of sizes are

@@ -1,4 +1,4 @@
-"""Curves to proportions: which scores are means over examples, and what chance alone would give."""
+"""Turn curves into proportions: which scores are means over examples, and their chance level."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def _chance(
         if np.any((given < -_ROUNDING) | (given >= 1)):
             wrong = (worst + given * span)[(given < -_ROUNDING) | (given >= 1)][0]
             raise InputError(
-                f"{wrong:g} is no score that chance can give", where="chance",
+                f"{wrong:g} is not a possible score of chance", where="chance",
                 hint="in the unit of the score: 25 where scores are in percent",
             )  # fmt: skip
         fill("given", given)

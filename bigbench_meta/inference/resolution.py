@@ -1,4 +1,4 @@
-"""How much of each curve lies below what its test set can show, and which curves only look flat.
+"""How much of each curve is below the resolution of its test set, and which curves only look flat.
 
 A curve can be flat because it is flat, or because its test set is too small to show it rise.
 
@@ -47,7 +47,7 @@ _MOST_POOLED: Final = 10**6
 
 @dataclass(frozen=True, kw_only=True)
 class RaggedFlatness:
-    """What test sets can show of a batch of curves; every array has one entry a curve.
+    """Flatness of a batch of curves, given their test sets; arrays have one entry a curve.
 
     Attributes:
         n_usable: Points with a proportion and a number of examples.
@@ -82,7 +82,7 @@ def resolution(
     margin: float = 0.05,
     min_scales: int = 3,
 ) -> pd.DataFrame:
-    """Say of every curve how much of it lies below what its test set can show.
+    """Compute how much of every curve lies below the resolution of its test set.
 
     Args:
         curves: What :func:`bigbench_meta.build_curves` returns.

@@ -1,4 +1,4 @@
-"""Curves to curve scores: the array core, labelled."""
+"""Curve scores as a labelled table, with inference if asked for."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def score_curves(
     catalog: MetricCatalog | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
-    """Score every curve, and if asked say how sure the score is.
+    """Score every curve, and if asked quantify the uncertainty.
 
     Args:
         curves: What :func:`bigbench_meta.build_curves` returns.

@@ -1,4 +1,4 @@
-"""How sure every curve's emergence score is, given the size of its test set.
+"""Confidence intervals of every curve's emergence score, given the size of its test set.
 
 Intervals are those of :mod:`bigbench_meta.inference.inversion`; here is where the sampling error of
 each point comes from: the number of examples, a standard error, or the examples themselves, drawn
@@ -72,7 +72,7 @@ def curve_intervals(
     catalog: MetricCatalog | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
-    """Say how sure the emergence score of every curve is, given the size of the test set.
+    """Compute intervals of the emergence score of every curve, given the size of its test set.
 
     The error of a point is, in this order: that of its examples drawn anew, jointly for all models
     of a curve, where ``samples`` has those of all its models; binomial, where the catalog says that

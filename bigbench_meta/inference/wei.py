@@ -169,7 +169,7 @@ def wei_emergence(
     n_resamples: int = 2000,
     seed: int | np.random.Generator = 0,
 ) -> pd.DataFrame:
-    """Say which curves are emergent by Wei's definition, and on what evidence.
+    """Decide which curves are emergent by Wei's definition, with the evidence.
 
     Args:
         curves: What :func:`bigbench_meta.build_curves` returns.
@@ -255,7 +255,7 @@ def wei_points(
     min_effect: float = 0.0,
     zero_chance_effect: float = 0.01,
 ) -> pd.DataFrame:
-    """Say of every point whether it is above, at or below chance.
+    """Classify every point as above, at or below chance.
 
     Args:
         curves: What :func:`bigbench_meta.build_curves` returns.
@@ -565,7 +565,7 @@ def _resampled(
 
 @dataclass(frozen=True, kw_only=True)
 class Points:
-    """What was observed at each point, and what it is held against; arrays of one shape.
+    """The observation at each point and the value it is tested against; arrays of one shape.
 
     Attributes:
         proportion: Score in [0, 1].

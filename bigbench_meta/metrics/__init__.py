@@ -1,1 +1,1 @@
-"""Outputs to scores of single examples: arrays in, arrays out."""
+"""Score single examples from model outputs, on plain arrays."""

@@ -1,4 +1,4 @@
-"""Metrics of multiple choice: log-probabilities of the options of each example in, scores out.
+"""Multiple-choice metrics: scores of examples from the log-probabilities of their options.
 
 The options of all examples lie in flat arrays, example after example, and ``options`` says where
 each one begins (:class:`bigbench_meta.core.ragged.Ragged`). ``log_probs`` are natural logarithms,

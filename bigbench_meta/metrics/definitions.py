@@ -1,4 +1,4 @@
-"""Which metrics samples can be scored with: what each needs, and what it makes of an example.
+"""The metrics that samples can be scored with: the fields each needs, and how it scores them.
 
 A metric turns every example into a few numbers that can be added, and the sum over a test set into
 a score. A mean adds (score, 1); BIG-bench's Brier score adds (sum over options, number of options);
@@ -250,9 +250,9 @@ def with_count(value: Floats) -> Floats:
 def named_metrics(names: Sequence[str]) -> list[Metric]:
     """Return metrics by name.
 
-    Beside the names in :data:`METRICS` there are ``pass@K`` and ``mean_log_pass_rate``, which judge
-    all samples of a problem together, ``subset_accuracy_K``, the chance that K examples drawn at
-    random are all right, and any mean metric cut at a threshold: ``correct_probability>=0.5``.
+    Besides the names in :data:`METRICS` there are ``pass@K`` and ``mean_log_pass_rate``, which
+    judge all samples of a problem together, ``subset_accuracy_K``, the chance that K examples drawn
+    at random are all right, and any mean metric cut at a threshold: ``correct_probability>=0.5``.
 
     Raises:
         InputError: A name is unknown.
@@ -286,7 +286,7 @@ def _named(name: str) -> Metric:
     if (match := re.fullmatch(r"(\w+)([<>])=(.+)", name)) and match[1] in METRICS:
         return _cut(name, METRICS[match[1]], match[3], higher_is_better=match[2] == ">")
     raise InputError(
-        f"{name!r} is no metric",
+        f"{name!r} is not a metric",
         where="metrics",
         hint=f"one of {', '.join(METRICS)}, pass@K, mean_log_pass_rate, subset_accuracy_K, or a "
         "metric cut at a threshold: correct_probability>=0.5",
@@ -299,7 +299,7 @@ def _cut(name: str, metric: Metric, text: str, *, higher_is_better: bool) -> Met
     except ValueError:
         threshold = np.nan
     if not np.isfinite(threshold) or metric.score is not ratio:
-        raise InputError(f"{name!r} is no mean metric cut at a number", where="metrics")
+        raise InputError(f"{name!r} is not a mean metric with a numeric threshold", where="metrics")
 
     def add(examples: Examples) -> Floats:
         total, count = metric.add(examples).T

@@ -1,4 +1,4 @@
-r"""Metrics of several samples a problem, and of several examples that must all be right.
+r"""Metrics over several samples of a problem, or over several examples that must all be right.
 
 References:
     Chen et al. (2021), Evaluating large language models trained on code, arXiv 2107.03374, eq. 1.

@@ -1,4 +1,4 @@
-"""Samples to observations: the same outputs, scored under other metrics.
+"""Score the same outputs under other metrics: observations from samples.
 
 References:
     Schaeffer, Miranda and Koyejo (2023), arXiv 2304.15004, sec. 3: the outputs stay, the metric
@@ -53,7 +53,7 @@ _BATCH_ROWS: Final = 1 << 17
 
 @dataclass
 class _Sums:
-    """What is known of one metric of one model on one task: sums over its examples so far."""
+    """Running sums over the examples of one model on one task, for one metric."""
 
     n: int = 0
     total: Floats = field(default_factory=lambda: np.zeros(0))
@@ -62,7 +62,7 @@ class _Sums:
 
 
 class Rescoring:
-    """Scores batches of samples under several metrics and keeps only sums.
+    """Score batches of samples under several metrics, keeping only sums.
 
     Args:
         metrics: Names, see :func:`bigbench_meta.metrics.definitions.named_metrics`, or a mapping
@@ -149,7 +149,7 @@ class Rescoring:
             self._add_sums(metric, keys, group, values)
 
     def _keys(self, models: pa.Table) -> list[tuple[Any, ...]]:
-        """Return the key of each group and keep what the first sample says of its model."""
+        """Return the key of each group, and keep the model fields of its first sample."""
         keys = []
         for row in models.select([*_MODEL, *SCALE_AXES, "source"]).to_pylist():
             key = tuple(row[name] for name in _MODEL)
@@ -501,7 +501,7 @@ def _by_length(table: pa.Table, tokens: str | Tokenizer) -> pa.Table:
 
 
 def _own(name: str, function: OwnMetric) -> Metric:
-    """Return a metric that is the mean of somebody's own function of a sample."""
+    """Return a metric that is the mean of a user's function of a sample."""
 
     def add(examples: Examples) -> Floats:
         scores = [function(row) for row in examples.table.to_pylist()]

@@ -1,4 +1,4 @@
-"""Metrics of generated text: what a model wrote and the right answers in, one score an example out.
+"""Metrics of generated text: one score for each example from its output and right answers.
 
 ``outputs`` has one text an example. The right answers of all examples lie in one flat list,
 ``targets``, and ``answers`` says where those of each example begin
@@ -127,7 +127,7 @@ def exact_str_match(outputs: Sequence[str], targets: Sequence[str], answers: Rag
 def case_insensitive_str_match(
     outputs: Sequence[str], targets: Sequence[str], answers: Ragged
 ) -> Floats:
-    """Return 1 where an output is a right answer but for case and white space around it, else 0.
+    """Return 1 where an output is a right answer, ignoring case and outer white space, else 0.
 
     Args:
         outputs: One text an example.

@@ -810,7 +810,7 @@ def test_switch_before_the_results(tmp_path):
         (["--exclude-known-issues=x"], "Error: no known issue 'x'\nHint: known are arc-human"),
         ([f"--exclude-known-issues={PIQA},x"], "Error: no known issue 'x'\n"),
         (["--exclude-known-issues=" + "n" * 5000], "Error: no known issue 'nnn"),
-        (["--exclude-known-issues= , "], "Error: --exclude-known-issues: no issue is named"),
+        (["--exclude-known-issues= , "], "Error: --exclude-known-issues: names no issue"),
         (["--known-issues", "none.csv"], "Error: none.csv: cannot be read as CSV"),
     ],
 )

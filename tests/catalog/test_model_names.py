@@ -246,11 +246,11 @@ UNSIZED = [
     ("mistralai/Mixtral-8x22B-v0.1", "mixture of experts"),
     ("some-moe-16x1.5b", "mixture of experts"),
     ("Llama-4-Scout-17B-16E", "mixture of experts"),
-    ("pythia-1b-trained-100b", "no rule for this name"),
-    ("gemma-3n-E2B", "no rule for this name"),
-    ("phi-4bit", "no rule for this name"),
-    ("dummy", "no rule for this name"),
-    ("x" * 300 + "-7b", "no rule for this name"),
+    ("pythia-1b-trained-100b", "no rule matches this name"),
+    ("gemma-3n-E2B", "no rule matches this name"),
+    ("phi-4bit", "no rule matches this name"),
+    ("dummy", "no rule matches this name"),
+    ("x" * 300 + "-7b", "no rule matches this name"),
 ]
 
 

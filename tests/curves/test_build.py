@@ -317,7 +317,7 @@ def test_a_loss_orders_models_from_high_to_low():
 
 @pytest.mark.parametrize("scale", ["params", "", "score"])
 def test_no_axis(scale):
-    with pytest.raises(InputError, match=rf"scale: '{scale}' is no scale axis\n.*train_flops"):
+    with pytest.raises(InputError, match=rf"scale: '{scale}' is not a scale axis\n.*train_flops"):
         build_curves(observations(), scale=scale)
 
 

@@ -259,8 +259,8 @@ def test_rounding_beyond_the_ends_is_none():
         (1, 2, {"confidence": 0}, r"confidence: 0, not in \(0, 1\)"),
         (1, 2, {"confidence": NAN}, r"confidence: nan, not in \(0, 1\)"),
         (1, 2, {"method": "wald"}, r"method: 'wald'\nHint: one of wilson, jeffreys, clopper_p"),
-        ("a", 2, {}, r"successes or n: not numbers of shapes that fit"),
-        ([1, 2], [1, 2, 3], {}, r"successes or n: not numbers of shapes that fit"),
+        ("a", 2, {}, r"successes or n: not numbers whose shapes match"),
+        ([1, 2], [1, 2, 3], {}, r"successes or n: not numbers whose shapes match"),
     ],
 )
 def test_refusals(x, n, options, message):

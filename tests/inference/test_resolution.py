@@ -418,8 +418,8 @@ def test_given_size_fills_gaps_alone():
     ("options", "message"),
     [
         ({"chance": [0.1, 0.2]}, r"chance: shape \(2,\), not \(\) or \(1,\)"),
-        ({"chance": 25}, r"chance: 25 is no score that chance can give"),
-        ({"chance": -0.1}, r"chance: -0.1 is no score that chance can give"),
+        ({"chance": 25}, r"chance: 25 is not a possible score of chance"),
+        ({"chance": -0.1}, r"chance: -0.1 is not a possible score of chance"),
         ({"n_choices": 1}, r"n_choices: 1, not in \[2, inf\]"),
         ({"n_examples": "many"}, "n_examples: not numbers"),
         ({"margin": 2}, r"margin: 2, not in \[0, 1\]"),

@@ -197,10 +197,10 @@ def test_a_function_of_ones_own():
     ("arguments", "message"),
     [
         (([],), "metrics: names no metric"),
-        ((["nonsense"],), "metrics: 'nonsense' is no metric"),
-        ((["bleu>=3"],), "'bleu>=3' is no mean metric cut at a number"),
-        ((["brier_score>=x"],), "'brier_score>=x' is no mean metric cut at a number"),
-        ((["pass@0"],), "'pass@0' is no metric"),
+        ((["nonsense"],), "metrics: 'nonsense' is not a metric"),
+        ((["bleu>=3"],), "'bleu>=3' is not a mean metric with a numeric threshold"),
+        ((["brier_score>=x"],), "'brier_score>=x' is not a mean metric with a numeric threshold"),
+        ((["pass@0"],), "'pass@0' is not a metric"),
     ],
 )
 def test_what_is_no_metric_is_refused(arguments, message):

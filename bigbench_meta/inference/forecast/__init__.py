@@ -1,1 +1,1 @@
-"""What smaller models predict of larger ones, and how wrong that is."""
+"""Forecasts of larger models from smaller ones, and their errors."""

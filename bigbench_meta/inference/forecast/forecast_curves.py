@@ -1,4 +1,4 @@
-"""Unpredictability: larger scales forecast from smaller ones, and how wrong that is.
+"""Forecast the larger scales of curves from the smaller ones, and measure the error.
 
 An ability is called emergent where it "cannot be predicted simply by extrapolating the performance
 of smaller models" (Wei et al. 2022). So: fit the k smallest scales of a curve, forecast all larger
@@ -188,7 +188,7 @@ def _check(forecasters: Sequence[str], criterion: str, adjust: str) -> None:
     for name in forecasters:
         one_of(name, FORECASTERS, "forecasters")
     if not forecasters or len(set(forecasters)) < len(forecasters):
-        raise InputError(f"{list(forecasters)}: none, or one twice", where="forecasters")
+        raise InputError(f"{list(forecasters)}: empty, or one is given twice", where="forecasters")
     one_of(criterion, ("aicc", "bic"), "criterion")
     one_of(adjust, ("none", "jeffreys"), "adjust")
 

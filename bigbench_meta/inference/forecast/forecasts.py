@@ -1,4 +1,4 @@
-"""What all forecasters share: the forecasts to be made, their distributions, how they are judged.
+"""Shared by all forecasters: forecasts to make, predictive distributions, and their scores.
 
 Arrays in, arrays out.
 """
@@ -114,8 +114,8 @@ def plan_rows(offsets: Ints, which: Which, least: int) -> Rows:
         which: ``every`` number of scales that can be fitted and leaves one to forecast, the
             ``last`` scale from all others, or a number of scales, from which all larger ones are
             forecast.
-        least: Smallest number that can be fitted. A curve with fewer beside the last gets one row,
-            the last scale from all others.
+        least: Smallest number that can be fitted. A curve with fewer, not counting the last, gets
+            one row: the last scale from all others.
 
     Returns:
         The rows, in the order of the curves; none for a curve of fewer than two points, and for a
@@ -268,7 +268,7 @@ class Forecasts:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """How good forecasts are, one entry a row; NaN where there is no forecast or no interval.
+    """Accuracy of forecasts, one entry a row; NaN where there is no forecast or no interval.
 
     Attributes:
         error: Forecast less observed.

@@ -1,4 +1,4 @@
-r"""Forecasts by the mechanism: a power law in the loss per unit, and all units of a target right.
+r"""Forecasts by the paper's mechanism: a power law in the loss per unit, and all units right.
 
 Where p is the probability that a unit (a token, a word, the whole answer) is right, :math:`-\ln p`
 is its loss. If the loss is a power law of scale, :math:`-\ln p = \alpha x^{-k}`, then
@@ -48,7 +48,7 @@ __all__ = [
 LEAST_POINTS: Final = 3
 """A line has two parameters, and its scatter one more."""
 
-# Change of ln(-ln p) over the fitted scales below which only rounding tells its sign.
+# Change of ln(-ln p) over the fitted scales below which its sign is only rounding error.
 _LEAST_CHANGE: Final = 1e-9
 # Keeps logarithms of probabilities finite.
 _LEAST_P: Final = 1e-12
@@ -200,7 +200,7 @@ def _z_of_units(
 def _line_between(
     z: Floats, sampling: Floats, x: Floats, part: Ints, m: int
 ) -> tuple[_Line, Floats]:
-    """Fit lines to the z that are known; return the variance between models beside them."""
+    """Fit lines to the z that are known; return them and the variance between models."""
     known = ~np.isnan(z)
     all_points = np.bincount(part, minlength=m)
     z, sampling, x, part = z[known], sampling[known], x[known], part[known]

@@ -1,4 +1,4 @@
-"""The smooth metric of the same models, task and shots that goes with each sharp one.
+"""Pair each sharp metric with a smooth metric of the same models, task and shots.
 
 A smooth metric gives the probability p that a unit of the target (a token, a word, the whole
 answer) is right; a target of L units is then right with probability p^L.

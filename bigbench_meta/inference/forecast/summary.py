@@ -1,4 +1,4 @@
-"""How good forecasts are: by group, against each other, and which were the worst."""
+"""Accuracy of forecasts: by group, one forecaster against another, and the worst ones."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["compare_forecasters", "forecast_summary", "least_predictable"]
 
-# What identifies a forecast beside its forecaster.
+# What identifies a forecast in addition to its forecaster.
 _ONE: list[str] = ["curve", "k", "horizon"]
 
 
 def forecast_summary(
     forecasts: pd.DataFrame, *, by: Sequence[str] = ("forecaster", "horizon")
 ) -> pd.DataFrame:
-    """Summarise how good forecasts are, group by group.
+    """Summarise the accuracy of forecasts by group.
 
     Args:
         forecasts: What :func:`forecast_curves` returns.
@@ -120,7 +120,7 @@ def least_predictable(forecasts: pd.DataFrame, *, forecaster: str | None = None)
 def compare_forecasters(
     forecasts: pd.DataFrame, first: str = "smooth_pair", second: str = "mixture"
 ) -> pd.DataFrame:
-    """Compare how near two forecasters are to what was observed, on forecasts that both made.
+    """Compare how close two forecasters are to the observed scores, where both made a forecast.
 
     Forecasts of one task share its questions, so the test has tasks as its units: a task counts
     for a forecaster that is nearer in most of its forecasts.

@@ -1,1 +1,1 @@
-"""What smooth models would have shown: tests of every curve against a null."""
+"""Tests of every curve against a null: the smooth mechanism or a straight line."""

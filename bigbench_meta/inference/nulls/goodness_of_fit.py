@@ -1,7 +1,7 @@
-"""Does the mechanism fit at all, if models differ by their scale alone?
+"""Goodness of fit of the mechanism when models differ only by their scale.
 
 The paper's claim taken at its word: a power law of the loss, the metric, and the sampling error of
-the test set explain every score. It is a result of its own, beside the test of a jump, which allows
+the test set explain every score. It is separate from the test of a jump, which allows
 sister models to differ.
 """
 

@@ -1,4 +1,4 @@
-"""Curves to what the mechanism is fitted to: proportions, sampling errors and the nuisance grid.
+"""Prepare curves for the mechanism: proportions, sampling errors and nuisance settings.
 
 Where the guess rate of a metric, the metric's link or the length of the targets is not known, a
 curve has one row for each value that it may have.

@@ -1,4 +1,4 @@
-r"""From log loss to the share of what can be gained: the metric's part of the mechanism.
+r"""Links from log loss to the share of the attainable gain: the metric's part of the mechanism.
 
 ``share`` is :math:`e^{-\lambda}`: exact match, normalised edit distance, perplexity, and multiple
 choice of models that know an answer or guess. ``brier`` is :math:`1 - (1 - e^{-\lambda})^2` where
@@ -37,7 +37,7 @@ MOST_LOG_LOSS: Final = 30.0
 """A loss of exp(30) is far beyond the floor; one more would overflow."""
 
 CONCENTRATIONS: Final = (10.0, DEFAULT_CONCENTRATION)
-"""How alike questions may be, tried beside ``share``, to which no concentration at all leads.
+"""How similar questions may be: tried in addition to ``share``, the limit at concentration 0.
 
 The upper one is the default of :mod:`generate.multiple_choice`. At infinity the grade is a step
 whatever the loss does, and no jump of it could be distinguished from the mechanism.
@@ -53,7 +53,7 @@ _MOST_CHOICES: Final = 100
 
 @dataclass(frozen=True)
 class Link:
-    """How a metric turns the loss into a share of what can be gained.
+    """How a metric turns the loss into a share of the attainable gain.
 
     Attributes:
         kind: ``share``, ``brier`` or ``grade``.
@@ -70,7 +70,7 @@ class Link:
 
     @property
     def likeness(self) -> tuple[float, bool]:
-        """What links of one kind have in common, however many choices there are."""
+        """The part of a link that does not depend on the number of choices."""
         return self.concentration, self.from_chance
 
     def __call__(self, log_loss: Floats) -> tuple[Floats, Floats]:

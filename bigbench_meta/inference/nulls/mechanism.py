@@ -1,4 +1,4 @@
-r"""The smooth mechanism: a power law of the per-token loss seen through a metric and a test set.
+r"""The smooth mechanism: a power law of the per-token loss, measured by a metric and a test set.
 
 Schaeffer et al. (2023) explain jumps of a score by a per-token loss that falls as a power law of
 scale N and a metric that turns it into a score. As a proportion, the score of model i is
@@ -94,7 +94,7 @@ _LEAST_INFORMATION: Final = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """What is known of m curves of n scales beside their scores.
+    """The known quantities of m curves of n scales other than their scores.
 
     Attributes:
         x: Natural logarithm of scale, shape (n, m), centred on each curve.
@@ -125,7 +125,7 @@ class Design:
 
 @dataclass(frozen=True, kw_only=True)
 class MechanismCurves:
-    """A ragged batch of curves of proportions, and what is known of them beside their scores.
+    """A ragged batch of curves of proportions, with the known quantities of their test sets.
 
     Attributes:
         ragged: Where each curve lies in the arrays of points.
@@ -251,7 +251,7 @@ class MechanismFit:
 
 @dataclass(frozen=True)
 class Pieces:
-    """What the equations of the fit are made of, arrays (n, m)."""
+    """The terms of the estimating equations, arrays (n, m)."""
 
     residual: Floats
     slope: Floats

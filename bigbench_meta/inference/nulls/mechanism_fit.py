@@ -1,4 +1,4 @@
-"""Fitting the mechanism to many curves of one length at once: bootstraps need millions of fits.
+"""Fit the mechanism to many curves of one length at once, as bootstraps need millions of fits.
 
 The mean is fitted by Fisher scoring, the variation between models by the secant rule; each curve is
 a column, columns that are done drop out, and what a column gives does not depend on the others.

@@ -1,4 +1,4 @@
-"""Is a jump more than a smooth loss, this metric, this test set and sister models would give?
+"""Test whether a jump exceeds what a smooth loss, metric, test set and model variation give.
 
 The null is the mechanism of :mod:`inference.nulls.mechanism`, fitted to each curve. P-values come
 from curves drawn from the fit, each of them fitted again, so that what the fit absorbs counts in
@@ -194,7 +194,7 @@ def _bootstrap(
 def _step_size(
     y: Floats, design: Design, sigma: Floats, known: Floats, place: Ints, options: _Options
 ) -> Floats:
-    """Return the size of the step, sigma estimated beside it where it is not known.
+    """Return the size of the step, estimated jointly with sigma where sigma is unknown.
 
     The sigma of the null absorbs part of the step, and a larger sigma makes the step larger.
     """
@@ -212,7 +212,7 @@ def _step_size(
 
 
 def _root(y: Floats, design: Design, sigma: Floats, place: Ints, options: _Options) -> Floats:
-    """Return the smallest step at which its own score is not above 0, the null fitted beside it.
+    """Return the smallest step whose own score is not above 0, refitting the null with it.
 
     Beyond it lie meaningless roots, at which all other points are at the floor.
     """

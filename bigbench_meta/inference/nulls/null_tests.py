@@ -1,4 +1,4 @@
-"""Every curve against a null: smooth mechanism or straight line, corrected for all that was tried.
+"""Test every curve against a null, corrected for all curves searched and settings tried.
 
 :mod:`inference.nulls.inputs` makes rows of curves, one for each nuisance setting that a curve may
 have; :mod:`inference.nulls.mechanism_null` tests them, :mod:`inference.nulls.family_sigma` pools

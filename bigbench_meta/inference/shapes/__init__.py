@@ -1,1 +1,1 @@
-"""The trend of every curve and the shape that explains it best."""
+"""The trend and the best-fitting shape of every curve."""

@@ -1,4 +1,4 @@
-"""The best shape and the trend of every curve: six shapes fitted and weighed, trends by rules.
+"""The best-fitting of six shapes for every curve, and its trend by rules.
 
 A batch of curves is ragged, as in :mod:`curves.emergence`. With x_1 the smallest scale of a
 curve, the shapes of score y against scale x are
@@ -86,7 +86,7 @@ def curve_shapes(
     rules: TrendRules | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
-    """Name the best shape and the trend of every curve, with the numbers behind them.
+    """Find the best-fitting shape and the trend of every curve, with the numbers behind them.
 
     Scores that are means over examples are fitted as proportions, weighted by their binomial
     variance where every point has its number of examples and by reported standard errors

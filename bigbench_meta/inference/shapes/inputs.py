@@ -1,4 +1,4 @@
-"""Curves to what is fitted: proportions with noise and bounds, and blocks in a common form."""
+"""Prepare curves for fitting: proportions with noise and bounds, rescaled to a common form."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ class CommonForm:
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """How each curve is brought to the common form; every array has shape (m,).
+    """The rescaling of each curve to the common form; every array has shape (m,).
 
     Attributes:
         x_first: Smallest scale, NaN for a curve without points.

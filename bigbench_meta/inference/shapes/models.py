@@ -1,4 +1,4 @@
-"""The shapes of a curve: what each is, what is linear in it, and where its parameters may lie.
+"""The shapes of a curve: their formulas, linear coefficients and parameter bounds.
 
 Every shape is written on u, the logarithm of scale counted from the smallest scale of the curve and
 divided by the span of its scales, so that u runs from 0 to 1 and no bound depends on the unit of x.
@@ -32,7 +32,7 @@ _BREAK_WIDTH: Final = (0.02, 1.0)
 _MIDPOINT: Final = (-1.0, 2.0)
 _SLOWEST: Final = 0.5
 # 10-90% of a logistic takes 2 ln 9 / steepness; it may not be shorter than half the smallest gap
-# between neighbouring scales, where no data could tell it from a step.
+# between neighbouring scales, where no data could distinguish it from a step.
 _STEEPEST_TIMES_GAP: Final = 4 * np.log(9.0)
 _STEEPEST: Final = 2000.0
 

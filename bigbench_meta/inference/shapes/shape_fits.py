@@ -1,4 +1,4 @@
-"""Fits of several shapes to a ragged batch of curves, and how well each explains them.
+"""Fit several shapes to a ragged batch of curves, and compare them by information criteria.
 
 Arrays in, arrays out.
 
@@ -155,7 +155,7 @@ def fit_shapes(
               \mathrm{BIC} = -2 \ln L + k \ln n.
 
     Exponents and steepness are sought in ranges that are relative to the span of the curve's scales
-    (``shapes/models.py``), a break within it, a midpoint up to one span beside it. The place of a
+    (``shapes/models.py``), a break within it, a midpoint up to one span outside it. The place of a
     step is tried in every gap and counts as one parameter. A mean residual below 1e-8 of a curve's
     range counts as that, so that shapes which fit exactly differ by their number of parameters.
 
@@ -195,7 +195,7 @@ def fit_shapes(
         hint = f"one of {', '.join(SHAPES)}"
         raise InputError(f"no shape {wrong[0]!r}", where="shapes", hint=hint)
     if not shapes or len(set(shapes)) < len(shapes):
-        raise InputError(f"{list(shapes)}: none, or one twice", where="shapes")
+        raise InputError(f"{list(shapes)}: empty, or one is given twice", where="shapes")
     points = Points.checked(y, x, offsets, variance=variance, low=low, high=high)
     frame, lengths = Frame.of(points), points.ragged.lengths
     inner = {name: _empty(name, len(lengths)) for name in shapes}

@@ -1,4 +1,4 @@
-"""The trend of a curve: numbers that describe it, and the rules that name it.
+"""Classify the trend of a curve by rules on a few summary numbers.
 
 Lourie, Hu & Cho (2025) sort downstream scaling into predictable (close to a line after a monotone
 transformation), inverse, nonmonotonic, noisy, trendless and breakthrough scaling, by eye and
@@ -171,7 +171,7 @@ def trends(
 
 
 def _adjusted(r2: Floats, n_points: Ints) -> Floats:
-    """Return R2 adjusted for the two parameters of a shape beside its level."""
+    """Return R2 adjusted for the two parameters of a shape other than its level."""
     return np.asarray(1 - (1 - r2) * (n_points - 1) / np.maximum(n_points - 3, 1))
 
 

@@ -276,8 +276,8 @@ def test_intervals_of_the_mixture_cover(shape):
     ("options", "message"),
     [
         ({"forecasters": ("oracle",)}, "forecasters: 'oracle'"),
-        ({"forecasters": ()}, r"forecasters: \[\]: none, or one twice"),
-        ({"forecasters": ("step", "step")}, "none, or one twice"),
+        ({"forecasters": ()}, r"forecasters: \[\]: empty, or one is given twice"),
+        ({"forecasters": ("step", "step")}, "empty, or one is given twice"),
         ({"level": 1.0}, "level: 1.0 is not between 0 and 1"),
         ({"level": NAN}, "level: nan is not between 0 and 1"),
         ({"k": 0}, "k: 0 is not 'every', 'last' or a number of scales"),

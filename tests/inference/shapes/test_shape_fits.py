@@ -408,8 +408,8 @@ def test_criteria_only_leaves_out_what_has_none():
         ({"low": [0.5]}, "y: 0.0 at position 0 is outside its bounds"),
         ({"high": [1, 2]}, r"high: shape \(2,\), not \(1,\)"),
         ({"shapes": ("line",)}, "shapes: no shape 'line'"),
-        ({"shapes": ()}, r"shapes: \[\]: none, or one twice"),
-        ({"shapes": ("step", "step")}, "none, or one twice"),
+        ({"shapes": ()}, r"shapes: \[\]: empty, or one is given twice"),
+        ({"shapes": ("step", "step")}, "empty, or one is given twice"),
     ],
 )
 def test_refusals(change, message):
