@@ -71,7 +71,7 @@ def leaving_chance(
         metric is no proportion. ``leaves`` says whether it has left at the end.
 
     Raises:
-        InputError: ``scale`` is no scale axis, or an option is out of its range.
+        InputError: ``scale`` is not a scale axis, or an option is out of its range.
         SchemaError: ``observations`` is no observations table.
 
     Examples:

@@ -120,7 +120,7 @@ def test_the_order_of_rows_does_not_matter(scores, random):
 
 
 def test_wrong_input():
-    with pytest.raises(InputError, match="no scale axis"):
+    with pytest.raises(InputError, match="not a scale axis"):
         leaving_chance(family("f", 3.0), scale="loss")
     with pytest.raises(InputError, match="effect"):
         leaving_chance(family("f", 3.0), effect=2.0)
