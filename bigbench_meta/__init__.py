@@ -1,6 +1,6 @@
 """Meta-analysis of emergence claims on BIG-Bench: is the jump in the model or in the metric?"""
 
-from bigbench_meta._version import __version__ as __version__
+__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:

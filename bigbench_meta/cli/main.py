@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from bigbench_meta._version import __version__
+from bigbench_meta import __version__
 from bigbench_meta.core.errors import BigbenchMetaError
 
 __all__ = ["COMMANDS", "main"]

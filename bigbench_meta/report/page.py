@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import jinja2
 import pandas as pd
 
-from bigbench_meta._version import __version__
+from bigbench_meta import __version__
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.report.files import figure_files, table_files, write_files
 from bigbench_meta.report.tables.table import Table
