@@ -11,6 +11,7 @@ from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.catalog.published import paper_metrics, preferred_metrics, scaling_annotation
 from bigbench_meta.core.checks import one_of, probability
 from bigbench_meta.core.errors import InputError, SchemaError
+from bigbench_meta.inference.binomial import wilson
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -387,16 +388,5 @@ def _share(part: pd.Series[Any], whole: pd.Series[Any] | float) -> pd.Series[flo
 def _wilson(
     count: pd.Series[int], total: pd.Series[int], confidence: float
 ) -> tuple[pd.Series[float], pd.Series[float]]:
-    from statsmodels.stats.proportion import proportion_confint
-
-    low, high = proportion_confint(
-        count.to_numpy(dtype=float), total.clip(lower=1).to_numpy(dtype=float),
-        alpha=1 - probability(confidence, "confidence"), method="wilson",
-    )  # fmt: skip
-    # Exact at the ends, where rounding leaves 5e-17 in place of 0.
-    low, high = np.where(count == 0, 0.0, low), np.where(count == total, 1.0, high)
-    known = (total > 0).to_numpy()
-    return (
-        pd.Series(np.where(known, low, np.nan), index=count.index),
-        pd.Series(np.where(known, high, np.nan), index=count.index),
-    )
+    low, high = wilson(count, total, confidence=probability(confidence, "confidence"))
+    return pd.Series(low, index=count.index), pd.Series(high, index=count.index)
