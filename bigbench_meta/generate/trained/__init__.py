@@ -1,0 +1,1 @@
+"""Model families trained here: every output is public."""
