@@ -76,6 +76,7 @@ def rescore(
                    correct_probability, calibration_multiple_choice_brier_score
       of texts     exact_str_match, token_edit_distance, per_token_accuracy, bleu, rouge1
       of several   pass@K, mean_log_pass_rate, subset_accuracy_K
+      of the log   logged:NAME, the mean of a metric that the samples have under NAME
       cut          any mean at a threshold: correct_probability>=0.5
 
     \b
@@ -83,6 +84,7 @@ def rescore(
       bigbench-meta rescore logs/ --metric brier_score --metric exact_str_match --store store
       bigbench-meta rescore store --metric token_edit_distance --tokens digits --by-length
       bigbench-meta rescore logs/ --metric log_likelihood -o scores.csv
+      bigbench-meta rescore store --metric "logged:mean_squared_error<=0.089"
     """
     import tempfile
 

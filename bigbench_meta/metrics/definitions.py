@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.ragged import Ragged
@@ -125,6 +126,7 @@ class Metric:
         is_proper: Whether the metric is strictly proper: no forecast does better in expectation
             than the true probabilities.
         only_solved: Whether only problems count that every model solves at least once.
+        lacking: What a problem names where it is missing; empty for the columns in ``needs``.
     """
 
     name: str
@@ -134,6 +136,7 @@ class Metric:
     per_problem: bool = False
     is_proper: bool = False
     only_solved: bool = False
+    lacking: str = ""
 
 
 def ratio(total: Floats) -> float:
@@ -150,6 +153,7 @@ def _mean(name: str, needs: Sequence[str], of: Callable[[Examples], Floats], **m
 
 _CHOICE: Final = ("targets", "target_logprobs", "target_values")
 _TEXT: Final = ("output", "targets")
+_LOGGED: Final = "logged:"
 
 
 def _of_choice(
@@ -253,15 +257,25 @@ def named_metrics(names: Sequence[str]) -> list[Metric]:
     Besides the names in :data:`METRICS` there are ``pass@K`` and ``mean_log_pass_rate``, which
     judge all samples of a problem together, ``subset_accuracy_K``, the chance that K examples drawn
     at random are all right, and any mean metric cut at a threshold: ``correct_probability>=0.5``.
+    ``logged:NAME`` is the mean of what the samples have under NAME in their column ``metrics``; it
+    can be cut as well, and is called NAME.
 
     Raises:
-        InputError: A name is unknown.
+        InputError: A name is unknown, or two metrics would be called the same.
 
     Examples:
         >>> [metric.needs for metric in named_metrics(["exact_str_match", "brier_score>=0.25"])]
         [('output', 'targets'), ('targets', 'target_logprobs', 'target_values')]
+        >>> [metric.name for metric in named_metrics(["logged:mean_squared_error<=0.089"])]
+        ['mean_squared_error<=0.089']
     """
-    return [_named(name) for name in dict.fromkeys(names)]
+    found: dict[str, Metric] = {}
+    for name in dict.fromkeys(names):
+        metric = _named(name)
+        if metric.name in found:
+            raise InputError(f"two metrics called {metric.name!r}", where="metrics")
+        found[metric.name] = metric
+    return list(found.values())
 
 
 def _named(name: str) -> Metric:
@@ -283,19 +297,35 @@ def _named(name: str) -> Metric:
             name=name, needs=(), add=lambda e: with_count(_right(e)[:, 0]),
             score=_subset_accuracy(int(match[1])),
         )  # fmt: skip
+    if logged := name.removeprefix(_LOGGED).strip() if name.startswith(_LOGGED) else "":
+        match = re.fullmatch(r"(.+)([<>])=(.+)", logged)
+        metric = _logged(match[1] if match else logged)
+        return _cut(logged, metric, match) if match else metric
     if (match := re.fullmatch(r"(\w+)([<>])=(.+)", name)) and match[1] in METRICS:
-        return _cut(name, METRICS[match[1]], match[3], higher_is_better=match[2] == ">")
+        return _cut(name, METRICS[match[1]], match)
     raise InputError(
         f"{name!r} is not a metric",
         where="metrics",
-        hint=f"one of {', '.join(METRICS)}, pass@K, mean_log_pass_rate, subset_accuracy_K, or a "
-        "metric cut at a threshold: correct_probability>=0.5",
+        hint=f"one of {', '.join(METRICS)}, pass@K, mean_log_pass_rate, subset_accuracy_K, "
+        "logged:NAME for a metric that the samples have, or a metric cut at a threshold: "
+        "correct_probability>=0.5",
     )
 
 
-def _cut(name: str, metric: Metric, text: str, *, higher_is_better: bool) -> Metric:
+def _logged(name: str) -> Metric:
+    """Return the mean of a metric that the samples themselves have."""
+
+    def of(examples: Examples) -> Floats:
+        found = pc.map_lookup(examples.table["metrics"], pa.scalar(name), "last")
+        return _numbers(found)
+
+    return _mean(name, ("metrics",), of, lacking=f"{name} in metrics")
+
+
+def _cut(name: str, metric: Metric, match: re.Match[str]) -> Metric:
+    higher_is_better = match[2] == ">"
     try:
-        threshold = float(text)
+        threshold = float(match[3])
     except ValueError:
         threshold = np.nan
     if not np.isfinite(threshold) or metric.score is not ratio:
@@ -307,4 +337,4 @@ def _cut(name: str, metric: Metric, text: str, *, higher_is_better: bool) -> Met
             repeated.above(total / count, threshold, higher_is_better=higher_is_better)
         )
 
-    return Metric(name=name, needs=metric.needs, add=add, score=ratio)
+    return Metric(name=name, needs=metric.needs, add=add, score=ratio, lacking=metric.lacking)

@@ -90,6 +90,8 @@ class Rescoring:
             else {}
         )
         self._metrics = named_metrics([name for name in metrics if name not in own])
+        if twice := own.keys() & {metric.name for metric in self._metrics}:
+            raise InputError(f"two metrics called {twice.pop()!r}", where="metrics")
         self._metrics += [_own(name, function) for name, function in own.items()]
         if not self._metrics:
             raise InputError("names no metric", where="metrics", hint="for example exact_str_match")
@@ -298,7 +300,8 @@ class Rescoring:
         """Return what metrics lacked: a row for a task without it, else one for a model."""
         rows = []
         for metric in self._metrics:
-            needs = " or ".join(metric.needs) or "correct, nor output and targets"
+            needs = " or ".join([metric.lacking] if metric.lacking else metric.needs)
+            needs = needs or "correct, nor output and targets"
             by_task: dict[tuple[str, str], dict[tuple[str, str], list[int]]] = {}
             for key in self._models:
                 sums = self._sums[key, metric.name]

@@ -182,6 +182,70 @@ def test_a_metric_cut_at_a_threshold():
     assert scores["score"].tolist() == [0.5, 0.25]
 
 
+LOGGED = st.one_of(
+    st.none(),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["mse", "acc,none"]),
+            st.one_of(st.none(), st.floats(-2, 2), st.just(math.nan)),
+        ),
+        max_size=3,
+    ),
+)
+
+
+@settings(max_examples=50)
+@given(logged=st.lists(LOGGED, min_size=1, max_size=12), size=st.integers(1, 5))
+def test_a_metric_that_the_samples_have(logged, size):
+    rows = [sample(example=str(i), metrics=one) for i, one in enumerate(logged)]
+    found = [dict(one or []).get("mse") for one in logged]
+    values = [value for value in found if value is not None and not math.isnan(value)]
+    whole = table(rows)
+    batches = [whole.slice(begin, size) for begin in range(0, len(rows), size)]
+    scores, problems = rescore(batches, ["logged:mse", "logged:mse<=0.5", "logged:mse>=0.5"])
+    missing = len(rows) - len(values)
+    some = f"{missing} of {len(rows)} samples of 1b on sums lack mse in metrics"
+    reason = some if values else f"all {missing} samples of sums lack mse in metrics"
+    assert set(problems["reason"]) == ({reason} if missing else set())
+    if not values:
+        assert scores.empty
+        return
+    expected = {
+        "mse": values,
+        "mse<=0.5": [float(value <= 0.5) for value in values],
+        "mse>=0.5": [float(value >= 0.5) for value in values],
+    }
+    assert scores["metric"].tolist() == list(expected)
+    for row, own in zip(scores.to_dict("records"), expected.values(), strict=True):
+        assert row["score"] == pytest.approx(statistics.fmean(own))
+        assert row["n_examples"] == len(own)
+        if len(own) > 1:
+            error = statistics.stdev(own) / math.sqrt(len(own))
+            assert row["stderr"] == pytest.approx(error, abs=1e-9)
+
+
+def test_a_logged_metric_has_its_direction_and_its_step_from_the_catalog():
+    from bigbench_meta import build_curves, score_curves
+
+    rows = [
+        sample(f"{size}b", str(i), total_params=size * 10**9,
+               metrics=[("mean_squared_error", 0.1 * (i + 1) / size)])
+        for size in (1, 2, 4, 8) for i in range(5)
+    ]  # fmt: skip
+    names = ["logged:mean_squared_error", "logged:mean_squared_error<=0.089"]
+    scores, _ = rescore(table(rows), names)
+    curves = score_curves(build_curves(scores)).set_index("metric")
+    assert set(curves["direction"]) == {"catalog"}
+    assert curves["orientation"].to_dict() == {
+        "mean_squared_error": "down", "mean_squared_error<=0.089": "up",
+    }  # fmt: skip
+    assert curves["metric_type"].to_dict() == {
+        "mean_squared_error": "continuous", "mean_squared_error<=0.089": "discontinuous",
+    }  # fmt: skip
+    assert curves.loc["mean_squared_error<=0.089", "resolution"] == pytest.approx(1 / 5)
+    assert math.isnan(curves.loc["mean_squared_error", "resolution"])
+
+
 def test_a_function_of_ones_own():
     rows = [sample(output="12"), sample(example="2", output="1"), sample(example="3", output=None)]
 
@@ -201,6 +265,10 @@ def test_a_function_of_ones_own():
         ((["bleu>=3"],), "'bleu>=3' is not a mean metric with a numeric threshold"),
         ((["brier_score>=x"],), "'brier_score>=x' is not a mean metric with a numeric threshold"),
         ((["pass@0"],), "'pass@0' is not a metric"),
+        ((["logged:"],), "'logged:' is not a metric"),
+        ((["logged:mse<=x"],), "'mse<=x' is not a mean metric with a numeric threshold"),
+        ((["correct", "logged:correct"],), "two metrics called 'correct'"),
+        (({"mse": len, "logged:mse": None},), "two metrics called 'mse'"),
     ],
 )
 def test_what_is_no_metric_is_refused(arguments, message):
