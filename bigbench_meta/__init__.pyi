@@ -118,6 +118,7 @@ from .inference.shapes.curve_shapes import shape_fits as shape_fits
 from .inference.uncertainty import curve_intervals as curve_intervals
 from .inference.wei import wei_emergence as wei_emergence
 from .inference.wei import wei_points as wei_points
+from .metrics.pass_rates import DifficultyBuckets as DifficultyBuckets
 from .metrics.rescore import rescore as rescore
 from .readers.results import load_embedded as load_embedded
 from .readers.results import read_results as read_results

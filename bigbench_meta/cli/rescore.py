@@ -48,6 +48,20 @@ __all__ = ["rescore"]
     is_flag=True,
     help="Score the answers of each length, in tokens, as a subtask of its own.",
 )
+@click.option(
+    "--difficulty-by",
+    metavar="MODEL",
+    multiple=True,
+    help="Sort problems into buckets by the share of this model's samples that are right, and "
+    "score pass@K and mean_log_pass_rate in each, for all other models. Can be repeated.",
+)
+@click.option(
+    "--buckets",
+    type=click.IntRange(min=1),
+    default=6,
+    show_default=True,
+    help="Number of buckets of --difficulty-by.",
+)
 @click.option("--task", multiple=True, help="Use only this task. Can be repeated.")
 @click.option("--family", multiple=True, help="Use only this model family. Can be repeated.")
 @options(reading, output_file("the new scores"), strict, as_json)
@@ -57,6 +71,8 @@ def rescore(
     store_path: Path | None,
     tokens: str,
     by_length: bool,
+    difficulty_by: tuple[str, ...],
+    buckets: int,
     task: tuple[str, ...],
     family: tuple[str, ...],
     output: Path | None,
@@ -85,14 +101,23 @@ def rescore(
       bigbench-meta rescore store --metric token_edit_distance --tokens digits --by-length
       bigbench-meta rescore logs/ --metric log_likelihood -o scores.csv
       bigbench-meta rescore store --metric "logged:mean_squared_error<=0.089"
+      bigbench-meta rescore logs/ --metric mean_log_pass_rate --difficulty-by 125m
     """
     import tempfile
 
+    from bigbench_meta.metrics.pass_rates import DifficultyBuckets
     from bigbench_meta.metrics.rescore import Rescoring, new_scores
     from bigbench_meta.readers import ReadOptions
     from bigbench_meta.store.store import Store
 
-    scoring = Rescoring(metrics, tokens=tokens, by_length=by_length)
+    scoring = Rescoring(
+        metrics,
+        tokens=tokens,
+        by_length=by_length,
+        difficulty=DifficultyBuckets(models=difficulty_by, n_buckets=buckets)
+        if difficulty_by
+        else None,
+    )
     read = ReadOptions(
         samples=True,
         max_bytes=options["max_bytes"],
@@ -131,7 +156,9 @@ def rescore(
             console.write_frame(scores, output)
         if given or store_path:
             store.keep(scores)
-        _report(summary, scores, [problems, differing], as_json=as_json, strict=strict)
+        _report(
+            summary, scores, [problems, differing], difficulty_by, as_json=as_json, strict=strict
+        )
 
 
 def _score(source: Store, scoring: Rescoring, selected: dict[str, Any]) -> None:
@@ -149,6 +176,7 @@ def _report(
     summary: IngestSummary | None,
     scores: pd.DataFrame,
     problems: list[pd.DataFrame],
+    difficulty_by: tuple[str, ...],
     *,
     as_json: bool,
     strict: bool,
@@ -163,9 +191,10 @@ def _report(
         for name in ("files", "loaded", "unchanged", "failed")
     }
     if as_json:
-        console.print_json(
-            counts | {"observations": len(scores), "problems": console.records(found)}
-        )
+        document = counts | {"observations": len(scores), "problems": console.records(found)}
+        if difficulty_by:
+            document["excluded_models"] = list(difficulty_by)
+        console.print_json(document)
     else:
         from bigbench_meta.report.tables.table import Table
 
@@ -175,6 +204,8 @@ def _report(
             Table(name="scores", caption="", frame=scores, columns=columns, most_rows=most)
         )
         click.echo(f"{len(scores)} new scores.")
+        if difficulty_by:
+            click.echo(f"No scores by difficulty for {', '.join(difficulty_by)}: they fix it.")
         console.print_problems(found)
     if strict and len(found):
         raise SystemExit(1)

@@ -360,7 +360,7 @@ def conform(data: pd.DataFrame | pa.Table, schema: TableSchema = OBSERVATIONS) -
     columns = {
         column.name: _conform_column(table, column, schema.name) for column in schema.columns
     }
-    if schema is OBSERVATIONS:
+    if schema is OBSERVATIONS or schema is SAMPLES:
         columns["subtask"] = _fill_subtask(columns["subtask"], columns["task"])
     return pa.table(columns, schema=schema.arrow)
 

@@ -29,10 +29,13 @@ from bigbench_meta.core.schema import (
     to_frame,
 )
 from bigbench_meta.metrics.definitions import Examples, Metric, named_metrics, ratio, with_count
+from bigbench_meta.metrics.pass_rates import PassCounts
 from bigbench_meta.metrics.texts import TOKENS, Tokenizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from bigbench_meta.metrics.pass_rates import DifficultyBuckets
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -70,9 +73,12 @@ class Rescoring:
             :data:`bigbench_meta.core.schema.SAMPLES`) that returns its score or None.
         tokens: How texts are split: ``characters``, ``words``, ``digits`` or a function.
         by_length: Whether every length of the right answer, in tokens, is a subtask of its own.
+        difficulty: Buckets of problems, for the metrics that judge all samples of a problem
+            together (``pass@K``, ``mean_log_pass_rate``).
 
     Raises:
-        InputError: There is no metric, one is unknown, or ``tokens`` is unknown.
+        InputError: There is no metric, one is unknown, ``tokens`` is unknown, or ``difficulty``
+            comes without a metric that it applies to.
     """
 
     def __init__(
@@ -81,6 +87,7 @@ class Rescoring:
         *,
         tokens: str | Tokenizer = "characters",
         by_length: bool = False,
+        difficulty: DifficultyBuckets | None = None,
     ) -> None:
         if isinstance(metrics, str):
             metrics = [metrics]
@@ -97,12 +104,19 @@ class Rescoring:
             raise InputError("names no metric", where="metrics", hint="for example exact_str_match")
         if isinstance(tokens, str) and tokens not in TOKENS:
             raise InputError(f"{tokens!r} is none of {', '.join(TOKENS)}", where="tokens")
+        self._counts = {metric.name: PassCounts() for metric in self._metrics if metric.per_problem}
+        if difficulty is not None and not self._counts:
+            raise InputError(
+                "no metric that judges several samples of a problem",
+                where="difficulty",
+                hint="for example pass@1 or mean_log_pass_rate",
+            )
         self._tokens = tokens
         self._by_length = by_length
+        self._difficulty = difficulty
         self._models: dict[tuple[Any, ...], dict[str, Any]] = {}
         self._sums: dict[tuple[tuple[Any, ...], str], _Sums] = {}
         self._lengths: defaultdict[tuple[Any, ...], Floats] = defaultdict(lambda: np.zeros(2))
-        self._problems: dict[tuple[tuple[Any, ...], str], dict[str, list[float]]] = {}
 
     @property
     def columns(self) -> list[str]:
@@ -146,8 +160,8 @@ class Rescoring:
                 values[rows] = found
                 if metric.name == _COUNTS_ERRORS:
                     self._add_lengths(keys, group[rows], examples.target_length)
-            if metric.per_problem:
-                self._add_problems(metric, keys, group, values, table["example_id"])
+            if metric.per_problem and len(rows):
+                self._counts[metric.name].add(table, values[:, 0])
             self._add_sums(metric, keys, group, values)
 
     def _keys(self, models: pa.Table) -> list[tuple[Any, ...]]:
@@ -201,30 +215,17 @@ class Rescoring:
         for place, key in enumerate(keys):
             self._lengths[key] += total[place], count[place]
 
-    def _add_problems(
-        self, metric: Metric, keys: list[tuple[Any, ...]], group: Ints, values: Floats, ids: Any
-    ) -> None:
-        """Count right samples and all samples of every problem, repetitions taken together."""
-        if not values.shape[1]:
-            return
-        for number, right, example in zip(
-            group.tolist(), values[:, 0].tolist(), ids.to_pylist(), strict=True
-        ):
-            if right == right:
-                key = (*keys[number][:-1], None)
-                counts = self._problems.setdefault((key, metric.name), {}).setdefault(
-                    example, [0.0, 0.0]
-                )
-                counts[0] += right
-                counts[1] += 1.0
-
     def result(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return the scores so far.
 
         Returns:
             Observations, one row a metric of a model on a task, with ``n_examples`` and ``stderr``;
             and problems, one row for what a metric lacked.
+
+        Raises:
+            InputError: A reference model of the buckets has no samples.
         """
+        lacking = self._lacking()
         rows = [
             self._row(key, metric, *_score(metric, self._sums[key, metric.name]))
             for metric in self._metrics
@@ -234,10 +235,15 @@ class Rescoring:
         ]
         for metric in self._metrics:
             if metric.per_problem:
-                rows += self._problem_rows(metric)
+                scores, notes = self._counts[metric.name].scores(metric, self._difficulty)
+                for run, label, score, stderr, n in scores:
+                    row = self._row((*run, None), metric, score, stderr, n)
+                    rows.append(row | {"subtask": label})
+                for run, reason, severity in notes:
+                    lacking.append((self._model_of(run)["source"], metric.name, reason, severity))
         self._bound_errors(rows)
         observations = pd.DataFrame(rows, columns=OBSERVATIONS.names)
-        problems = pd.DataFrame(self._lacking(), columns=PROBLEMS.names)
+        problems = pd.DataFrame(lacking, columns=PROBLEMS.names)
         return to_frame(conform(observations)), to_frame(conform(problems, PROBLEMS))
 
     def _bound_errors(self, rows: list[dict[str, Any]]) -> None:
@@ -261,7 +267,7 @@ class Rescoring:
     def _row(
         self, key: tuple[Any, ...], metric: Metric, score: float, stderr: float, n: int
     ) -> dict[str, Any]:
-        model = self._models[key] if key in self._models else self._model_of(key)
+        model = self._models[key] if key in self._models else self._model_of(key[:-1])
         return {
             **{axis: model[axis] for axis in SCALE_AXES},
             **dict(zip(_MODEL, key, strict=True)),
@@ -270,31 +276,9 @@ class Rescoring:
             "source": model["source"],
         }  # fmt: skip
 
-    def _model_of(self, key: tuple[Any, ...]) -> dict[str, Any]:
-        return next(row for known, row in self._models.items() if known[:-1] == key[:-1])
-
-    def _problem_rows(self, metric: Metric) -> list[dict[str, Any]]:
-        """Return scores of all samples of a problem together: a mean over problems."""
-        counted = {key: c for (key, name), c in self._problems.items() if name == metric.name}
-        solved: dict[tuple[Any, ...], set[str]] = {}
-        if metric.only_solved:
-            for key, counts in counted.items():
-                right = {example for example, (c, _) in counts.items() if c}
-                family = tuple(v for n, v in zip(_MODEL, key, strict=True) if n != "model_name")
-                solved[family] = solved[family] & right if family in solved else right
-        rows = []
-        for key, counts in counted.items():
-            family = tuple(v for n, v in zip(_MODEL, key, strict=True) if n != "model_name")
-            kept = [c for example, c in counts.items() if example in solved.get(family, counts)]
-            if not kept:
-                continue
-            right, total = np.array(kept).T
-            values = metric.score(right, total)
-            values = values[np.isfinite(values)]
-            if len(values):
-                error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-                rows.append(self._row(key, metric, float(values.mean()), error, len(values)))
-        return rows
+    def _model_of(self, run: tuple[Any, ...]) -> dict[str, Any]:
+        """Return the model fields of the first replicate of a run."""
+        return next(row for known, row in self._models.items() if known[:-1] == run)
 
     def _lacking(self) -> list[tuple[str, str, str, str]]:
         """Return what metrics lacked: a row for a task without it, else one for a model."""
@@ -330,6 +314,7 @@ def rescore(
     *,
     tokens: str | Tokenizer = "characters",
     by_length: bool = False,
+    difficulty: DifficultyBuckets | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score the same outputs under other metrics.
 
@@ -338,6 +323,7 @@ def rescore(
         metrics: See :class:`Rescoring`.
         tokens: See :class:`Rescoring`.
         by_length: See :class:`Rescoring`.
+        difficulty: See :class:`Rescoring`.
 
     Returns:
         Observations, one row a metric of a model on a task, with the number of examples and the
@@ -345,7 +331,7 @@ def rescore(
         ingredient has no score, never a score of 0.
 
     Raises:
-        InputError: See :class:`Rescoring`.
+        InputError: See :class:`Rescoring` and :meth:`Rescoring.result`.
         SchemaError: A column of the samples is missing or of the wrong type.
 
     Examples:
@@ -362,7 +348,7 @@ def rescore(
         [{'metric': 'exact_str_match', 'score': 0.5, 'stderr': 0.5, 'n_examples': 2},
          {'metric': 'token_edit_distance', 'score': 0.5, 'stderr': 0.5, 'n_examples': 2}]
     """
-    scoring = Rescoring(metrics, tokens=tokens, by_length=by_length)
+    scoring = Rescoring(metrics, tokens=tokens, by_length=by_length, difficulty=difficulty)
     batches = [samples] if isinstance(samples, pa.Table | pd.DataFrame) else samples
     for batch in batches:
         scoring.add(batch)

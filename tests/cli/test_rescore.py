@@ -118,6 +118,22 @@ def test_every_length_apart(logs: Path, tmp_path: Path) -> None:
     assert (frame["n_examples"] == 1).all()
 
 
+def test_problems_by_difficulty(logs: Path, tmp_path: Path) -> None:
+    """The log of 8m solves one sum of three, and the choice; 1m is scored on what it cannot."""
+    scores = tmp_path / "scores.csv"
+    options = ("--metric", "pass@1", "--difficulty-by", "8m", "--buckets", "1")
+    found = run_json("rescore", logs, *options, "-o", scores)
+    assert found["excluded_models"] == ["8m"]
+    frame = pd.read_csv(scores)
+    assert set(frame["model_name"]) == {"1m", "64m"}
+    subtasks = frame.set_index(["subtask", "model_name"])["score"].to_dict()
+    assert subtasks["sums: difficulty 1 of 1", "64m"] == 1
+    assert subtasks["sums: difficulty 1 of 1", "1m"] == 0
+    assert subtasks["sums: solved by no reference model", "64m"] == 1
+    text = run("rescore", logs, *options).output
+    assert "No scores by difficulty for 8m: they fix it." in text
+
+
 def test_what_the_evaluation_reported_stays(logs: Path, tmp_path: Path) -> None:
     """A score of the log under the same name is not joined by another one."""
     log = full_log("1m")
@@ -141,6 +157,8 @@ def test_what_the_evaluation_reported_stays(logs: Path, tmp_path: Path) -> None:
         ((), "Missing option '--metric'"),
         (("--metric", "bleu", "--task", "other"), "no samples"),
         (("--metric", "exact_str_match", "--tokens", "bytes"), "'bytes' is not one of"),
+        (("--metric", "pass@1", "--difficulty-by", "2m"), "'2m' has no samples\nHint: models with"),
+        (("--metric", "bleu", "--difficulty-by", "1m"), "no metric that judges several samples"),
     ],
 )
 def test_refusals(logs: Path, arguments: tuple[str, ...], message: str) -> None:
