@@ -13,7 +13,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -412,7 +412,7 @@ def _same_outputs(one: str, other: str) -> bool:
 
 def _answers(metric: str) -> str:
     if metric in METRICS:
-        needs = METRICS[metric].needs
+        needs = {*chain.from_iterable(METRICS[metric].needs)}
         return "choice" if "target_values" in needs else "text" if "output" in needs else ""
     return LINKS[metric].answers if metric in LINKS else ""
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from bigbench_meta.catalog.published import data_path, read_text
 from bigbench_meta.core.errors import SchemaError
+from bigbench_meta.core.schema import SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,10 +25,11 @@ METRIC_TYPES: Final = ("discontinuous", "nonlinear", "linear", "continuous", "un
 
 _METRIC_COLUMNS: Final = (
     "metric", "benchmark", "task_pattern", "unit", "low", "high", "higher_is_better",
-    "metric_type", "step", "reason", "source",
+    "metric_type", "step", "strictly_proper", "needs", "reason", "source",
 )  # fmt: skip
 _OPTIONAL: Final = {
-    "benchmark", "task_pattern", "unit", "low", "high", "step", "reason", "source",
+    "benchmark", "task_pattern", "unit", "low", "high", "step", "strictly_proper", "needs",
+    "reason", "source",
 }  # fmt: skip
 _TRUTH: Final = {"true": True, "false": False, "": pd.NA}
 
@@ -42,8 +44,11 @@ class MetricCatalog:
             shell-style glob over the task name, and a metric with a ``*`` in it one over metrics
             that have no entry of their own), ``unit, low, high, higher_is_better, metric_type``
             (one of :data:`METRIC_TYPES`), ``step`` (the most that one example can change the
-            metric, times the number of examples; NaN where there is no such constant), ``reason``
-            and ``source``.
+            metric, times the number of examples; NaN where there is no such constant),
+            ``strictly_proper`` (whether every forecast has a worse expected score than the true
+            probabilities, where one answer is right; NA where not judged), ``needs`` (the columns
+            of :data:`bigbench_meta.core.schema.SAMPLES` that rescoring computes it from, see
+            :meth:`needs`; empty where it cannot), ``reason`` and ``source``.
     """
 
     entries: pd.DataFrame
@@ -68,8 +73,16 @@ class MetricCatalog:
             raise SchemaError(f"missing column {', '.join(missing)}", where=str(path))
         frame = frame.reindex(columns=list(_METRIC_COLUMNS), fill_value="")
         _check_values(frame, "metric_type", METRIC_TYPES, str(path))
-        _check_values(frame, "higher_is_better", tuple(_TRUTH), str(path))
-        frame["higher_is_better"] = frame["higher_is_better"].map(_TRUTH).astype("boolean")
+        for column in ("higher_is_better", "strictly_proper"):
+            _check_values(frame, column, tuple(_TRUTH), str(path))
+            frame[column] = frame[column].map(_TRUTH).astype("boolean")
+        for line, text in enumerate(frame["needs"], start=2):
+            if wrong := set(chain.from_iterable(_alternatives(text))).difference(SAMPLES.names):
+                raise SchemaError(
+                    f"{text!r} in line {line}: {wrong.pop()!r} is no column of samples",
+                    where=f"{path}: needs",
+                    hint="for example: correct or output and targets",
+                )
         for column in ("low", "high", "step"):
             frame[column] = _numbers(frame[column], column, str(path))
         key = ["metric", "benchmark", "task_pattern"]
@@ -95,8 +108,8 @@ class MetricCatalog:
             keys: Frame with columns ``benchmark``, ``task`` and ``metric``.
 
         Returns:
-            A frame with the index of ``keys`` and columns ``unit, low, high, higher_is_better,
-            metric_type, step, reason, source``; a metric without an entry is ``unknown`` with NaN.
+            A frame with the index of ``keys`` and the other columns of ``entries``; a metric
+            without an entry is ``unknown`` with NaN.
 
         Examples:
             >>> import pandas as pd
@@ -125,6 +138,29 @@ class MetricCatalog:
         found.index = pd.MultiIndex.from_frame(unique)
         result = found.reindex(pd.MultiIndex.from_frame(text))
         return result.set_axis(keys.index, axis=0)
+
+    def needs(self, metric: str) -> tuple[tuple[str, ...], ...]:
+        """Return the columns of samples that a metric is computed from.
+
+        Args:
+            metric: Its name.
+
+        Returns:
+            Alternatives, each with all columns that it needs; empty where samples do not suffice,
+            or where the metric is another one that is cut at a threshold.
+
+        Examples:
+            >>> metric_catalog().needs("exact_str_match")
+            (('output', 'targets'),)
+            >>> metric_catalog().needs("pass@5")
+            (('correct',), ('output', 'targets'))
+        """
+        keys = pd.DataFrame({"benchmark": [""], "task": [""], "metric": [metric]})
+        return _alternatives(str(self.lookup(keys)["needs"].fillna("").iloc[0]))
+
+
+def _alternatives(needs: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(part.split(" and ")) for part in needs.split(" or ") if part)
 
 
 def _best(candidates: list[tuple[int, str, str]], benchmark: str, task: str) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.metrics import choices, repeated, texts
@@ -117,24 +118,23 @@ class Metric:
 
     Attributes:
         name: As in the catalog of metrics.
-        needs: Columns of the samples table that it needs.
+        needs: Columns of the samples table that it needs: alternatives, each with all that it
+            needs; empty where it takes any sample. Those of a metric in the catalog are
+            :meth:`bigbench_meta.MetricCatalog.needs`.
         add: Examples to numbers that can be added, shape (n, s); NaN rows are left out and counted.
         score: Their sum, shape (s,), to the score.
         per_problem: Whether all samples of a problem are judged together: then ``add`` gives one
             column, 1 for a right sample, and ``score`` takes counts of right samples and of all,
             shape (problems,) each, and returns one number a problem.
-        is_proper: Whether the metric is strictly proper: no forecast does better in expectation
-            than the true probabilities.
         only_solved: Whether only problems count that every model solves at least once.
         lacking: What a problem names where it is missing; empty for the columns in ``needs``.
     """
 
     name: str
-    needs: tuple[str, ...]
+    needs: tuple[tuple[str, ...], ...]
     add: Callable[[Examples], Floats]
     score: Callable[..., Any]
     per_problem: bool = False
-    is_proper: bool = False
     only_solved: bool = False
     lacking: str = ""
 
@@ -144,23 +144,22 @@ def ratio(total: Floats) -> float:
     return float(total[0] / total[1]) if total[1] else np.nan
 
 
-def _mean(name: str, needs: Sequence[str], of: Callable[[Examples], Floats], **more: Any) -> Metric:
+def _known(name: str, **more: Any) -> Metric:
+    """Return a metric with the needs that the catalog states."""
+    return Metric(name=name, needs=metric_catalog().needs(name), **more)
+
+
+def _mean(name: str, of: Callable[[Examples], Floats]) -> Metric:
     """Return a metric that is a mean over examples."""
-    return Metric(
-        name=name, needs=tuple(needs), add=lambda e: with_count(of(e)), score=ratio, **more
-    )  # fmt: skip
+    return _known(name, add=lambda e: with_count(of(e)), score=ratio)
 
 
-_CHOICE: Final = ("targets", "target_logprobs", "target_values")
-_TEXT: Final = ("output", "targets")
 _LOGGED: Final = "logged:"
 
 
-def _of_choice(
-    name: str, function: Callable[[Ragged, Floats, Floats], Floats], **more: Any
-) -> Metric:
+def _of_choice(name: str, function: Callable[[Ragged, Floats, Floats], Floats]) -> Metric:
     """Return a mean metric of the normalised probabilities of options."""
-    return _mean(name, _CHOICE, lambda e: function(e.options, e.log_p, e.values), **more)
+    return _mean(name, lambda e: function(e.options, e.log_p, e.values))
 
 
 def _of_text(name: str, function: Callable[..., Floats], *, tokens: bool = False) -> Metric:
@@ -168,7 +167,7 @@ def _of_text(name: str, function: Callable[..., Floats], *, tokens: bool = False
         split = {"tokens": examples.tokens} if tokens else {}
         return function(examples.outputs, *examples.answers, **split)
 
-    return _mean(name, _TEXT, of)
+    return _mean(name, of)
 
 
 def _per_option(examples: Examples) -> Floats:
@@ -186,41 +185,37 @@ METRICS: Final[dict[str, Metric]] = {
     metric.name: metric
     for metric in (
         _mean(
-            "multiple_choice_grade", _CHOICE,
+            "multiple_choice_grade",
             lambda e: choices.multiple_choice_grade(e.options, e.log_probs, e.values),
         ),
-        _of_choice("brier_score", choices.brier_score, is_proper=True),
-        Metric(
-            name="calibration_multiple_choice_brier_score", needs=_CHOICE, add=_per_option,
-            score=ratio, is_proper=True,
-        ),
+        _of_choice("brier_score", choices.brier_score),
+        _known("calibration_multiple_choice_brier_score", add=_per_option, score=ratio),
         _of_choice("chosen_option_brier", choices.chosen_option_brier),
-        _of_choice("normalized_log_likelihood", choices.log_likelihood, is_proper=True),
+        _of_choice("normalized_log_likelihood", choices.log_likelihood),
         _of_choice("correct_probability", choices.probability),
         _mean(
-            "weighted_log_probabilities", _CHOICE,
+            "weighted_log_probabilities",
             lambda e: choices.weighted_log_likelihood(e.options, e.log_probs, e.values),
         ),
         _mean(
-            "weighted_probabilities", _CHOICE,
+            "weighted_probabilities",
             lambda e: choices.weighted_probability(e.options, e.log_probs, e.values),
         ),
-        _mean("log_likelihood", ("targets", "target_logprobs"), _target_log_likelihood),
+        _mean("log_likelihood", _target_log_likelihood),
         _of_text("exact_str_match", texts.exact_str_match),
         _of_text("case_insensitive_str_match", texts.case_insensitive_str_match),
         _of_text("numeric_match_with_0_1_relative_error", texts.numeric_match),
         _of_text("token_edit_distance", texts.token_edit_distance, tokens=True),
         _of_text("normalized_edit_distance", texts.normalised_edit_distance, tokens=True),
         _of_text("per_token_accuracy", texts.per_token_accuracy, tokens=True),
-        Metric(
-            name="bleu", needs=_TEXT, score=texts.bleu,
-            add=lambda e: texts.bleu_statistics(e.outputs, *e.answers),
+        _known(
+            "bleu", score=texts.bleu, add=lambda e: texts.bleu_statistics(e.outputs, *e.answers)
         ),
         *(
             _of_text(kind, partial(texts.rouge, kind=kind))
             for kind in ("rouge1", "rouge2", "rougeLsum")
         ),
-        _mean("correct", ("correct",), lambda e: _numbers(e.table["correct"])),
+        _mean("correct", lambda e: _numbers(e.table["correct"])),
     )
 }  # fmt: skip
 """The metrics that have a name; :func:`named_metrics` also makes metrics out of these."""
@@ -265,7 +260,7 @@ def named_metrics(names: Sequence[str]) -> list[Metric]:
 
     Examples:
         >>> [metric.needs for metric in named_metrics(["exact_str_match", "brier_score>=0.25"])]
-        [('output', 'targets'), ('targets', 'target_logprobs', 'target_values')]
+        [(('output', 'targets'),), (('targets', 'target_logprobs', 'target_values'),)]
         >>> [metric.name for metric in named_metrics(["logged:mean_squared_error<=0.089"])]
         ['mean_squared_error<=0.089']
     """
@@ -283,18 +278,17 @@ def _named(name: str) -> Metric:
         return METRICS[name]
     if match := re.fullmatch(r"pass@([1-9]\d{0,5})", name):
         k = int(match[1])
-        return Metric(
-            name=name, needs=(), add=_right, per_problem=True,
+        return _known(
+            name, add=_right, per_problem=True,
             score=lambda right, total: repeated.pass_at(right, total, k),
         )  # fmt: skip
     if name == "mean_log_pass_rate":
-        return Metric(
-            name=name, needs=(), add=_right, per_problem=True, only_solved=True,
-            score=repeated.log_pass_rate,
-        )  # fmt: skip
+        return _known(
+            name, add=_right, per_problem=True, only_solved=True, score=repeated.log_pass_rate
+        )
     if match := re.fullmatch(r"subset_accuracy_([1-9]\d{0,5})", name):
-        return Metric(
-            name=name, needs=(), add=lambda e: with_count(_right(e)[:, 0]),
+        return _known(
+            name, add=lambda e: with_count(_right(e)[:, 0]),
             score=_subset_accuracy(int(match[1])),
         )  # fmt: skip
     if logged := name.removeprefix(_LOGGED).strip() if name.startswith(_LOGGED) else "":
@@ -319,7 +313,10 @@ def _logged(name: str) -> Metric:
         found = pc.map_lookup(examples.table["metrics"], pa.scalar(name), "last")
         return _numbers(found)
 
-    return _mean(name, ("metrics",), of, lacking=f"{name} in metrics")
+    return Metric(
+        name=name, needs=(("metrics",),), add=lambda e: with_count(of(e)), score=ratio,
+        lacking=f"{name} in metrics",
+    )  # fmt: skip
 
 
 def _cut(name: str, metric: Metric, match: re.Match[str]) -> Metric:

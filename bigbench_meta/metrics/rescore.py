@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -123,7 +124,7 @@ class Rescoring:
         """The columns of the samples table that these metrics need, in its order."""
         needed = {*_MODEL, *SCALE_AXES, "example_id", "source"}
         for metric in self._metrics:
-            needed |= set(metric.needs or SAMPLES.names)
+            needed |= set(chain.from_iterable(metric.needs) if metric.needs else SAMPLES.names)
         if self._by_length or {"output", "targets"} <= needed:
             needed |= {"targets", "target_values"}
         return [name for name in SAMPLES.names if name in needed]
@@ -146,7 +147,7 @@ class Rescoring:
             table = _by_length(table, self._tokens)
         group, first = group_rows(table, _MODEL)
         keys = self._keys(table.take(pa.array(first)))
-        chosen: dict[tuple[str, ...], tuple[Ints, Examples]] = {}
+        chosen: dict[tuple[tuple[str, ...], ...], tuple[Ints, Examples]] = {}
         for metric in self._metrics:
             if metric.needs not in chosen:
                 usable = _usable(table, metric)
@@ -284,8 +285,7 @@ class Rescoring:
         """Return what metrics lacked: a row for a task without it, else one for a model."""
         rows = []
         for metric in self._metrics:
-            needs = " or ".join([metric.lacking] if metric.lacking else metric.needs)
-            needs = needs or "correct, nor output and targets"
+            needs = metric.lacking or ", and ".join(map(" or ".join, metric.needs))
             by_task: dict[tuple[str, str], dict[tuple[str, str], list[int]]] = {}
             for key in self._models:
                 sums = self._sums[key, metric.name]
@@ -431,13 +431,21 @@ def _texts(frame: pd.DataFrame) -> Iterable[tuple[str, ...]]:
 
 def _usable(table: pa.Table, metric: Metric) -> NDArray[np.bool_]:
     """Return the samples that have all that a metric needs."""
+    usable = np.full(table.num_rows, not metric.needs)
+    for needs in metric.needs:
+        usable |= _has_all(table, needs)
+    return usable
+
+
+def _has_all(table: pa.Table, needs: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Return the samples that have some columns, with lists of one length."""
     usable = np.ones(table.num_rows, dtype=bool)
-    for name in metric.needs:
+    for name in needs:
         usable &= table[name].is_valid().to_numpy()
-    if "target_logprobs" in metric.needs:
+    if "target_logprobs" in needs:
         lengths = [
             pc.fill_null(pc.list_value_length(table[name]), -1).to_numpy()
-            for name in metric.needs
+            for name in needs
             if name.startswith("target")
         ]
         for other in lengths[1:]:
@@ -496,4 +504,4 @@ def _own(name: str, function: OwnMetric) -> Metric:
         scores = [function(row) for row in examples.table.to_pylist()]
         return with_count(np.array([np.nan if s is None else s for s in scores], dtype=float))
 
-    return Metric(name=name, needs=(), add=add, score=ratio)
+    return Metric(name=name, needs=(), add=add, score=ratio, lacking="a score")

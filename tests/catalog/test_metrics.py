@@ -204,12 +204,13 @@ def test_lookup_keeps_order_index_and_repetitions(dtype):
     assert found.index.tolist() == [3, 3, 1, 0]
     assert found["unit"].fillna("").tolist() == ["perplexity", "percent", "perplexity", ""]
     assert list(found.columns) == [
-        "unit", "low", "high", "higher_is_better", "metric_type", "step", "reason", "source",
+        "unit", "low", "high", "higher_is_better", "metric_type", "step", "strictly_proper",
+        "needs", "reason", "source",
     ]  # fmt: skip
 
 
 def test_lookup_of_nothing():
-    assert lookup(metric_catalog()).shape == (0, 8)
+    assert lookup(metric_catalog()).shape == (0, 10)
 
 
 def test_lookup_in_an_empty_catalog(read):
@@ -233,7 +234,7 @@ def test_full_catalog(read):
         {
             "metric": "m", "benchmark": "b", "task_pattern": "t*", "unit": "cm", "low": 0.0,
             "high": 2.5, "higher_is_better": False, "metric_type": "linear", "step": 1.0,
-            "reason": "a, b", "source": "s",
+            "strictly_proper": None, "needs": "", "reason": "a, b", "source": "s",
         }
     ]  # fmt: skip
 
@@ -251,6 +252,14 @@ def test_byte_order_mark_of_a_spreadsheet(read):
         ([HEADER, "m,Linear,true"], "metric_type: 'Linear' in line 2"),
         ([HEADER, "m,,true"], "metric_type: '' in line 2"),
         ([HEADER, "m,linear,yes"], "higher_is_better: 'yes' in line 2\n.*true, false, empty"),
+        (
+            [HEADER + ",strictly_proper", "m,linear,true,perhaps"],
+            "strictly_proper: 'perhaps' in li",
+        ),
+        (
+            [HEADER + ",needs", "m,linear,true,output and target"],
+            "needs: .* line 2: 'target' is no",
+        ),
         ([HEADER + ",step", "m,linear,true,many"], "own.csv: step: not a number: .*'many'"),
         ([HEADER + ",low", "m,linear,true,-"], "own.csv: low: not a number: .*'-'"),
         ([HEADER, "m,linear,true", "m,linear,false"], r"own.csv: two entries for \['m', '', ''\]"),

@@ -118,7 +118,7 @@ def in_plain_python(drawn, reference, k):
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     drawn=MODELS, reference=st.sampled_from([("r",), ("r", "s")]), k=st.integers(1, 3),
     size=st.integers(1, 9),
