@@ -31,7 +31,7 @@ from fuzz_oracles_json import (
     expect_scores,
     scattered_samples,
 )
-from fuzz_oracles_table import expect_table, expect_wide
+from fuzz_oracles_table import expect_samples_table, expect_table, expect_wide
 from fuzz_seeds import SEEDS, member_seeds
 from helpers import expected_rows, score_file, write_json
 
@@ -324,6 +324,8 @@ def expected_of(
         return Expected(faulty=True), nothing
     if file.format == "lm_eval_samples":
         return nothing, expect_samples(content, label, sound, same_run=same_run)
+    if file.format == "samples_table":
+        return nothing, expect_samples_table(content, label)
     if file.format == "helm":
         return expect_helm(content, label, sound, same_run=same_run), nothing
     if file.format == "table":
@@ -458,7 +460,8 @@ def check_members(
     read_names = [one.file.member for one in own]
     complaints = []
     for name, _, _ in files:
-        wanted = name in sounds and (options.samples or not name.endswith(".jsonl"))
+        is_samples = name.endswith((".jsonl", ".parquet"))
+        wanted = name in sounds and (options.samples or not is_samples)
         said = any(problem[0].endswith((case.name, name)) for problem in problems)
         if wanted and name not in read_names and not said:
             complaints.append(f"{name}: a member skipped without a word")

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from fuzz_expected import ANY, FREE, MISSING, REPORTED, SURE, Expected, Item, Row
 from fuzz_seeds import WIDE_MAPPING
 
-from bigbench_meta.core.schema import OBSERVATIONS
+from bigbench_meta.core.schema import OBSERVATIONS, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -172,6 +172,75 @@ def cell_value(text: str, name: str) -> tuple[Any, bool]:
     if impossible or (name in POSITIVE + NOT_NEGATIVE and value == math.inf):
         return None, True
     return value, False
+
+
+# --- Samples tables ---
+
+SAMPLE_KINDS = {column.name: column.type for column in SAMPLES.columns}
+SAMPLE_KEY = ("benchmark", "task", "subtask", "model_family", "model_name", "shots", "variant",
+              "replicate", "example_id")  # fmt: skip
+
+
+def expect_samples_table(data: bytes, label: str) -> Expected:
+    """Say what may come of a samples table; of one that is damaged, any of what can be read."""
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        names = file.schema_arrow.names
+        schema = {field.name: field.type for field in file.schema_arrow}
+    except (OSError, ValueError, EOFError, pa.ArrowException):
+        return Expected(faulty=True)
+    if len(set(names)) < len(names) or not set(SAMPLES.required) <= set(names):
+        return Expected(faulty=True)
+    try:
+        table = file.read(columns=[name for name in SAMPLES.names if name in names])
+        table.validate(full=True)
+    except (OSError, ValueError, EOFError, pa.ArrowException):
+        return Expected(unknown=True, faulty=True)
+    columns = [
+        column.to_pylist() if schema[name] == SAMPLE_KINDS[name] else legible(column)
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    ]
+    expected, seen = Expected(), set()
+    for cells_of_row in zip(*columns, strict=True):
+        row = dict(zip(table.column_names, cells_of_row, strict=True))
+        cells = {name: sample_cell(row, name, schema) for name in SAMPLES.names}
+        values = {name: value for name, (value, _) in cells.items()}
+        expected.faulty |= any(is_fault for _, is_fault in cells.values())
+        if any(values[name] is None for name in SAMPLES.required):
+            expected.faulty = True
+            continue
+        values["subtask"] = values["subtask"] or values["task"]
+        values["source"] = values["source"] or label
+        key = tuple(values[name] for name in SAMPLE_KEY)
+        if ANY not in key and key in seen:
+            expected.faulty = True
+            continue
+        seen.add(key)
+        expected.items.append(Item(values, REPORTED if ANY in values.values() else SURE))
+    return expected
+
+
+def sample_cell(row: Row, name: str, schema: dict[str, pa.DataType]) -> tuple[Any, bool]:
+    """Return what a cell holds, and whether that is a fault.
+
+    It is ANY where its column is of another type than that of samples.
+    """
+    cell, kind = row.get(name), SAMPLE_KINDS[name]
+    if cell is None:
+        return None, False
+    given, wanted = (each.value_type if pa.types.is_dictionary(each) else each
+                     for each in (schema[name], kind))  # fmt: skip
+    if given != wanted:
+        return ANY, False
+    if name == "shots":
+        return (cell, False) if cell >= 0 else (None, cell != -1)
+    if name in POSITIVE and (math.isnan(cell) or not 0 < cell < math.inf):
+        return None, not math.isnan(cell)
+    if name == "correct" and not 0 <= cell <= 1:
+        return None, not math.isnan(cell)
+    if name == "targets" and None in cell:
+        return None, True
+    return (None, False) if cell == "" and name != "output" else (cell, False)
 
 
 # --- Wide tables, with the mapping of the seeds ---

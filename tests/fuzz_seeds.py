@@ -378,6 +378,32 @@ def parquet_seeds() -> list[Seed]:
     ]  # fmt: skip
 
 
+SAMPLES_TABLE: list[tuple[str, pa.Array]] = [
+    ("benchmark", pa.array(["B"] * 4)),
+    ("task", pa.array(["sums", "sums", "NA", "sums"]).dictionary_encode()),
+    ("subtask", pa.array(["sums", "sums: two", None, "sums"])),
+    ("model_family", pa.array(["F", "F", "α→β", "F"])),
+    ("model_name", pa.array(["1m", "1m", "64m", "8m"])),
+    ("shots", pa.array([0, 2, None, -1], pa.int64())),
+    ("total_params", pa.array([10**6, 10**6, 2**52 + 1, None], pa.int64())),
+    ("train_flops", pa.array([1e18, None, 3.5e23, 1e18])),
+    ("example_id", pa.array(["1", "1", "001", "x, y"])),
+    ("targets", pa.array([["14"], ["a", "b"], None, []], pa.list_(pa.string()))),
+    ("target_values", pa.array([None, [1.0, 0.0], None, []], pa.list_(pa.float64()))),
+    ("output", pa.array(["14", None, "", "é\n👧"])),
+    ("correct", pa.array([1.0, 0.0, None, 0.5])),
+    ("metrics", pa.array([[("mse", 0.25), ("a,b", -1e300)], [], None, [("mse", 1.0)]],
+                         pa.map_(pa.string(), pa.float64()))),
+]  # fmt: skip
+
+
+def samples_table_seeds() -> list[Seed]:
+    return [
+        Seed("samples parquet", "runs/samples_sums.parquet", SAMPLES_TABLE, (parquet, uncompressed),
+             samples=True, gzip=False)
+    ]  # fmt: skip
+
+
 def wide_seeds() -> list[Seed]:
     layouts = (comma_separated, all_quoted)
     return [
@@ -428,7 +454,7 @@ def member_seeds() -> list[Seed]:
     """Return the seeds whose files are put into archives."""
     return [
         score_seeds()[0], new_seeds()[0], helm_seeds()[0], full_log_seeds(samples=True)[0],
-        sample_seeds()[0],
+        sample_seeds()[0], samples_table_seeds()[0],
     ]  # fmt: skip
 
 
@@ -453,8 +479,8 @@ SEEDS: dict[str, list[Seed]] = {
     for seeds in (
         score_seeds(), full_log_seeds(samples=False), full_log_seeds(samples=True), old_seeds(),
         new_seeds(), sample_seeds(), helm_seeds(), helm_spec_seeds(), table_seeds(),
-        parquet_seeds(), wide_seeds(), wide_parquet_seeds(), archive_seeds("zip"),
-        archive_seeds("tar.gz"),
+        parquet_seeds(), samples_table_seeds(), wide_seeds(), wide_parquet_seeds(),
+        archive_seeds("zip"), archive_seeds("tar.gz"),
     )
 }  # fmt: skip
 """The seeds by what they hold."""

@@ -83,8 +83,9 @@ def rescore(
     """Score the same outputs under other metrics.
 
     RESULTS are logs with single examples (BIG-bench full logs, samples_*.jsonl of
-    lm-evaluation-harness, Inspect logs), folders of them, or a store that was filled with
-    --samples. An example that lacks what a metric needs is reported and has no score.
+    lm-evaluation-harness, Inspect logs, tables samples*.parquet), folders of them, or a store that
+    was filled with --samples. An example that lacks what a metric needs is reported and has no
+    score.
 
     \b
     Metrics:

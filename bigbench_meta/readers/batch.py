@@ -7,7 +7,7 @@ import posixpath
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ from bigbench_meta.core.arrow import numbers
 from bigbench_meta.core.errors import InputError, SchemaError
 from bigbench_meta.core.schema import FILE
 from bigbench_meta.readers.archives import members
-from bigbench_meta.readers.detect import paired_name
+from bigbench_meta.readers.detect import SAMPLES_ONLY, paired_name
 from bigbench_meta.readers.formats.bigbench import ScoreFileReader
 from bigbench_meta.readers.formats.values import FileLog
 from bigbench_meta.readers.problems import ProblemLog
@@ -194,8 +194,8 @@ class _BatchReader:
     def file(self, file: SourceFile) -> None:
         """Read one file of its own."""
         record = self._record(file)
-        if file.format == "full_log":
-            self._log_file(file, record)
+        if file.format == "full_log" or (file.format == "samples_table" and "://" not in file.path):
+            self._large_file(file, record)
             return
         try:
             data, beside = read_bytes(file, max_bytes=self.options.max_bytes), None
@@ -210,7 +210,7 @@ class _BatchReader:
         """Read the members of an archive, one after the other."""
         pairs = _Pairs()
         for member, stream in members(file, self.log, max_bytes=self.options.max_bytes):
-            if member.format == "lm_eval_samples" and not self.options.samples:
+            if member.format in SAMPLES_ONLY and not self.options.samples:
                 continue
             if member.format == "full_log":
                 self._log_member(self._record(member), stream)
@@ -286,6 +286,9 @@ class _BatchReader:
             if table is not None and table.num_rows:
                 self._samples(table)
             return None
+        if file.format == "samples_table":
+            self._samples_table(file, pa.BufferReader(data))
+            return None
         if self.options.mapping:
             from bigbench_meta.readers.formats.mapping import Mapping
             from bigbench_meta.readers.formats.wide_table import parse_wide
@@ -300,14 +303,20 @@ class _BatchReader:
 
         return read_table(data, name, log)
 
+    def _samples_table(self, file: SourceFile, source: pa.BufferReader | IO[bytes]) -> None:
+        from bigbench_meta.readers.formats.samples_table import read_samples
+
+        log = FileLog(file.label, self.log)
+        read_samples(source, log, self._samples, max_bytes=self.options.max_bytes)
+
     def _samples(self, table: pa.Table) -> None:
         """Hand over samples of the last record."""
         if self.on_samples:
             self.records[-1].n_samples += table.num_rows
             self.on_samples(_numbered(table, len(self.records) - 1))
 
-    def _log_file(self, file: SourceFile, record: FileRecord) -> None:
-        """Read a full log of its own, unless it has not changed."""
+    def _large_file(self, file: SourceFile, record: FileRecord) -> None:
+        """Read a file that need not fit into memory, unless it has not changed."""
         try:
             if expected := self.expected.get(file.identity):
                 with open_raw(file) as raw:
@@ -315,6 +324,11 @@ class _BatchReader:
                 record.unchanged = record.digest == expected
             if not record.unchanged:
                 with open_raw(file) as raw:
+                    if file.format == "samples_table":
+                        self._samples_table(file, raw)
+                        raw.seek(0)
+                        record.digest = digest_of(raw)
+                        return
                     digesting = Digesting(raw)
                     stream = within(file, digesting, max_bytes=self.options.max_bytes)
                     self._stream_log(record, stream)

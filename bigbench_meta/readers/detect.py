@@ -11,6 +11,7 @@ from bigbench_meta.core.text import printable
 __all__ = [
     "ARCHIVE_ENDINGS",
     "JSON_ENDINGS",
+    "SAMPLES_ONLY",
     "TABLE_ENDINGS",
     "Format",
     "SourceFile",
@@ -27,6 +28,7 @@ Format = Literal[
     "lm_eval_samples",
     "helm",
     "inspect",
+    "samples_table",
     "table",
     "archive",
     "paired",
@@ -36,6 +38,9 @@ Format = Literal[
 JSON_ENDINGS: Final = (".json", ".json.gz")
 TABLE_ENDINGS: Final = (".csv", ".csv.gz", ".parquet")
 ARCHIVE_ENDINGS: Final = (".tar.gz", ".tgz", ".tar", ".zip")
+
+SAMPLES_ONLY: Final = {"lm_eval_samples", "samples_table"}
+"""Formats of files that hold nothing but samples: skipped unless samples are asked for."""
 
 
 class SourceFile(NamedTuple):
@@ -83,6 +88,8 @@ def by_name(name: str) -> Format | None:
         return "inspect"
     if lower.startswith("samples_") and lower.endswith(".jsonl"):
         return "lm_eval_samples"
+    if lower.startswith("samples") and lower.endswith(".parquet"):
+        return "samples_table"
     if lower.endswith(TABLE_ENDINGS):
         return "table"
     return "archive" if lower.endswith(ARCHIVE_ENDINGS) else None

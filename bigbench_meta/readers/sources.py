@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.schema import SAMPLES
 from bigbench_meta.core.text import printable
 from bigbench_meta.readers.detect import (
     JSON_ENDINGS,
+    SAMPLES_ONLY,
     TABLE_ENDINGS,
     Format,
     SourceFile,
@@ -106,7 +108,7 @@ def discover(
             files = _walk(path, names[path], log, search)
         else:
             files = [_named(path, given)]
-        yield from (one for one in files if samples or one.format != "lm_eval_samples")
+        yield from (one for one in files if samples or one.format not in SAMPLES_ONLY)
 
 
 class _Search(NamedTuple):
@@ -306,6 +308,7 @@ def _found(
     if not entry.is_file():  # a socket, a device
         return None
     if detected == "table" and not search.is_table(Path(entry.path)):
+        _hint_at_samples(Path(entry.path), label, log)
         return None
     if detected is None:
         detected = _looked_into(entry)
@@ -318,6 +321,15 @@ def _found(
         return None
     path = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
     return SourceFile(path, label, detected, status.st_size, status.st_mtime_ns)
+
+
+def _hint_at_samples(path: Path, label: str, log: ProblemLog) -> None:
+    """Say of a table of samples with another name than theirs why it is not read."""
+    from bigbench_meta.readers.formats.tidy_table import NAMED_SAMPLES, has_columns
+
+    is_parquet = path.name.lower().endswith(".parquet")
+    if is_parquet and has_columns(path, SAMPLES.required) and not has_columns(path, {"score"}):
+        log.warning(label, "", f"ignored: {NAMED_SAMPLES}")
 
 
 def _looked_into(entry: os.DirEntry[str]) -> Format | None:

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from bigbench_meta.core.arrow import blobs, flags, numbers, texts
 from bigbench_meta.readers.batch import read_batch
+from bigbench_meta.readers.detect import SAMPLES_ONLY
 from bigbench_meta.store.manifest import FILES, Part, PartWriter, write_table
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _AHEAD: Final = 2
 _WORTH_PROCESSES: Final = 192 << 20
 
 # Formats that hold samples. An archive may hold such files; they are skipped unless asked for.
-_WITH_SAMPLES: Final = {"full_log", "inspect", "lm_eval_samples"}
+_WITH_SAMPLES: Final = {"full_log", "inspect", *SAMPLES_ONLY}
 
 READER_VERSION: Final = 2
 """Raised when readers learn to read more or better; files read before are then read again."""
@@ -237,6 +238,7 @@ class Readers:
             # A log refused because the package was missing is read once it is installed.
             "inspect": [*base, *names, *(["inspect-ai"] if find_spec("inspect_ai") else [])],
             "lm_eval_samples": [*base, *names],
+            "samples_table": base,
             "table": [*base, *names, *mapping],
         }
         self._samples = options.samples

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from bigbench_meta.readers.formats.values import FileLog
 
-__all__ = ["has_columns", "read_table"]
+__all__ = ["NAMED_SAMPLES", "has_columns", "read_table"]
+
+NAMED_SAMPLES: Final = "a table of samples must be named samples*.parquet"
 
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 _POSITIVE: Final = {*SCALE_AXES, "n_examples"}
@@ -74,10 +76,9 @@ def read_table(data: bytes, name: str, log: FileLog) -> pa.Table | None:
         log.error("", f"cannot be read as a table: {error}")
         return None
     if missing := [name for name in OBSERVATIONS.required if name not in frame.columns]:
-        log.error(
-            ", ".join(missing),
-            "required column missing",
-        )
+        is_samples = "example_id" in frame.columns and "score" in missing
+        hint = f"; {NAMED_SAMPLES}" if is_samples else ""
+        log.error(", ".join(missing), f"required column missing{hint}")
         return None
     if frame.empty:
         log.warning("", "the table has no rows")
