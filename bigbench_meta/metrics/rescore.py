@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-__all__ = ["Rescoring", "example_scores", "new_scores", "rescore"]
+__all__ = ["Rescoring", "by_answer_length", "example_scores", "new_scores", "rescore"]
 
 Sample = dict[str, Any]
 OwnMetric = Callable[[Sample], float | None]
@@ -144,7 +144,7 @@ class Rescoring:
 
     def _add(self, table: pa.Table) -> None:
         if self._by_length:
-            table = _by_length(table, self._tokens)
+            table = by_answer_length(table, self._tokens)
         group, first = group_rows(table, _MODEL)
         keys = self._keys(table.take(pa.array(first)))
         chosen: dict[tuple[tuple[str, ...], ...], tuple[Ints, Examples]] = {}
@@ -483,14 +483,21 @@ def _gradient(metric: Metric, total: Floats) -> Floats:
     return gradient
 
 
-def _by_length(table: pa.Table, tokens: str | Tokenizer) -> pa.Table:
-    """Return samples with the length of their answer in the name of the subtask."""
+def by_answer_length(table: pa.Table, tokens: str | Tokenizer) -> pa.Table:
+    """Return samples with the length of their answer in the name of the subtask.
+
+    Args:
+        table: Samples table.
+        tokens: See :class:`Rescoring`.
+    """
     known = table["targets"].is_valid()
     lengths = np.full(table.num_rows, np.nan)
     lengths[known.to_numpy()] = Examples(table.filter(known), tokens).target_length
     names = [
-        subtask if length != length else f"{subtask}: length {length:.0f}"
-        for subtask, length in zip(table["subtask"].to_pylist(), lengths.tolist(), strict=True)
+        subtask if length != length else f"{subtask or task}: length {length:.0f}"
+        for subtask, task, length in zip(
+            table["subtask"].to_pylist(), table["task"].to_pylist(), lengths.tolist(), strict=True
+        )
     ]
     place = table.schema.get_field_index("subtask")
     column = pa.array(names).dictionary_encode().cast(table.schema.field(place).type)

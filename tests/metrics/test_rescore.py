@@ -170,6 +170,9 @@ def test_every_length_can_be_a_subtask():
     assert dict(zip(scores["subtask"], scores["score"], strict=True)) == {
         "sums: length 1": 0, "sums: length 2": 1, "sums: length 3": 2,
     }  # fmt: skip
+    # A task without subtasks names its lengths itself.
+    whole, _ = rescore(table(rows).drop_columns("subtask"), ["exact_str_match"], by_length=True)
+    assert sorted(whole["subtask"]) == [f"sums: length {length}" for length in (1, 2, 3)]
 
 
 def test_a_metric_cut_at_a_threshold():
