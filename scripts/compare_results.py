@@ -68,6 +68,7 @@ ADDED: Final[dict[str, str]] = {
     ),
     "pretraining_loss": "a scale axis of observations, empty where files do not give it",
     "sets": "each embedded set is studied by itself; of several there is no total",
+    "metric_change": "the study compares the same outputs under two metrics",
     "header": "all charts share one theme, of which this part shows only in those with panels",
 }
 """Keys that only the second version has."""

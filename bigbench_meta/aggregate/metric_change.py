@@ -23,7 +23,7 @@ from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD, flagged
 from bigbench_meta.core.checks import probability, seed_number
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.ragged import Ragged
-from bigbench_meta.core.schema import CURVE_KEY
+from bigbench_meta.core.schema import CURVE_KEY, SAMPLES, conform
 from bigbench_meta.curves.build import Curves, build_curves
 from bigbench_meta.curves.emergence import MIN_SCALES
 from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
@@ -42,7 +42,7 @@ from bigbench_meta.inference.uncertainty import (
     sampling_errors,
 )
 from bigbench_meta.metrics.definitions import METRICS
-from bigbench_meta.metrics.rescore import example_scores
+from bigbench_meta.metrics.rescore import by_answer_length, example_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -103,12 +103,15 @@ def metric_change(
     A pair has one benchmark, task, subtask, model family, number of shots and variant, and the
     models that both metrics have scores of. The metric of the sharper type comes first, or the
     flagged one where the types are alike. Sharpness is E / (n - 1) with a median step of at least
-    the resolution, the most that one example can change the score.
+    the resolution: one example that becomes right, one token of an edit distance, or the range of a
+    graded score, over the number of examples.
 
     Args:
         observations: Observations table, or curves.
         samples: Samples table of the same results: then examples are drawn anew, jointly for all
             models. Scores of single examples that it lacks are computed from outputs and targets.
+            Curves of one length, as ``rescore(by_length=True)`` makes them, take the samples whose
+            answers have that length.
         tokens: How texts are split for these, see :func:`bigbench_meta.rescore`.
         metric: The metric that matters, if any: only its pairs are compared, it comes first, and
             its score at the largest scale is forecast from the smaller scales through the other
@@ -164,9 +167,8 @@ def metric_change(
         ('exact_str_match', 'token_edit_distance', 'evaporates')
     """
     probability(level, "level")
-    for name, value in (("threshold", threshold), ("cut", cut)):
-        if value is not None and not value > 0:
-            raise InputError(f"{value!r} is not a positive number", where=name)
+    if cut is not None and not cut > 0:
+        raise InputError(f"{cut!r} is not a positive number", where="cut")
     curves = observations
     if not isinstance(curves, Curves):
         curves = build_curves(curves, scale=scale, catalog=catalog)
@@ -176,6 +178,7 @@ def metric_change(
         pairs = pairs.among(flags[pairs.first] | flags[pairs.second])
     if samples is not None:
         samples = _with_scores(samples, pairs.curves.keys["metric"], tokens)
+        samples = _with_lengths(samples, pairs.curves.keys["subtask"], tokens)
     table = _compared(
         pairs, samples=samples, threshold=threshold, cut=cut, level=level, n_boot=n_boot,
         seed=seed_number(seed), min_scales=min_scales, catalog=catalog, progress=progress,
@@ -263,6 +266,21 @@ def _with_scores(
         known = {name: of[row] for name, of in found.items() if not np.isnan(of[row])}
         entries.append(list((known | dict(own if own is not None else {})).items()))
     return frame.assign(metrics=pd.Series(entries, index=frame.index, dtype=object))
+
+
+def _with_lengths(
+    samples: pd.DataFrame, subtasks: pd.Series[str], tokens: str | Tokenizer
+) -> pd.DataFrame:
+    """Return samples, and those of each length of the answer that is a subtask again as its own."""
+    known = {name for column in ("task", "subtask") for name in samples.get(column, ())}
+    wanted = set(subtasks.astype(str)) - known
+    if not wanted:
+        return samples
+    table = conform(samples.drop(columns="metrics"), SAMPLES)
+    names = by_answer_length(table, tokens)["subtask"].to_pandas().astype(object)
+    of_lengths = samples.assign(subtask=names)[names.isin(wanted)]
+    found: pd.DataFrame = pd.concat([samples, of_lengths], ignore_index=True)
+    return found
 
 
 def _part(

@@ -41,8 +41,8 @@ __all__ = ["analyze"]
     "--inference/--no-inference",
     default=True,
     show_default=True,
-    help="Add intervals, tests against smooth improvement, forecasts, and what explains the flags. "
-    "Takes most of the time.",
+    help="Add intervals, tests against smooth improvement, forecasts, the same outputs under "
+    "another metric, and what explains the flags. Takes most of the time.",
 )
 @options(inference, output_folder("tables, figures and report.html"), strict, as_json)
 def analyze(
@@ -129,6 +129,7 @@ def _print(loaded: Loaded, study: Study) -> None:
     if evidence := study.tables.get("evidence_summary"):
         click.echo(evidence.caption)
         console.print_table(evidence)
+        click.echo(f"The same outputs under another metric: {study.pairs_sentence}")
 
 
 def _document(
@@ -166,6 +167,15 @@ def _study_document(loaded: Loaded, study: Study) -> dict[str, Any]:
         document |= {
             "evidence": console.records(evidence_summary(study.counted, threshold=study.threshold)),
             "forecasts": console.records(study.tables["last_scale_forecasts"].frame),
+        }
+    if study.pairs is not None:
+        from bigbench_meta.aggregate.metric_change import change_counts
+
+        document["metric_change"] = {
+            "n_pairs": len(study.pairs),
+            "counts": change_counts(study.pairs),
+            "n_flagged": int(study.pairs["flagged"].sum()),
+            "summary": [study.pairs_sentence],
         }
     if study.account:
         document |= {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import jinja2
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["is_earlier_report", "write_studies", "write_study"]
 
 _EVERY_FIGURE: Final = (
-    "emergence_by_metric", "flagged_curves", "flagged_intervals", "claims_by_metric",
+    "emergence_by_metric", "flagged_curves", "flagged_intervals", "metric_change",
+    "claims_by_metric",
 )  # fmt: skip
 
 # What the head of every report holds; a figure is deleted only beside a page with it.
@@ -154,8 +156,13 @@ def _contents(
 def _page(
     study: Study, svg: Mapping[str, str | bytes], sources: list[str], *, overview: bool = False
 ) -> str:
+    pairs = study.tables.get("metric_change")
+    if pairs:
+        shown = tuple(name for name in pairs.brief or () if "sharpness" not in name)
+        pairs = replace(pairs, columns=shown)
     return _template("report.html.j2").render(
         study=study,
+        pairs=pairs,
         svg=svg,
         sources=sources,
         overview=overview,

@@ -48,6 +48,8 @@ class Study:
         level: Which of a task's rows count.
         account: What accounts for the flags; None without inference, and of illustrations, which
             were chosen for their shape.
+        pairs: The same outputs under two metrics, see :func:`bigbench_meta.metric_change`; None
+            without inference.
         embedded: The embedded set that was studied, if it is one.
         tables: Tables by name.
         figures: Figures by name.
@@ -61,6 +63,7 @@ class Study:
     threshold: float
     level: Level
     account: Account | None
+    pairs: pd.DataFrame | None
     embedded: EmbeddedSet | None
     tables: dict[str, Table]
     figures: dict[str, Figure]
@@ -100,6 +103,15 @@ class Study:
             text += f" {self.n_out_of_reach} have three models, with which E is at most 2."
         return text
 
+    @property
+    def pairs_sentence(self) -> str:
+        """One or two sentences on the same outputs under two metrics; empty without inference."""
+        if self.pairs is None:
+            return ""
+        from bigbench_meta.aggregate.metric_change import change_sentence
+
+        return change_sentence(self.pairs)
+
 
 def run_study(
     observations: pd.DataFrame,
@@ -123,9 +135,9 @@ def run_study(
         options: Threshold, level, scale axis, catalog and the like.
         embedded: The embedded set that the observations are. Its page says what it can show, and
             what accounts for the flags is not asked of an illustration.
-        inference: Whether to say how sure the scores are (intervals, tests, forecasts) and what
-            accounts for the flags, see :func:`bigbench_meta.score_curves`. Tests are corrected for
-            the curves of the level.
+        inference: Whether to say how sure the scores are (intervals, tests, forecasts), whether
+            they stay under another metric of the same outputs, and what accounts for the flags, see
+            :func:`bigbench_meta.score_curves`. Tests are corrected for the curves of the level.
         n_boot: Bootstrap replicates of intervals, and the most of a test; by default as many as
             the search needs.
         seed: Seed of all resampling.
@@ -155,20 +167,34 @@ def run_study(
             if findings.n_rows_excluded and scores.empty
             else "level 'subtask' counts tasks that come without an aggregate row",
         )
+    pairs = None
     if inference:
         # Imports scipy.stats and statsmodels, a second's work.
+        from bigbench_meta.aggregate.metric_change import metric_change
         from bigbench_meta.inference.curve_evidence import ALPHA_RANGE, curve_evidence
 
+        of_level = curves.select(scores.index.isin(counted.index))
         evidence = curve_evidence(
-            curves.select(scores.index.isin(counted.index)), threshold=threshold, n_boot=n_boot,
-            seed=seed, variation=variation, alpha_range=alpha_range or ALPHA_RANGE,
-            min_scales=options.min_scales, samples=samples, catalog=options.catalog,
-            progress=progress,
+            of_level, threshold=threshold, n_boot=n_boot, seed=seed, variation=variation,
+            alpha_range=alpha_range or ALPHA_RANGE, min_scales=options.min_scales, samples=samples,
+            catalog=options.catalog, progress=progress,
         ).set_index(counted.index)  # fmt: skip
         counted, scores = counted.join(evidence), scores.join(evidence)
+        pairs = metric_change(
+            of_level, samples=samples, threshold=threshold, seed=seed,
+            n_boot=n_boot or 999, min_scales=options.min_scales, catalog=options.catalog,
+            progress=progress,
+        )  # fmt: skip
     tables = [*study_tables(scores, counted, problems, threshold), issues_table(findings)]
     if inference:
         tables += evidence_tables(counted, threshold)
+    drawn_pairs = None
+    if pairs is not None:
+        from bigbench_meta.report.charts.metric_change import plot_metric_change
+        from bigbench_meta.report.tables.metric_change import metric_change_tables
+
+        tables += metric_change_tables(pairs)
+        drawn_pairs = plot_metric_change(curves, pairs, catalog=options.catalog)
     account = None
     if inference and not (embedded and embedded.role == "illustration"):
         account = account_for_flags(counted, threshold=threshold, level="all")
@@ -178,6 +204,7 @@ def run_study(
         plot_emergence_by_metric(counted, threshold=threshold),
         plot_curves(curves, counted, threshold=threshold),
         plot_intervals(counted, threshold=threshold) if inference else None,
+        drawn_pairs,
         plot_claims_by_metric(by_name["claims_by_metric"].frame),
     ]
     return Study(
@@ -189,6 +216,7 @@ def run_study(
         threshold=threshold,
         level=options.level,
         account=account,
+        pairs=pairs,
         embedded=embedded,
         tables=by_name,
         figures={figure.name: figure for figure in figures if figure},

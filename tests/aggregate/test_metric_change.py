@@ -340,6 +340,39 @@ def test_examples_are_scored_where_samples_have_outputs():
     assert width < alone["log_ratio_high"] - alone["log_ratio_low"]
 
 
+@pytest.mark.parametrize("subtask", [None, "easy"])
+def test_examples_of_one_length_are_drawn_anew_for_its_curves(subtask):
+    rng = np.random.default_rng(2)
+    n, p = 120, np.linspace(0.3, 0.95, 6)
+    targets = [["12"] if i % 3 else ["1234"] for i in range(n)]
+    outputs = [
+        "".join(c if rng.random() < rate else "x" for c in target)
+        for rate in p
+        for (target,) in targets
+    ]
+    rows = scores("x", p).drop(columns=["metric", "score"])
+    rows = rows.loc[rows.index.repeat(n)].reset_index(drop=True)
+    samples = rows.assign(
+        subtask=subtask, example_id=np.tile(np.arange(n), 6).astype(str), targets=targets * 6,
+        output=outputs,
+    )  # fmt: skip
+    names = ["exact_str_match", "token_edit_distance"]
+    parts = [bm.rescore(samples, names, by_length=split)[0] for split in (False, True)]
+    found = metric_change(pd.concat(parts), samples=samples, n_boot=99).set_index("subtask")
+    whole = subtask or "t"
+    assert set(found.index) == {whole, f"{whole}: length 2", f"{whole}: length 4"}
+    assert found["joint"].all()
+    assert (found["other_noise"] == "samples").all()
+    # As if the samples of one length were all that there is.
+    few = samples[samples["targets"].str[0].str.len() == 4].assign(subtask=f"{whole}: length 4")
+    alone = metric_change(bm.rescore(few, names)[0], samples=few, n_boot=99).iloc[0]
+    for name in ("sharpness_low", "other_sharpness_high", "log_ratio_low", "log_ratio_high"):
+        assert found.loc[f"{whole}: length 4", name] == alone[name]
+    # Lengths in other tokens are other examples, whose scores are not those of the curve.
+    words = metric_change(parts[1], samples=samples, tokens="words", n_boot=99)
+    assert not words["joint"].any()
+
+
 def test_points_of_pairs_are_the_scores_on_their_own_range(paper):
     observations = bm.load_embedded("paper")
     points = pair_points(bm.build_curves(observations), paper)
@@ -364,7 +397,7 @@ def test_points_of_pairs_are_the_scores_on_their_own_range(paper):
     ("options", "message"),
     [
         ({"level": 1.0}, "level"),
-        ({"threshold": 0.0}, "threshold"),
+        ({"threshold": math.nan}, "threshold"),
         ({"cut": -1.0}, "cut"),
         ({"cut": math.nan}, "cut"),
         ({"metric": "bleu"}, "'bleu'"),

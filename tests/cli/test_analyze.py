@@ -35,7 +35,7 @@ def test_json(tree: Path) -> None:
     ]
     assert sum(row["n_curves"] for row in found["by_metric_type"]) == 4
     assert found["outputs"] == []
-    assert not {"evidence", "limitations", "estimates", "forecasts"} & set(found)
+    assert not {"evidence", "limitations", "estimates", "forecasts", "metric_change"} & set(found)
 
 
 @pytest.mark.parametrize(("option", "shown"), [(0.5, 0.5), ("inf", "inf"), (-5, -5.0)])
@@ -63,6 +63,9 @@ def test_a_whole_run(tree: Path) -> None:
     assert by["line_p", "all"]["n_judged"] > 0
     assert found["limitations"]
     assert {row["group"] for row in found["forecasts"]} == {"flagged", "not flagged"}
+    change = found["metric_change"]
+    assert change["n_pairs"] == sum(change["counts"].values()) == 2
+    assert change["summary"][0].startswith("Of 2 pairs,")
     assert {row["statistic"] for row in found["estimates"]} >= {"odds_ratio", "risk_ratio"}
     listed = found["outputs"]
     assert len(listed) == len(set(listed)) > 10
@@ -71,6 +74,7 @@ def test_a_whole_run(tree: Path) -> None:
     again = run(*command)
     assert f"{len(listed)} files written; open {(out / 'report.html').as_posix()}" in again.stdout
     assert "tree: 4 of 4 curves have an emergence score" in again.stdout
+    assert f"under another metric: {change['summary'][0]}" in again.stdout
 
 
 def test_nothing_is_written_unasked(tree: Path) -> None:

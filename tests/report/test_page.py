@@ -468,6 +468,28 @@ def test_pages_of_sets_link_to_each_other_and_load_nothing(
         assert shows in Page(page).text
 
 
+def test_the_same_outputs_under_another_metric() -> None:
+    observations = load_embedded("paper")
+    observations = observations[observations["task"] == "logical_args"]
+    problems = to_frame(PROBLEMS.empty())
+    options = StudyOptions(threshold=10, level="subtask")
+    study = run_study(observations, problems, options, inference=True, n_boot=99)
+    alone = bm.metric_change(observations, threshold=10, n_boot=99)
+    assert study.pairs is not None
+    pd.testing.assert_frame_equal(study.pairs, alone)
+    assert study.figures["metric_change"].data["pair"].nunique() == len(alone) == 2
+    page = Page(report._page(study, drawn(study), ["x"])).text
+    assert study.pairs_sentence in page
+    assert "Every pair as a table" in page
+    one = observations[observations["metric"] == "brier_score"]
+    without = run_study(one, problems, options, inference=True, n_boot=99)
+    assert "metric_change" not in without.figures
+    assert without.tables["metric_change"].frame.empty
+    page = Page(report._page(without, drawn(without), ["x"])).text
+    assert "No two metrics score the same outputs." in page
+    assert "Every pair as a table" not in page
+
+
 def test_what_accounts_for_flags_is_not_asked_of_illustrations() -> None:
     observations = load_embedded("paper")
     observations = observations[observations["task"].isin(["logical_args", "periodic_elements"])]

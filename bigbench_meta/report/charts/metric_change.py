@@ -48,7 +48,7 @@ def plot_metric_change(
     Args:
         curves: The curves.
         pairs: What :func:`bigbench_meta.metric_change` returns for them.
-        most: Panels at most: by verdict, flagged pairs first, then those that differ most.
+        most: Panels at most: flagged pairs first, by verdict, then those that differ most.
         catalog: Metric catalog; the packaged one by default.
 
     Returns:
@@ -75,7 +75,7 @@ def plot_metric_change(
         unflagged=~(drawn["flagged"] | drawn["other_flagged"]),
         alike=-drawn["log_ratio"].abs().fillna(-1.0),
     )
-    rows = order.sort_values(["rank", "unflagged", "alike"], kind="stable").head(most)
+    rows = order.sort_values(["unflagged", "rank", "alike"], kind="stable").head(most)
     try:
         points = pair_points(curves, rows, catalog=catalog)
     except KeyError as error:
@@ -108,7 +108,8 @@ def _titles(rows: pd.DataFrame) -> list[str]:
             ("−" if e < 0 else "") + ("∞" if np.isinf(e) else f"{abs(e):.1f}")
             for e in (row["emergence_score"], row["other_emergence_score"])
         )
-        found.append(curve_title(row, several, f"E {scores}, {row['verdict']}"))
+        title = curve_title(row, several, "").removesuffix("\n")
+        found.append(f"{title}\nE {scores}, {row['verdict']}")
     return unlike(found)
 
 

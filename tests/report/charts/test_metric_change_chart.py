@@ -16,19 +16,21 @@ def paper():
     return curves, bm.metric_change(curves, n_boot=99)
 
 
-def test_decided_pairs_are_drawn_first(paper) -> None:
+def test_flagged_pairs_are_drawn_first_then_decided_ones(paper) -> None:
     curves, pairs = paper
-    figure = plot_metric_change(curves, pairs, most=7)
+    n_flagged = int((pairs["flagged"] | pairs["other_flagged"]).sum())
+    figure = plot_metric_change(curves, pairs, most=n_flagged + 1)
     assert figure is not None
     drawn = pairs.loc[figure.data["pair"].unique()]
-    assert drawn["verdict"].tolist() == ["evaporates"] * 6 + ["weaker"]
-    assert figure.caption.startswith("7 of 39 pairs")
+    open_ = ["point values only"] * (n_flagged - 6)
+    assert drawn["verdict"].tolist() == ["evaporates"] * 6 + open_ + ["weaker"]
+    assert figure.caption.startswith(f"{n_flagged + 1} of 39 pairs")
     assert "Bars are two standard errors" in figure.caption
     spec = figure.to_dict()
     assert spec["spec"]["layer"][1]["encoding"]["x"]["scale"]["type"] == "log"
-    assert spec["facet"]["sort"][0].startswith("4-digit addition: length 5\nE 7984.2 → 3.7") or (
-        "E 7984.2 → 3.7, evaporates" in spec["facet"]["sort"][0]
-    )
+    name, setting, found = spec["facet"]["sort"][0].split("\n")
+    assert (name, found) == ("4-digit addition: length 5", "E 7984.2 → 3.7, evaporates")
+    assert setting == "GPT-3, 2 shots, temperature 0.0"
 
 
 def test_every_metric_is_drawn_on_its_own_range(paper) -> None:
