@@ -243,7 +243,7 @@ def run_cell(cell: Cell, n_curves: int, n_boot: int) -> dict[str, object]:
         curves = build_curves(simulated(replace(cell, sisters=sisters), kind, m, rng))
         # Tasks are ordered by name in curves.
         task = curves.keys["task"].str.removeprefix("task ").astype(int).to_numpy()
-        chosen = np.ones(len(task), dtype=bool) if kind == "smooth" else changed(m)[task]
+        chosen = np.ones(len(task), dtype=bool) if kind == "smooth" else changed(len(task))[task]
         own = curves.select(chosen)
         found |= rates(label, null_tests(own, n_boot=n_boot, goodness=False))
         found[f"{label}_raw"] = float((score_curves(own)["emergence_score"] > 100).mean())
@@ -325,7 +325,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="JSON lines, appended to")
     parser.add_argument("--cells", default="", help="only cells whose name contains this")
-    parser.add_argument("--curves", type=int, default=2000, help="smooth curves a cell")
+    parser.add_argument(
+        "--curves",
+        type=int,
+        default=2000,
+        help=f"smooth curves a cell, rounded up to whole families of {TASKS}",
+    )
     parser.add_argument("--boot", type=int, default=99, help="bootstrap replicates a curve")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--docs", type=Path, help="write the tables into this file and stop")

@@ -211,7 +211,7 @@ def _by_test_set(curves: Curves, alpha: float, catalog: MetricCatalog | None) ->
 def _by_length(curves: Curves) -> pd.DataFrame:
     """Return for every model whether its scores worsen with length in the predicted form."""
     points = curves.points().assign(
-        metric_type=curves.keys["metric_type"].astype(str).to_numpy()[curves.curve_of_point],
+        metric_type=curves.keys["metric_type"].astype(str).to_numpy()[curves.ragged.curve],
         oriented=curves.oriented,
     )
     points["length"] = points["subtask"].astype(str).str.extract(_LENGTH)[0].astype(float)

@@ -71,25 +71,20 @@ class Curves:
         return Ragged(self.offsets)
 
     @property
-    def curve_of_point(self) -> Ints:
-        """Row in ``keys`` of each point."""
-        return self.ragged.curve
-
-    @property
     def rising_x(self) -> Floats:
         """A scale that rises within each curve: x, or 1 / x where the axis is a loss."""
         falls = self.keys["scale"].isin(list(FALLING_AXES)).to_numpy(dtype=bool)
-        return np.where(falls[self.curve_of_point], 1 / self.x, self.x)
+        return np.where(falls[self.ragged.curve], 1 / self.x, self.x)
 
     @property
     def oriented(self) -> Floats:
         """The scores with their sign turned where lower is better."""
         sign = np.where(self.keys["higher_is_better"].to_numpy(dtype=bool), 1.0, -1.0)
-        return self.y * sign[self.curve_of_point]
+        return self.y * sign[self.ragged.curve]
 
     def points(self) -> pd.DataFrame:
         """Return one row for each point: the curve's number and key, x, score and its errors."""
-        curve = self.curve_of_point
+        curve = self.ragged.curve
         keys = self.keys[[*CURVE_KEY, "scale"]].take(curve).reset_index(drop=True)
         return keys.assign(
             curve=curve, model_name=self.model_name, x=self.x, score=self.y, spread=self.spread,

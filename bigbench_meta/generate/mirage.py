@@ -40,7 +40,6 @@ __all__ = [
     "per_token_loss",
     "per_token_probability",
     "sample_right_tokens",
-    "smallest_nonzero_score",
 ]
 
 DEFAULT_ALPHA: Final = -1.0
@@ -172,32 +171,6 @@ def expected_token_edit_distance(loss: ArrayLike, *, target_length: ArrayLike) -
         # expm1 keeps the error of a model that is almost always right.
         distance: Floats = -length * np.expm1(-checked_loss(loss))
     return distance
-
-
-def smallest_nonzero_score(n_examples: ArrayLike, *, units: ArrayLike = 1) -> Floats:
-    """Return the smallest score above zero that a test set can show, 1 / (n units).
-
-    Args:
-        n_examples: Examples of the test set, n >= 1, any shape.
-        units: Equal steps that one example's score can take: 1 for an accuracy; the target's length
-            for a share of tokens (the 1 / (N L) of App. A).
-
-    Returns:
-        The resolution, in the unit of a score between 0 and 1.
-
-    Raises:
-        InputError: A number is not a whole number of at least 1.
-
-    References:
-        Schaeffer et al. (2023), arXiv 2304.15004, App. A.1.
-
-    Examples:
-        >>> smallest_nonzero_score([100, 2000], units=5)
-        array([0.002 , 0.0001])
-    """
-    whole_units = whole(units, 1, "units")
-    limit: Floats = 1.0 / (whole(n_examples, 1, "n_examples") * whole_units)
-    return limit
 
 
 def sample_right_tokens(

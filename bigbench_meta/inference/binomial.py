@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 import numpy as np
 from scipy.special import betainc, betainccinv, betaincinv, ndtri
 
-from bigbench_meta.core.checks import one_of, within
+from bigbench_meta.core.checks import one_of, probability, within
 from bigbench_meta.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -259,11 +259,9 @@ def proportion_interval(
         >>> round(float(low), 5), round(float(high), 3)
         (5e-05, 0.381)
     """
-    if not 0 < confidence < 1:
-        raise InputError(f"{confidence}, not in (0, 1)", where="confidence")
     one_of(method, get_args(Method), "method")
     x, size = _counts(successes, n)
-    tail = (1 - confidence) / 2
+    tail = (1 - probability(confidence, "confidence")) / 2
     ends = {"wilson": _wilson, "jeffreys": _jeffreys, "clopper_pearson": _clopper_pearson}[method]
     with np.errstate(invalid="ignore", divide="ignore"):
         low, high = ends(x, size, tail)

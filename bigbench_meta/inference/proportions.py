@@ -102,7 +102,7 @@ def proportions(
         bounded = (high > low) & (np.abs(step - (high - low)) <= _ROUNDING * (high - low))
     worst = np.where(bounded, np.where(up, low, high), np.nan)
     best = np.where(bounded, np.where(up, high, low), np.nan)
-    curve = curves.curve_of_point
+    curve = curves.ragged.curve
     value, outside = _within((curves.y - worst[curve]) / (best - worst)[curve])
     out_of_range = curves.ragged.any(outside)
     value[out_of_range[curve]] = np.nan

@@ -550,6 +550,6 @@ def test_points_are_the_arrays(rows):
     points = curves.points()
     np.testing.assert_array_equal(points["x"], curves.x)
     np.testing.assert_array_equal(points["score"], curves.y)
-    np.testing.assert_array_equal(points["curve"], curves.curve_of_point)
+    np.testing.assert_array_equal(points["curve"], curves.ragged.curve)
     tasks = curves.keys["task"].astype(object).to_numpy()
-    assert points["task"].tolist() == tasks[curves.curve_of_point].tolist()
+    assert points["task"].tolist() == tasks[curves.ragged.curve].tolist()

@@ -21,7 +21,6 @@ from bigbench_meta.generate.mirage import (
     per_token_loss,
     per_token_probability,
     sample_right_tokens,
-    smallest_nonzero_score,
 )
 
 INF = math.inf
@@ -167,14 +166,6 @@ def test_nan_stays():
     assert np.isnan(expected_accuracy([np.nan], target_length=2)).all()
 
 
-# --- What a test set can show ---
-
-
-@pytest.mark.parametrize(("n", "units", "limit"), [(1, 1, 1.0), (100, 1, 0.01), (100, 5, 0.002)])
-def test_smallest_nonzero_score(n, units, limit):
-    assert smallest_nonzero_score(n, units=units) == close(limit)
-
-
 # --- Samples ---
 
 
@@ -229,8 +220,6 @@ def test_samples_depend_on_the_seed_alone():
         (lambda: expected_accuracy(0.1, target_length=0), "target_length: 0 is not a whole number"),
         (lambda: expected_accuracy(0.1, target_length=1.5), "target_length: 1.5 is not a whole"),
         (lambda: expected_token_edit_distance(0.1, target_length=[1, -3]), "target_length: -3 is"),
-        (lambda: smallest_nonzero_score(0), "n_examples: 0 is not a whole number of at least 1"),
-        (lambda: smallest_nonzero_score(10, units=0), "units: 0 is not a whole number of at"),
         (lambda: sample_right_tokens(0.1, target_length=2, n_examples=0), "n_examples: 0 is no"),
     ],
 )

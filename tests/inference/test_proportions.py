@@ -126,7 +126,7 @@ def test_anything_is_taken(rows):
     known = ~np.isnan(back)
     np.testing.assert_allclose(back[known], curves.y[known], atol=1e-9)
     np.testing.assert_array_equal(
-        np.isnan(found.proportion), found.problem[curves.curve_of_point] != ""
+        np.isnan(found.proportion), found.problem[curves.ragged.curve] != ""
     )
 
 

@@ -111,7 +111,7 @@ def leave_one_scale_out(
     """
     scores = score_curves(curves, min_scales=min_scales)
     without, enough = scores_without_each(curves.oriented, curves.offsets, min_scales=min_scales)
-    batch, point = curves.ragged, curves.curve_of_point
+    batch, point = curves.ragged, curves.ragged.curve
     is_flag = flagged(scores, threshold)
     hits = flagged(pd.DataFrame({"emergence_score": without}), threshold).to_numpy(dtype=bool)
     without = np.where(enough & np.isnan(without), 0.0, without)

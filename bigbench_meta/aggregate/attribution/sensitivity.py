@@ -302,7 +302,7 @@ def normalised(curves: Curves, catalog: MetricCatalog, *, clip: bool = False) ->
     high = np.where(declared, high, entry["high"].to_numpy(dtype=float))
     known = _is_range(low, high)
     low, span = np.where(known, low, 0.0), np.where(known, high - low, 1.0)
-    point = curves.curve_of_point
+    point = curves.ragged.curve
     y = (curves.y - low[point]) / span[point]
     if clip:
         y = np.where(declared[point], np.maximum(y, 0.0), y)

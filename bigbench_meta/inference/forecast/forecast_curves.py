@@ -142,7 +142,7 @@ def forecast_curves(
         if progress:
             progress(done + fits, total)
 
-    shares = np.where(data.is_share[curves.curve_of_point], data.y, np.nan)
+    shares = np.where(data.is_share[curves.ragged.curve], data.y, np.nan)
     tables, none = [], np.full(len(curves), None, dtype=object)
     for name, rows in zip(forecasters, plans, strict=True):
         if name == GPT4_RULE:
@@ -156,7 +156,7 @@ def forecast_curves(
             )
             _give_status(found, rows, ~data.is_share, ForecastStatus.NOT_A_PROPORTION)
         elif name == SMOOTH_PAIR and partners is not None:
-            has_partner = (partners.status == ForecastStatus.OK)[curves.curve_of_point]
+            has_partner = (partners.status == ForecastStatus.OK)[curves.ragged.curve]
             pairs = replace(partners, smooth=np.where(has_partner, partners.smooth, np.nan))
             found = forecast_through_link(
                 shares, curves.rising_x, rows, pairs=pairs, n_examples=data.n_examples,

@@ -168,8 +168,8 @@ def smooth_partners(curves: Curves, data: FitInput, catalog: MetricCatalog | Non
     for name, link in LINKS.items():
         rows = name_of == name
         if rows.any():
-            chosen = rows[curves.curve_of_point]
-            k = choices[curves.curve_of_point][chosen]
+            chosen = rows[curves.ragged.curve]
+            k = choices[curves.ragged.curve][chosen]
             with np.errstate(all="ignore"):
                 smooth[chosen] = link.value(scores[chosen], k)
                 variance[chosen] = (link.slope(scores[chosen], k) * errors[chosen]) ** 2
@@ -184,7 +184,7 @@ def smooth_partners(curves: Curves, data: FitInput, catalog: MetricCatalog | Non
     variance = np.where((variance > 0) & np.isfinite(variance), variance, np.nan)
     return Partners(
         smooth=smooth, variance=variance, n_examples=n_examples, counts=counts, share=share,
-        metric=name_of, curve_of_point=curves.curve_of_point, status=status.astype(np.int8),
+        metric=name_of, curve_of_point=curves.ragged.curve, status=status.astype(np.int8),
     )  # fmt: skip
 
 
@@ -209,7 +209,7 @@ def _partner(keys: pd.DataFrame, metric: NDArray[np.object_], wanted: NDArray[np
 
 def _aligned(curves: Curves, partner: Ints) -> tuple[Floats, Floats, Floats]:
     """Return the partner's score, standard error and examples at each point's scale, or NaN."""
-    curve = curves.curve_of_point
+    curve = curves.ragged.curve
     points = pd.DataFrame({"curve": partner[curve], "x": curves.x})
     values = {"score": curves.y, "stderr": curves.stderr, "n_examples": curves.n_examples}
     scores = pd.DataFrame({"curve": curve, "x": curves.x, **values})

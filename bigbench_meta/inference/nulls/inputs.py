@@ -211,7 +211,7 @@ def _range(curves: Curves, known: pd.DataFrame, reach: float) -> tuple[Floats, F
     worst = np.where(stated, np.where(up, low, high), np.where(fits, poor, np.nan))
     best = np.where(stated, np.where(up, high, low), np.where(fits, good, np.nan))
     largest = np.full(len(curves), -np.inf)
-    np.fmax.at(largest, curves.curve_of_point, curves.y)
+    np.fmax.at(largest, curves.ragged.curve, curves.y)
     linear = (curves.keys["metric_type"].astype(str) == "linear").to_numpy(dtype=bool)
     counts_errors = ~np.isfinite(best - worst) & linear & ~up & (low == 0) & (largest > 0)
     worst, best = (
@@ -227,7 +227,7 @@ def _losses(
     """Fill in perplexities and losses per token, in place."""
     unit = known["unit"].astype("object").fillna("").to_numpy()
     up = curves.keys["higher_is_better"].to_numpy(dtype=bool)
-    curve = curves.curve_of_point
+    curve = curves.ragged.curve
     factor = np.array([_LOSS_UNITS.get(name, np.nan) for name in unit])
     perplexity = unit == "perplexity"
     chosen = (np.isfinite(factor) | perplexity) & (problem == "no_range")
@@ -245,7 +245,7 @@ def _trials(
     curves: Curves, value: Floats, stderr: Floats, n_examples: Floats, counted: Bools
 ) -> Floats:
     """Return the yes-or-no examples that give each point's sampling error; NaN if unknown."""
-    curve = curves.curve_of_point
+    curve = curves.ragged.curve
     with np.errstate(invalid="ignore", divide="ignore"):
         equal = value * (1 - value) / stderr**2
     equal = np.where((stderr > 0) & (equal >= 1) & np.isfinite(equal), equal, np.nan)

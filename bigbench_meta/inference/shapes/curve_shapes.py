@@ -127,7 +127,7 @@ def curve_shapes(
         data.y, curves.rising_x, curves.offsets, variance=data.variance, low=data.low,
         high=data.high, shapes=shapes, criteria_only=True, progress=progress,
     )  # fmt: skip
-    up = data.y * data.up[curves.curve_of_point]
+    up = data.y * data.up[curves.ragged.curve]
     points = Points.checked(up, curves.rising_x, curves.offsets, variance=data.variance)
     frame, n_points = Frame.of(points), np.diff(curves.offsets)
     numbers = trend_numbers(points, frame)

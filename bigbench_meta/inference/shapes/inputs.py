@@ -122,7 +122,7 @@ def _catalog_bounds(curves: Curves, catalog: MetricCatalog | None) -> tuple[Floa
     """Return the range of each metric, NaN where a score of the curve lies outside."""
     known = (catalog or metric_catalog()).lookup(curves.keys[["benchmark", "task", "metric"]])
     low, high = (known[name].to_numpy(dtype=float).copy() for name in ("low", "high"))
-    curve = curves.curve_of_point
+    curve = curves.ragged.curve
     for bound, outside in ((low, curves.y < low[curve]), (high, curves.y > high[curve])):
         bound[np.bincount(curve[outside], minlength=len(curves)) > 0] = np.nan
     return low, high

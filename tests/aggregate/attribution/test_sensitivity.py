@@ -291,7 +291,7 @@ def test_normalised_scores_by_hand():
     observations = made(1)
     curves = bm.build_curves(observations)
     found = normalised(curves, metric_catalog())
-    low = curves.keys["low_score"].fillna(0).to_numpy()[curves.curve_of_point]
+    low = curves.keys["low_score"].fillna(0).to_numpy()[curves.ragged.curve]
     assert found.y.tolist() == pytest.approx(((curves.y - low) / (1 - low)).tolist())
     assert bm.score_curves(found)["emergence_score"].tolist() == pytest.approx(
         bm.score_curves(curves)["emergence_score"].tolist()

@@ -55,12 +55,12 @@ def test_parameters_are_in_the_unit_of_the_file():
 def test_what_is_fitted():
     curves = build_curves(load_embedded())
     data, share = fit_input(curves), proportions(curves)
-    yes = data.is_share[curves.curve_of_point]
+    yes = data.is_share[curves.ragged.curve]
     np.testing.assert_array_equal(data.y[yes], share.proportion[yes])
     np.testing.assert_array_equal(data.y[~yes], curves.y[~yes])
-    back = data.zero[curves.curve_of_point] + data.unit[curves.curve_of_point] * data.y
+    back = data.zero[curves.ragged.curve] + data.unit[curves.ragged.curve] * data.y
     assert back == pytest.approx(curves.y)
-    binomial = (data.weighting == "binomial")[curves.curve_of_point]
+    binomial = (data.weighting == "binomial")[curves.ragged.curve]
     n, p = data.n_examples[binomial], data.y[binomial]
     assert data.variance[binomial] == pytest.approx(binomial_variance(p, n))
     assert np.isnan(data.n_examples[~binomial]).all()
