@@ -28,6 +28,7 @@ class EmbeddedSet:
             authors to show an effect. ``experiment``: models and tasks made by us.
         file: Name of the observations in ``data/``.
         level: Which of a task's rows count by default, see :func:`bigbench_meta.select_level`.
+        reading_error: Standard error of reading scores from a drawing, in their unit.
         source: Where the scores come from.
         shows: What they can show, as one sentence.
         limits: What they cannot show, as one sentence.
@@ -38,6 +39,7 @@ class EmbeddedSet:
     role: Role
     file: str
     level: Literal["task", "subtask"] = "task"
+    reading_error: float = 0.0
     source: str
     shows: str
     limits: str
@@ -72,6 +74,7 @@ EMBEDDED_SETS: Final = (
         role="illustration",
         file="schaeffer2023_figures.csv",
         level="subtask",  # in Fig. 3 each target length is a curve of its own
+        reading_error=1.3e-4,  # of accuracies in Fig. 3, the only ones with an error bar
         source="Schaeffer et al. 2023, arXiv 2304.15004, read from the figures of the NeurIPS "
         "version; MMLU of GPT-3 from Hendrycks et al. 2021, arXiv 2009.03300, Table 1",
         shows="Whether the paper's own curves do what its text says: which jump, and what "

@@ -43,8 +43,9 @@ if TYPE_CHECKING:
     from bigbench_meta.cli.loading import Loaded
     from bigbench_meta.curves.build import Curves
 
-    # What was read, its curves, the pairs of them, and what known issues affect.
-    Comparison = tuple[Loaded, Curves, pd.DataFrame, IssueFindings]
+    # What was read, its curves, the pairs of them, the predictions of section 3 if they are asked
+    # for, and what known issues affect.
+    Comparison = tuple[Loaded, Curves, pd.DataFrame, pd.DataFrame | None, IssueFindings]
 
 __all__ = ["metric_change"]
 
@@ -79,6 +80,12 @@ _comparison = options(
     ),
     click.option(
         "--only-flagged", is_flag=True, help="Compare only pairs with at least one flagged curve."
+    ),
+    click.option(
+        "--predictions",
+        is_flag=True,
+        help="Also count where the three predictions of the paper's section 3 hold: smooth under "
+        "another metric, above chance with a larger test set, worse with longer answers.",
     ),
     click.option(
         "--confidence",
@@ -144,6 +151,7 @@ def metric_change(
       bigbench-meta metric-change --embedded paper --out change
       bigbench-meta metric-change store --with-samples --only-flagged
       bigbench-meta metric-change store --metric exact_str_match --json
+      bigbench-meta metric-change store --predictions
       bigbench-meta metric-change results/ --n-examples bigbench --cut 3 -o pairs.csv
     """
     prepare_folder(out)
@@ -156,10 +164,10 @@ def metric_change(
     if as_json:
         console.print_json(_document(found, options, written if out else None))
     else:
-        for loaded, _, pairs, _ in found:
-            _print(loaded, pairs, options)
+        for loaded, _, pairs, predictions, _ in found:
+            _print(loaded, pairs, predictions, options)
         console.print_written(written, out)
-    for loaded, _, _, findings in found:
+    for loaded, _, _, _, findings in found:
         finish(loaded, findings, strict=strict, as_json=as_json)
 
 
@@ -184,7 +192,22 @@ def _compare(results: tuple[Path, ...], options: dict[str, Any]) -> Comparison:
             catalog=catalog(options),
             progress=progress,
         )
-    return loaded, curves, pairs, findings
+    predictions = _predictions(loaded, curves, pairs, options) if options["predictions"] else None
+    return loaded, curves, pairs, predictions, findings
+
+
+def _predictions(
+    loaded: Loaded, curves: Curves, pairs: pd.DataFrame, options: dict[str, Any]
+) -> pd.DataFrame:
+    from bigbench_meta.aggregate.section3 import section3_predictions
+
+    return section3_predictions(
+        curves,
+        pairs=pairs,
+        reading_error=loaded.embedded.reading_error if loaded.embedded else 0.0,
+        alpha=1 - options["confidence"],
+        catalog=catalog(options),
+    )
 
 
 def _of_sets(names: tuple[str, ...], options: dict[str, Any]) -> list[Comparison]:
@@ -212,7 +235,7 @@ def _joined(found: list[Comparison]) -> pd.DataFrame:
 
     parts = [
         pairs.assign(set=loaded.embedded.name) if loaded.embedded else pairs
-        for loaded, _, pairs, _ in found
+        for loaded, _, pairs, _, _ in found
     ]
     return pd.concat([part.astype(_plain(part)) for part in parts], ignore_index=True)
 
@@ -222,12 +245,16 @@ def _plain(pairs: pd.DataFrame) -> dict[str, str]:
     return {str(name): "string" for name in pairs if pairs[name].dtype == "category"}
 
 
-def _sentences(pairs: pd.DataFrame, options: dict[str, Any]) -> list[str]:
+def _sentences(
+    pairs: pd.DataFrame, predictions: pd.DataFrame | None, options: dict[str, Any]
+) -> list[str]:
     from bigbench_meta.aggregate.metric_change import change_sentence, forecast_sentence
+    from bigbench_meta.aggregate.section3 import section3_sentences
 
     matters = options["matters"]
     forecast = [forecast_sentence(pairs, matters)] if matters and len(pairs) else []
-    return [change_sentence(pairs), *forecast]
+    counted = [] if predictions is None else section3_sentences(predictions)
+    return [change_sentence(pairs), *forecast, *counted]
 
 
 def _document(
@@ -240,15 +267,16 @@ def _document(
     from bigbench_meta.aggregate.metric_change import change_counts
 
     sets, summary = [], []
-    for loaded, _, pairs, findings in found:
-        sentences = _sentences(pairs, options)
+    for loaded, _, pairs, predictions, findings in found:
+        sentences = _sentences(pairs, predictions, options)
+        counted = {} if predictions is None else {"predictions": console.records(predictions)}
         if entry := loaded.embedded:
             sets.append(
                 {
                     "name": entry.name, "role": entry.role, "title": entry.title,
                     "n_pairs": len(pairs), "counts": change_counts(pairs),
                     "n_flagged": int(pairs["flagged"].sum()), "pairs": console.records(pairs),
-                    "summary": sentences, **loaded.document(findings),
+                    "summary": sentences, **counted, **loaded.document(findings),
                 }
             )  # fmt: skip
             sentences = [f"{entry.title}: {sentence}" for sentence in sentences]
@@ -262,18 +290,20 @@ def _document(
         "summary": summary,
         **{name: options[source] for name, source in names.items()},
         **({"sets": sets} if sets else {}),
-        **(found[0][0].document(found[0][3]) if len(found) == 1 else {}),
+        **(counted | loaded.document(findings) if len(found) == 1 else {}),
         "n_problems": sum(len(loaded.problems) for loaded, *_ in found),
         **({} if written is None else {"outputs": [path.as_posix() for path in written]}),
     }
 
 
-def _print(loaded: Loaded, pairs: pd.DataFrame, options: dict[str, Any]) -> None:
+def _print(
+    loaded: Loaded, pairs: pd.DataFrame, predictions: pd.DataFrame | None, options: dict[str, Any]
+) -> None:
     from dataclasses import replace
 
-    from bigbench_meta.report.tables.metric_change import metric_change_tables
+    from bigbench_meta.report.tables.metric_change import metric_change_tables, predictions_table
 
-    click.echo(f"{loaded.title}: {' '.join(_sentences(pairs, options))}")
+    click.echo(f"{loaded.title}: {' '.join(_sentences(pairs, predictions, options))}")
     if loaded.embedded and loaded.embedded.role == "illustration":
         click.echo("An illustration: its curves were chosen to show the effect.")
     if len(pairs):
@@ -281,20 +311,24 @@ def _print(loaded: Loaded, pairs: pd.DataFrame, options: dict[str, Any]) -> None
         console.print_table(replace(every, most_rows=console.MOST_ROWS))
         given = verdicts.frame[verdicts.frame["n_pairs"] > 0]
         console.print_table(replace(verdicts, frame=given))
+    if predictions is not None and len(predictions):
+        console.print_table(predictions_table(predictions))
 
 
 def _write(out: Path, found: list[Comparison]) -> list[Path]:
     """Write the tables and the figure, of several sets each in a folder of its own."""
     from bigbench_meta.report.charts.metric_change import plot_metric_change
     from bigbench_meta.report.files import figure_files, table_files, write_files
-    from bigbench_meta.report.tables.metric_change import metric_change_tables
+    from bigbench_meta.report.tables.metric_change import metric_change_tables, predictions_table
 
     contents: dict[str, str | bytes] = {}
-    for loaded, curves, pairs, _ in found:
+    for loaded, curves, pairs, predictions, _ in found:
         folder = f"{loaded.embedded.name}/" if loaded.embedded and len(found) > 1 else ""
         files: dict[str, str | bytes] = {}
         for table in metric_change_tables(pairs):
             files |= table_files(table)
+        if predictions is not None:
+            files |= table_files(predictions_table(predictions))
         if figure := plot_metric_change(curves, pairs):
             files |= figure_files(figure)
         contents |= {folder + name: content for name, content in files.items()}

@@ -130,6 +130,36 @@ def test_lengths_as_the_tasks_for_the_harness_name_them():
     pd.testing.assert_frame_equal(left, right)
 
 
+def test_metrics_that_are_one_count_once():
+    frame = results(lambda p, n: p**n, lambda p, n: n * (1 - p), error=0.001)
+    exact = frame[frame["metric"] == "exact_str_match"]
+    edits = frame[frame["metric"] == "token_edit_distance"]
+    length = edits["subtask"].str[-1].astype(int)
+    share = edits.assign(metric="per_token_accuracy", score=1 - edits["score"] / length,
+                         stderr=edits["stderr"] / length)  # fmt: skip
+    again = pd.concat([frame, exact.assign(metric="exact_match"), share], ignore_index=True)
+    once, twice = (section3_predictions(one, n_boot=199) for one in (frame, again))
+    columns = ["n", "n_agree", "n_disagree", "n_undecided"]
+    totals = [table.groupby("prediction", observed=True)[columns].sum() for table in (once, twice)]
+    pd.testing.assert_frame_equal(*totals)
+    # A share of right tokens does not change with the length, and nothing says it should.
+    alone = section3_predictions(share, n_boot=199)
+    assert alone.empty
+
+
+def test_pairs_that_are_given_are_counted():
+    frame = results(lambda p, n: p**n, lambda p, n: n * (1 - p))
+    curves = bm.build_curves(frame)
+    pairs = bm.metric_change(curves, n_boot=199)
+    expected = section3_predictions(frame, n_boot=199)
+    pd.testing.assert_frame_equal(section3_predictions(curves, pairs=pairs), expected)
+    some = section3_predictions(curves, pairs=pairs.assign(verdict="persists").iloc[:2])
+    assert counts(some, "metric", "exact_str_match") == [2, 0, 2, 0]
+    # Fewer than three models are no curve.
+    few = section3_predictions(curves, pairs=pairs.assign(n_scales=2))
+    assert "metric" not in set(few["prediction"])
+
+
 def test_sentences():
     table = section3_predictions(results(lambda p, n: p**n, lambda p, n: n * (1 - p)), n_boot=199)
     first, second, third = section3_sentences(table)

@@ -11,6 +11,7 @@ from helpers import SIZES, run, run_json, score_file, write_json
 
 import bigbench_meta as bm
 from bigbench_meta.aggregate.metric_change import VERDICTS, change_sentence
+from bigbench_meta.catalog.embedded import embedded_set
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,6 +105,26 @@ def test_rescored_samples_are_drawn_anew_for_both_metrics(tmp_path: Path) -> Non
     assert (row["subtask"], row["noise"], row["other_noise"]) == ("sums", "samples", "samples")
     assert row["joint"]
     assert float(row["log_ratio_low"]) <= row["log_ratio"] <= float(row["log_ratio_high"])
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_predictions_of_section3(tmp_path: Path) -> None:
+    asked = ("metric-change", "--embedded", "paper", "--predictions", "--replicates", 99)
+    found = run_json(*asked, "--out", tmp_path)
+    expected = bm.section3_predictions(
+        bm.load_embedded("paper"), n_boot=99, reading_error=embedded_set("paper").reading_error
+    )
+    assert len(found["predictions"]) == len(expected)
+    for row, (_, own) in zip(found["predictions"], expected.iterrows(), strict=True):
+        names = ("prediction", "metric", "n", "n_agree", "n_disagree", "n_undecided")
+        assert [row[name] for name in names] == own[list(names)].tolist()
+    assert found["sets"][0]["predictions"] == found["predictions"]
+    assert found["sets"][0]["summary"][1:] == bm.section3_sentences(expected)
+    written = pd.read_csv(tmp_path / "tables" / "section3_predictions.csv")
+    assert written["n_agree"].tolist() == expected["n_agree"].tolist()
+    assert "Target length: of 40 models" in run(*asked).stdout
+    gpt3 = run(*("gpt3" if word == "paper" else word for word in asked))
+    assert "Target length: nothing to count." in gpt3.stdout
 
 
 def test_what_cannot_be_compared_is_said(tree: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from bigbench_meta.aggregate.metric_change import VERDICTS, change_counts, change_sentence
+from bigbench_meta.aggregate.section3 import section3_sentences
 from bigbench_meta.report.tables.table import Table
 
-__all__ = ["metric_change_tables"]
+__all__ = ["metric_change_tables", "predictions_table"]
 
 _MEANINGS = {
     "evaporates": "flagged under the first metric, and under the other the upper end of E is below "
@@ -66,3 +67,22 @@ def metric_change_tables(pairs: pd.DataFrame) -> list[Table]:
             frame=verdicts,
         ),
     ]  # fmt: skip
+
+
+def predictions_table(predictions: pd.DataFrame) -> Table:
+    """Return the table of the three predictions of section 3.
+
+    Args:
+        predictions: What :func:`bigbench_meta.section3_predictions` returns.
+
+    Returns:
+        ``section3_predictions``: a row a prediction and setting.
+    """
+    return Table(
+        name="section3_predictions",
+        caption=" ".join(section3_sentences(predictions)),
+        frame=predictions,
+        columns=("prediction", "model_family", "shots", "variant", "metric", "other_metric", "n",
+                 "n_agree", "n_disagree", "n_undecided"),
+        most_rows=len(predictions),
+    )  # fmt: skip
