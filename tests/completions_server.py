@@ -1,4 +1,4 @@
-"""A model that adds and multiplies, behind OpenAI's completions endpoint on loopback."""
+"""Models that add and multiply, behind OpenAI's completions endpoint on loopback."""
 
 from __future__ import annotations
 
@@ -23,24 +23,28 @@ class ArithmeticServer(ThreadingHTTPServer):
     """The server; it keeps what it was asked.
 
     Args:
-        error_rate: Share of the answers whose last digit is wrong, chosen by a hash of the question
-            so that the same question always gets the same answer.
+        error_rates: The models by name, with the share of the digits that each gets wrong: another
+            digit, none, or the digit twice. Which ones is decided by a hash of question and place,
+            so that a question always gets the same answer and a smaller share only mends digits.
     """
 
-    def __init__(self, error_rate: float) -> None:
+    def __init__(self, error_rates: dict[str, float]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.error_rate = error_rate
+        self.error_rates = error_rates
         self.requests: list[dict[str, Any]] = []
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/v1/completions"
 
-    def answer(self, a: int, word: str, b: int) -> str:
-        right = str(OPERATIONS[word](a, b))
-        if xxh3_64_intdigest(f"{a} {word} {b}".encode()) / 2**64 < self.error_rate:
-            return right[:-1] + str((int(right[-1]) + 1) % 10)
-        return right
+    def answer(self, model: str, a: int, word: str, b: int) -> str:
+        digits = []
+        for place, digit in enumerate(str(OPERATIONS[word](a, b))):
+            number = xxh3_64_intdigest(f"{a} {word} {b} {place}".encode())
+            if number / 2**64 < self.error_rates[model]:
+                digit = (str((int(digit) + 1) % 10), "", 2 * digit)[number % 3]
+            digits.append(digit)
+        return "".join(digits)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -51,7 +55,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.requests.append(asked)
         prompts = asked["prompt"] if isinstance(asked["prompt"], list) else [asked["prompt"]]
         found = [LAST_QUESTION.search(prompt) for prompt in prompts]
-        if self.path != "/v1/completions" or not all(found):
+        known = asked["model"] in self.server.error_rates
+        if self.path != "/v1/completions" or not known or not all(found):
             self.send_error(404)
             return
         choices = [
@@ -68,7 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _stopped(self, question: re.Match[str], asked: dict[str, Any]) -> str:
         a, word, b = question.groups()
-        text = f" {self.server.answer(int(a), word, int(b))}\n\nQ: What is 1 plus 1?\nA: 2"
+        answer = self.server.answer(asked["model"], int(a), word, int(b))
+        text = f" {answer}\n\nQ: What is 1 plus 1?\nA: 2"
         for stop in filter(None, asked["stop"]):
             text = text.partition(stop)[0]
         return text
@@ -78,9 +84,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def arithmetic_server(error_rate: float) -> Iterator[ArithmeticServer]:
+def arithmetic_server(error_rates: dict[str, float]) -> Iterator[ArithmeticServer]:
     """Start the server in a thread and stop it at the end."""
-    with ArithmeticServer(error_rate) as server:
+    with ArithmeticServer(error_rates) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
