@@ -20,6 +20,7 @@ from bigbench_meta.aggregate.metric_change import (
     metric_change,
     pair_points,
 )
+from bigbench_meta.catalog.metrics import MetricCatalog
 from bigbench_meta.core.errors import InputError
 
 KEY = ["benchmark", "task", "subtask", "model_family", "shots", "variant"]
@@ -181,6 +182,18 @@ def test_models_under_one_metric_alone_are_left_out_and_counted():
 def test_verdicts(frame, options, verdict):
     row = metric_change(frame, n_boot=199, **options).iloc[0]
     assert row["verdict"] == verdict, row.to_dict()
+
+
+def test_one_right_answer_is_not_smoother_than_a_line_of_edits():
+    """A limit of one token under edit distance would say so: E is infinite under exact match."""
+    frame = both(sharp=[0.0] * 11 + [0.01], smooth=np.linspace(9, 3, 12), n=100, stderr=0.2)
+    row = metric_change(frame, n_boot=199).iloc[0]
+    assert row["other_emergence_score"] == pytest.approx(11)
+    assert row["verdict"] == "cannot tell"
+    entries = bm.metric_catalog().entries.copy()
+    entries.loc[entries["metric"] == "token_edit_distance", "step"] = 1.0
+    limited = metric_change(frame, n_boot=199, catalog=MetricCatalog(entries)).iloc[0]
+    assert (limited["emergence_score"], limited["verdict"]) == (np.inf, "sharper")
 
 
 def naive_verdict(row):
