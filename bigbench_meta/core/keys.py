@@ -28,8 +28,10 @@ def column_codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], int]:
     combined = pa.chunked_array(column, type=column.type).unify_dictionaries().combine_chunks()
     if isinstance(combined, pa.ChunkedArray):  # an empty column has no chunk to combine
         return np.zeros(0, np.int64), 1
-    codes = combined.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
-    return codes + 1, len(combined.dictionary) + 1
+    indices = combined.indices
+    if indices.null_count:
+        indices = indices.cast(pa.int64()).fill_null(-1)
+    return np.add(indices.to_numpy(), 1, dtype=np.int64), len(combined.dictionary) + 1
 
 
 def group_rows(
@@ -48,14 +50,20 @@ def group_rows(
     joined = np.zeros(table.num_rows, np.int64)
     cardinality = 1
     for name in columns:
+        if table.column(name).null_count == table.num_rows:
+            continue  # null in every row
         codes, size = column_codes(table.column(name))
         if cardinality * size > _RADIX_LIMIT:
-            _, joined = np.unique(joined, return_inverse=True)
-            cardinality = int(joined.max(initial=0)) + 1
+            joined, cardinality = _renumbered(joined)
         joined = joined * size + codes
         cardinality *= size
-    _, first, group = np.unique(joined, return_index=True, return_inverse=True)
-    order = np.argsort(first, kind="stable")
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    return rank[group], first[order]
+    group, n_groups = _renumbered(joined)
+    first = np.empty(n_groups, np.int64)
+    first[group[::-1]] = np.arange(len(group))[::-1]  # of rows of one group the last written stays
+    return group, first
+
+
+def _renumbered(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+    """Return numbers from 0 on for codes, in order of first appearance, and how many there are."""
+    encoded = pa.array(codes).dictionary_encode()
+    return encoded.indices.to_numpy().astype(np.int64), len(encoded.dictionary)

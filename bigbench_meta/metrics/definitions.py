@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -20,6 +21,7 @@ import pyarrow.compute as pc
 from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.ragged import Ragged
+from bigbench_meta.core.schema import SAMPLES
 from bigbench_meta.metrics import choices, repeated, texts
 
 if TYPE_CHECKING:
@@ -52,13 +54,14 @@ class Examples:
     @cached_property
     def outputs(self) -> list[str]:
         """What the model wrote."""
-        return list(self.table["output"].to_pylist())
+        texts: list[str] = self.table["output"].to_pylist()
+        return texts
 
     @cached_property
     def options(self) -> Ragged:
         """Where the targets of each sample are, in the flat arrays of targets."""
         lengths = self._lists("targets").value_lengths().to_numpy(zero_copy_only=False)
-        return Ragged.of_lengths(lengths.astype(np.int64))
+        return Ragged.of_lengths(lengths)
 
     @cached_property
     def log_probs(self) -> Floats:
@@ -94,18 +97,25 @@ class Examples:
         """The right answers, flat, and where those of each sample are."""
         targets = self._lists("targets").flatten()
         count = self.options.count(self.is_answer)
-        return list(targets.filter(pa.array(self.is_answer)).to_pylist()), Ragged.of_lengths(count)
+        return targets.filter(pa.array(self.is_answer)).to_pylist(), Ragged.of_lengths(count)
+
+    @cached_property
+    def in_tokens(self) -> tuple[Sequence[str], Sequence[str], Ragged]:
+        """Outputs and right answers with a character for each token, and where the answers are."""
+        answers, place = self.answers
+        return *texts.as_tokens(self.outputs, answers, self.tokens), place
 
     @cached_property
     def target_length(self) -> Floats:
         """Tokens of the first right answer of each sample, NaN where there is none."""
         answers, place = self.answers
-        lengths = np.array([len(text) for text in texts.as_tokens(answers, self.tokens)], float)
+        _, coded = texts.as_tokens([], answers, self.tokens)
+        lengths = np.fromiter(map(len, coded), dtype=np.float64, count=len(coded))
         return place.at(lengths, np.zeros(len(place)))
 
     def _lists(self, name: str) -> pa.Array:
-        column = self.table[name].combine_chunks()
-        return column if isinstance(column, pa.Array) else pa.concat_arrays(column.chunks)
+        # A column of one chunk would be copied if it were combined by itself.
+        return self.table.select([name]).combine_chunks()[name].chunk(0)
 
     def _flat(self, name: str) -> Floats:
         values = self._lists(name).flatten().to_numpy(zero_copy_only=False)
@@ -138,6 +148,14 @@ class Metric:
     only_solved: bool = False
     lacking: str = ""
 
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the samples table that it reads: all, if it needs none in particular."""
+        found = list(dict.fromkeys(chain.from_iterable(self.needs))) or SAMPLES.names
+        if "targets" in found and "target_values" not in found:
+            return [*found, "target_values"]  # which of the targets are right, where that is said
+        return found
+
 
 def ratio(total: Floats) -> float:
     """Return the first sum over the second: a mean, where that counts examples."""
@@ -163,9 +181,11 @@ def _of_choice(name: str, function: Callable[[Ragged, Floats, Floats], Floats]) 
 
 
 def _of_text(name: str, function: Callable[..., Floats], *, tokens: bool = False) -> Metric:
+    """Return a mean metric of outputs and right answers, or of both in tokens."""
+
     def of(examples: Examples) -> Floats:
-        split = {"tokens": examples.tokens} if tokens else {}
-        return function(examples.outputs, *examples.answers, **split)
+        compared = examples.in_tokens if tokens else (examples.outputs, *examples.answers)
+        return function(*compared)
 
     return _mean(name, of)
 
@@ -243,7 +263,7 @@ def _subset_accuracy(k: int) -> Callable[[Floats], float]:
 
 def with_count(value: Floats) -> Floats:
     """Return scores of examples with a column that counts them; NaN counts as no example."""
-    return np.stack([value, np.where(np.isnan(value), np.nan, 1.0)], axis=1)
+    return np.array([value, np.where(np.isnan(value), np.nan, 1.0)]).T
 
 
 def named_metrics(names: Sequence[str]) -> list[Metric]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -51,7 +51,7 @@ _MODEL: Final = (
     "benchmark", "task", "subtask", "model_family", "model_name", "shots", "variant", "replicate",
 )  # fmt: skip
 _COUNTS_ERRORS: Final = "token_edit_distance"
-_BATCH_ROWS: Final = 1 << 17
+_BATCH_ROWS: Final = 1 << 14
 """Samples scored at a time, which bounds the memory."""
 
 
@@ -60,8 +60,8 @@ class _Sums:
     """Running sums over the examples of one model on one task, for one metric."""
 
     n: int = 0
-    total: Floats = field(default_factory=lambda: np.zeros(0))
-    products: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    total: Floats = field(default_factory=lambda: np.zeros(()))
+    products: Floats = field(default_factory=lambda: np.zeros(()))
     n_missing: int = 0
 
 
@@ -116,7 +116,7 @@ class Rescoring:
         self._by_length = by_length
         self._difficulty = difficulty
         self._models: dict[tuple[Any, ...], dict[str, Any]] = {}
-        self._sums: dict[tuple[tuple[Any, ...], str], _Sums] = {}
+        self._sums: defaultdict[tuple[tuple[Any, ...], str], _Sums] = defaultdict(_Sums)
         self._lengths: defaultdict[tuple[Any, ...], Floats] = defaultdict(lambda: np.zeros(2))
 
     @property
@@ -124,8 +124,8 @@ class Rescoring:
         """The columns of the samples table that these metrics need, in its order."""
         needed = {*_MODEL, *SCALE_AXES, "example_id", "source"}
         for metric in self._metrics:
-            needed |= set(chain.from_iterable(metric.needs) if metric.needs else SAMPLES.names)
-        if self._by_length or {"output", "targets"} <= needed:
+            needed |= set(metric.columns)
+        if self._by_length:
             needed |= {"targets", "target_values"}
         return [name for name in SAMPLES.names if name in needed]
 
@@ -146,29 +146,25 @@ class Rescoring:
         if self._by_length:
             table = by_answer_length(table, self._tokens)
         group, first = group_rows(table, _MODEL)
-        keys = self._keys(table.take(pa.array(first)))
-        chosen: dict[tuple[tuple[str, ...], ...], tuple[Ints, Examples]] = {}
+        keys = self._keys(table.select([*_MODEL, *SCALE_AXES, "source"]).take(pa.array(first)))
+        size = np.bincount(group, minlength=len(keys))
+        chosen: dict[tuple[tuple[str, ...], ...], tuple[NDArray[np.bool_], Examples]] = {}
         for metric in self._metrics:
             if metric.needs not in chosen:
-                usable = _usable(table, metric)
-                some = table if usable.all() else table.filter(pa.array(usable))
-                chosen[metric.needs] = np.flatnonzero(usable), Examples(some, self._tokens)
-            rows, examples = chosen[metric.needs]
-            values = np.full((table.num_rows, 0), np.nan)
-            if len(rows):
-                found = metric.add(examples)
-                values = np.full((table.num_rows, found.shape[1]), np.nan)
-                values[rows] = found
-                if metric.name == _COUNTS_ERRORS:
-                    self._add_lengths(keys, group[rows], examples.target_length)
-            if metric.per_problem and len(rows):
-                self._counts[metric.name].add(table, values[:, 0])
-            self._add_sums(metric, keys, group, values)
+                chosen[metric.needs] = _usable(table, metric, self._tokens)
+            usable, examples = chosen[metric.needs]
+            rows = group[usable]
+            values = metric.add(examples) if len(examples) else np.zeros((0, 1))
+            if len(examples) and metric.name == _COUNTS_ERRORS:
+                self._add_lengths(keys, rows, examples.target_length)
+            if metric.per_problem:
+                self._counts[metric.name].add(table.filter(pa.array(usable)), values[:, 0])
+            self._add_sums(metric, keys, size, rows, values)
 
     def _keys(self, models: pa.Table) -> list[tuple[Any, ...]]:
         """Return the key of each group, and keep the model fields of its first sample."""
         keys = []
-        for row in models.select([*_MODEL, *SCALE_AXES, "source"]).to_pylist():
+        for row in models.to_pylist():
             key = tuple(row[name] for name in _MODEL)
             known = self._models.setdefault(key, row)
             for axis in SCALE_AXES:
@@ -178,35 +174,26 @@ class Rescoring:
         return keys
 
     def _add_sums(
-        self, metric: Metric, keys: list[tuple[Any, ...]], group: Ints, values: Floats
+        self, metric: Metric, keys: list[tuple[Any, ...]], size: Ints, group: Ints, values: Floats
     ) -> None:
-        width = values.shape[1]
-        good = ~np.isnan(values).any(axis=1) & (width > 0)
-        missing = np.bincount(group[~good], minlength=len(keys))
+        """Add up the values of samples by group; of the others of a group the metric has none."""
+        good = ~np.isnan(values).any(axis=1)
         if not good.all():
-            values, group = values[good], group[good]
+            group, values = group[good], values[good]
+        columns = np.ascontiguousarray(values.T)
         n = np.bincount(group, minlength=len(keys))
-        total, products = np.zeros((len(keys), width)), np.zeros((len(keys), width, width))
-        is_mean = width == 2 and bool(np.all(values[:, 1] == 1))
+        total = np.array([np.bincount(group, one, len(keys)) for one in columns])
         with np.errstate(invalid="ignore"):  # -inf times 0: a score without a standard error
-            for i in range(1 if is_mean else width):
-                one = np.ascontiguousarray(values[:, i])
-                total[:, i] = np.bincount(group, one, len(keys))
-                for j in range(i + 1):
-                    weights = one * values[:, j]
-                    products[:, i, j] = products[:, j, i] = np.bincount(group, weights, len(keys))
-        if is_mean:  # the second column counts examples
-            total[:, 1] = products[:, 1, 1] = n
-            products[:, 0, 1] = products[:, 1, 0] = total[:, 0]
+            products = np.array(
+                [[np.bincount(group, one * two, len(keys)) for two in columns] for one in columns]
+            )
         for place, key in enumerate(keys):
-            sums = self._sums.setdefault((key, metric.name), _Sums())
-            sums.n_missing += int(missing[place])
+            sums = self._sums[key, metric.name]
+            sums.n_missing += int(size[place] - n[place])
             if n[place]:
-                old = sums.total if sums.n else np.zeros(width)
-                old_products = sums.products if sums.n else np.zeros((width, width))
                 sums.n += int(n[place])
-                sums.total = old + total[place]
-                sums.products = old_products + products[place]
+                sums.total = sums.total + total[:, place]
+                sums.products = sums.products + products[:, :, place]
 
     def _add_lengths(self, keys: list[tuple[Any, ...]], group: Ints, lengths: Floats) -> None:
         """Add up how long the right answers are."""
@@ -390,12 +377,12 @@ def example_scores(
     table = conform(samples, SAMPLES)
     found = {}
     for metric in named_metrics(metrics):
-        usable = _usable(table, metric)
         if metric.score is not ratio or metric.per_problem:
             continue
+        usable, examples = _usable(table, metric, tokens)
         found[metric.name] = np.full(table.num_rows, np.nan)
-        if usable.any():
-            sums = metric.add(Examples(table.filter(pa.array(usable)), tokens))
+        if len(examples):
+            sums = metric.add(examples)
             found[metric.name][usable] = sums[:, 0] / sums[:, 1]
     return found
 
@@ -429,28 +416,26 @@ def _texts(frame: pd.DataFrame) -> Iterable[tuple[str, ...]]:
     return map(tuple, frame.astype("object").astype(str).to_numpy())
 
 
-def _usable(table: pa.Table, metric: Metric) -> NDArray[np.bool_]:
-    """Return the samples that have all that a metric needs."""
-    usable = np.full(table.num_rows, not metric.needs)
-    for needs in metric.needs:
-        usable |= _has_all(table, needs)
-    return usable
+def _usable(
+    table: pa.Table, metric: Metric, tokens: str | Tokenizer
+) -> tuple[NDArray[np.bool_], Examples]:
+    """Return which samples have all that a metric needs, and these samples."""
+    some = table.select(metric.columns)
+    if not metric.needs:
+        return np.ones(table.num_rows, dtype=bool), Examples(some, tokens)
+    usable = reduce(pc.or_, [_has_all(table, needs) for needs in metric.needs])
+    examples = Examples(some if pc.all(usable).as_py() else some.filter(usable), tokens)
+    return usable.to_numpy(), examples
 
 
-def _has_all(table: pa.Table, needs: tuple[str, ...]) -> NDArray[np.bool_]:
-    """Return the samples that have some columns, with lists of one length."""
-    usable = np.ones(table.num_rows, dtype=bool)
-    for name in needs:
-        usable &= table[name].is_valid().to_numpy()
+def _has_all(table: pa.Table, needs: tuple[str, ...]) -> pa.ChunkedArray:
+    """Return which samples have some columns, with lists of one length."""
+    given = [table[name].is_valid() for name in needs]
     if "target_logprobs" in needs:
-        lengths = [
-            pc.fill_null(pc.list_value_length(table[name]), -1).to_numpy()
-            for name in needs
-            if name.startswith("target")
-        ]
-        for other in lengths[1:]:
-            usable &= other == lengths[0]
-    return usable
+        lists = [name for name in needs if name.startswith("target")]
+        first, *others = (pc.list_value_length(table[name]) for name in lists)
+        given += [pc.equal(first, other) for other in others]
+    return reduce(pc.and_kleene, given)  # lengths of what is missing are null
 
 
 def _score(metric: Metric, sums: _Sums) -> tuple[float, float, int]:

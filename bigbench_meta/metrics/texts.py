@@ -21,7 +21,7 @@ from operator import eq
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from rapidfuzz.distance import Levenshtein
+from rapidfuzz.distance import Hamming, Levenshtein
 from rapidfuzz.process import cpdist
 
 from bigbench_meta.core.errors import InputError
@@ -68,43 +68,46 @@ _FIRST_CODE: Final = 0xE000
 _LAST_CODE: Final = 0x10FFFF
 
 
-def as_tokens(texts: Sequence[str], tokens: str | Tokenizer) -> list[str]:
+def as_tokens(
+    outputs: Sequence[str], targets: Sequence[str], tokens: str | Tokenizer
+) -> tuple[Sequence[str], Sequence[str]]:
     """Return texts as strings of one character a token, so that equal tokens are equal characters.
 
-    Texts that are to be compared must be passed together, for words are numbered as they come.
-
     Args:
-        texts: The texts.
+        outputs: Texts.
+        targets: Texts to compare them with.
         tokens: A name in :data:`TOKENS` or a tokenizer of your own.
 
     Raises:
         InputError: The name is unknown, or there are more than a million different tokens.
 
     Examples:
-        >>> left, right = as_tokens(["a new day", "a day"], "words")
+        >>> (left,), (right,) = as_tokens(["a new day"], ["a day"], "words")
         >>> len(left), len(right), left[2] == right[1]
         (3, 2, True)
     """
     if tokens == "characters":
-        return list(texts)
-    if tokens == "digits":
-        return [re.sub(r"[^0-9]", "", text) for text in texts]
+        return outputs, targets
     if isinstance(tokens, str) and tokens not in TOKENS:
         raise InputError(f"{tokens!r} is none of {', '.join(TOKENS)}", where="tokens")
     split = TOKENS[tokens] if isinstance(tokens, str) else tokens
-    codes: dict[Hashable, str] = {}
-    found = []
-    for text in texts:
-        line = []
-        for token in split(text):
-            if (code := codes.get(token)) is None:
-                number = _FIRST_CODE + len(codes)
-                if number > _LAST_CODE:
-                    raise InputError("more than a million different tokens", where="tokens")
-                code = codes[token] = chr(number)
-            line.append(code)
-        found.append("".join(line))
-    return found
+    codes = _Codes()
+    given, right = (
+        ["".join(map(codes.__getitem__, split(text))) for text in texts]
+        for texts in (outputs, targets)
+    )
+    return given, right
+
+
+class _Codes(dict[Hashable, str]):
+    """A character for each different token, numbered as they come."""
+
+    def __missing__(self, token: Hashable) -> str:
+        number = _FIRST_CODE + len(self)
+        if number > _LAST_CODE:
+            raise InputError("more than a million different tokens", where="tokens")
+        self[token] = chr(number)
+        return self[token]
 
 
 def exact_str_match(outputs: Sequence[str], targets: Sequence[str], answers: Ragged) -> Floats:
@@ -191,8 +194,10 @@ def token_edit_distance(
         >>> token_edit_distance(["1234", "99"], ["1239", "100"], Ragged(np.array([0, 1, 2])))
         array([1., 3.])
     """
-    given, right = _encoded(outputs, targets, tokens)
-    return answers.reduce(np.minimum, _distances(_repeated(given, answers), right))
+    given, right = as_tokens(outputs, targets, tokens)
+    return answers.reduce(
+        np.minimum, _compared(_repeated(given, answers), right, Levenshtein.distance)
+    )
 
 
 def normalised_edit_distance(
@@ -213,10 +218,11 @@ def normalised_edit_distance(
         answers: Where those of each example are.
         tokens: A name in :data:`TOKENS` or a tokenizer of your own.
     """
-    given, right = _encoded(outputs, targets, tokens)
+    given, right = as_tokens(outputs, targets, tokens)
     repeated = _repeated(given, answers)
     longer = np.maximum(_lengths(repeated), _lengths(right))
-    return answers.reduce(np.minimum, _distances(repeated, right) / np.maximum(longer, 1))
+    distances = _compared(repeated, right, Levenshtein.distance)
+    return answers.reduce(np.minimum, distances / np.maximum(longer, 1))
 
 
 def per_token_accuracy(
@@ -242,17 +248,11 @@ def per_token_accuracy(
         >>> per_token_accuracy(["1934", "234"], ["1234", "1234"], Ragged(np.array([0, 1, 2])))
         array([0.75, 0.  ])
     """
-    given, right = _encoded(outputs, targets, tokens)
-    codes, lengths = _code_points(given)
-    right_codes, right_lengths = _code_points(right)
-    starts = (np.cumsum(lengths) - lengths)[answers.curve]
-    pair = np.repeat(np.arange(len(right)), right_lengths)
-    place = np.arange(len(right_codes)) - (np.cumsum(right_lengths) - right_lengths)[pair]
-    inside = place < lengths[answers.curve][pair]
-    same = np.zeros(len(right_codes), dtype=bool)
-    same[inside] = codes[(starts[pair] + place)[inside]] == right_codes[inside]
+    given, right = as_tokens(outputs, targets, tokens)
+    # The places at which both have the same token: the longer length less the Hamming distance.
+    hits = _compared(_repeated(given, answers), right, Hamming.similarity)
     with np.errstate(invalid="ignore"):
-        share = np.bincount(pair, same, len(right)) / right_lengths
+        share = hits / _lengths(right)
     return answers.reduce(np.fmax, share)
 
 
@@ -348,30 +348,13 @@ def _repeated(outputs: Sequence[str], answers: Ragged) -> Sequence[str]:
     return [outputs[example] for example in answers.curve.tolist()]
 
 
-def _encoded(
-    outputs: Sequence[str], targets: Sequence[str], tokens: str | Tokenizer
-) -> tuple[list[str], list[str]]:
-    if tokens == "characters":
-        return list(outputs), list(targets)
-    encoded = as_tokens([*outputs, *targets], tokens)
-    return encoded[: len(outputs)], encoded[len(outputs) :]
-
-
-def _distances(outputs: Sequence[str], targets: Sequence[str]) -> Floats:
-    return cpdist(outputs, targets, scorer=Levenshtein.distance, dtype=np.float64)
+def _compared(outputs: Sequence[str], targets: Sequence[str], scorer: Any) -> Floats:
+    """Return a distance or similarity of each output and the target at the same place."""
+    return cpdist(outputs, targets, scorer=scorer, dtype=np.float64)
 
 
 def _lengths(texts: Sequence[str]) -> NDArray[np.int64]:
     return np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
-
-
-def _code_points(texts: Sequence[str]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return the characters of texts as numbers, flat, and how many each has."""
-    joined = "".join(texts)
-    if joined.isascii():
-        return np.frombuffer(joined.encode(), dtype=np.uint8), _lengths(texts)
-    wide = joined.encode("utf-32-le", errors="surrogatepass")
-    return np.frombuffer(wide, dtype="<u4"), _lengths(texts)
 
 
 def _numbers(texts: Sequence[str]) -> Floats:

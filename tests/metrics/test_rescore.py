@@ -337,3 +337,13 @@ def test_the_null_knows_the_length_of_the_answers():
     unknown = build_curves(scores.assign(low_score=np.nan, high_score=np.nan))
     assert (known["status"], known["floor_source"]) == ("ok", "low_score")
     assert null_tests(unknown, n_boot=19)["floor_source"].tolist() == ["length"]
+
+
+@pytest.mark.parametrize("metric", [*METRICS, "pass@1", "brier_score>=0.3"])
+def test_the_columns_that_a_metric_names_are_all_that_it_reads(metric):
+    choice = {"targets": ["a", "b"], "target_logprobs": [-1.0, -2.0], "target_values": [0.0, 1.0]}
+    rows = [sample(output=output, correct=1.0, **choice) for output in ("a", "b")]
+    scoring = Rescoring([metric])
+    scoring.add(table(rows).select(scoring.columns))
+    (found,), (expected,) = scoring.result()[0]["score"], rescore(table(rows), [metric])[0]["score"]
+    assert found == expected
