@@ -20,6 +20,21 @@ from .aggregate.by_metric import (
     threshold_sweep as threshold_sweep,
 )
 from .aggregate.emergence_criteria import evidence_summary as evidence_summary
+from .aggregate.induce import (
+    Induced as Induced,
+)
+from .aggregate.induce import (
+    InduceOptions as InduceOptions,
+)
+from .aggregate.induce import (
+    induced_emergence as induced_emergence,
+)
+from .aggregate.induce import (
+    induced_sentences as induced_sentences,
+)
+from .aggregate.induce import (
+    kept_sizes as kept_sizes,
+)
 from .aggregate.leaving_chance import (
     common_departure as common_departure,
 )
@@ -132,6 +147,7 @@ from .report.charts.figure import Figure as Figure
 from .report.charts.flagged_curves import plot_curves as plot_curves
 from .report.charts.flagged_curves import plot_intervals as plot_intervals
 from .report.charts.forecasts import plot_forecasts as plot_forecasts
+from .report.charts.induce import plot_induced as plot_induced
 from .report.charts.metric_change import plot_metric_change as plot_metric_change
 from .report.charts.mirage import plot_mirage as plot_mirage
 from .report.study import Study as Study

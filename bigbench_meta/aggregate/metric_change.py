@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "VERDICTS", "change_counts", "change_sentence", "forecast_sentence", "metric_change",
-    "pair_points",
+    "pair_points", "samples_of_curves",
 ]  # fmt: skip
 
 VERDICTS: Final = (
@@ -177,8 +177,7 @@ def metric_change(
         flags = flagged(score_curves(pairs.curves, min_scales=min_scales), threshold).to_numpy()
         pairs = pairs.among(flags[pairs.first] | flags[pairs.second])
     if samples is not None:
-        samples = _with_scores(samples, pairs.curves.keys["metric"], tokens)
-        samples = _with_lengths(samples, pairs.curves.keys["subtask"], tokens)
+        samples = samples_of_curves(samples, pairs.curves, tokens)
     table = _compared(
         pairs, samples=samples, threshold=threshold, cut=cut, level=level, n_boot=n_boot,
         seed=seed_number(seed), min_scales=min_scales, catalog=catalog, progress=progress,
@@ -250,6 +249,21 @@ def _compared(
         log_ratio=ratio.value, log_ratio_low=ratio.low, log_ratio_high=ratio.high,
         joint=np.isin(np.arange(len(first)), list(joint)), cut=cuts[first],
     )  # fmt: skip
+
+
+def samples_of_curves(
+    samples: pd.DataFrame | pa.Table, curves: Curves, tokens: str | Tokenizer
+) -> pd.DataFrame:
+    """Return samples with the scores of single examples under the metrics of curves.
+
+    Args:
+        samples: Samples table.
+        curves: Their metrics are added where samples can be scored with them. Samples of each
+            length of the answer that is a subtask of a curve stand there once more, as its own.
+        tokens: How texts are split, see :func:`bigbench_meta.rescore`.
+    """
+    scored = _with_scores(samples, curves.keys["metric"], tokens)
+    return _with_lengths(scored, curves.keys["subtask"], tokens)
 
 
 def _with_scores(
@@ -514,8 +528,9 @@ def _joint_ratios(
         if len(one.total) != len(other.total):
             continue  # not scored on the same examples
         both = CurveExamples(
-            total=np.hstack([one.total, other.total]), count=np.hstack([one.count, other.count])
-        )
+            total=np.hstack([one.total, other.total]), count=np.hstack([one.count, other.count]),
+            names=one.names,
+        )  # fmt: skip
         drawn = np.split(resampled_errors(both, n_boot, seed), 2)
         sides = []
         for row, own in zip(rows, drawn, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -39,15 +39,24 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from bigbench_meta.aggregate.induce import Induced
     from bigbench_meta.catalog.known_issues import IssueFindings
     from bigbench_meta.cli.loading import Loaded
     from bigbench_meta.curves.build import Curves
 
-    # What was read, its curves, the pairs of them, the predictions of section 3 if they are asked
-    # for, and what known issues affect.
-    Comparison = tuple[Loaded, Curves, pd.DataFrame, pd.DataFrame | None, IssueFindings]
-
 __all__ = ["metric_change"]
+
+
+class _Comparison(NamedTuple):
+    """What was read, its curves, their pairs, what known issues affect, and what is asked for."""
+
+    loaded: Loaded
+    curves: Curves
+    pairs: pd.DataFrame
+    findings: IssueFindings
+    predictions: pd.DataFrame | None
+    induced: Induced | None
+
 
 _comparison = options(
     click.option(
@@ -108,6 +117,13 @@ _comparison = options(
         show_default=True,
         help="Resamples for each interval.",
     ),
+    click.option(
+        "--induce",
+        is_flag=True,
+        help="Also try every threshold on single examples (with --with-samples), every K of which "
+        "all must be right, and every choice of model sizes: which makes a curve sharpest, and how "
+        "many do (docs/induced_emergence.md).",
+    ),
 )
 
 
@@ -152,6 +168,7 @@ def metric_change(
       bigbench-meta metric-change store --with-samples --only-flagged
       bigbench-meta metric-change store --metric exact_str_match --json
       bigbench-meta metric-change store --predictions
+      bigbench-meta metric-change store --with-samples --induce --out induced
       bigbench-meta metric-change results/ --n-examples bigbench --cut 3 -o pairs.csv
     """
     prepare_folder(out)
@@ -160,26 +177,27 @@ def metric_change(
     found = _of_sets(names, selected) if names else [_compare(results, selected)]
     if output:
         console.write_frame(_joined(found), output)
-    written = _write(out, found) if out else []
+    written = _write(out, found, options["threshold"]) if out else []
     if as_json:
         console.print_json(_document(found, options, written if out else None))
     else:
-        for loaded, _, pairs, predictions, _ in found:
-            _print(loaded, pairs, predictions, options)
+        for one in found:
+            _print(one, options)
         console.print_written(written, out)
-    for loaded, _, _, _, findings in found:
-        finish(loaded, findings, strict=strict, as_json=as_json)
+    for one in found:
+        finish(one.loaded, one.findings, strict=strict, as_json=as_json)
 
 
-def _compare(results: tuple[Path, ...], options: dict[str, Any]) -> Comparison:
+def _compare(results: tuple[Path, ...], options: dict[str, Any]) -> _Comparison:
     from bigbench_meta.aggregate.metric_change import metric_change as compare
 
     loaded = load(results, options)
     curves, _, findings = counted_curves(loaded, options)
+    samples = samples_of(loaded, options)
     with console.progress("Comparing") as progress:
         pairs = compare(
             curves,
-            samples=samples_of(loaded, options),
+            samples=samples,
             tokens=options["tokens"],
             metric=options["matters"],
             threshold=options["threshold"],
@@ -193,7 +211,8 @@ def _compare(results: tuple[Path, ...], options: dict[str, Any]) -> Comparison:
             progress=progress,
         )
     predictions = _predictions(loaded, curves, pairs, options) if options["predictions"] else None
-    return loaded, curves, pairs, predictions, findings
+    induced = _induce(curves, samples, options) if options["induce"] else None
+    return _Comparison(loaded, curves, pairs, findings, predictions, induced)
 
 
 def _predictions(
@@ -210,9 +229,26 @@ def _predictions(
     )
 
 
-def _of_sets(names: tuple[str, ...], options: dict[str, Any]) -> list[Comparison]:
+def _induce(curves: Curves, samples: pd.DataFrame | None, options: dict[str, Any]) -> Induced:
+    from bigbench_meta.aggregate.induce import induced_emergence
+
+    with console.progress("Inducing") as progress:
+        return induced_emergence(
+            curves,
+            samples=samples,
+            tokens=options["tokens"],
+            threshold=options["threshold"],
+            cut=options["cut"],
+            seed=options["seed"],
+            min_scales=options["min_scales"],
+            catalog=catalog(options),
+            progress=progress,
+        )
+
+
+def _of_sets(names: tuple[str, ...], options: dict[str, Any]) -> list[_Comparison]:
     """Compare within each embedded set that has what the options select."""
-    found: list[Comparison] = []
+    found: list[_Comparison] = []
     skipped: list[NothingSelectedError] = []
     for name in names:
         own = options | {"embedded": (name,)}
@@ -229,13 +265,13 @@ def _of_sets(names: tuple[str, ...], options: dict[str, Any]) -> list[Comparison
     return found
 
 
-def _joined(found: list[Comparison]) -> pd.DataFrame:
+def _joined(found: list[_Comparison]) -> pd.DataFrame:
     """Return the pairs of all sets, with the name of the set where they are embedded."""
     import pandas as pd
 
     parts = [
-        pairs.assign(set=loaded.embedded.name) if loaded.embedded else pairs
-        for loaded, _, pairs, _, _ in found
+        one.pairs.assign(set=one.loaded.embedded.name) if one.loaded.embedded else one.pairs
+        for one in found
     ]
     return pd.concat([part.astype(_plain(part)) for part in parts], ignore_index=True)
 
@@ -245,20 +281,20 @@ def _plain(pairs: pd.DataFrame) -> dict[str, str]:
     return {str(name): "string" for name in pairs if pairs[name].dtype == "category"}
 
 
-def _sentences(
-    pairs: pd.DataFrame, predictions: pd.DataFrame | None, options: dict[str, Any]
-) -> list[str]:
+def _sentences(one: _Comparison, options: dict[str, Any]) -> list[str]:
+    from bigbench_meta.aggregate.induce import induced_sentences
     from bigbench_meta.aggregate.metric_change import change_sentence, forecast_sentence
     from bigbench_meta.aggregate.section3 import section3_sentences
 
     matters = options["matters"]
-    forecast = [forecast_sentence(pairs, matters)] if matters and len(pairs) else []
-    counted = [] if predictions is None else section3_sentences(predictions)
-    return [change_sentence(pairs), *forecast, *counted]
+    forecast = [forecast_sentence(one.pairs, matters)] if matters and len(one.pairs) else []
+    counted = [] if one.predictions is None else section3_sentences(one.predictions)
+    induced = induced_sentences(one.induced.largest) if one.induced else []
+    return [change_sentence(one.pairs), *forecast, *counted, *induced]
 
 
 def _document(
-    found: list[Comparison], options: dict[str, Any], written: list[Path] | None
+    found: list[_Comparison], options: dict[str, Any], written: list[Path] | None
 ) -> dict[str, Any]:
     """Return the document: all pairs, and for embedded sets each by itself.
 
@@ -267,16 +303,22 @@ def _document(
     from bigbench_meta.aggregate.metric_change import change_counts
 
     sets, summary = [], []
-    for loaded, _, pairs, predictions, findings in found:
-        sentences = _sentences(pairs, predictions, options)
-        counted = {} if predictions is None else {"predictions": console.records(predictions)}
+    for one in found:
+        loaded, pairs = one.loaded, one.pairs
+        sentences = _sentences(one, options)
+        asked = {
+            "predictions": one.predictions,
+            "induced": one.induced.largest if one.induced else None,
+        }
+        more = {name: console.records(rows) for name, rows in asked.items() if rows is not None}
+        own = more | loaded.document(one.findings)
         if entry := loaded.embedded:
             sets.append(
                 {
                     "name": entry.name, "role": entry.role, "title": entry.title,
                     "n_pairs": len(pairs), "counts": change_counts(pairs),
                     "n_flagged": int(pairs["flagged"].sum()), "pairs": console.records(pairs),
-                    "summary": sentences, **counted, **loaded.document(findings),
+                    "summary": sentences, **own,
                 }
             )  # fmt: skip
             sentences = [f"{entry.title}: {sentence}" for sentence in sentences]
@@ -290,20 +332,20 @@ def _document(
         "summary": summary,
         **{name: options[source] for name, source in names.items()},
         **({"sets": sets} if sets else {}),
-        **(counted | loaded.document(findings) if len(found) == 1 else {}),
-        "n_problems": sum(len(loaded.problems) for loaded, *_ in found),
+        **(own if len(found) == 1 else {}),
+        "n_problems": sum(len(one.loaded.problems) for one in found),
         **({} if written is None else {"outputs": [path.as_posix() for path in written]}),
     }
 
 
-def _print(
-    loaded: Loaded, pairs: pd.DataFrame, predictions: pd.DataFrame | None, options: dict[str, Any]
-) -> None:
+def _print(one: _Comparison, options: dict[str, Any]) -> None:
     from dataclasses import replace
 
+    from bigbench_meta.report.tables.induce import induced_tables
     from bigbench_meta.report.tables.metric_change import metric_change_tables, predictions_table
 
-    click.echo(f"{loaded.title}: {' '.join(_sentences(pairs, predictions, options))}")
+    loaded, pairs, predictions = one.loaded, one.pairs, one.predictions
+    click.echo(f"{loaded.title}: {' '.join(_sentences(one, options))}")
     if loaded.embedded and loaded.embedded.role == "illustration":
         click.echo("An illustration: its curves were chosen to show the effect.")
     if len(pairs):
@@ -313,23 +355,35 @@ def _print(
         console.print_table(replace(verdicts, frame=given))
     if predictions is not None and len(predictions):
         console.print_table(predictions_table(predictions))
+    if one.induced:
+        sharpest, _ = induced_tables(one.induced)
+        scored = sharpest.frame[sharpest.frame["induced_sharpness"].notna()]
+        console.print_table(replace(sharpest, frame=scored, most_rows=console.MOST_ROWS))
 
 
-def _write(out: Path, found: list[Comparison]) -> list[Path]:
-    """Write the tables and the figure, of several sets each in a folder of its own."""
+def _write(out: Path, found: list[_Comparison], threshold: float) -> list[Path]:
+    """Write the tables and the figures, of several sets each in a folder of its own."""
+    from bigbench_meta.aggregate.induce import CHOICES
+    from bigbench_meta.report.charts.induce import plot_induced
     from bigbench_meta.report.charts.metric_change import plot_metric_change
     from bigbench_meta.report.files import figure_files, table_files, write_files
+    from bigbench_meta.report.tables.induce import induced_tables
     from bigbench_meta.report.tables.metric_change import metric_change_tables, predictions_table
 
     contents: dict[str, str | bytes] = {}
-    for loaded, curves, pairs, predictions, _ in found:
-        folder = f"{loaded.embedded.name}/" if loaded.embedded and len(found) > 1 else ""
+    for one in found:
+        folder = f"{one.loaded.embedded.name}/" if one.loaded.embedded and len(found) > 1 else ""
+        tables = metric_change_tables(one.pairs)
+        figures = [plot_metric_change(one.curves, one.pairs)]
+        if one.predictions is not None:
+            tables.append(predictions_table(one.predictions))
+        if one.induced:
+            tables += induced_tables(one.induced)
+            figures += [plot_induced(one.induced, name, threshold=threshold) for name in CHOICES]
         files: dict[str, str | bytes] = {}
-        for table in metric_change_tables(pairs):
+        for table in tables:
             files |= table_files(table)
-        if predictions is not None:
-            files |= table_files(predictions_table(predictions))
-        if figure := plot_metric_change(curves, pairs):
+        for figure in filter(None, figures):
             files |= figure_files(figure)
         contents |= {folder + name: content for name, content in files.items()}
     with console.progress("Writing") as progress:

@@ -243,10 +243,12 @@ class CurveExamples:
     Attributes:
         total: Sum of the examples' scores in each cluster, shape (clusters, scales).
         count: Their number.
+        names: Names of the clusters, shape (clusters,).
     """
 
     total: Floats
     count: Floats
+    names: Names
 
 
 def examples_of_curves(
@@ -371,5 +373,7 @@ def _examples(
     mean = total.sum(axis=0) / count.sum(axis=0)
     for unit in _UNITS:
         if np.allclose(mean * unit, y, rtol=0, atol=_ROUNDED * unit):
-            return CurveExamples(total=total * unit, count=count)
+            return CurveExamples(
+                total=total * unit, count=count, names=np.asarray(names, dtype=object)
+            )
     return None

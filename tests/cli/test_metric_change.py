@@ -84,7 +84,8 @@ def test_metric_that_matters_is_forecast(pair: Path) -> None:
     assert "lamda is skipped" in skipped.stderr
 
 
-def test_rescored_samples_are_drawn_anew_for_both_metrics(tmp_path: Path) -> None:
+def write_logs(folder: Path) -> None:
+    """Full logs of four models that write 1234 with more and more of its digits right."""
     rng = np.random.default_rng(0)
     for p, (model, size) in zip((0.2, 0.5, 0.7, 0.95), SIZES.items(), strict=True):
         samples = [
@@ -94,8 +95,12 @@ def test_rescored_samples_are_drawn_anew_for_both_metrics(tmp_path: Path) -> Non
         ]  # fmt: skip
         queries = [{"function": "generate_text", "shots": 0, "task": "sums", "samples": samples}]
         log = score_file(model_name=model, params=size, score_dict={"bleu": 1.0})
-        path = tmp_path / f"logs/alpha/results/full-log_Fam_{model}.json"
+        path = folder / f"alpha/results/full-log_Fam_{model}.json"
         write_json(path, log | {"queries": queries})
+
+
+def test_rescored_samples_are_drawn_anew_for_both_metrics(tmp_path: Path) -> None:
+    write_logs(tmp_path / "logs")
     store = tmp_path / "store"
     run("rescore", tmp_path / "logs", "--metric", "exact_str_match", "--metric",
         "per_token_accuracy", "--store", store)  # fmt: skip
@@ -134,3 +139,46 @@ def test_what_cannot_be_compared_is_said(tree: Path) -> None:
     wrong = run("metric-change", tree, "--metric", "no_such", code=2)
     assert "no_such" in wrong.stderr
     assert "needs a store" in run("metric-change", tree, "--with-samples", code=2).stderr
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_choices_are_tried_if_asked_for(tmp_path: Path) -> None:
+    arguments = (
+        "metric-change",
+        "--embedded",
+        "paper",
+        "--task",
+        "MNIST LeNet",
+        "--replicates",
+        99,
+    )
+    plain = run_json(*arguments)
+    assert "induced" not in plain
+    assert "induced" not in plain["sets"][0]
+    found = run_json(*arguments, "--induce", "--out", tmp_path / "out")
+    expected = bm.induced_emergence(
+        bm.build_curves(bm.load_embedded("paper").query("task == 'MNIST LeNet'"))
+    )
+    assert len(found["induced"]) == len(found["sets"][0]["induced"]) == len(expected.largest)
+    assert found["induced"] == found["sets"][0]["induced"]
+    sizes = [row for row in found["induced"]
+             if (row["choice"], row["metric"]) == ("sizes kept", "accuracy")]  # fmt: skip
+    assert sizes[0]["models"] == "width 1, width 32, width 48, width 64"
+    assert found["sets"][0]["summary"][1:] == bm.induced_sentences(expected.largest)
+    names = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert {"induced.csv", "induced_choices.csv", "induced_by_sizes_kept.svg",
+            "induced_by_subset_size.png"} <= names  # fmt: skip
+    assert "induced_by_threshold.svg" not in names  # needs samples
+    printed = run(*arguments, "--induce").stdout
+    assert "Model sizes left out: 2 of 4 curves are above the cut" in printed
+
+
+def test_thresholds_are_tried_on_stored_samples(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    write_logs(tmp_path / "logs")
+    run("rescore", tmp_path / "logs", "--metric", "per_token_accuracy", "--store", store)
+    found = run_json("metric-change", store, "--with-samples", "--induce", "--replicates", 99)
+    (row,) = [row for row in found["induced"]
+              if (row["choice"], row["metric"]) == ("threshold", "per_token_accuracy")]  # fmt: skip
+    assert row["induced_metric"].startswith("per_token_accuracy>=")
+    assert (row["basis"], row["n_examples"]) == ("examples", 60)

@@ -275,7 +275,9 @@ def test_resampled_errors_are_those_of_theory():
     rng = np.random.default_rng(0)
     values = rng.random((300, 3))
     values[:, 1] = values[:, 0]
-    examples = CurveExamples(total=values, count=np.ones_like(values))
+    examples = CurveExamples(
+        total=values, count=np.ones_like(values), names=np.arange(len(values)).astype(object)
+    )  # fmt: skip
     errors = resampled_errors(examples, 20_000, 1)
     covariance = np.cov(values.T, bias=True) / 300
     np.testing.assert_allclose(np.cov(errors), covariance, atol=0.05 * covariance.max())
@@ -285,7 +287,10 @@ def test_resampled_errors_are_those_of_theory():
 
 
 def test_clusters_of_several_sizes_are_ratios():
-    examples = CurveExamples(total=np.array([[1.0], [6.0]]), count=np.array([[2.0], [6.0]]))
+    examples = CurveExamples(
+        total=np.array([[1.0], [6.0]]), count=np.array([[2.0], [6.0]]),
+        names=np.array(["a", "b"], dtype=object),
+    )  # fmt: skip
     errors = resampled_errors(examples, 4000, 0)
     # Both of the first: 1/2; one of each: 7/8; both of the second: 1. Chances 1/4, 1/2, 1/4.
     values, times = np.unique(errors.round(9), return_counts=True)

@@ -37,7 +37,8 @@ _LABELS: Final = {
     "family_q_bh": "q, family", "mechanism_at_bound": "exponent at bound",
     "mechanism_p_fit": "p of fit", "wei_emergent": "Wei", "forecast_surprise": "surprise",
     "n_forecast": "forecasts", "n_skill": "with skill",
-    "other_emergence_score": "other E", "n_pairs": "pairs",
+    "other_emergence_score": "other E", "n_pairs": "pairs", "induced_emergence_score": "induced E",
+    "induced_n_scales": "scales kept",
     "meaning": "criterion", "id": "known issue", "n_rows": "rows",
 }  # fmt: skip
 _MISSING: Final = "–"
@@ -182,14 +183,18 @@ _FORMATS: Final[dict[str, Callable[[float], str]]] = {
     **dict.fromkeys(
         ("share", "share_flagged", "share_low", "share_high", "share_of_curves", "share_of_flags",
          "share_of_tasks", "claim_rate", "rate_low", "rate_high", "share_metrics_flagged",
-         "share_top_two", "share_top_two_of_curves"),
+         "share_top_two", "share_top_two_of_curves", "share_above"),
         _percent,
     ),
     "flag_ratio": "{:.2f}".format,
     "claim_ratio": "{:.2f}".format,
     "emergence_score": "{:.1f}".format,
     "other_emergence_score": "{:.1f}".format,
-    "sharpness": "{:.2f}".format,
+    **dict.fromkeys(
+        ("sharpness", "induced_sharpness", "chosen_sharpness", "held_out_sharpness"),
+        "{:,.2f}".format,
+    ),
+    "induced_emergence_score": "{:,.1f}".format,
     "other_sharpness": "{:.2f}".format,
     "relative_sharpness": "{:.2f}".format,
     "linearity": "{:.2f}".format,
