@@ -201,8 +201,8 @@ def induced_emergence(
         ...     "model_name": list("abcdefgh"), "total_params": range(1, 9), "score": accuracy,
         ... }), options=InduceOptions(choices=("subset size",)))
         >>> row = found.largest.iloc[0]
-        >>> row.induced_metric, round(row.sharpness, 2), round(row.induced_sharpness, 2)
-        ('subset_accuracy_32', 1.54, 4.52)
+        >>> print(row.induced_metric, row.sharpness.round(2), row.induced_sharpness.round(2))
+        subset_accuracy_32 1.54 4.52
     """
     for name, value in (("threshold", threshold), ("cut", cut)):
         if value is not None and not value > 0:
@@ -314,8 +314,8 @@ def kept_sizes(
     Examples:
         >>> table = kept_sizes([0, 0.01, 0.1, 0.4, 0.7, 1.0])
         >>> row = table[table.value == 4].iloc[0]
-        >>> row.n_ways, row.places, round(row.emergence_score, 1), round(row.median_score, 1)
-        (6, (0, 1, 2, 5), 11.1, 3.3)
+        >>> print(row.n_ways, row.places, row.emergence_score.round(1), row.median_score.round(1))
+        6.0 (0, 1, 2, 5) 11.1 3.3
     """
     values = np.asarray(y, dtype=np.float64)
     if values.ndim != 1 or not np.isfinite(values).all():
@@ -812,10 +812,11 @@ def _sentence(choice: str, rows: pd.DataFrame) -> str:
     smooth = tried if tried["above"].all() else tried[~tried["above"]]
     best = smooth.iloc[int(smooth["induced_sharpness"].to_numpy().argmax())]
     one = len(tried) == 1
+    form = "is" if one or above == 1 else "are"
     text = (
-        f"{title}: {above} of {len(tried)} curve{'s' * (not one)} {'is' if one else 'are'} above "
-        f"the cut {at_some}, {already} as {'it is' if one else 'they are'}. The sharpest"
-        f"{' of the others' if 0 < already < len(tried) else ''} is {best['subtask']} "
+        f"{title}: {above} of {len(tried)} curve{'s' * (not one)} {form} above the cut {at_some}, "
+        f"{already} as {'it is' if one else 'they are'}. The sharpest"
+        f"{' of the others' if 0 < already < len(tried) else ''} is {_named(best)} "
         f"{_chosen(choice, best)}: E/(n-1) = {_number(best['induced_sharpness'])}, as it is "
         f"{_number(best['sharpness'])}"
     )
@@ -827,6 +828,13 @@ def _sentence(choice: str, rows: pd.DataFrame) -> str:
             f"and {_number(best['held_out_sharpness'])} on the other half"
         )
     return f"{text}." + (f" {left} could not be tried." if left else "")
+
+
+def _named(row: pd.Series[Any]) -> str:
+    shots = "" if pd.isna(row["shots"]) else f"{row['shots']}-shot"
+    variant = "" if pd.isna(row["variant"]) else str(row["variant"])
+    more = ", ".join(filter(None, [shots, variant]))
+    return f"{row['subtask']} ({more})" if more else str(row["subtask"])
 
 
 def _chosen(choice: str, best: pd.Series[Any]) -> str:

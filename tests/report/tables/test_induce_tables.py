@@ -15,7 +15,8 @@ def test_curves_that_need_the_choice_come_first() -> None:
     assert sharpest.caption.startswith(induced_sentences(found.largest)[0])
     assert (len(sharpest.frame), len(every.frame)) == (len(found.largest), len(found.tried))
     assert sharpest.frame["induced_sharpness"].isna().is_monotonic_increasing
-    sizes = sharpest.frame[sharpest.frame["choice"] == "sizes kept"]
+    scored = sharpest.frame[sharpest.frame["induced_sharpness"].notna()]
+    sizes = scored[scored["choice"] == "sizes kept"]
     assert sizes["above"].is_monotonic_increasing
     first = sizes.iloc[0]
     assert (first["subtask"], first["metric"], first["value"]) == ("MNIST LeNet", "accuracy", 4)
