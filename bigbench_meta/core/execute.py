@@ -1,0 +1,125 @@
+"""Run independent tasks in processes, one outcome at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from bigbench_meta.core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+__all__ = ["Outcome", "available_jobs", "execute"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome(Generic[T]):
+    """What became of a task.
+
+    Attributes:
+        task: The task.
+        value: What the function returned, None if it failed.
+        error: The exception that it raised, None if it returned.
+        seconds: How long it ran.
+    """
+
+    task: T
+    value: Any
+    error: Exception | None
+    seconds: float
+
+
+def available_jobs() -> int:
+    """Return the number of processors that this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def execute(
+    function: Callable[[T], Any],
+    tasks: Sequence[T],
+    *,
+    jobs: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Outcome[T]]:
+    """Apply a function to each task, several at a time, each process with a fresh interpreter.
+
+    A task that fails does not stop the others. When the caller stops, is interrupted or killed, the
+    processes end too.
+
+    Args:
+        function: A function of a module, so that another process can import it.
+        tasks: Its arguments; started in this order.
+        jobs: Processes; by default as many as there are processors.
+        environment: Environment variables of the processes.
+
+    Yields:
+        An outcome for each task, in the order in which they end.
+
+    Raises:
+        InputError: A process was killed, or ``jobs`` is below 1.
+
+    Examples:
+        >>> sorted(outcome.value for outcome in execute(abs, [-1, 2], jobs=1))
+        [1, 2]
+    """
+    if jobs is not None and jobs < 1:
+        raise InputError(f"{jobs} is below 1", where="jobs")
+    workers = min(jobs or available_jobs(), len(tasks))
+    if not workers:
+        return
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start,
+        initargs=(dict(environment or {}),),
+    )
+    try:
+        waiting = {pool.submit(_timed, function, task): task for task in tasks}
+        for future in as_completed(waiting):
+            value, error, seconds = future.result()
+            yield Outcome(task=waiting.pop(future), value=value, error=error, seconds=seconds)
+    except BaseException as error:
+        # A task that runs cannot be cancelled, and the pool has no public way to end it.
+        for process in list((pool._processes or {}).values()):  # noqa: SLF001
+            process.terminate()
+        if isinstance(error, BrokenExecutor):
+            raise InputError(
+                "a process was killed before it had finished",
+                where="jobs",
+                hint="the system may have run out of memory: try --jobs 1",
+            ) from error
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start(environment: dict[str, str]) -> None:
+    """Prepare a process: its environment, and that it ends with the one that started it."""
+    os.environ.update(environment)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def _timed(function: Callable[[T], Any], task: T) -> tuple[Any, Exception | None, float]:
+    start = time.perf_counter()
+    try:
+        value, error = function(task), None
+    except Exception as raised:  # noqa: BLE001 - reported with its task
+        value, error = None, raised
+    return value, error, time.perf_counter() - start
