@@ -95,7 +95,7 @@ def draw_glyphs(
     return pictures.reshape(-1, _SIDE, _SIDE), numbers[0], numbers[1]
 
 
-class _Contours(BasePen):  # type: ignore[misc]  # fontTools has no types
+class _Contours(BasePen):
     """The closed polygons of a glyph, in units of the font."""
 
     def __init__(self, glyphs: Any) -> None:
