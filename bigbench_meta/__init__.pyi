@@ -100,6 +100,8 @@ from .curves.emergence import (
 )
 from .generate.simulation import simulate as simulate
 from .generate.simulation import simulate_samples as simulate_samples
+from .inference.bimodality import bimodality as bimodality
+from .inference.convexity import convexity as convexity
 from .inference.curve_evidence import curve_evidence as curve_evidence
 from .inference.forecast.forecast_curves import (
     forecast_curves as forecast_curves,

@@ -67,6 +67,17 @@ ADDED: Final[dict[str, str]] = {
         _BASE_RATE,
     ),
     "pretraining_loss": "a scale axis of observations, empty where files do not give it",
+    **dict.fromkeys(
+        [
+            "convexity",
+            "convexity_p",
+            "bend",
+            "bend_low",
+            "bend_high",
+            "convexity_status",
+        ],
+        "the convexity class of Hu et al. (2024)",
+    ),
     "sets": "each embedded set is studied by itself; of several there is no total",
     "metric_change": "the study compares the same outputs under two metrics",
     "header": "all charts share one theme, of which this part shows only in those with panels",

@@ -118,6 +118,7 @@ def build_curves(
     observations: pd.DataFrame | pa.Table,
     *,
     scale: str | None = None,
+    average: bool = True,
     catalog: MetricCatalog | None = None,
 ) -> Curves:
     """Order the observations of each key by scale, by ``pretraining_loss`` from high to low.
@@ -134,6 +135,9 @@ def build_curves(
             each curve, the first of ``flop_matched_non_embedding_params``,
             ``non_embedding_params`` and ``total_params`` that all its models have, or else that
             most have.
+        average: Whether observations at the same scale are averaged. If not, each is a point of its
+            own, as :func:`bigbench_meta.convexity` can use them; most statistics refuse curves with
+            several points at one scale.
         catalog: Metric catalog; the packaged one by default.
 
     Returns:
@@ -169,7 +173,7 @@ def build_curves(
     order = -x if scale in FALLING_AXES else x
     rows = rows[np.lexsort((model[rows], score[rows], order[rows], group[rows]))]
     starts = np.flatnonzero(
-        np.diff(group[rows], prepend=-1) | (np.diff(x[rows], prepend=np.nan) != 0)
+        np.diff(group[rows], prepend=-1) | (np.diff(x[rows], prepend=np.nan) != 0) | (not average)
     )
     sizes = np.diff(starts, append=len(rows))
     n_points = np.bincount(group[rows[starts]], minlength=len(first))

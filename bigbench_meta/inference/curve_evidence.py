@@ -15,6 +15,7 @@ import pandas as pd
 from bigbench_meta.core.checks import one_of, whole
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_EVIDENCE
+from bigbench_meta.inference.convexity import convexity
 from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
 from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE
 from bigbench_meta.inference.nulls.null_tests import null_tests
@@ -60,6 +61,10 @@ _COLUMNS: Final = {
         "emergence_scale_high": "resampled_high",
     },
     "resolution": {"share_below_resolution": "share_below_resolution", "flat_kind": "flat_kind"},
+    "convexity": {
+        "convexity": "convexity", "convexity_p": "p", "bend": "bend", "bend_low": "bend_low",
+        "bend_high": "bend_high", "convexity_status": "status",
+    },
     "shapes": {"trend": "trend", "best_shape": "best_shape", "best_shape_weight": "best_weight"},
     "forecast": {
         "forecast": "forecast", "forecast_low": "lower", "forecast_high": "upper",
@@ -72,8 +77,10 @@ _COLUMNS: Final = {
 # About what a curve costs in each, for the progress.
 _SHARES: Final = {
     "intervals": 3, "mechanism": 10, "family": 10, "line": 3, "wei": 1, "resolution": 1,
-    "shapes": 2, "forecast": 2,
+    "convexity": 2, "shapes": 2, "forecast": 2,
 }  # fmt: skip
+# A class is at the level of 5% of its own curve, for which few replicates do.
+_CONVEXITY_REPLICATES: Final = 199
 _MOST_REPLICATES: Final = 9999
 _LEAST_REPLICATES: Final = 999
 
@@ -141,8 +148,8 @@ def curve_evidence(
     Returns:
         One row a curve, in the order of the curves, with the columns of
         :data:`bigbench_meta.core.schema.CURVE_EVIDENCE`. What cannot be computed is missing, and
-        ``interval_status``, ``mechanism_status``, ``line_status``, ``wei_reason`` and
-        ``forecast_status`` say why.
+        ``interval_status``, ``mechanism_status``, ``line_status``, ``wei_reason``,
+        ``convexity_status`` and ``forecast_status`` say why.
 
     Raises:
         InputError: An option is out of range.
@@ -209,6 +216,11 @@ def _run(name: str, curves: Curves, plan: _Plan, progress: Progress | None) -> p
         return wei_emergence(curves, seed=plan.seed, catalog=plan.catalog)
     if name == "resolution":
         return resolution(curves, catalog=plan.catalog)
+    if name == "convexity":
+        return convexity(
+            curves, n_boot=_CONVEXITY_REPLICATES, seed=plan.seed, catalog=plan.catalog,
+            progress=progress,
+        )  # fmt: skip
     if name == "shapes":
         return curve_shapes(curves, catalog=plan.catalog)
     return _last_forecast(curves, plan)

@@ -49,6 +49,7 @@ def test_it_is_what_each_analysis_says_by_itself(curves: bm.Curves, found: pd.Da
         "line": bm.null_tests(curves, null="line", n_boot=99, seed=3),
         "wei": bm.wei_emergence(curves, seed=3),
         "resolution": bm.resolution(curves),
+        "convexity": bm.convexity(curves, n_boot=199, seed=3),
         "shapes": bm.curve_shapes(curves),
         "forecast": bm.forecast_curves(curves, k="last"),
     }
