@@ -474,7 +474,7 @@ def bimodality(
     whole(min_seeds, 4, "min_seeds")
     curves = build_curves(observations, scale=scale, average=False, catalog=catalog)
     found = proportions(curves, catalog=catalog, n_examples=n_examples)
-    curve = curves.curve_of_point
+    curve = curves.ragged.curve
     starts = np.flatnonzero(
         (np.diff(curve, prepend=-1) != 0) | (np.diff(curves.x, prepend=np.nan) != 0)
     )

@@ -14,6 +14,10 @@ fit, the variation between models and the bootstrap are those of
 :mod:`bigbench_meta.inference.nulls.mechanism`, whose mean is the law. A sample until r passes has
 the likelihood of r passes out of K samples, so give r / K as the score and K as its examples.
 
+A class is one of the mean over questions. Questions that each follow the law but differ in c have
+a concave mean: with c gamma-distributed :math:`-\log PU = k \log(1 + \theta N^{-\alpha})`. A rate
+that stays below one in the largest models has a convex one.
+
 References:
     Hu et al. (2024), "Predicting Emergent Abilities with Infinite Resolution Evaluation", ICLR,
     arXiv 2310.03262: sec. 4.1 (PassUntil), eq. 3 (the law), sec. 6, definition 1 (the classes).

@@ -553,3 +553,15 @@ def test_points_are_the_arrays(rows):
     np.testing.assert_array_equal(points["curve"], curves.ragged.curve)
     tasks = curves.keys["task"].astype(object).to_numpy()
     assert points["task"].tolist() == tasks[curves.ragged.curve].tolist()
+
+
+@FEWER
+@given(observation_rows())
+def test_observations_that_are_not_averaged_are_points_of_their_own(rows):
+    averaged, apart = build_curves(to_frame(rows)), build_curves(to_frame(rows), average=False)
+    assert not apart.keys["n_tied"].any()
+    assert len(apart.x) == len(averaged.x) + averaged.keys["n_tied"].sum()
+    assert np.isnan(apart.spread).all()
+    means = pd.DataFrame({"curve": apart.ragged.curve, "x": apart.x, "y": apart.y})
+    means = means.groupby(["curve", "x"], sort=False)["y"].mean()
+    np.testing.assert_allclose(means, averaged.y, rtol=1e-9, atol=1e-12)
