@@ -167,7 +167,8 @@ def induced_emergence(
     least as good as c. A **subset size** K turns right and wrong answers into the chance that K
     examples, drawn without replacement, are all right: by the examples of each cluster where
     ``samples`` has such a column, from the count of right answers where only a score and its number
-    of examples are known, and p^K where only the score p is. **Sizes kept** leaves out models.
+    of examples are known, and p^K where that is no whole number.
+    **Sizes kept** leaves out models.
 
     Args:
         observations: Observations table, or curves.
@@ -393,10 +394,13 @@ def _median(values: Floats) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class _Answered:
-    """The examples of curves, and the group of each example where samples state one."""
+    """The examples of curves, and the group of each example where samples state one.
+
+    Groups are keyed by benchmark, subtask and example.
+    """
 
     examples: dict[int, CurveExamples]
-    groups: dict[str, str]
+    groups: dict[tuple[str, str, str], str]
 
     @classmethod
     def of(
@@ -405,10 +409,13 @@ class _Answered:
         if samples is None:
             return cls(examples={}, groups={})
         frame = samples_of_curves(samples, curves, tokens)
-        groups: dict[str, str] = {}
+        groups: dict[tuple[str, str, str], str] = {}
         if CLUSTER in frame:
-            names = frame[["example_id", CLUSTER]].astype(str)
-            groups = dict(names.drop_duplicates("example_id").itertuples(index=False, name=None))
+            task = frame["task"].astype(str)
+            subtask = frame["subtask"].astype(object).fillna(task) if "subtask" in frame else task
+            keys = (frame["benchmark"], subtask, frame["example_id"])
+            keys_of = zip(*(key.astype(str) for key in keys), strict=True)
+            groups = dict(zip(keys_of, frame[CLUSTER].astype(str), strict=True))
         single = frame.drop(columns=CLUSTER, errors="ignore")
         return cls(examples=examples_of_curves(curves, single), groups=groups)
 
@@ -442,7 +449,7 @@ class _Curve:
     as_it_is: pd.Series[Any]
     shares: Proportions
     examples: CurveExamples | None
-    groups: dict[str, str]
+    groups: dict[tuple[str, str, str], str]
     plan: InduceOptions
     seed: int
 
@@ -471,7 +478,9 @@ class _Curve:
         names = self.examples.names[kept]
         group = np.zeros(len(scores), dtype=np.int64)
         if self.groups:
-            group, _ = pd.factorize(np.array([self.groups[str(name)] for name in names], object))
+            key = self.curves.keys.iloc[self.row]
+            of = [self.groups[str(key["benchmark"]), str(key["subtask"]), str(n)] for n in names]
+            group, _ = pd.factorize(np.array(of, dtype=object))
         return scores if self.rises else -scores, group, int((~kept).sum())
 
     def halves(self, group: Ints) -> Floats:
@@ -604,66 +613,67 @@ def _thresholds(curve: _Curve) -> _Values:
 
 def _subset_sizes(curve: _Curve) -> _Values:
     """Return the chance that K examples are all right, for each K."""
-    n_left_out = 0
-    halves = np.empty((0, 0))
-    if curve.examples is not None:
-        scores, group, n_left_out = curve.common()
-        answers = (scores > 0).astype(np.float64)
-        halves = curve.halves(group)
-        n_groups = int(group.max()) + 1
-        member = (group[:, None] == np.arange(n_groups)).astype(np.float64)
-        right, total = (
-            member.T @ answers,
-            np.repeat(member.sum(axis=0)[:, None], answers.shape[1], 1),
-        )
-        basis, n = "examples", float(len(scores))
-    else:
-        p = curve.shares.proportion[curve.points]
-        given = curve.shares.n_examples[curve.points]
-        count = np.rint(p * given)
-        with np.errstate(invalid="ignore"):
-            counted = bool(np.all(np.abs(count / given - p) <= _ROUNDED))
-        right, total = (
-            (count[None], given[None]) if counted else (p[None], np.full((1, len(p)), np.nan))
-        )
-        basis, n = ("counts", float(given.min())) if counted else ("scores", np.nan)
-    largest = curve.plan.largest_subset
-    if basis != "scores":
-        largest = min(largest, int(total.min(axis=1).max()))
-    sizes = np.arange(1, largest + 1)
-    y, least = _all_of(right, total, sizes)
-    if len(halves):
-        pieces = [_all_of(*_of_half(member, answers, half), sizes) for half in halves]
+    if curve.examples is None:
+        return _subset_sizes_of_scores(curve)
+    scores, group, n_left_out = curve.common()
+    answers = (scores > 0).astype(np.float64)
+    member = (group[:, None] == np.arange(group.max() + 1)).astype(np.float64)
+    sizes = np.arange(1, min(curve.plan.largest_subset, int(member.sum(axis=0).max())) + 1)
+    y, least = _all_of(*_in_groups(member, answers), sizes)
+    y_halves, least_halves = np.empty((0, *y.shape)), np.empty((0, len(sizes)))
+    if len(halves := curve.halves(group)):
+        pieces = [_all_of(*_in_groups(member * own[:, None], answers), sizes) for own in halves]
         y_halves, least_halves = (np.stack(part) for part in zip(*pieces, strict=True))
-    else:
-        y_halves, least_halves = np.empty((0, *y.shape)), np.empty((0, len(sizes)))
     return _Values(
-        value=sizes.astype(np.float64), quantile=np.full(len(sizes), np.nan),
-        share=np.full(len(sizes), 1 / len(sizes)), y=y, least=least, halves=y_halves,
-        least_halves=least_halves, names=[f"subset_accuracy_{k}" for k in sizes], basis=basis,
-        n_examples=n, n_left_out=n_left_out,
+        **_of_sizes(sizes), y=y, least=least, halves=y_halves, least_halves=least_halves,
+        basis="examples", n_examples=len(scores), n_left_out=n_left_out,
     )  # fmt: skip
 
 
-def _of_half(member: Floats, answers: Floats, half: Floats) -> tuple[Floats, Floats]:
-    """Return right answers and all answers of each group of a half, shape (groups, models)."""
-    within = (member * half[:, None]).T
-    return within @ answers, np.repeat(within.sum(axis=1)[:, None], answers.shape[1], 1)
+def _subset_sizes_of_scores(curve: _Curve) -> _Values:
+    """Return the same from counts of right answers, or from the scores where these are not."""
+    p = curve.shares.proportion[curve.points]
+    n = curve.shares.n_examples[curve.points]
+    count = np.rint(p * n)
+    fewest = float(n.min())  # NaN if any is not known
+    sizes = np.arange(1, int(np.fmin(curve.plan.largest_subset, fewest)) + 1)
+    with np.errstate(invalid="ignore"):
+        counted = bool(np.all(np.abs(count / n - p) <= _ROUNDED))
+    if counted:
+        y, least = _all_of(count[None], n[None], sizes)
+    else:
+        y, least = p ** sizes[:, None], sizes / fewest
+    return _Values(
+        **_of_sizes(sizes), y=y, least=least, halves=np.empty((0, *y.shape)),
+        least_halves=np.empty((0, len(sizes))), basis="counts" if counted else "scores",
+        n_examples=fewest, n_left_out=0,
+    )  # fmt: skip
+
+
+def _of_sizes(sizes: Ints) -> dict[str, Any]:
+    return {
+        "value": sizes.astype(np.float64), "quantile": np.full(len(sizes), np.nan),
+        "share": np.full(len(sizes), 1 / len(sizes)),
+        "names": [f"subset_accuracy_{k}" for k in sizes],
+    }  # fmt: skip
+
+
+def _in_groups(member: Floats, answers: Floats) -> tuple[Floats, Floats]:
+    """Return right answers and all answers of each group, shape (groups, models)."""
+    return member.T @ answers, member.T @ np.ones_like(answers)
 
 
 def _all_of(right: Floats, total: Floats, sizes: Ints) -> tuple[Floats, Floats]:
     """Return the chance that all of K are right, shape (K, models), and its resolution, (K,).
 
-    It is the mean over groups that have K examples; where the number of examples is not known, it
-    is the score to the power of K. One example changes it by at most K / n of its group.
+    It is the mean over groups that have K examples; one example changes it by at most K / n of its
+    group.
 
     Args:
-        right: Right answers of each group, shape (groups, models), or the scores themselves.
-        total: All answers, NaN where not known.
+        right: Right answers of each group, shape (groups, models).
+        total: All answers.
         sizes: The K.
     """
-    if np.isnan(total).any():
-        return right[0] ** sizes[:, None], np.full(len(sizes), np.nan)
     y, least = [], []
     for k in sizes.tolist():
         large = (total >= k).all(axis=1)

@@ -331,6 +331,28 @@ def test_a_choice_among_noise_is_smaller_on_the_other_half():
     assert np.median(gains) > 1.2
 
 
+def test_groups_are_those_of_the_task():
+    """Examples of two tasks may have the same names."""
+    values = (np.random.default_rng(4).uniform(size=(5, 12)) < 0.5).astype(float)
+    tasks = [samples_of(values, "exact_str_match", cluster=np.tile(group, 5).astype(str))
+             for group in (np.arange(12) // 6, np.arange(12) // 3)]  # fmt: skip
+    both = pd.concat([tasks[0], tasks[1].assign(task="u")], ignore_index=True)
+    frame = pd.concat([observed(tasks[0]), observed(tasks[1]).assign(task="u")])
+    found = induced_emergence(frame, samples=both, options=only("subset size")).tried
+    assert found.groupby("task", observed=True)["value"].max().to_dict() == {"t": 6, "u": 3}
+
+
+def test_a_graded_score_with_a_known_test_set_is_limited_by_it():
+    frame = observed(samples_of(np.zeros((5, 200)), "exact_str_match"))
+    frame = frame.assign(score=[0.1, 0.2011, 0.4013, 0.5017, 0.8])
+    found = induced_emergence(frame.assign(n_examples=20), options=only("subset size"))
+    assert found.largest.iloc[0]["basis"] == "scores"
+    assert found.tried["value"].max() == 20
+    scaled = [0.1**9, 0.2011**9, 0.4013**9, 0.5017**9, 0.8**9]
+    expected = oracles.score(scaled, resolution=9 / 20)["resolution_limited_score"]
+    assert found.tried["sharpness"][8] == pytest.approx(expected / 4)
+
+
 def test_halves_have_whole_groups():
     """Copies of an example in both halves would let the choice see what it is tested on."""
     group = np.repeat(np.arange(40), 5)
