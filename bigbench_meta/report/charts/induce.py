@@ -157,10 +157,12 @@ def _chart(data: pd.DataFrame, titles: list[str], choice: str, threshold: float)
         scale=alt.Scale(domain=names, range=[_COLOURS[name] for name in names]),
         legend=alt.Legend(orient="top", labelLimit=240, symbolOpacity=1),
     )  # fmt: skip
-    whole = 1 if field == "value" else alt.Undefined
+    whole_only = "datum.value === floor(datum.value) ? format(datum.value, 'd') : ''"
     x = alt.X(
         f"{field}:Q", title=axis_title,
-        axis=alt.Axis(grid=False, tickCount=5, tickMinStep=whole),
+        axis=alt.Axis(
+            grid=False, tickCount=5, labelExpr=whole_only if field == "value" else alt.Undefined
+        ),
         scale=alt.Scale(zero=False, nice=False, padding=6),
     )  # fmt: skip
     y = alt.Y(
