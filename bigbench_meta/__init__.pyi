@@ -119,6 +119,7 @@ from .inference.multiplicity import (
     adjusted_p_values as adjusted_p_values,
 )
 from .inference.nulls.null_tests import null_tests as null_tests
+from .inference.over_seeds import emergence_over_seeds as emergence_over_seeds
 from .inference.power import (
     detection_power as detection_power,
 )
