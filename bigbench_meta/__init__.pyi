@@ -43,6 +43,12 @@ from .aggregate.leaving_chance import (
 )
 from .aggregate.metric_change import metric_change as metric_change
 from .aggregate.options import StudyOptions as StudyOptions
+from .aggregate.product_law import (
+    product_law as product_law,
+)
+from .aggregate.product_law import (
+    product_law_sentences as product_law_sentences,
+)
 from .aggregate.section3 import (
     section3_predictions as section3_predictions,
 )
