@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.core.ragged import Ragged
     from bigbench_meta.curves.build import Curves
 
     Floats = NDArray[np.float64]
@@ -79,7 +80,9 @@ def curve_intervals(
     the score is a mean over examples between two ends and the number of examples is known; the
     standard error of the observations. A standard error that differs from the binomial one by more
     than a tenth comes before it: then examples are graded, or belong together. No right answer of n
-    and n of n have errors too, about Jeffreys' (k + 1/2) / (n + 1).
+    and n of n have errors too, about Jeffreys' (k + 1/2) / (n + 1). So has a score of another kind
+    with a standard error of 0 from n examples, all alike, such as an edit distance of 0 each time:
+    (1/2) / (n + 1) of such examples are taken to be off by the range of the curve.
 
     Sampling error makes steps look larger than they are, and replicates are noisy twice. So the
     interval is not made of quantiles of replicates, but of the values that, if true, would not make
@@ -193,6 +196,8 @@ def sampling_errors(
         allowed = _ALIKE + 1 / n
         other = (given > 0) & (np.abs(given / binomial - 1) > allowed)
     known = np.isfinite(n) & (n >= 1) & ~other
+    extent = np.subtract(*(curves.ragged.reduce(f, values) for f in (np.maximum, np.minimum)))
+    given = _with_errors_of_alike(given, shares.n_examples, extent, curves.ragged)
     noise = PointNoise.of(values, np.where(known, n, np.nan), given, low, high)
     source = np.where(known, _BINOMIAL, np.where(np.isfinite(noise.error), _STDERR, _NONE))
     resampled: dict[int, Floats] = {}
@@ -213,15 +218,38 @@ def sampling_errors(
     )
 
 
+def _with_errors_of_alike(stderr: Floats, n: Floats, extent: Floats, ragged: Ragged) -> Floats:
+    """Give scores with a standard error of 0, whose examples are all alike, an error.
+
+    As for no right answer of n, the share of examples that differ is taken to be Jeffreys'
+    (1/2) / (n + 1), and such an example to be off by the range of the curve. Where all errors of a
+    curve are 0 they were not computed, and remain unknown.
+    """
+    rate = 0.5 / (n + 1)
+    alike = (stderr == 0) & (n >= 1) & (ragged.any(stderr > 0) & (extent > 0))[ragged.curve]
+    error: Floats = np.where(alike, extent[ragged.curve] * np.sqrt(rate * (1 - rate) / n), stderr)
+    return error
+
+
 def _with_alike(
     errors: Floats, examples: CurveExamples, y: Floats, bounded: Bools, n_boot: int, seed: int
 ) -> Floats:
-    """Return the spread of errors; where all examples are alike, give the scale binomial ones."""
+    """Return the spread of errors; where all examples are alike, give the scale binomial ones.
+
+    They are about Jeffreys' rate between the ends of a proportion. Where scores have no ends, an
+    example that differs is off by the range of the curve, towards its other scores.
+    """
     n_clusters = (examples.count > 0).sum(axis=0)
     spread: Floats = errors.std(axis=1)
-    for scale in np.flatnonzero((spread <= 0) & bounded).tolist():
+    middle, extent = (y.max() + y.min()) / 2, np.ptp(y)
+    for scale in np.flatnonzero(spread <= 0).tolist():
         n = int(n_clusters[scale])
-        errors[scale] = errors_of_alike(n, (y[scale] * n + 0.5) / (n + 1), n_boot, seed + scale)
+        own = seed + scale
+        if bounded[scale]:
+            errors[scale] = errors_of_alike(n, (y[scale] * n + 0.5) / (n + 1), n_boot, own)
+        else:
+            off = extent if y[scale] < middle else -extent
+            errors[scale] = off * errors_of_alike(n, 0.5 / (n + 1), n_boot, own)
         spread[scale] = errors[scale].std()
     return spread
 

@@ -175,6 +175,9 @@ def test_models_under_one_metric_alone_are_left_out_and_counted():
          {"threshold": 20}, "persists"),
         (both(smooth=np.linspace(4, 1, 8) ** 2, stderr=np.nan).assign(n_examples=None),
          {}, "point values only"),
+        # The largest model makes no error.
+        (both(sharp=[*SHARP[:-1], 1.0], smooth=np.linspace(3.5, 0, 8),
+              stderr=[0.02] * 7 + [0.0]), {}, "weaker"),
         (both(smooth=[1 - y for y in SHARP]), {}, "same metric"),
         (both(smooth=[2.0] * 8), {}, "cannot tell"),
     ],

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import FEWER, observation_rows, to_frame
 
-from bigbench_meta import build_curves, load_embedded, score_curves
+from bigbench_meta import build_curves, emergence_score, load_embedded, score_curves
 from bigbench_meta.core.errors import SchemaError
 from bigbench_meta.core.schema import CURVE_KEY
 from bigbench_meta.inference.inversion import STATUSES
@@ -21,11 +21,13 @@ from bigbench_meta.inference.uncertainty import (
     errors_of_alike,
     examples_of_curves,
     resampled_errors,
+    sampling_errors,
 )
 
 NAN = np.nan
 RISE = [0.05, 0.1, 0.2, 0.7, 0.9]
 FAST = {"n_boot": 99}
+EDITS = {"metric": "token_edit_distance"}
 
 
 def observations(scores, *, metric="exact_str_match", **columns):
@@ -83,6 +85,15 @@ def row_of(scores, samples=None, **columns):
         # Not a mean over examples between two ends.
         ([3.0, 2.0, 1.0], {"metric": "made_up", "n_examples": 100}, "none", "no_sampling_error"),
         ([3.0, 2.0, 1.0], {"metric": "made_up", "stderr": 0.1}, "stderr", "ok"),
+        # All examples alike: known with their number, unless no error was computed at all.
+        ([3.0, 2.0, 0.0], {**EDITS, "stderr": [0.1, 0.1, 0.0], "n_examples": 500}, "stderr", "ok"),
+        ([3.0, 2.0, 0.0], {**EDITS, "stderr": [0.1, 0.1, 0.0]}, "none", "no_sampling_error"),
+        (
+            [3.0, 2.0, 0.0],
+            {**EDITS, "stderr": 0.0, "n_examples": 500},
+            "none",
+            "no_sampling_error",
+        ),
         ([0.3, 0.3, 0.3], {"n_examples": 100}, "binomial", "flat"),
         ([0.3, 0.5], {"n_examples": 100}, "binomial", "too_few_scales"),
     ],
@@ -263,6 +274,65 @@ def test_nothing_right_has_noise_all_the_same():
     assert row["noise"] == "samples"
     assert row["emergence_low"] < 100
     assert row["emergence_high"] == np.inf
+
+
+def edit_distances(truth, n_curves, n, *, seed=0):
+    """Edit distances of n answers of five tokens: counts of wrong ones, shape (curves, scales, n).
+
+    Args:
+        truth: Expected distance at each scale.
+        n_curves: Number of curves.
+        n: Number of answers.
+        seed: Of the random numbers.
+    """
+    rng = np.random.default_rng(seed)
+    return rng.binomial(5, np.asarray(truth)[:, None] / 5, (n_curves, len(truth), n))
+
+
+def test_a_perfect_largest_model_has_an_error():
+    truth = [3.5, 2.5, 1.2, 0.2, 0.0005]
+    distances = edit_distances(truth, 150, 500)
+    rows = [
+        observations(
+            one.mean(axis=1), **EDITS, stderr=one.std(axis=1, ddof=1) / np.sqrt(500),
+            n_examples=500, shots=number,
+        )
+        for number, one in enumerate(distances)
+    ]  # fmt: skip
+    curves = build_curves(pd.concat(rows, ignore_index=True))
+    errors = sampling_errors(curves, samples=None, n_boot=19, seed=0)
+    last = np.arange(4, curves.ragged.n_points, 5)
+    perfect = curves.stderr[last] == 0
+    assert 80 < perfect.sum() < 150
+    # One of two test sets has one answer that is off by the whole range, of variance p (1 - p).
+    rate = 0.5 / 501
+    expected = np.ptp(curves.y.reshape(-1, 5), axis=1) * (rate * (1 - rate) / 500) ** 0.5
+    found = errors.noise.error[last]
+    np.testing.assert_allclose(found[perfect], expected[perfect])
+    np.testing.assert_array_equal(found[~perfect], curves.stderr[last][~perfect])
+    frame = curve_intervals(curves, **FAST)
+    assert (frame["interval_status"] == "ok").all()
+    true_score = emergence_score([-y for y in truth])
+    holds = (frame["emergence_low"] <= true_score) & (true_score <= frame["emergence_high"])
+    assert holds[perfect].mean() > 0.9
+    # The interval is that of the same curve with any other small error.
+    width = frame["linearity_high"] - frame["linearity_low"]
+    assert width[perfect].mean() == pytest.approx(width[~perfect].mean(), rel=0.1)
+
+
+def test_examples_all_alike_without_ends_are_drawn_anew():
+    distances = edit_distances([3.5, 2.5, 1.2, 0.2, 0.0], 1, 200)[0]
+    samples = answers(distances, metric="token_edit_distance")
+    curves = build_curves(observations(distances.mean(axis=1), **EDITS))
+    errors = sampling_errors(curves, samples=samples, n_boot=4000, seed=0)
+    assert errors.source.tolist() == ["samples"]
+    own = errors.resampled[0][4]  # up is better: an answer that differs is worse
+    extent, rate = np.ptp(distances.mean(axis=1)), 0.5 / 201
+    values, times = np.unique(own.round(9), return_counts=True)
+    assert values[-1] == pytest.approx(extent * rate)
+    assert values[-2] == pytest.approx(extent * (rate - 1 / 200))
+    assert times[-1] / 4000 == pytest.approx((1 - rate) ** 200, abs=0.01)
+    assert own.mean() == pytest.approx(0, abs=1e-4)
 
 
 def test_samples_that_are_none():
