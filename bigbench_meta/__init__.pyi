@@ -41,6 +41,12 @@ from .aggregate.leaving_chance import (
 from .aggregate.leaving_chance import (
     leaving_chance as leaving_chance,
 )
+from .aggregate.loss_law import (
+    loss_law as loss_law,
+)
+from .aggregate.loss_law import (
+    loss_law_sentences as loss_law_sentences,
+)
 from .aggregate.metric_change import metric_change as metric_change
 from .aggregate.options import StudyOptions as StudyOptions
 from .aggregate.product_law import (
