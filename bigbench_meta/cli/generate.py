@@ -206,11 +206,7 @@ def _train(
         observed=True,
         dropna=False,
     )
-    frame = frame.dropna(how="all").reset_index()
-    frame.columns = [
-        f"{name:,}" if isinstance(name, int) else str(name).replace("_", " ")
-        for name in frame.columns
-    ]
+    frame = frame.dropna(how="all").rename(columns="{:,}".format).reset_index()
     console.print_table(Table(name="scores", caption="", frame=frame))
     click.echo(
         f"Mean score over seeds, by number of parameters. {counts['trained']} of "

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -33,7 +34,7 @@ from bigbench_meta.generate.trained.plan import Unit, study_plan
 from bigbench_meta.metrics.rescore import Rescoring
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from bigbench_meta.generate.trained.plan import StudyPlan
 
@@ -173,49 +174,46 @@ def _module(study: str) -> Any:
         ) from error
 
 
-class _claimed:  # noqa: N801 - used like a function
+@contextmanager
+def _claimed(path: Path, about: dict[str, Any]) -> Iterator[None]:
     """Hold a folder for one study in one profile, while one process trains into it."""
-
-    def __init__(self, path: Path, about: dict[str, Any]) -> None:
-        self._path, self._about = path, about
-        self._lock = filelock.FileLock(path / ".lock", timeout=0)
-
-    def __enter__(self) -> None:
-        plan = self._path / "plan.json"
-        text = json.dumps(self._about, indent=1, sort_keys=True) + "\n"
-        try:
-            self._path.mkdir(parents=True, exist_ok=True)
-            is_empty = not any(entry.name != ".lock" for entry in self._path.iterdir())
-            self._lock.acquire()
-            if not is_empty and not plan.is_file():
-                self._lock.release()
-                raise InputError(
-                    "the folder holds other files", where=str(self._path), hint="give a new folder"
-                )
-            if is_empty:
-                plan.write_text(text, encoding="utf-8")
-            found = json.loads(plan.read_text(encoding="utf-8"))
-        except OSError as error:
+    plan = path / "plan.json"
+    text = json.dumps(about, indent=1, sort_keys=True) + "\n"
+    wanted = json.loads(text)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        names = {entry.name for entry in path.iterdir()} - {".lock"}
+        if names and plan.name not in names:
             raise InputError(
-                f"cannot be written: {error.strerror or error}", where=str(self._path)
-            ) from error
-        except ValueError as error:
-            raise InputError("is damaged", where=str(plan)) from error
-        except filelock.Timeout as error:
-            raise InputError(
-                "another process is training into this folder", where=str(self._path)
-            ) from error
-        wanted = json.loads(text)
-        if different := [name for name in wanted if found.get(name) != wanted[name]]:
-            self._lock.release()
-            raise InputError(
-                f"the folder was filled with another {', '.join(different)}",
-                where=str(self._path),
-                hint="give a new folder, or the options it was filled with",
+                "the folder holds other files", where=str(path), hint="give a new folder"
             )
+        with filelock.FileLock(path / ".lock", timeout=0):
+            if not names:
+                plan.write_text(text, encoding="utf-8")
+            found = _plan_of(plan)
+            if different := [name for name in wanted if found.get(name) != wanted[name]]:
+                raise InputError(
+                    f"the folder was filled with another {', '.join(different)}",
+                    where=str(path),
+                    hint="give a new folder, or the options it was filled with",
+                )
+            yield
+    except filelock.Timeout as error:
+        raise InputError("another process is training into this folder", where=str(path)) from error
+    except OSError as error:
+        raise InputError(
+            f"cannot be written: {error.strerror or error}", where=str(path)
+        ) from error
 
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+
+def _plan_of(plan: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(plan.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise InputError("is damaged", where=str(plan), hint="give a new folder")
+    return found
 
 
 def _crowd_size(plan: StudyPlan, profile: str) -> int:
@@ -304,15 +302,16 @@ def _metrics(plan: StudyPlan, units: list[Unit], records: dict[str, dict[str, An
 def _nearest(plan: StudyPlan, scores: pd.DataFrame, units: list[Unit]) -> list[Unit]:
     """Return for each family a unit of the size whose mean score is nearest the crowd's."""
     assert plan.crowd is not None  # noqa: S101
-    some = scores[(scores["metric"] == plan.crowd.metric) & (scores["variant"] == "greedy")]
-    found = []
-    by_family: defaultdict[str, dict[int, list[Unit]]] = defaultdict(dict)
+    wanted = (scores["metric"] == plan.crowd.metric) & (scores["variant"] == "greedy")
+    some = scores[wanted].astype({"subtask": str, "model_name": str})
+    by_family: defaultdict[str, dict[int, Unit]] = defaultdict(dict)
     for unit in units:
-        by_family[unit.family].setdefault(unit.size, []).append(unit)
+        by_family[unit.family].setdefault(unit.size, unit)
+    found = []
     for family, sizes in by_family.items():
         own = some[some["model_family"] == f"{family} transformers"]
         hardest = own[own["subtask"] == own["subtask"].max()]
-        mean = hardest.groupby("model_name", observed=True)["score"].mean()
+        mean = hardest.groupby("model_name")["score"].mean()
         distance = {size: abs(mean[f"width {size}"] - plan.crowd.near) for size in sizes}
-        found.append(sizes[min(distance, key=lambda size: (distance[size], size))][0])
+        found.append(sizes[min(distance, key=lambda size: (distance[size], size))])
     return found

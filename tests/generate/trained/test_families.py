@@ -11,6 +11,7 @@ import sys
 import time
 from hashlib import sha256
 
+import filelock
 import msgspec
 import pandas as pd
 import pytest
@@ -104,12 +105,18 @@ def test_a_folder_is_never_mixed(tmp_path):
     (other / "thesis.tex").write_text("mine")
     with pytest.raises(InputError, match="holds other files"):
         families.train_families("arithmetic", other)
-    assert [path.name for path in other.iterdir() if path.name != ".lock"] == ["thesis.tex"]
+    assert [path.name for path in other.iterdir()] == ["thesis.tex"]
     filled = tmp_path / "filled"
     filled.mkdir()
     about = {"study": "arithmetic", "profile": "full", "code": 0}
     (filled / "plan.json").write_text(json.dumps(about))
-    with pytest.raises(InputError, match="filled with another profile, plan, code"):
+    with pytest.raises(InputError, match="filled with another code, data, packages, plan"):
+        families.train_families("arithmetic", filled)
+    (filled / "plan.json").write_text("{")
+    with pytest.raises(InputError, match="is damaged"):
+        families.train_families("arithmetic", filled)
+    (filled / "plan.json").unlink()
+    with filelock.FileLock(filled / ".lock"), pytest.raises(InputError, match="another process"):
         families.train_families("arithmetic", filled)
 
 
