@@ -138,8 +138,9 @@ def simulate(n: int) -> None:
                         "total_params": np.tile(_SIZES, n_seeds),
                         "pretraining_loss": (expected * np.exp(spread * noise)).ravel(),
                     }).astype({"replicate": str})  # fmt: skip
-                    fits = loss_law(frame, scale="total_params", n_boot=199, seed=number).fits
-                    row = fits[fits["law"] == law].iloc[0]
+                    row = loss_law(
+                        frame, scale="total_params", laws=[law], n_boot=199, seed=number
+                    ).fits.iloc[0]
                     held += row["exponent_low"] <= 0.4 <= row["exponent_high"]
                     equal += row["p_equal"] <= 0.05
                     own += row["p_unequal"] <= 0.05

@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.optimize import least_squares
+from scipy.special import ndtr
 from scipy.stats import f as f_distribution
+from scipy.stats import t as t_distribution
 
 from bigbench_meta.core.checks import at_least, check_shape, one_of, probability, seed_number, whole
 from bigbench_meta.core.errors import InputError
@@ -31,6 +33,8 @@ from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.core.schema import SCALE_AXES, conform, to_frame
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pyarrow as pa
     from numpy.typing import ArrayLike, NDArray
 
@@ -253,6 +257,7 @@ def loss_law(
     observations: pd.DataFrame | pa.Table,
     *,
     scale: str = "non_embedding_params",
+    laws: Sequence[str] = LAWS,
     confidence: float = 0.95,
     n_boot: int = 999,
     seed: int | np.random.Generator = 0,
@@ -260,14 +265,16 @@ def loss_law(
     """Fit power laws of ``pretraining_loss`` over the sizes of each family.
 
     Intervals are percentiles over replicates in which the seeds of each size are drawn anew (their
-    deviations from the mean of the size, times sqrt(n / (n - 1))). They are about the best law for
-    these sizes, also where lack of fit shows that none is right.
+    deviations from the mean of the size, times sqrt(n / (n - 1))), at levels at which normal
+    quantiles are those of t with the degrees of freedom of the exponent's variance. They are about
+    the best law for these sizes, also where lack of fit shows that none is right.
 
     Args:
         observations: Observations table; scores do not matter, and a loss given in many rows
             counts once.
         scale: What the loss is a power of, one of :data:`bigbench_meta.core.schema.SCALE_AXES` but
             the loss itself.
+        laws: Which of :data:`LAWS`. That with a constant takes some seconds a family.
         confidence: Of the intervals.
         n_boot: Replicates, at least 99.
         seed: Seed or generator.
@@ -279,6 +286,10 @@ def loss_law(
         InputError: An option is out of its range, no model has both size and loss, or one model and
             seed has two.
         SchemaError: ``observations`` is no observations table.
+
+    References:
+        Hesterberg (2015), "What Teachers Should Know About the Bootstrap", sec. 3.2,
+        doi:10.1080/00031305.2015.1089789 (expanded percentiles).
 
     Examples:
         >>> sizes = [100, 1000, 10_000, 100_000]
@@ -292,6 +303,8 @@ def loss_law(
         ('power law', 0.3, True)
     """
     one_of(scale, [axis for axis in SCALE_AXES if axis != _LOSS], "scale")
+    for law in laws:
+        one_of(law, LAWS, "laws")
     probability(confidence, "confidence")
     whole(n_boot, 99, "n_boot")
     base = seed_number(seed)
@@ -302,7 +315,7 @@ def loss_law(
         kept = _complete(family[family["usable"]])
         key = {"benchmark": family["benchmark"].iloc[0],
                "model_family": family["model_family"].iloc[0], "scale": scale}  # fmt: skip
-        for law in LAWS:
+        for law in laws:
             row, points = _law_of_family(
                 kept["x"].to_numpy(), kept[_LOSS].to_numpy(), law, confidence, n_boot, base
             )
@@ -391,11 +404,25 @@ def _law_of_family(
     replicates = np.array(
         [_fit(u, mean[place] + drawn, law, near=found) for drawn in scaled[draws]]
     )
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    # The spreads of few seeds are themselves uncertain: quantiles of t in place of normal ones.
+    free_exponent = _degrees_of_freedom(found, np.log(sizes) - centre, count, spread)
+    tails = ndtr(t_distribution.ppf([(1 - confidence) / 2, (1 + confidence) / 2], free_exponent))
     row["exponent_low"], row["exponent_high"] = np.quantile(replicates[:, 1], tails)
     if law == WITH_CONSTANT:
         row["constant_low"], row["constant_high"] = np.quantile(replicates[:, 2], tails)
     return row, points
+
+
+def _degrees_of_freedom(found: Floats, u: Floats, count: Ints, spread: Floats) -> float:
+    """Return Welch and Satterthwaite's degrees of freedom of the variance of the exponent."""
+    slopes = np.column_stack([np.ones(len(u)), -u])
+    if found[2] > 0:
+        slopes = _gradient(np.array([*found[:2], np.log(found[2])]), u)
+    root = np.sqrt(count)
+    effect = np.linalg.pinv(root[:, None] * slopes)[1] * root  # of the mean of each size
+    several = count > 1
+    part = (effect**2 * spread**2 / count)[several]
+    return float(part.sum() ** 2 / (part**2 / (count[several] - 1)).sum())
 
 
 def _log(value: float) -> float:
