@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy.special import betaln
 
 from bigbench_meta.core.checks import at_least, check_shape, whole
 from bigbench_meta.core.errors import InputError
@@ -160,8 +161,10 @@ def against_product(right: ArrayLike) -> Comparison:
 def against_power(right: ArrayLike, right_of_one: ArrayLike, length: int) -> Comparison:
     """Compare the share of right answers of L tokens with that of one token to the power of L.
 
-    The two are shares of different examples. The variance of a share is that of a binomial one at
-    Jeffreys' rate (k + 1/2) / (n + 1), so that 11 right answers of 11 have an error too.
+    The two are shares of different examples. The variance of the share is that of a binomial one at
+    Jeffreys' rate (k + 1/2) / (n + 1), and the squared error of the power its mean over rates of
+    the distribution Beta(k + 1/2, n - k + 1/2), so that 0 or 11 right answers of 11 have an error
+    too.
 
     Args:
         right: Which answers of L tokens are right, truth values, shape (n,).
@@ -177,11 +180,15 @@ def against_power(right: ArrayLike, right_of_one: ArrayLike, length: int) -> Com
         (0.25, 0.5625)
     """
     whole(length, 1, "length")
-    (share, variance), (single, of_single) = (
-        _share(values, name) for values, name in ((right, "right"), (right_of_one, "right_of_one"))
+    (share, variance), (single, _) = _share(right, "right"), _share(right_of_one, "right_of_one")
+    predicted, n = single**length, np.size(right_of_one)
+    k = single * n
+    power, square = (
+        float(np.exp(betaln(k + 0.5 + times, n - k + 0.5) - betaln(k + 0.5, n - k + 0.5)))
+        for times in (length, 2 * length)
     )
-    slope = length * single ** (length - 1)
-    return Comparison(share, single**length, _root(variance + slope**2 * of_single))
+    of_power = square - 2 * predicted * power + predicted**2
+    return Comparison(share, predicted, _root(variance + of_power))
 
 
 def against_mean_log_probability(log_probability: ArrayLike) -> Comparison:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import beta
 
 import bigbench_meta as bm
 from bigbench_meta.aggregate.product_law import (
@@ -92,17 +93,20 @@ def test_errors_of_independent_and_of_dependent_positions():
     st.lists(st.booleans(), min_size=1, max_size=9),
     st.integers(1, 5),
 )
+@settings(max_examples=25, deadline=None)
 def test_power_against_loops(right, single, length):
     found = against_power(right, single, length)
     share, one = statistics.fmean(right), statistics.fmean(single)
     assert found[:2] == pytest.approx((share, one**length))
-    rates = [(sum(values) + 0.5) / (len(values) + 1) for values in (right, single)]
-    of_share, of_one = (
-        rate * (1 - rate) / len(values) for rate, values in zip(rates, (right, single), strict=True)
-    )
-    assert found.stderr == pytest.approx(
-        math.sqrt(of_share + (length * one ** (length - 1)) ** 2 * of_one)
-    )
+    rate = (sum(right) + 0.5) / (len(right) + 1)
+    k, n = sum(single), len(single)
+
+    def off(a):
+        return (a**length - one**length) ** 2
+
+    of_power = beta(k + 0.5, n - k + 0.5).expect(off)
+    error = math.sqrt(rate * (1 - rate) / len(right) + of_power)
+    assert found.stderr == pytest.approx(error, rel=1e-4)
 
 
 @given(st.lists(st.floats(-20, 0), min_size=1, max_size=20))
