@@ -175,7 +175,8 @@ def lack_of_fit(size: ArrayLike, loss: ArrayLike, *, law: str = POWER) -> LackOf
     :math:`w_k = n_k / s_k^2`. The weighted sum of squares Q over q degrees of freedom is held
     against :math:`(q + 2A (q - 1) / (q + 2)) F_{q, q (q + 2) / 3A}`, where
     :math:`A = \sum_k (1 - h_k)^2 / (n_k - 1)` and :math:`h_k` is the leverage of the size. With no
-    law but a constant this is Welch's analysis of variance.
+    law but a constant this is Welch's analysis of variance. With three seeds a size it rejects a
+    true law in some 8% of cases in place of 5% (``scripts/compare_loss_laws.py --simulate``).
 
     Args:
         size: Size of each model, shape (n,).
