@@ -335,7 +335,7 @@ def _checkpoint(
 
 
 def _generate(
-    network: _Network, questions: Questions, *, temperature_seed: int | None = None
+    network: _Network, questions: Questions, *, temperature_seed: list[int] | None = None
 ) -> list[str]:
     """Answer questions up to the end token; greedily without a seed, else at temperature 1."""
     shape = (len(questions), questions.tokens.shape[1] - network.start, _N_TOKENS)
@@ -379,7 +379,7 @@ def _samples(model: dict[str, Any], unit: Unit, test: Questions, network: _Netwo
         **{name: [value] * len(test) for name, value in model.items()},
         "source": [unit.file] * len(test),
     }
-    sampled = _generate(network, test, temperature_seed=unit.seed)
+    sampled = _generate(network, test, temperature_seed=[_DATA_SEED, unit.size, unit.seed, 1])
     schema = pa.schema([pa.field("metrics", pa.map_(pa.string(), pa.float64()))])
     return pa.concat_tables(
         [
