@@ -34,6 +34,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
 import numpy as np
+import xxhash
 
 from bigbench_meta.core.checks import one_of
 from bigbench_meta.core.errors import InputError
@@ -114,6 +115,16 @@ class PictureSet:
     test: Pictures
     class_names: tuple[str, ...]
     drawer_names: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        """Return what they are, how many, and a checksum: another set has another description."""
+        parts = (self.train, self.validation, self.test)
+        digest = xxhash.xxh3_64()
+        for part in parts:
+            digest.update(part.pixels.tobytes())
+            digest.update(part.labels.tobytes())
+        counts = " + ".join(str(len(part)) for part in parts)
+        return f"{self.source}: {counts} pictures, {digest.hexdigest()}"
 
 
 def load_pictures(study: Study, path: str | Path | None = None) -> PictureSet:

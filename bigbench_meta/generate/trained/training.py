@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jaxtyping import Array
     from numpy.typing import NDArray
 
-__all__ = ["Recipe", "fit", "in_batches", "n_parameters"]
+__all__ = ["Recipe", "fit", "in_batches", "n_parameters", "shuffled_rows"]
 
 M = TypeVar("M")
 
@@ -53,7 +53,7 @@ def fit(
     """Train a network.
 
     Args:
-        network: An equinox module.
+        network: An equinox module, or a tuple of one and arrays of whole numbers to learn from.
         loss: The loss of a network on a batch; the same function for the same kind of network, so
             that a process compiles it once for each size.
         batches: Arrays (or a tuple of them) of which the first axis is the step.
@@ -96,6 +96,13 @@ def _advance(
 
     (parameters, state), losses = jax.lax.scan(step, (parameters, state), batches)
     return eqx.combine(parameters, rest), state, losses
+
+
+def shuffled_rows(rng: np.random.Generator, n: int, steps: int, batch: int) -> NDArray[np.int32]:
+    """Return which of n examples each step takes, shape (steps, batch): all, then all again."""
+    rounds = -(-steps * batch // n)
+    order = np.concatenate([rng.permutation(n) for _ in range(rounds)])
+    return order[: steps * batch].reshape(steps, batch).astype(np.int32)
 
 
 def in_batches(
