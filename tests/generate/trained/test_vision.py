@@ -110,19 +110,19 @@ def test_convolution_is_the_textbook_one():
 
 @pytest.mark.full
 def test_autoencoders_learn(tmp_path):
-    """Errors fall with training and width, and are those of the standardised test pictures."""
+    """Errors fall during training to a third of those of the mean picture."""
     pytest.importorskip("jax")
-    write_photographs(tmp_path, np.random.default_rng(2), n=80)
+    write_photographs(tmp_path, np.random.default_rng(2), n=600)
     for size in (1, 16):
         found = trained("autoencoder", tmp_path, size=size, steps=1500)
         errors = [dict(row)["mean_squared_error"] for row in found.samples["metrics"].to_pylist()]
-        assert len(errors) == 20
-        # All shades but the noise, whose share of the variance is 0.055, are one dimension.
-        assert 0.03 < np.mean(errors) < 0.3
+        assert len(errors) == 50
+        # A model that answers with the mean has 1; noise, which it cannot learn, has 0.055.
+        assert 0.03 < np.mean(errors) < 0.35
         curve = [row["score"] for row in found.checkpoints if row["metric"] == "mean_squared_error"]
         assert curve[-1] == pytest.approx(np.mean(errors))
         assert curve[-1] < curve[0]
-        assert len(found.validation) == 8
+        assert len(found.validation) == 50
         [loss] = set(found.samples["pretraining_loss"].to_pylist())
         assert loss == pytest.approx(np.mean(found.validation))
 
