@@ -28,7 +28,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pyarrow as pa
-import xxhash
 from scipy.ndimage import affine_transform
 
 from bigbench_meta.generate.trained.families import BENCHMARK, Trained
@@ -93,11 +92,7 @@ def describe(data: str) -> str:
     Raises:
         InputError: The data are missing, damaged or of another layout.
     """
-    pictures = _pictures(data)
-    digest = xxhash.xxh3_64()
-    for part in (pictures.train, pictures.validation, pictures.test):
-        digest.update(part.pixels.tobytes())
-    return f"{pictures.source}, {len(pictures.class_names)} classes, {digest.hexdigest()}"
+    return _pictures(data).describe()
 
 
 def _sequences(pictures: Pictures, n: int) -> _Sequences:
