@@ -46,10 +46,15 @@ CASES = [
     for case in commands(page)
     if case[0].startswith("bigbench-meta ")
 ]
-WITH_PYTHON = [page for page in PAGES if blocks(page, "pycon")]
+SLOW = {"nulls"}  # refits a bootstrap of many curves
+WITH_PYTHON = [
+    pytest.param(page, id=page.stem, marks=[pytest.mark.full] if page.stem in SLOW else [])
+    for page in PAGES
+    if blocks(page, "pycon")
+]
 
 
-@pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", WITH_PYTHON)
 def test_python(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     examples = doctest.DocTestParser().get_doctest(

@@ -14,7 +14,7 @@ __all__ = ["generate"]
 
 @click.group()
 def generate() -> None:
-    """Generate tasks for your own models, or train model families here.
+    """Generate tasks for your models, or train model families.
 
     lm-eval-tasks writes questions for lm_eval. The other four train small models of several sizes,
     keep every output, and score the outputs under smooth and sharp metrics. They need

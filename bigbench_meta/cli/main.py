@@ -29,7 +29,7 @@ COMMANDS = {
     "shapes": "Classify each curve by its trend and its best-fitting shape.",
     "power": "Compute which accuracies a test set can detect.",
     "simulate": "Simulate smooth models and score them under every metric.",
-    "generate": "Generate tasks to evaluate your own models on.",
+    "generate": "Generate tasks for your models, or train model families.",
 }
 """The commands, each in the module of its name, with the first sentence of its help.
 

@@ -43,6 +43,7 @@ def test_the_interval_is_between_the_last_below_and_the_first_above():
     assert row["low"] <= larger["low"] <= larger["high"] <= row["high"]
 
 
+@pytest.mark.full
 def test_wrong_intervals_are_rare():
     rng = np.random.default_rng(0)
     truth = 3.0 - 0.1

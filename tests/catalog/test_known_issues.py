@@ -614,11 +614,11 @@ def test_condition_of_each_level():
     assert touched(samples({"correct": 1.0}, {"correct": 0.0}), own, "samples") == [1]
 
 
-def test_a_missing_subtask_is_the_task_in_scores_and_nothing_in_samples():
+def test_a_missing_subtask_is_the_task():
     issue = {"subtask": "*"}
     assert touched(scores({"subtask": None}, {"subtask": "s"}), issue) == [0, 1]
     both = issue | {"level": "both"}
-    assert touched(samples({"subtask": None}, {"subtask": "s"}), both, "samples") == [1]
+    assert touched(samples({"subtask": None}, {"subtask": "s"}), both, "samples") == [0, 1]
 
 
 # --- What is found and what is kept ---

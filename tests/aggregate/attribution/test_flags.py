@@ -239,6 +239,7 @@ def test_a_flag_of_one_task_has_no_jackknife():
 # --- Simulated curves with a known odds ratio ---
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("within", [True, False])
 def test_intervals_over_tasks_cover_a_known_odds_ratio(within):
     n, hits, adjusted = 150, {"by_task": 0, "exact": 0}, []

@@ -67,6 +67,7 @@ def test_the_largest_p_value_over_the_nuisance_grid_counts(low):
     assert row["p_fit"] == fits.p_value[fits.deviance.argmin()]
 
 
+@pytest.mark.full
 def test_stopping_saves_nuisance_settings_only_where_p_values_are_large():
     rng = np.random.default_rng(0)
     frames = [
