@@ -173,9 +173,9 @@ class _Checks:
         except (*_MISFIT, pa.ArrowNotImplementedError):
             # All of them: said once, whatever the number of rows.
             reason = f"{values.type} does not fit {wanted}: left empty"
-            if not self._counts[column.name, reason]:
+            if values.null_count < len(values) and not self._counts[column.name, reason]:
                 self.log.error(column.name, reason)
-            self._counts[column.name, reason] = 1
+                self._counts[column.name, reason] = 1
             return pa.nulls(len(values), wanted)
         self._note(misfits, f"does not fit {wanted}: left empty", column.name, first, given)
         if pa.types.is_floating(wanted):
@@ -262,7 +262,9 @@ def _impossible(values: pa.Array, name: str) -> Bools:
         items = pc.list_flatten(values)
         wrong[pc.list_parent_indices(values).filter(items.is_null()).to_numpy()] = True
     elif name in SCALE_AXES:
-        wrong = _flags(pc.or_(pc.less_equal(values, 0), pc.equal(values, float("inf"))))
+        wrong = _flags(pc.less_equal(values, 0))
+        if pa.types.is_floating(values.type):  # no whole number is infinite
+            wrong |= _flags(pc.equal(values, float("inf")))
     elif name == "shots":
         wrong = _flags(pc.less(values, 0))
     elif name == "correct":
