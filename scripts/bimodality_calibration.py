@@ -11,16 +11,12 @@ between the markers of that file.
 
 from __future__ import annotations
 
-import argparse
-import json
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from simulated_cells import put_between, read
+from simulated_cells import options_of, put_between, read, run_cells
 
 from bigbench_meta.inference.bimodality import dip_test, one_rate_p, two_modes
 
@@ -136,13 +132,7 @@ def table(rows: list[tuple[Cell, dict[str, Any]]], *, two: bool) -> str:
 
 def main() -> None:
     """Run the cells that are not done yet, or write the tables of those that are."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--docs", type=Path)
-    parser.add_argument("--sets", type=int, default=1000)
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--cells", default="", help="Only cells whose name contains this.")
-    options = parser.parse_args()
+    options = options_of(__doc__, sets=1000)
     done = read(options.out)
     if options.docs:
         text = options.docs.read_text()
@@ -155,14 +145,7 @@ def main() -> None:
             text = put_between(text, name, table(rows, two=two), options.docs)
         options.docs.write_text(text)
         return
-    left = [cell for cell in cells() if cell.name not in done and options.cells in cell.name]
-    with ProcessPoolExecutor(options.jobs) as pool, options.out.open("a") as file:
-        running = [pool.submit(run_cell, cell, options.sets) for cell in left]
-        for finished in as_completed(running):
-            row = finished.result()
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            print(json.dumps(row), flush=True)
+    run_cells(cells(), run_cell, options.sets, options=options)
 
 
 if __name__ == "__main__":

@@ -13,15 +13,11 @@ well. One line of JSON a cell is appended to ``--out``; what is there is not don
 
 from __future__ import annotations
 
-import argparse
-import json
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from simulated_cells import put_between, read
+from simulated_cells import options_of, put_between, read, run_cells
 
 from bigbench_meta.inference.convexity import CLASSES, convexity_ragged
 
@@ -151,28 +147,14 @@ def table(rows: list[tuple[Cell, dict[str, Any]]]) -> str:
 
 def main() -> None:
     """Run the cells that are not done yet, or write the table of those that are."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--docs", type=Path)
-    parser.add_argument("--curves", type=int, default=400)
-    parser.add_argument("--boot", type=int, default=199)
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--cells", default="", help="Only cells whose name contains this.")
-    options = parser.parse_args()
+    options = options_of(__doc__, curves=400, boot=199)
     done = read(options.out)
     if options.docs:
         rows = [(cell, done[cell.name]) for cell in cells() if cell.name in done]
         text = options.docs.read_text()
         options.docs.write_text(put_between(text, "convexity", table(rows), options.docs))
         return
-    left = [cell for cell in cells() if cell.name not in done and options.cells in cell.name]
-    with ProcessPoolExecutor(options.jobs) as pool, options.out.open("a") as file:
-        running = [pool.submit(run_cell, cell, options.curves, options.boot) for cell in left]
-        for finished in as_completed(running):
-            row = finished.result()
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            print(json.dumps(row), flush=True)
+    run_cells(cells(), run_cell, options.curves, options.boot, options=options)
 
 
 if __name__ == "__main__":

@@ -11,26 +11,23 @@ tables between the markers of that file.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri, softmax
 from scipy.stats import binom
-from simulated_cells import put_between, read
+from simulated_cells import options_of, put_between, read, run_cells
 
 from bigbench_meta.aggregate.metric_change import VERDICTS, metric_change
 from bigbench_meta.curves.emergence import score_ragged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -349,27 +346,13 @@ def summarise(done: dict[str, dict[str, Any]]) -> None:
 
 def main() -> None:
     """Run the cells that are not done yet, or write the tables of those that are."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--docs", type=Path)
-    parser.add_argument("--pairs", type=int, default=200)
-    parser.add_argument("--boot", type=int, default=299)
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--cells", default="", help="Only cells whose name contains this.")
-    options = parser.parse_args()
+    options = options_of(__doc__, pairs=200, boot=299)
     done = read(options.out)
     if options.docs:
         write_docs(options.docs, done)
         summarise(done)
         return
-    left = [cell for cell in cells() if cell.name not in done and options.cells in cell.name]
-    with ProcessPoolExecutor(options.jobs) as pool, options.out.open("a") as file:
-        running = [pool.submit(run_cell, cell, options.pairs, options.boot) for cell in left]
-        for finished in as_completed(running):
-            row = finished.result()
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            print(json.dumps(row))
+    run_cells(cells(), run_cell, options.pairs, options.boot, options=options)
     summarise(read(options.out))
 
 

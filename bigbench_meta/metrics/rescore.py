@@ -472,17 +472,15 @@ def by_answer_length(table: pa.Table, tokens: str | Tokenizer) -> pa.Table:
     """Return samples with the length of their answer in the name of the subtask.
 
     Args:
-        table: Samples table.
+        table: Samples table, as :func:`bigbench_meta.core.schema.conform` gives it.
         tokens: See :class:`Rescoring`.
     """
     known = table["targets"].is_valid()
     lengths = np.full(table.num_rows, np.nan)
     lengths[known.to_numpy()] = Examples(table.filter(known), tokens).target_length
     names = [
-        subtask if length != length else f"{subtask or task}: length {length:.0f}"
-        for subtask, task, length in zip(
-            table["subtask"].to_pylist(), table["task"].to_pylist(), lengths.tolist(), strict=True
-        )
+        subtask if length != length else f"{subtask}: length {length:.0f}"
+        for subtask, length in zip(table["subtask"].to_pylist(), lengths.tolist(), strict=True)
     ]
     place = table.schema.get_field_index("subtask")
     column = pa.array(names).dictionary_encode().cast(table.schema.field(place).type)

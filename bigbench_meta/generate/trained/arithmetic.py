@@ -29,7 +29,7 @@ import pyarrow as pa
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.generate.lm_eval_tasks import ADDITION, MULTIPLICATION, Stratum
-from bigbench_meta.generate.trained.families import BENCHMARK, Trained
+from bigbench_meta.generate.trained.families import Trained
 from bigbench_meta.generate.trained.training import Recipe, fit, in_batches, n_parameters
 from bigbench_meta.generate.trained.transformer import Layers, matrix
 from bigbench_meta.metrics.texts import exact_str_match, token_edit_distance
@@ -276,11 +276,8 @@ def _model(
     """Return what the tables say of a model."""
     inside = n_parameters(network.layers, network.head)
     tokens = steps * unit.profile.batch * length
-    return {
-        "benchmark": BENCHMARK,
+    return unit.columns | {
         "model_family": f"{unit.family} transformers",
-        "model_name": f"width {unit.size}",
-        "replicate": f"seed {unit.seed}",
         "total_params": n_parameters(network),
         "non_embedding_params": inside,
         # Forward and backward pass: 6 operations for each parameter and token (Kaplan et al. 2020).
@@ -315,7 +312,6 @@ def _checkpoint(
         "model_name": f"step {steps}",
         "task": _task(unit),
         "variant": "greedy",
-        "source": unit.file,
     }
     rows = [
         common
@@ -377,7 +373,6 @@ def _samples(model: dict[str, Any], unit: Unit, test: Questions, network: _Netwo
         ],
         "targets": [[text] for text in test.texts],
         **{name: [value] * len(test) for name, value in model.items()},
-        "source": [unit.file] * len(test),
     }
     sampled = _generate(network, test, temperature_seed=[_DATA_SEED, unit.size, unit.seed, 1])
     schema = pa.schema([pa.field("metrics", pa.map_(pa.string(), pa.float64()))])

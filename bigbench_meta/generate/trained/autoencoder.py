@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
-from bigbench_meta.generate.trained.families import BENCHMARK, Trained
+from bigbench_meta.generate.trained.families import Trained
 from bigbench_meta.generate.trained.pictures import load_pictures
 from bigbench_meta.generate.trained.training import (
     Recipe,
@@ -185,15 +185,11 @@ def _model(
 ) -> dict[str, Any]:
     """Return what the tables say of a model."""
     multiply_adds = n_parameters(network.into, network.out)
-    return {
-        "benchmark": BENCHMARK,
+    return unit.columns | {
         "task": task,
         "model_family": "shallow autoencoders",
-        "model_name": f"width {unit.size}",
-        "replicate": f"seed {unit.seed}",
         "total_params": n_parameters(network),
         # Two operations each, and the backward pass takes twice the forward pass.
         "train_flops": 6.0 * multiply_adds * steps * unit.profile.batch,
         "pretraining_loss": validation_error,
-        "source": unit.file,
     }

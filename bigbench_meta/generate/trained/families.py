@@ -36,12 +36,9 @@ from bigbench_meta.metrics.rescore import Rescoring
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bigbench_meta.generate.trained.plan import StudyPlan
+    from bigbench_meta.generate.trained.plan import Crowd, StudyPlan
 
-__all__ = ["BENCHMARK", "GeneratedFamilies", "Trained", "train_families"]
-
-BENCHMARK: Final = "trained"
-"""Value of ``benchmark`` in the tables."""
+__all__ = ["GeneratedFamilies", "Trained", "train_families"]
 
 # To be raised when a change of the code changes what a seed gives.
 _CODE: Final = 1
@@ -136,20 +133,15 @@ def train_families(
         for family in module.FAMILIES
         for seed in range(settings.seeds)
     ]
-    seconds: dict[str, float] = {}
+    crowd = range(settings.seeds, settings.crowd)
+    n_all = len(units) + len(crowd) * len(module.FAMILIES)
     with _claimed(path, about):
-        crowd = _crowd_size(plan, profile) - settings.seeds
-        n_all = len(units) + max(crowd, 0) * len(module.FAMILIES)
-        _train(path, units, n_all, jobs, progress, seconds)
-        if crowd > 0:
+        seconds = _train(path, units, n_all, jobs, progress)
+        if plan.crowd and crowd:
             scores, _ = _scores(path, plan, units)
-            more = [
-                replace(unit, seed=seed)
-                for unit in _nearest(plan, scores, units)
-                for seed in range(settings.seeds, settings.seeds + crowd)
-            ]
-            _train(path, [*units, *more], n_all, jobs, progress, seconds)
-            units += more
+            nearest = _nearest(plan.crowd, scores, units)
+            units += [replace(unit, seed=seed) for unit in nearest for seed in crowd]
+            seconds |= _train(path, units, n_all, jobs, progress)
         observations, checkpoints = _scores(path, plan, units)
         observations.dropna(axis=1, how="all").to_csv(path / "scores.csv", index=False)
         checkpoints.dropna(axis=1, how="all").to_csv(path / "checkpoints.csv", index=False)
@@ -216,23 +208,19 @@ def _plan_of(plan: Path) -> dict[str, Any]:
     return found
 
 
-def _crowd_size(plan: StudyPlan, profile: str) -> int:
-    return 0 if plan.crowd is None else int(getattr(plan.crowd, profile))
-
-
 def _train(
     path: Path,
     units: list[Unit],
     n_all: int,
     jobs: int | None,
     progress: Callable[[int, int], None] | None,
-    seconds: dict[str, float],
-) -> None:
-    """Train the models whose file is missing."""
+) -> dict[str, float]:
+    """Train the models whose file is missing, and return the time that each took."""
     missing = [unit for unit in units if not _is_finished(path / unit.file)]
     done = len(units) - len(missing)
     if progress:
         progress(done, n_all)
+    seconds: dict[str, float] = {}
     failed: list[tuple[str, Exception]] = []
     outcomes = execute(partial(_train_one, path), missing, jobs=jobs, environment=_ENVIRONMENT)
     for outcome in outcomes:
@@ -252,6 +240,7 @@ def _train(
             f"{type(error).__name__}: {error}",
             where=file,
         ) from error
+    return seconds
 
 
 def _is_finished(file: Path) -> bool:
@@ -299,19 +288,17 @@ def _metrics(plan: StudyPlan, units: list[Unit], records: dict[str, dict[str, An
     return [*plan.metrics, *(f"{metric}<={cut:.2g}" for metric in plan.metrics for cut in cuts)]
 
 
-def _nearest(plan: StudyPlan, scores: pd.DataFrame, units: list[Unit]) -> list[Unit]:
-    """Return for each family a unit of the size whose mean score is nearest the crowd's."""
-    assert plan.crowd is not None  # noqa: S101
-    wanted = (scores["metric"] == plan.crowd.metric) & (scores["variant"] == "greedy")
-    some = scores[wanted].astype({"subtask": str, "model_name": str})
-    by_family: defaultdict[str, dict[int, Unit]] = defaultdict(dict)
+def _nearest(crowd: Crowd, scores: pd.DataFrame, units: list[Unit]) -> list[Unit]:
+    """Return for each family a unit of the size whose mean score is nearest the crowd's value."""
+    wanted = (scores["metric"] == crowd.metric) & (scores["variant"] == crowd.variant)
+    some = scores[wanted].astype({"source": str, "subtask": str})
+    # The last subtask of a model: answers of the most tokens.
+    score = some.sort_values("subtask").groupby("source")["score"].last()
+    by_size: defaultdict[tuple[str, int], list[Unit]] = defaultdict(list)
     for unit in units:
-        by_family[unit.family].setdefault(unit.size, unit)
-    found = []
-    for family, sizes in by_family.items():
-        own = some[some["model_family"] == f"{family} transformers"]
-        hardest = own[own["subtask"] == own["subtask"].max()]
-        mean = hardest.groupby("model_name")["score"].mean()
-        distance = {size: abs(mean[f"width {size}"] - plan.crowd.near) for size in sizes}
-        found.append(sizes[min(distance, key=lambda size: (distance[size], size))])
-    return found
+        by_size[unit.family, unit.size].append(unit)
+    nearest: dict[str, tuple[float, int]] = {}
+    for (family, size), same in by_size.items():
+        distance = abs(float(score[[unit.file for unit in same]].mean()) - crowd.near)
+        nearest[family] = min(nearest.get(family, (np.inf, size)), (distance, size))
+    return [by_size[family, size][0] for family, (_, size) in nearest.items()]

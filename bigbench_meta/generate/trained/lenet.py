@@ -25,7 +25,7 @@ import optax
 import pyarrow as pa
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.generate.trained.families import BENCHMARK, Trained
+from bigbench_meta.generate.trained.families import Trained
 from bigbench_meta.generate.trained.pictures import load_pictures
 from bigbench_meta.generate.trained.training import (
     Recipe,
@@ -200,15 +200,11 @@ def _model(
     unit: Unit, network: LeNet, steps: int, held_out_loss: float, task: str
 ) -> dict[str, Any]:
     """Return what the tables say of a model."""
-    return {
-        "benchmark": BENCHMARK,
+    return unit.columns | {
         "task": task,
         "model_family": "LeNet",
-        "model_name": f"width {unit.size}",
-        "replicate": f"seed {unit.seed}",
         "total_params": n_parameters(network),
         # Two operations each, and the backward pass takes twice the forward pass.
         "train_flops": 6.0 * network.multiply_adds() * steps * unit.profile.batch,
         "pretraining_loss": held_out_loss,
-        "source": unit.file,
     }

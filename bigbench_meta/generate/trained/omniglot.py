@@ -30,7 +30,7 @@ import optax
 import pyarrow as pa
 from scipy.ndimage import affine_transform
 
-from bigbench_meta.generate.trained.families import BENCHMARK, Trained
+from bigbench_meta.generate.trained.families import Trained
 from bigbench_meta.generate.trained.pictures import load_pictures
 from bigbench_meta.generate.trained.training import Recipe, fit, in_batches, n_parameters
 from bigbench_meta.generate.trained.transformer import Layers, matrix
@@ -249,19 +249,15 @@ def _model(unit: Unit, network: Network, steps: int, held_out_loss: float) -> di
         side**2 * n_parameters(kernel) for side, kernel in zip(_SIDES, network.kernels, strict=True)
     )
     used = LENGTH * of_picture + (2 * LENGTH - 1) * n_parameters(network.layers)
-    return {
-        "benchmark": BENCHMARK,
+    return unit.columns | {
         "task": _pictures(unit.data).source,
         "model_family": f"{unit.family} transformers",
-        "model_name": f"width {unit.size}",
-        "replicate": f"seed {unit.seed}",
         "total_params": n,
         "non_embedding_params": n - n_parameters(network.labels, network.places),
         "train_flops": 6.0 * used * sequences,
         "train_tokens": float((2 * LENGTH - 1) * sequences),
         "pretraining_loss": held_out_loss,
         "shots": 0,
-        "source": unit.file,
     }
 
 

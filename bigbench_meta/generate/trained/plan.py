@@ -30,6 +30,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         steps: Optimiser steps.
         batch: Examples a step.
         examples: Most test examples.
+        crowd: Seeds of the one size that :class:`Crowd` chooses, 0 for no more than the others.
     """
 
     sizes: tuple[int, ...]
@@ -37,22 +38,21 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     steps: int
     batch: int
     examples: int
+    crowd: int = 0
 
 
 class Crowd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Many more seeds at the size whose mean score on the hardest subtask is nearest a value.
+    """Which size gets many more seeds: its mean score on the last subtask is nearest a value.
 
     Attributes:
         metric: The score.
+        variant: Of which answers.
         near: The value.
-        quick: Seeds of the quick profile, those of every size included.
-        full: Seeds of the full profile.
     """
 
     metric: str
+    variant: str
     near: float
-    quick: int
-    full: int
 
 
 class StudyPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,7 +63,7 @@ class StudyPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         quick: A profile for minutes.
         full: A profile for hours.
         tokens: How texts are split into tokens.
-        crowd: Whether one size gets many more seeds.
+        crowd: Which size gets many more seeds, if one does.
         thresholds: Quantiles of the validation scores of the largest models at which a metric is
             cut.
     """
@@ -113,6 +113,16 @@ class Unit:
     def file(self) -> str:
         """Name of the file of its outputs."""
         return f"samples_{self.family}_width{self.size}_seed{self.seed}.parquet"
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """What the tables say of every model."""
+        return {
+            "benchmark": "trained",
+            "model_name": f"width {self.size}",
+            "replicate": f"seed {self.seed}",
+            "source": self.file,
+        }
 
 
 @cache

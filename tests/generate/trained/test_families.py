@@ -38,9 +38,8 @@ KILLS = int(os.environ.get("BIGBENCH_META_KILLS", "3"))
 
 def tiny_plan():
     plan = study_plan("arithmetic")
-    crowd = msgspec.structs.replace(plan.crowd, quick=2)
-    quick = Profile(sizes=(4, 8), seeds=1, steps=20, batch=8, examples=20)
-    return msgspec.structs.replace(plan, quick=quick, crowd=crowd)
+    quick = Profile(sizes=(4, 8), seeds=1, steps=20, batch=8, examples=20, crowd=2)
+    return msgspec.structs.replace(plan, quick=quick)
 
 
 @pytest.fixture

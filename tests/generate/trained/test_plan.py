@@ -28,9 +28,9 @@ def test_widths_of_the_paper():
 
 
 def test_enough_seeds_for_two_modes():
-    crowd = study_plan("arithmetic").crowd
-    assert crowd is not None
-    assert crowd.full >= 40
+    plan = study_plan("arithmetic")
+    assert plan.crowd is not None
+    assert plan.full.crowd >= 40
 
 
 def test_unknown_names():

@@ -37,7 +37,7 @@ def test_description_tells_sets_apart(tmp_path):
 
 
 def write_digits(path, rng, *, n, shift=0):
-    """Write idx files of digits that are easily told apart: a bright row each, and noise."""
+    """Write idx files of digits that are easy to distinguish: a bright row each, and noise."""
     labels = np.arange(n) % 10
     pixels = rng.integers(60, size=(n, 28, 28), dtype=np.uint8)
     pixels[np.arange(n), 4 + 2 * labels] = 255

@@ -1300,9 +1300,9 @@ def test_what_inspect_prints_logs_and_warns_of_is_not_seen():
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (ValueError("Unable to read log file: file:///tmp/x/log.eval"),
+        (ValueError("Unable to read log file: file:///logs/x/log.eval"),
          "Unable to read log file: the log"),
-        (OSError("/tmp/x/log.eval is gone"), "inspect_ai raised OSError: the log is gone"),
+        (OSError("/logs/x/log.eval is gone"), "inspect_ai raised OSError: the log is gone"),
         (ValueError(), "inspect_ai raised ValueError"),
         (KeyError("\n"), "inspect_ai raised KeyError: '\\n'"),
         (ValueError("\n\n first \x1b[31m\nsecond"), "first \\x1b[31m"),
@@ -1311,7 +1311,7 @@ def test_what_inspect_prints_logs_and_warns_of_is_not_seen():
     ],
 )  # fmt: skip
 def test_what_an_error_says_in_a_line(error, line):
-    assert _inspect_files._line(error, "/tmp/x/log.eval") == line
+    assert _inspect_files._line(error, "/logs/x/log.eval") == line
 
 
 def test_reading_leaves_nothing_and_says_nothing(logs, tmp_path, monkeypatch, capfd):
