@@ -665,7 +665,7 @@ def change_sentence(pairs: pd.DataFrame) -> str:
         ...                       "flagged": [True, False, False]})
         >>> print(change_sentence(pairs))
         Of 2 pairs, 1 evaporates and 1 cannot be decided; 1 is flagged under its first metric. 1 \
-more pair is one metric in two units and not counted.
+more pair is not counted: its metrics differ in unit only.
     """
     counts = change_counts(pairs)
     n = len(pairs) - counts[SAME]
@@ -687,8 +687,8 @@ more pair is one metric in two units and not counted.
     form = "is flagged under its" if n_flagged == 1 else "are flagged under their"
     text = f"Of {n} pair{'s' * (n != 1)}, {listed}; {n_flagged} {form} first metric."
     if same := counts[SAME]:
-        form = "pair is one metric" if same == 1 else "pairs are one metric each"
-        text += f" {same} more {form} in two units and not counted."
+        forms = ("pair is", "its") if same == 1 else ("pairs are", "their")
+        text += f" {same} more {forms[0]} not counted: {forms[1]} metrics differ in unit only."
     return text
 
 

@@ -429,8 +429,8 @@ def test_wrong_options_are_named(options, message):
 def test_sentence_counts_what_was_found(paper):
     assert change_sentence(paper) == (
         "Of 40 pairs, 6 evaporate, 1 is weaker under the other metric, 1 cannot be decided and 32 "
-        "have point values only; 12 are flagged under their first metric. 1 more pair is one "
-        "metric in two units and not counted."
+        "have point values only; 12 are flagged under their first metric. 1 more pair is not "
+        "counted: its metrics differ in unit only."
     )
     assert "Of 0 pairs, none is counted; 0 are" in change_sentence(
         paper[paper["verdict"] == "same metric"]
