@@ -159,6 +159,7 @@ from .report.charts.by_metric import (
 from .report.charts.by_metric import (
     plot_emergence_by_metric as plot_emergence_by_metric,
 )
+from .report.charts.families import plot_families as plot_families
 from .report.charts.figure import Figure as Figure
 from .report.charts.flagged_curves import plot_curves as plot_curves
 from .report.charts.flagged_curves import plot_intervals as plot_intervals

@@ -105,8 +105,8 @@ def _study(name: str, title: str, about: str, data: str) -> None:
 
     A model is a file of its outputs (samples*.parquet), which `ingest --samples`, `rescore` and
     `metric-change` read. scores.csv has the scores of the finished models, checkpoints.csv those
-    during training. A run that was stopped continues with the models that are missing. Sizes,
-    seeds and steps are fixed in data/trained_families.toml.
+    during training, figures/ the curves beside the paper's. A run that was stopped continues with
+    the models that are missing. Sizes, seeds and steps are fixed in data/trained_families.toml.
 
     \b
     Examples:
@@ -176,12 +176,18 @@ def _train(
     import time
 
     from bigbench_meta.generate.trained.families import train_families
+    from bigbench_meta.report.charts.families import plot_families
+    from bigbench_meta.report.files import figure_files, write_files
 
     start = time.perf_counter()
     with console.progress("Training") as progress:
         found = train_families(study, out, profile=profile, data=data, jobs=jobs, progress=progress)
     seconds = time.perf_counter() - start
-    written = [*found.files, *(out / name for name in ("scores.csv", "checkpoints.csv"))]
+    drawn = [figure_files(figure) for figure in plot_families(found.observations)]
+    written = [
+        *found.files, *(out / name for name in ("scores.csv", "checkpoints.csv")),
+        *write_files(out, {name: content for files in drawn for name, content in files.items()}),
+    ]  # fmt: skip
     counts = {
         "study": study,
         "profile": profile,

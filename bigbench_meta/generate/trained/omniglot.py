@@ -6,8 +6,9 @@
   comes before a picture says nothing about it: a sequence is several pictures classified one by
   one, and only the metric joins them.
 - The test pictures are by drawers (of glyphs: in faces) that no model has seen. The test sequences
-  are the same for all models and use each picture about equally often. The held-out loss is that of
-  pictures by other drawers, who are in neither part.
+  are the same for all models and use each picture about equally often, several times: a standard
+  error is that of more sequences of these pictures, not of new pictures. The held-out loss is that
+  of pictures by other drawers, who are in neither part.
 - A model learns from each training picture distorted in many ways, the same for all models.
 
 References:

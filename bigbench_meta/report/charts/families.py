@@ -1,0 +1,308 @@
+"""Families trained here under smooth and sharp metrics, as in Figs. 3, 7, 8 and 11 of the paper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import altair as alt
+import pandas as pd
+
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.readers.results import load_embedded
+from bigbench_meta.report.charts.figure import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PINK,
+    SKY,
+    VERMILION,
+    Figure,
+    caption,
+    scale_axis,
+    styled,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["plot_families"]
+
+_COLOURS: Final = (BLUE, VERMILION, GREEN, PINK, ORANGE, SKY)
+_WIDTH, _HEIGHT = 190, 150
+_PAPER: Final = "paper"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Panel:
+    """What one panel draws.
+
+    Attributes:
+        title: Its title.
+        y: Title of its axis.
+        metrics: Names of metrics, or what their names begin with, which ends in `_` or `=`.
+        lower_is_better: Then the axis is reversed.
+        longest: Whether only the longest answers are drawn, because the others hardly differ.
+    """
+
+    title: str
+    y: str
+    metrics: tuple[str, ...]
+    lower_is_better: bool = False
+    longest: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Drawing:
+    """The figure of one family.
+
+    Attributes:
+        name: File name without ending.
+        family: The family's name.
+        title: What it is, for the caption.
+        panels: The panels, the smooth metric first.
+        paper: The task of the paper's figure in the embedded set `paper`.
+        figure: Which figure of the paper it is after.
+    """
+
+    name: str
+    family: str
+    title: str
+    panels: tuple[_Panel, ...]
+    figure: str
+    paper: str = ""
+
+
+_ALL_RIGHT: Final = partial(_Panel, y="share of questions", metrics=("exact_str_match",))
+_OF_ANSWERS: Final = (
+    _Panel(
+        title="Cross-entropy", y="nats per token", metrics=("cross_entropy",), lower_is_better=True
+    ),
+    _Panel(
+        title="Token edit distance", y="digits", metrics=("token_edit_distance",),
+        lower_is_better=True,
+    ),
+    _ALL_RIGHT(title="Exact match"),
+)  # fmt: skip
+_DRAWINGS: Final = (
+    _Drawing(
+        name="addition", family="addition transformers", panels=_OF_ANSWERS, figure="Fig. 3",
+        title="Sums of two numbers of up to four digits, by length of the answer",
+    ),
+    _Drawing(
+        name="multiplication", family="multiplication transformers", panels=_OF_ANSWERS,
+        title="Products of two numbers of up to two digits, by length of the answer",
+        figure="Fig. 3",
+    ),
+    _Drawing(
+        name="autoencoder", family="shallow autoencoders", figure="Fig. 7",
+        title="Autoencoders of 32 x 32 pictures",
+        paper="CIFAR100 shallow nonlinear autoencoder",
+        panels=(
+            _Panel(
+                title="Mean squared error", y="squared error", metrics=("mean_squared_error",),
+                lower_is_better=True,
+            ),
+            _Panel(
+                title="Reconstruction", y="share with an error of at most c",
+                metrics=("mean_squared_error<=", "reconstruction_"),
+            ),
+        ),
+    ),
+    _Drawing(
+        name="omniglot", family="picture transformers", figure="Fig. 8",
+        title="Transformers that label five pictures", paper="Omniglot autoregressive transformer",
+        panels=(
+            _Panel(
+                title="Cross-entropy", y="nats per label", metrics=("cross_entropy",),
+                lower_is_better=True, longest=True,
+            ),
+            _Panel(
+                title="Right labels", y="share of labels", metrics=("per_token_accuracy",),
+                longest=True,
+            ),
+            _ALL_RIGHT(title="All of the first L labels right", y="share of sequences"),
+        ),
+    ),
+    _Drawing(
+        name="lenet", family="LeNet", figure="Fig. 11", title="LeNets", paper="MNIST LeNet",
+        panels=(
+            _Panel(
+                title="Accuracy", y="share of pictures",
+                metrics=("multiple_choice_grade", "accuracy"),
+            ),
+            _Panel(title="All of K pictures right", y="probability", metrics=("subset_accuracy_",)),
+        ),
+    ),
+)  # fmt: skip
+
+
+def plot_families(observations: pd.DataFrame) -> list[Figure]:
+    """Draw trained families under smooth and sharp metrics, beside the paper's where they have one.
+
+    Args:
+        observations: What :func:`bigbench_meta.train_families` returns, or
+            ``bm.load_embedded("trained")``.
+
+    Returns:
+        A figure for each family: panels by metric, points for the models of single seeds, lines
+        through their mean at each size; dashed what the paper's figure shows of its own family. If
+        the sizes there are not known, a panel of its own has them in order.
+
+    Raises:
+        InputError: There is no trained family among the observations.
+
+    References:
+        Schaeffer et al. (2023), arXiv 2304.15004, Figs. 3, 7, 8 and 11 (arXiv v2: 10).
+    """
+    frame = observations.astype({"model_family": str, "task": str, "subtask": str, "metric": str})
+    if "variant" in frame:
+        frame = frame[frame["variant"].astype("str").fillna("greedy") != "temperature 1"]
+    figures = [
+        _figure(drawing, rows)
+        for drawing in _DRAWINGS
+        if len(rows := frame[frame["model_family"] == drawing.family])
+    ]
+    if not figures:
+        raise InputError(
+            "none of the trained families",
+            where="observations",
+            hint="pass what train_families returns",
+        )
+    return figures
+
+
+def _figure(drawing: _Drawing, rows: pd.DataFrame) -> Figure:
+    paper = _of_the_paper(drawing)
+    is_known = paper["total_params"].notna()
+    parts = [
+        (panel, data)
+        for panel in drawing.panels
+        if len(
+            data := pd.concat([_series(panel, rows, ""), _series(panel, paper[is_known], _PAPER)])
+        )
+    ]
+    n_seeds = rows.groupby("total_params")["replicate"].nunique()
+    return Figure(
+        name=drawing.name,
+        caption=caption(
+            f"{drawing.title}: {rows['task'].iloc[0]}. Points are models "
+            f"({n_seeds.min()}{f' to {n_seeds.max()}' if n_seeds.max() > n_seeds.min() else ''} "
+            "seeds of each size), lines their mean. Where lower is better the axis is reversed.",
+            f"Dashed: {drawing.figure} of Schaeffer et al. (2023)." if len(paper) else "",
+        ),
+        chart=styled(
+            alt.concat(
+                *(_chart(*part) for part in parts),
+                *([_by_order(paper, drawing.figure)] if not is_known.all() else []),
+            ).resolve_scale(color="independent")
+        ),
+        data=pd.concat(
+            [data.assign(panel=panel.title) for panel, data in parts], ignore_index=True
+        ),
+    )
+
+
+def _of_the_paper(drawing: _Drawing) -> pd.DataFrame:
+    paper = load_embedded("paper")
+    rows = paper[paper["task"] == drawing.paper]
+    return rows.astype({"metric": str, "subtask": str, "task": str})
+
+
+def _series(panel: _Panel, rows: pd.DataFrame, of: str) -> pd.DataFrame:
+    """Return the rows of a panel, each with the name of its line."""
+    cuts = tuple(name for name in panel.metrics if name.endswith(("_", "=")))
+    metric = rows["metric"]
+    chosen = rows[metric.isin(panel.metrics) | metric.str.startswith(cuts)]
+    if panel.longest:
+        chosen = chosen[chosen["subtask"] == chosen["subtask"].max()]
+    names = [_name(row, cuts, of) for row in chosen.itertuples()]
+    return pd.DataFrame(
+        {
+            "series": names, "of": of, "metric": chosen["metric"],
+            "total_params": chosen["total_params"].astype(float), "score": chosen["score"],
+            "model_name": chosen["model_name"].astype(str),
+        }
+    )  # fmt: skip
+
+
+def _name(row: Any, cuts: tuple[str, ...], of: str) -> str:
+    """Return the name of a line: a length, a threshold c, or K, and whether it is the paper's."""
+    _, cut, length = row.subtask.rpartition(": length ")
+    value = next((row.metric.removeprefix(name) for name in cuts if name in row.metric), "")
+    letter = "K" if row.metric.startswith("subset") else "c"
+    parts = [f"L = {length}" if cut else "", f"{letter} = {value}" if value else "", of]
+    return ", ".join(filter(None, parts)) or "trained here"
+
+
+def _chart(panel: _Panel, data: pd.DataFrame) -> alt.LayerChart:
+    order = list(dict.fromkeys(data["series"]))
+    here = [name for name in order if not name.endswith(_PAPER)]
+    colours = [
+        _COLOURS[here.index(name) % len(_COLOURS)] if name in here else BLACK for name in order
+    ]
+    colour = _colour("series", order, colours)
+    layers = [layer.encode(color=colour) for layer in _layers(panel, data)]
+    title = alt.Title(panel.title, anchor="start")
+    return alt.LayerChart(layer=layers, title=title).properties(width=_WIDTH, height=_HEIGHT)
+
+
+def _colour(field: str, order: list[str], colours: Sequence[str]) -> alt.Color:
+    is_short = max(map(len, order)) < 7
+    legend = alt.Legend(
+        orient="bottom", columns=5 if is_short else 2, labelLimit=0, symbolSize=40, symbolOpacity=1
+    )
+    return alt.Color(
+        f"{field}:N",
+        title=None,
+        sort=order,
+        scale=alt.Scale(domain=order, range=list(colours)),
+        legend=legend if len(order) > 1 else None,
+    )
+
+
+def _by_order(paper: pd.DataFrame, figure: str) -> alt.Chart:
+    """Draw the paper's models, whose sizes cannot be read, in their order."""
+    order = list(dict.fromkeys(paper["metric"]))
+    data = pd.DataFrame(
+        {
+            "metric": paper["metric"], "score": paper["score"],
+            "place": paper.groupby("metric").cumcount() + 1,
+        }
+    )  # fmt: skip
+    title = alt.Title(f"{figure} of the paper", anchor="start")
+    found: alt.Chart = (
+        alt.Chart(data, title=title)
+        .mark_line(strokeWidth=1.2, strokeDash=[4, 3], point=alt.OverlayMarkDef(size=12))
+        .encode(
+            x=alt.X("place:O", title="models in order of size", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("score:Q", title="share", axis=alt.Axis(tickCount=5)),
+            color=_colour("metric", order, (BLACK, "#8C8C8C")),
+        )
+        .properties(width=_WIDTH, height=_HEIGHT)
+    )
+    return found
+
+
+def _layers(panel: _Panel, data: pd.DataFrame) -> Iterator[alt.Chart]:
+    """Yield the lines through means, and the points of single models."""
+    x = scale_axis("total_params", "parameters", tickCount=4)
+    scale = alt.Scale(zero=True, reverse=panel.lower_is_better)
+    y = alt.Y("score:Q", title=panel.y, scale=scale, axis=alt.Axis(tickCount=5))
+    keys = ["series", "of", "total_params"]
+    means = data.groupby(keys, sort=False)["score"].mean().reset_index()
+    is_paper = means["of"] == _PAPER
+    yield alt.Chart(means[~is_paper]).mark_line(strokeWidth=1.5).encode(x=x, y=y)
+    yield (
+        alt.Chart(data[data["of"] != _PAPER])
+        .mark_point(filled=True, size=10, opacity=0.5)
+        .encode(x=x, y=y, tooltip=["series", "model_name", "total_params", "score"])
+    )
+    if is_paper.any():
+        yield (
+            alt.Chart(means[is_paper])
+            .mark_line(strokeWidth=1.2, strokeDash=[4, 3], point=alt.OverlayMarkDef(size=12))
+            .encode(x=x, y=y)
+        )
