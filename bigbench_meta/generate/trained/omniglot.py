@@ -58,6 +58,7 @@ _CHANNELS: Final = (1, 8, 16, 16)
 # Sides of the square maps of features after each convolution of a picture of 28 x 28.
 _SIDES: Final = (14, 7, 4)
 _LAYERS: Final = 1
+# Chosen by the loss of validation pictures, against 3e-3 at widths 8 and 32.
 _PEAK: Final = 1e-2
 # Parts of the training after each of which a model is scored, on some sequences.
 _PARTS: Final = 10
