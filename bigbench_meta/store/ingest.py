@@ -300,9 +300,8 @@ class _SampleSink:
         self._wait()
         if self._writer is None:
             return None
-        name = self._writer.name
         self._stack.close()
-        self._writer = None
+        name, self._writer = self._writer.name, None
         return name
 
     def _wait(self) -> None:

@@ -1,4 +1,8 @@
-"""The files of a store, written so that a crash leaves the old state or the new one."""
+"""The files of a store, written so that a crash leaves the old state or the new one.
+
+The name of a Parquet file ends with the digest of its bytes, and the manifest holds a digest of the
+names that it lists, so that no damage goes unseen.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +17,24 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from xxhash import xxh3_128_hexdigest
 
 from bigbench_meta.core.errors import StoreError
 from bigbench_meta.core.schema import FILE, OBSERVATIONS, PROBLEMS, SAMPLES
+from bigbench_meta.readers.streams import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["FILES", "STORED", "Manifest", "Part", "PartWriter", "atomic", "write_table"]
+__all__ = ["FILES", "STORED", "Manifest", "Part", "PartWriter", "atomic", "damage", "write_table"]
 
 FORMAT: Final = "bigbench-meta store"
-VERSION: Final = 3
+VERSION: Final = 4
 _NAME: Final = "manifest.json"
-# What uuid4().hex gives, and nothing else is deleted.
-_PART_NAME: Final = re.compile(r"[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}")
+# What uuid4().hex gives, with a digest once the file is complete; nothing else is deleted.
+_PART_NAME: Final = re.compile(r"[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}(-[0-9a-f]{32})?")
 # Columns to select by: their range in a row group says whether to read it.
 _KEYS: Final = ["benchmark", "task", "subtask", "metric", "model_family", "shots"]
 _UNIQUE: Final = {"score", "example_id", "input_hash", "output", "identity", "label", "digest"}
@@ -93,14 +99,21 @@ class Manifest:
     Attributes:
         folder: The store.
         parts: Its parts, oldest first.
+        checked: Names of the Parquet files whose digest was compared with their content; None if
+            none is to be.
     """
 
     folder: Path
     parts: tuple[Part, ...] = ()
+    checked: set[str] | None = None
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
+    def read(cls, folder: Path, checked: set[str] | None = None) -> Self:
         """Read the manifest of a folder; a folder that is empty or absent is an empty store.
+
+        Args:
+            folder: The store.
+            checked: As in the class.
 
         Raises:
             StoreError: The folder holds something else, a damaged manifest or another version.
@@ -114,13 +127,16 @@ class Manifest:
                     where=str(folder),
                     hint="name a new folder",
                 )
-            return cls(folder)
+            return cls(folder, checked=checked)
         try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            content: dict[str, Any] = json.loads(text)
             found = (content["format"], content["version"])
             listed = content["parts"] if found == (FORMAT, VERSION) else []
             parts = tuple(Part(**part) for part in listed)
             missing = [path for path in _files_of(folder, parts) if not path.exists()]
+            if missing and path.read_text(encoding="utf-8") != text:
+                return cls.read(folder, checked)  # another process has committed meanwhile
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise StoreError(f"damaged: {error}", where=str(path)) from error
         if found != (FORMAT, VERSION):
@@ -131,18 +147,34 @@ class Manifest:
             )
         if missing:
             raise StoreError(f"damaged: {missing[0].name} is missing", where=str(path))
-        return cls(folder, parts)
+        if _digest(listed) != content.get("digest"):
+            raise StoreError("damaged: its list of parts has changed", where=str(path))
+        return cls(folder, parts, checked)
 
     def write(self, parts: tuple[Part, ...]) -> Manifest:
         """Replace the parts by others, in one step, and return the new manifest."""
-        content = {"format": FORMAT, "version": VERSION, "parts": [asdict(part) for part in parts]}
+        listed = [asdict(part) for part in parts]
+        content = {
+            "format": FORMAT, "version": VERSION, "digest": _digest(listed), "parts": listed,
+        }  # fmt: skip
         with atomic(self.folder / _NAME) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         return replace(self, parts=parts)
 
     def path(self, kind: str, name: str) -> Path:
-        """Return the path of one Parquet file."""
-        return self.folder / kind / f"{name}.parquet"
+        """Return the path of one Parquet file, its content compared with its digest once.
+
+        Raises:
+            StoreError: It is missing or damaged.
+        """
+        path = self.folder / kind / f"{name}.parquet"
+        if self.checked is not None and name not in self.checked:
+            with damage(path), path.open("rb") as content:
+                found = digest_of(content).hex()
+            if found != name.rpartition("-")[2]:
+                raise StoreError("damaged: its content has changed", where=str(path))
+            self.checked.add(name)
+        return path
 
     def table(self, kind: str, name: str, *, columns: list[str] | None = None) -> pa.Table:
         """Read one Parquet file, or some of its columns.
@@ -151,13 +183,11 @@ class Manifest:
             StoreError: It is missing or damaged.
         """
         path = self.path(kind, name)
-        try:
+        with damage(path):
             # Not read_table: it makes a dataset of every single file.
             with pq.ParquetFile(path) as file:
                 table = file.read(columns)
             return table.cast(pa.schema([STORED[kind].field(name) for name in table.column_names]))
-        except (OSError, pa.ArrowException) as error:
-            raise StoreError(f"damaged: {error}", where=str(path)) from error
 
     def current_files(self, part: Part, columns: list[str]) -> pa.Table:
         """Return some columns of the files of a part that are current."""
@@ -208,6 +238,19 @@ def _files_of(folder: Path, parts: tuple[Part, ...]) -> list[Path]:
     ]
 
 
+def _digest(listed: list[dict[str, Any]]) -> str:
+    return xxh3_128_hexdigest(json.dumps(listed).encode())
+
+
+@contextmanager
+def damage(path: Path) -> Iterator[None]:
+    """Raise what reading raises as damage of the store."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"damaged: {error}", where=str(path)) from error
+
+
 def write_table(folder: Path, kind: str, table: pa.Table) -> str:
     """Write a new Parquet file and return its name."""
     with PartWriter(folder, kind) as writer:
@@ -216,16 +259,20 @@ def write_table(folder: Path, kind: str, table: pa.Table) -> str:
 
 
 class PartWriter:
-    """Writes one new Parquet file, table after table; it counts only once a manifest names it."""
+    """Writes one new Parquet file, table after table; it counts only once a manifest names it.
+
+    Attributes:
+        name: Its name, with its digest once it is closed.
+        n_rows: Rows so far.
+    """
 
     def __init__(self, folder: Path, kind: str) -> None:
         self.name = uuid.uuid4().hex
         self.n_rows = 0
-        path = folder / kind / f"{self.name}.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
+        self._path = folder / kind / f"{self.name}.parquet"
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._writer = pq.ParquetWriter(
-            path,
+            self._path,
             STORED[kind],
             compression="zstd",
             # Scores hardly repeat; their dictionary would be built in vain.
@@ -250,13 +297,15 @@ class PartWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the file; delete it if anything was raised."""
+        """Close the file and name it by its content; delete it if anything was raised."""
         self._writer.close()
         if kind:
             self._path.unlink(missing_ok=True)
         else:
             with self._path.open("rb") as written:
                 os.fsync(written.fileno())
+                self.name += f"-{digest_of(written).hex()}"
+            self._path.replace(self._path.with_stem(self.name))
 
 
 @contextmanager

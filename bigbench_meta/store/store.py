@@ -43,7 +43,7 @@ from bigbench_meta.readers.sources import (
 )
 from bigbench_meta.store import ingest as _ingest
 from bigbench_meta.store.ledger import Ledger, commit, compacted
-from bigbench_meta.store.manifest import STORED, Manifest, Part, atomic, write_table
+from bigbench_meta.store.manifest import STORED, Manifest, Part, atomic, damage, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -99,6 +99,8 @@ class Store:
     Args:
         path: The folder; it need not exist before the first ingest.
         wait: Seconds to wait for another process that is writing to the store.
+        check: Compare each Parquet file with its digest before it is first read, so that a damaged
+            one is reported and no score is silently wrong. It costs one reading of all bytes.
 
     Raises:
         StoreError: The folder holds something else, or a store of another version.
@@ -114,12 +116,13 @@ class Store:
         (1512, 24)
     """
 
-    def __init__(self, path: str | Path, *, wait: float = 30.0) -> None:
+    def __init__(self, path: str | Path, *, wait: float = 30.0, check: bool = True) -> None:
         self.path = Path(path)
         self.wait = wait
+        self._checked: set[str] | None = set() if check else None
         if self.path.exists() and not self.path.is_dir():
             raise StoreError("is a file, not a store", where=str(path))
-        Manifest.read(self.path)
+        self._read()
 
     @staticmethod
     def is_store(path: str | Path) -> bool:
@@ -164,7 +167,7 @@ class Store:
         options = options or ReadOptions()
         log = ProblemLog()
         with self._locked():
-            manifest = Manifest.read(self.path)
+            manifest = self._read()
             manifest.claim()
             manifest.sweep()
             ledger = Ledger.of(manifest, options)
@@ -181,7 +184,7 @@ class Store:
             counts.skip(ledger, stats)
             require_found(named, counts.found, log)
             self._keep_problems(manifest, log)
-            Manifest.read(self.path).sweep()
+            self._read().sweep()
         return counts.summary(log, self._old_problems(counts), self._small_conflicts(counts))
 
     def keep(self, scores: pd.DataFrame) -> IngestSummary:
@@ -208,9 +211,11 @@ class Store:
             names = [name for name in ROW_KEY if name != "shots"]
             frame = frame.astype(dict.fromkeys(names, "string"))
             if path.exists():
-                frame = pd.concat([frame, pd.read_parquet(path)]).drop_duplicates(list(ROW_KEY))
+                with damage(path):
+                    before = pd.read_parquet(path, page_checksum_verification=True)
+                frame = pd.concat([frame, before]).drop_duplicates(list(ROW_KEY))
             with atomic(path) as temporary:
-                frame.to_parquet(temporary, index=False)
+                frame.to_parquet(temporary, index=False, write_page_checksum=True)
             paths.append(path)
         return self.ingest(paths)
 
@@ -328,7 +333,7 @@ class Store:
         """
         wanted = {"task": task, "model_family": model_family, "shots": shots}
         chosen = list(columns) if columns else SAMPLES.names
-        for paths, clause in self._scans("samples", _expression(wanted)):
+        for paths, clause in _scans(self._manifest(), "samples", _expression(wanted)):
             yield from _scan_batches(paths, "samples", clause, chosen)
 
     def problems(self) -> pd.DataFrame:
@@ -340,8 +345,7 @@ class Store:
         return to_frame(self._problems())
 
     def _problems(self) -> pa.Table:
-        manifest = self._manifest()
-        return _distinct(pa.concat_tables(map(manifest.current_problems, manifest.parts)))
+        return _distinct(self._of_parts(Manifest.current_problems))
 
     def conflicts(self) -> pd.DataFrame:
         """Return where current files disagree about a score, or repeat it.
@@ -377,8 +381,7 @@ class Store:
         return to_frame(self._files(columns))
 
     def _files(self, columns: list[str]) -> pa.Table:
-        manifest = self._manifest()
-        return pa.concat_tables(manifest.current_files(part, columns) for part in manifest.parts)
+        return self._of_parts(lambda manifest, part: manifest.current_files(part, columns))
 
     def info(self) -> pd.DataFrame:
         """Return what came from each source: the folder, archive or file that was named.
@@ -445,37 +448,39 @@ class Store:
             manifest.sweep()
         return len(manifest.parts)
 
+    def _read(self) -> Manifest:
+        return Manifest.read(self.path, self._checked)
+
     def _manifest(self) -> Manifest:
-        manifest = Manifest.read(self.path)
+        manifest = self._read()
         if not manifest.parts:
             raise StoreError("no store here", where=str(self.path), hint="ingest something first")
         return manifest
 
+    def _newest(self, read: Callable[[Manifest], pa.Table]) -> pa.Table:
+        """Read the store, once more if another process has replaced its files meanwhile."""
+        manifest = self._manifest()
+        try:
+            return read(manifest)
+        except StoreError:
+            if self._manifest().parts == manifest.parts:
+                raise
+            return self._newest(read)
+
+    def _of_parts(self, read: Callable[[Manifest, Part], pa.Table]) -> pa.Table:
+        return self._newest(
+            lambda manifest: pa.concat_tables(read(manifest, part) for part in manifest.parts)
+        )
+
     def _rows(self, kind: str, where: pc.Expression | None) -> pa.Table:
         """Return the current rows, without their file number."""
-        tables = [_scan(paths, kind, clause) for paths, clause in self._scans(kind, where)]
-        rows = pa.concat_tables([STORED[kind].empty_table(), *tables])
-        return rows.drop_columns(FILE).unify_dictionaries()
 
-    def _scans(
-        self, kind: str, where: pc.Expression | None
-    ) -> Iterator[tuple[list[str], pc.Expression | None]]:
-        """Yield the Parquet files of a kind, with what selects their current rows."""
-        manifest = self._manifest()
-        whole: list[str] = []
-        for part in manifest.parts:
-            if not (name := getattr(part, kind)):
-                continue
-            path = str(manifest.path(kind, name))
-            if part.n_gone:
-                current = manifest.table("files", part.files)["current"].combine_chunks()
-                gone = pc.field(FILE).isin(pc.indices_nonzero(pc.invert(current)).cast(pa.int32()))
-                clause = ~gone if where is None else where & ~gone
-                yield [path], clause
-            else:
-                whole.append(path)
-        if whole:
-            yield whole, where
+        def read(manifest: Manifest) -> pa.Table:
+            tables = [_scan(paths, kind, clause) for paths, clause in _scans(manifest, kind, where)]
+            return pa.concat_tables([STORED[kind].empty_table(), *tables])
+
+        rows = self._newest(read)
+        return rows.drop_columns(FILE).unify_dictionaries()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -589,8 +594,28 @@ def _changed(
             yield ledger.work(changed)
 
 
+def _scans(
+    manifest: Manifest, kind: str, where: pc.Expression | None
+) -> Iterator[tuple[list[str], pc.Expression | None]]:
+    """Yield the Parquet files of a kind, with what selects their current rows."""
+    whole: list[str] = []
+    for part in manifest.parts:
+        if not (name := getattr(part, kind)):
+            continue
+        path = str(manifest.path(kind, name))
+        if part.n_gone:
+            current = manifest.table("files", part.files)["current"].combine_chunks()
+            gone = pc.field(FILE).isin(pc.indices_nonzero(pc.invert(current)).cast(pa.int32()))
+            clause = ~gone if where is None else where & ~gone
+            yield [path], clause
+        else:
+            whole.append(path)
+    if whole:
+        yield whole, where
+
+
 def _scan(paths: list[str], kind: str, where: pc.Expression | None) -> pa.Table:
-    with _damage(paths):
+    with damage(Path(paths[0]).parent):
         return _dataset(paths, kind).to_table(filter=where).cast(STORED[kind])
 
 
@@ -598,7 +623,7 @@ def _scan_batches(
     paths: list[str], kind: str, where: pc.Expression | None, columns: list[str]
 ) -> Iterator[pa.Table]:
     schema = pa.schema([STORED[kind].field(name) for name in columns])
-    with _damage(paths):
+    with damage(Path(paths[0]).parent):
         scanner = _dataset(paths, kind).scanner(
             columns=columns, filter=where, batch_size=_BATCH_ROWS, batch_readahead=2
         )
@@ -613,14 +638,6 @@ def _dataset(paths: list[str], kind: str) -> Any:
 
     plain = pa.schema([(field.name, _plain_type(field.type)) for field in STORED[kind]])
     return ds.dataset(paths, schema=plain)
-
-
-@contextmanager
-def _damage(paths: list[str]) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"damaged: {error}", where=str(Path(paths[0]).parent)) from error
 
 
 def _plain_type(type_: pa.DataType) -> pa.DataType:

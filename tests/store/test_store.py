@@ -17,10 +17,12 @@ import pytest
 from helpers import changed, entry, plain, score_file, tree_files, write_json, write_tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from xxhash import xxh3_128_hexdigest
 
 import bigbench_meta as bm
 from bigbench_meta.core.errors import InputError, StoreError
 from bigbench_meta.core.schema import CURVE_KEY, OBSERVATIONS, PROBLEMS
+from bigbench_meta.store import manifest as files
 from bigbench_meta.store import store as module
 from bigbench_meta.store.manifest import FILES, Manifest, write_table
 
@@ -428,8 +430,12 @@ def test_what_a_crash_left_is_cleared_away(
 
 
 def manifest(**changes: Any) -> bytes:
-    sound = {"format": "bigbench-meta store", "version": 3, "parts": []}
-    return json.dumps(sound | changes).encode()
+    sound = {"format": "bigbench-meta store", "version": 4, "parts": []} | changes
+    return json.dumps(sound | {"digest": digest(sound["parts"])}).encode()
+
+
+def digest(parts: Any) -> str:
+    return xxh3_128_hexdigest(json.dumps(parts).encode())
 
 
 MANIFESTS = {
@@ -439,18 +445,22 @@ MANIFESTS = {
     "null": (b"null", "damaged"),
     "list": (b"[]", "damaged"),
     "deep": (b"[" * 100_000, "damaged"),
-    "no parts": (b'{"format": "bigbench-meta store", "version": 3}', "damaged: 'parts'"),
+    "no parts": (b'{"format": "bigbench-meta store", "version": 4}', "damaged: 'parts'"),
     "parts no list": (manifest(parts=5), "damaged"),
     "parts null": (manifest(parts=None), "damaged"),
     "parts of another kind": (manifest(parts=[5]), "damaged"),
     "parts text": (manifest(parts="abc"), "damaged"),
     "part that is not there": (manifest(parts=["0" * 32]), "damaged"),
-    "newer": (manifest(version=4), "version 4, but this program reads version 3"),
-    "older": (
-        manifest(version=2),
-        "version 2, but this program reads version 3\n.*NEW_FOLDER builds it anew",
+    "without digest": (
+        b'{"format": "bigbench-meta store", "version": 4, "parts": []}',
+        "damaged: its list of parts has changed",
     ),
-    "other program's": (manifest(format="other"), "'other' version 3, but"),
+    "newer": (manifest(version=5), "version 5, but this program reads version 4"),
+    "older": (
+        manifest(version=3),
+        "version 3, but this program reads version 4\n.*NEW_FOLDER builds it anew",
+    ),
+    "other program's": (manifest(format="other"), "'other' version 4, but"),
 }
 
 
@@ -664,7 +674,6 @@ def test_computed_scores_are_kept_beside_those_reported(store: bm.Store, tree: P
 
 def test_samples_come_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bigbench_meta.generate.simulation import samples_table
-    from bigbench_meta.store import manifest as files
 
     store = bm.Store(tmp_path / "store")
     samples = samples_table(n_examples=3, scales=[1e9, 1e10], n_choices=[2])
@@ -684,3 +693,44 @@ def test_samples_come_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (task,) = {row["task"] for row in whole.slice(0, 1).to_pylist()}
     some = pa.concat_tables(store.sample_batches(["task"], task=task))
     assert set(some["task"].to_pylist()) == {task}
+
+
+# Other programs -------------------------------------------------------------------------------
+
+
+def test_other_programs_read_the_parquet_files_of_a_compact_store(
+    store: bm.Store, tree: Path
+) -> None:
+    """The lines of docs/reading.md, after rows were replaced and removed."""
+    duckdb, polars = pytest.importorskip("duckdb"), pytest.importorskip("polars")
+    write_json(tree.parent / FIRST, score_file(task_name="alpha", score_dict={"bleu": 99.0}))
+    store.ingest(tree)
+    store.remove("*/beta/*_8m.json")
+    store.compact()
+    files = f"{store.path}/observations/*.parquet"
+    by_duckdb = duckdb.sql(f"SELECT task, metric, score FROM '{files}'").fetchall()
+    by_polars = polars.scan_parquet(files).select("task", "metric", "score").collect().rows()
+    ours = [tuple(row.values()) for row in plain(store.observations()[["task", "metric", "score"]])]
+    assert sorted(by_duckdb) == sorted(by_polars) == sorted(ours)
+    assert ("alpha", "bleu", 99.0) in ours
+
+
+@pytest.mark.parametrize("place", ["digest_of", "_files_of"])
+def test_a_reader_is_not_disturbed_by_another_process(
+    store: bm.Store, tree: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was read when the files are replaced: the manifest, or a part."""
+    write_tree(tree, tree_files(["gamma"]))
+    store.ingest(tree)
+    rows = by_key(store.observations())
+    function, compacted = getattr(files, place), []
+
+    def interrupted(*args: Any) -> Any:
+        if not compacted:
+            compacted.append(None)
+            assert bm.Store(store.path).compact() == 1
+        return function(*args)
+
+    monkeypatch.setattr(files, place, interrupted)
+    assert by_key(bm.Store(store.path).observations()) == rows
+    assert compacted
