@@ -114,6 +114,7 @@ from .generate.simulation import simulate as simulate
 from .generate.simulation import simulate_samples as simulate_samples
 from .generate.trained.families import train_families as train_families
 from .inference.bimodality import bimodality as bimodality
+from .inference.chunks import Execution as Execution
 from .inference.convexity import convexity as convexity
 from .inference.curve_evidence import curve_evidence as curve_evidence
 from .inference.forecast.forecast_curves import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["analyze"]
 
+# Folder in --out with the chunks that are finished while the study is not.
+_UNFINISHED: Final = ".unfinished"
+
 
 @click.command()
 @options(results, counting)
@@ -63,18 +66,23 @@ def analyze(
       bigbench-meta analyze store --family "BIG-G T=0" --scale total_params --json
       bigbench-meta analyze --no-inference                 only scores, in seconds
       bigbench-meta analyze --exclude-known-issues=gpt3-piqa-contamination
+
+    A run into --out that was stopped, started again, computes only what it had not finished.
     """
     prepare_folder(out)
     if out:
         from bigbench_meta.report.page import is_earlier_report
 
         is_earlier_report(out)  # refuse to overwrite another program's report before the work
+        options["keep"] = out / _UNFINISHED
     names = sets_to_study(results, options)
     if len(names) > 1:
         studies = _studies_of(names, options)
     else:
         studies = [study_of(results, options | {"embedded": names} if names else options)]
     written = _write(studies, out, several=len(names) > 1) if out else []
+    if out:
+        _forget(out / _UNFINISHED)
     if as_json:
         console.print_json(_document(studies, written, several=len(names) > 1))
     else:
@@ -89,6 +97,15 @@ def analyze(
         if "evidence_summary" in study.tables:
             tell_missing_intervals(study.counted, options)
         finish(loaded, study.known_issues, strict=strict, as_json=as_json)
+
+
+def _forget(folder: Path) -> None:
+    """Delete the finished chunks of a study that is written."""
+    if folder.is_dir():
+        for file in (*folder.glob("*.arrow"), *folder.glob("*.part")):
+            file.unlink()
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _studies_of(names: tuple[str, ...], options: dict[str, Any]) -> list[tuple[Loaded, Study]]:

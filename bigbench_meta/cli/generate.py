@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from bigbench_meta.cli import console
-from bigbench_meta.cli.options import as_json, options, seed
+from bigbench_meta.cli.options import as_json, jobs, options, seed
 
 __all__ = ["generate"]
 
@@ -130,12 +130,7 @@ def _study(name: str, title: str, about: str, data: str) -> None:
         show_default=True,
         help="quick: few sizes and seeds, minutes. full: the whole study, hours.",
     )
-    @click.option(
-        "--jobs",
-        type=click.IntRange(1),
-        help="Models trained at a time. Results do not depend on it.  [default: all processors]",
-    )
-    @options(*([pictures] if data else []), as_json)
+    @options(*([pictures] if data else []), jobs, as_json)
     def train(
         out: Path, profile: str, jobs: int | None, as_json: bool, data: Path | None = None
     ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from bigbench_meta.cli import console
-from bigbench_meta.cli.options import as_json, options, reading, strict
+from bigbench_meta.cli.options import as_json, jobs, options, reading, strict
 from bigbench_meta.core.errors import InputError
 
 __all__ = ["ingest"]
@@ -26,12 +26,7 @@ __all__ = ["ingest"]
 )
 @reading
 @click.option("--samples", is_flag=True, help="Also read single examples where there are logs.")
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    help="Number of processes for large inputs. Default: one for each core.",
-)
-@options(strict, as_json)
+@options(jobs, strict, as_json)
 def ingest(
     results: tuple[str, ...],
     store_path: Path,
@@ -56,8 +51,7 @@ def ingest(
       bigbench-meta ingest wide.csv --mapping wide.toml --store store
       find . -name 'scores_*.json' | bigbench-meta ingest - --store store
     """
-    import os
-
+    from bigbench_meta.core.execute import available_jobs
     from bigbench_meta.readers import ReadOptions
     from bigbench_meta.store.store import Store
 
@@ -69,7 +63,7 @@ def ingest(
     )
     with console.progress("Reading") as progress:
         summary = Store(store_path).ingest(
-            _named(results), options=read, jobs=jobs or os.cpu_count() or 1, progress=progress
+            _named(results), options=read, jobs=jobs or available_jobs(), progress=progress
         )
     counts = {
         name: getattr(summary, name)

@@ -183,6 +183,12 @@ with_samples = click.option(
     is_flag=True,
     help="Compute intervals by resampling single examples, where the store has them.",
 )
+jobs = click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    help="Number of processes; results do not depend on it.  [default: all processors, where there "
+    "is enough to do]",
+)
 inference = options(
     example_counts,
     with_samples,
@@ -211,6 +217,7 @@ inference = options(
         "published one (docs/nulls.md).",
     ),
     seed,
+    jobs,
 )
 criterion = click.option(
     "--criterion",

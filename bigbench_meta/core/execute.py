@@ -1,14 +1,20 @@
-"""Run independent tasks in processes, one outcome at a time."""
+"""Run independent tasks, here or in processes, one outcome at a time; keep what is finished."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import threading
 import time
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import pyarrow as pa
+import xxhash
 
 from bigbench_meta.core.errors import InputError
 
@@ -50,6 +56,7 @@ def execute(
     *,
     jobs: int | None = None,
     environment: Mapping[str, str] | None = None,
+    keep: Path | None = None,
 ) -> Iterator[Outcome[T]]:
     """Apply a function to each task, several at a time, each process with a fresh interpreter.
 
@@ -59,14 +66,17 @@ def execute(
     Args:
         function: A function of a module, so that another process can import it.
         tasks: Its arguments; started in this order.
-        jobs: Processes; by default as many as there are processors.
+        jobs: Processes; by default as many as there are processors. One job without an
+            environment runs in this process.
         environment: Environment variables of the processes.
+        keep: Folder in which the result of a finished task, an Arrow table, is a file. Where there
+            is one for the same task and version of the package, the task is not run again.
 
     Yields:
         An outcome for each task, in the order in which they end.
 
     Raises:
-        InputError: A process was killed, or ``jobs`` is below 1.
+        InputError: A process was killed, ``jobs`` is below 1, or a result cannot be kept.
 
     Examples:
         >>> sorted(outcome.value for outcome in execute(abs, [-1, 2], jobs=1))
@@ -74,6 +84,34 @@ def execute(
     """
     if jobs is not None and jobs < 1:
         raise InputError(f"{jobs} is below 1", where="jobs")
+    if keep is None:
+        yield from _outcomes(function, tasks, jobs, environment)
+        return
+    files = {id(task): keep / f"{_digest(function, task)}.arrow" for task in tasks}
+    left = []
+    for task in tasks:
+        table = _read(files[id(task)])
+        if table is None:
+            left.append(task)
+        else:
+            yield Outcome(task=task, value=table, error=None, seconds=0.0)
+    for outcome in _outcomes(function, left, jobs, environment):
+        if outcome.error is None:
+            _write(files[id(outcome.task)], outcome.value)
+        yield outcome
+
+
+def _outcomes(
+    function: Callable[[T], Any],
+    tasks: Sequence[T],
+    jobs: int | None,
+    environment: Mapping[str, str] | None,
+) -> Iterator[Outcome[T]]:
+    if jobs == 1 and environment is None:
+        for task in tasks:
+            value, error, seconds = _timed(function, task)
+            yield Outcome(task=task, value=value, error=error, seconds=seconds)
+        return
     workers = min(jobs or available_jobs(), len(tasks))
     if not workers:
         return
@@ -123,3 +161,39 @@ def _timed(function: Callable[[T], Any], task: T) -> tuple[Any, Exception | None
     except Exception as raised:  # noqa: BLE001 - reported with its task
         value, error = None, raised
     return value, error, time.perf_counter() - start
+
+
+# Kept results ---------------------------------------------------------------------------------
+
+
+def _digest(function: Callable[[T], Any], task: T) -> str:
+    """Return a name for a task: another task, or another version of the package, has another."""
+    return xxhash.xxh3_128_hexdigest(pickle.dumps((_version(), function, task), protocol=5))
+
+
+@cache
+def _version() -> int:
+    """Return when the package was last changed, so that no result of older code is taken."""
+    return max(file.stat().st_mtime_ns for file in Path(__file__).parents[1].rglob("*.py"))
+
+
+def _read(file: Path) -> pa.Table | None:
+    """Return a kept table, None where there is none or the file is damaged."""
+    try:
+        with pa.OSFile(str(file)) as source:
+            return pa.ipc.open_file(source).read_all()
+    except (OSError, pa.ArrowException):
+        return None
+
+
+def _write(file: Path, table: pa.Table) -> None:
+    part = file.with_suffix(".part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        part.replace(file)
+    except OSError as error:
+        raise InputError(
+            f"cannot be written: {error.strerror or error}", where=str(file)
+        ) from error

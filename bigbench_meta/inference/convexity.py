@@ -437,7 +437,7 @@ def convexity(
                 {
                     "n_scales": curves.ragged.count(~same),
                     "n_points": curves.ragged.lengths,
-                    "convexity": pd.Series(name, dtype="object"),
+                    "convexity": pd.Series(name, dtype="str"),
                     "bend": table["bend"],
                     "bend_low": table["low"],
                     "bend_high": table["high"],

@@ -6,7 +6,7 @@ one row a curve. Each of them returns more when called alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
@@ -15,10 +15,12 @@ import pandas as pd
 from bigbench_meta.core.checks import one_of, whole
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_EVIDENCE
+from bigbench_meta.inference.chunks import Analysis, Execution, analyse
 from bigbench_meta.inference.convexity import convexity
 from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
+from bigbench_meta.inference.multiplicity import adjusted_p_values
 from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE
-from bigbench_meta.inference.nulls.null_tests import null_tests
+from bigbench_meta.inference.nulls.null_tests import null_tests, variation_of_families
 from bigbench_meta.inference.resolution import resolution
 from bigbench_meta.inference.shapes.curve_shapes import curve_shapes
 from bigbench_meta.inference.uncertainty import curve_intervals
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
 
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.curves.build import Curves
-
-    Progress = Callable[[int, int], None]
 
 __all__ = ["ALPHA_RANGE", "Variation", "curve_evidence", "default_replicates"]
 
@@ -74,30 +74,12 @@ _COLUMNS: Final = {
 }  # fmt: skip
 """For each analysis, our columns and its own."""
 
-# About what a curve costs in each, for the progress.
-_SHARES: Final = {
-    "intervals": 3, "mechanism": 10, "family": 10, "line": 3, "wei": 1, "resolution": 1,
-    "convexity": 2, "shapes": 2, "forecast": 2,
-}  # fmt: skip
+# Tests whose p-values are corrected for all curves.
+_CORRECTED: Final = ("mechanism", "family", "line")
 # A class is at the level of 5% of its own curve, for which few replicates do.
 _CONVEXITY_REPLICATES: Final = 199
 _MOST_REPLICATES: Final = 9999
 _LEAST_REPLICATES: Final = 999
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """How the analyses are run."""
-
-    threshold: float
-    n_boot: int
-    n_boot_intervals: int
-    seed: int
-    variation: Variation
-    alpha_range: tuple[float, float]
-    min_scales: int
-    samples: pd.DataFrame | None
-    catalog: MetricCatalog | None
 
 
 def default_replicates(n_curves: int) -> int:
@@ -125,7 +107,8 @@ def curve_evidence(
     min_scales: int = 3,
     samples: pd.DataFrame | None = None,
     catalog: MetricCatalog | None = None,
-    progress: Progress | None = None,
+    execution: Execution | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Return the evidence on every curve.
 
@@ -143,6 +126,8 @@ def curve_evidence(
         min_scales: Curves with fewer points get no interval.
         samples: Samples table, for intervals that resample examples.
         catalog: Metric catalog; the packaged one by default.
+        execution: In how many processes, and where finished chunks are kept; the results do not
+            depend on it.
         progress: Called with (work done, work).
 
     Returns:
@@ -169,78 +154,51 @@ def curve_evidence(
     if np.isnan(threshold):
         raise InputError("not a number", where="threshold")
     one_of(variation, get_args(Variation), "variation")
-    plan = _Plan(
-        threshold, n_boot, n_boot_intervals, seed, variation, alpha_range, min_scales, samples,
-        catalog,
-    )  # fmt: skip
-    done, total = 0, sum(_SHARES.values()) * len(curves)
-    columns: dict[str, pd.Series] = {}
-    for name, share in _SHARES.items():
-        found = _run(name, curves, plan, _within(progress, done, share, total))
-        done += share * len(curves)
-        if progress is not None and total:
-            progress(done, total)
-        columns |= {
-            ours: found[theirs].reset_index(drop=True) for ours, theirs in _COLUMNS[name].items()
-        }
+    tests = {"n_boot": n_boot, "seed": seed, "catalog": catalog}
+    mechanism = {"alpha_range": alpha_range, **tests}
+    analyses = {
+        "intervals": Analysis(
+            function=curve_intervals, samples=samples, cost=3,
+            options={"threshold": threshold, "n_boot": n_boot_intervals, "seed": seed,
+                     "min_scales": min_scales, "catalog": catalog},
+        ),
+        "mechanism": Analysis(function=null_tests, options=mechanism, cost=10),
+        "family": Analysis(function=null_tests, options=mechanism | {"goodness": False}, cost=10),
+        "line": Analysis(function=null_tests, options={"null": "line", **tests}, cost=3),
+        "wei": Analysis(function=wei_emergence, options={"seed": seed, "catalog": catalog}),
+        "resolution": Analysis(function=resolution, options={"catalog": catalog}),
+        "convexity": Analysis(
+            function=convexity, options=tests | {"n_boot": _CONVEXITY_REPLICATES}, cost=2
+        ),
+        "shapes": Analysis(function=curve_shapes, options={"catalog": catalog}, cost=2),
+        "forecast": Analysis(function=_last_forecast, options={"catalog": catalog}, cost=2),
+    }  # fmt: skip
+    not_asked = {"curve": "family", "family": "mechanism"}.get(variation)
+    if not_asked:
+        del analyses[not_asked]
+    if "family" in analyses:
+        sigma = variation_of_families(curves, alpha_range=alpha_range, catalog=catalog)
+        analyses["family"] = replace(analyses["family"], of_curves={"variation": sigma})
+    found = analyse(analyses, curves, execution, progress=progress)
+    if not_asked:
+        # All columns, of which all rows are missing.
+        none = null_tests(curves.select(np.zeros(len(curves), dtype=bool)), n_boot=n_boot)
+        none = none.reindex(pd.RangeIndex(len(curves)))
+        found[not_asked] = none.assign(status="not_asked", n_searched=0)
+    for name in _CORRECTED:
+        corrected = adjusted_p_values(found[name]["p_step"])
+        found[name] = found[name].assign(**{column: corrected[column] for column in corrected})
+    columns = {
+        ours: found[name][theirs]
+        for name, of_name in _COLUMNS.items()
+        for ours, theirs in of_name.items()
+    }
     columns["n_boot"] = pd.Series(n_boot, index=pd.RangeIndex(len(curves)), dtype="Int64")
     return pd.DataFrame(columns, index=pd.RangeIndex(len(curves)))[CURVE_EVIDENCE.names]
 
 
-def _within(progress: Progress | None, done: int, share: int, total: int) -> Progress | None:
-    """Return a callback for one analysis, which reports curves, or points, of as many."""
-    if progress is None:
-        return None
-
-    def report(part: int, of: int) -> None:
-        curves = total // sum(_SHARES.values())
-        progress(done + round(share * curves * part / max(of, 1)), total)
-
-    return report
-
-
-def _run(name: str, curves: Curves, plan: _Plan, progress: Progress | None) -> pd.DataFrame:
-    if name == "intervals":
-        return curve_intervals(
-            curves, samples=plan.samples, threshold=plan.threshold, n_boot=plan.n_boot_intervals,
-            seed=plan.seed, min_scales=plan.min_scales, catalog=plan.catalog, progress=progress,
-        )  # fmt: skip
-    if name in {"mechanism", "family"}:
-        return _mechanism(name, curves, plan, progress)
-    if name == "line":
-        return null_tests(
-            curves, null="line", n_boot=plan.n_boot, seed=plan.seed, catalog=plan.catalog,
-            progress=progress,
-        )  # fmt: skip
-    if name == "wei":
-        return wei_emergence(curves, seed=plan.seed, catalog=plan.catalog)
-    if name == "resolution":
-        return resolution(curves, catalog=plan.catalog)
-    if name == "convexity":
-        return convexity(
-            curves, n_boot=_CONVEXITY_REPLICATES, seed=plan.seed, catalog=plan.catalog,
-            progress=progress,
-        )  # fmt: skip
-    if name == "shapes":
-        return curve_shapes(curves, catalog=plan.catalog)
-    return _last_forecast(curves, plan)
-
-
-def _mechanism(name: str, curves: Curves, plan: _Plan, progress: Progress | None) -> pd.DataFrame:
-    of_family = name == "family"
-    if plan.variation == ("curve" if of_family else "family"):
-        # The columns without a curve, of which all rows are missing then.
-        none = null_tests(curves.select(np.zeros(len(curves), dtype=bool)), n_boot=plan.n_boot)
-        return none.reindex(pd.RangeIndex(len(curves))).assign(status="not_asked", n_searched=0)
-    return null_tests(
-        curves, n_boot=plan.n_boot, seed=plan.seed, variation="family" if of_family else "curve",
-        alpha_range=plan.alpha_range, goodness=not of_family, catalog=plan.catalog,
-        progress=progress,
-    )  # fmt: skip
-
-
-def _last_forecast(curves: Curves, plan: _Plan) -> pd.DataFrame:
+def _last_forecast(curves: Curves, catalog: MetricCatalog | None) -> pd.DataFrame:
     """Return the forecast of each curve's largest scale, with a row for curves that have none."""
-    found = forecast_curves(curves, k="last", catalog=plan.catalog).set_index("curve")
+    found = forecast_curves(curves, k="last", catalog=catalog).set_index("curve")
     found = found.reindex(pd.RangeIndex(len(curves)))
     return found.assign(status=found["status"].fillna("too_few_points"))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.curves.build import Curves
+    from bigbench_meta.inference.chunks import Execution
     from bigbench_meta.inference.curve_evidence import Variation
 
 __all__ = ["score_curves"]
@@ -33,6 +34,7 @@ def score_curves(
     alpha_range: tuple[float, float] | None = None,
     samples: pd.DataFrame | None = None,
     catalog: MetricCatalog | None = None,
+    execution: Execution | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Score every curve, and if asked quantify the uncertainty.
@@ -50,6 +52,7 @@ def score_curves(
         alpha_range: Bounds of its exponent.
         samples: Samples table, for intervals that resample examples.
         catalog: Metric catalog; the packaged one by default.
+        execution: In how many processes the inference runs, see :func:`curve_evidence`.
         progress: Called with (work done, work).
 
     Returns:
@@ -83,7 +86,7 @@ def score_curves(
     evidence = curve_evidence(
         curves, threshold=threshold, n_boot=n_boot, seed=seed, variation=variation,
         alpha_range=alpha_range or ALPHA_RANGE, min_scales=min_scales, samples=samples,
-        catalog=catalog, progress=progress,
+        catalog=catalog, execution=execution, progress=progress,
     )  # fmt: skip
     return pd.concat([scores.reset_index(drop=True), evidence], axis=1)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bigbench_meta.catalog.embedded import EmbeddedSet
     from bigbench_meta.catalog.known_issues import IssueFindings
     from bigbench_meta.curves.build import Curves
+    from bigbench_meta.inference.chunks import Execution
     from bigbench_meta.inference.curve_evidence import Variation
     from bigbench_meta.report.charts.figure import Figure
     from bigbench_meta.report.tables.table import Table
@@ -125,6 +126,7 @@ def run_study(
     variation: Variation = "both",
     alpha_range: tuple[float, float] | None = None,
     samples: pd.DataFrame | None = None,
+    execution: Execution | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Study:
     """Score every curve and tabulate and draw which metrics account for the flagged ones.
@@ -144,6 +146,7 @@ def run_study(
         variation: Where the mechanism's variation between models comes from.
         alpha_range: Bounds of its exponent.
         samples: Samples table, for intervals that resample examples.
+        execution: In how many processes the inference runs, and where finished chunks are kept.
         progress: Called with (work done, work) of the inference.
 
     Returns:
@@ -177,7 +180,7 @@ def run_study(
         evidence = curve_evidence(
             of_level, threshold=threshold, n_boot=n_boot, seed=seed, variation=variation,
             alpha_range=alpha_range or ALPHA_RANGE, min_scales=options.min_scales, samples=samples,
-            catalog=options.catalog, progress=progress,
+            catalog=options.catalog, execution=execution, progress=progress,
         ).set_index(counted.index)  # fmt: skip
         counted, scores = counted.join(evidence), scores.join(evidence)
         pairs = metric_change(

@@ -1,4 +1,4 @@
-"""Tasks in processes."""
+"""Tasks here and in processes, and results that are kept."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import pyarrow as pa
 import pytest
 
 from bigbench_meta.core.errors import InputError
@@ -49,7 +50,7 @@ def test_no_jobs():
 
 def test_a_killed_process_is_an_error_that_names_the_remedy():
     with pytest.raises(InputError, match="a process was killed") as caught:
-        list(execute(os._exit, [1], jobs=1))
+        list(execute(os._exit, [1], jobs=2))
     assert "--jobs 1" in str(caught.value)
 
 
@@ -82,3 +83,63 @@ def test_processes_end_with_a_killed_parent(tmp_path):
         time.sleep(0.2)
     os.killpg(parent.pid, signal.SIGKILL)
     pytest.fail("a process outlived the one that started it")
+
+
+CALLS = []
+
+
+def table_of(number):
+    """Return a table of one number; a negative one fails."""
+    CALLS.append(number)
+    if number < 0:
+        raise ValueError(number)
+    return pa.table({"number": [number]})
+
+
+def numbers(outcomes):
+    return sorted(one.value["number"][0].as_py() for one in outcomes if one.error is None)
+
+
+def test_one_job_runs_here_and_reports_failures():
+    CALLS.clear()
+    outcomes = list(execute(table_of, [1, -1, 2], jobs=1))
+    assert CALLS == [1, -1, 2]
+    assert [one.error is None for one in outcomes] == [True, False, True]
+
+
+def test_finished_tasks_are_kept_and_not_run_again(tmp_path):
+    keep = tmp_path / "kept"
+    outcomes = execute(table_of, [1, 2, 3], jobs=1, keep=keep)
+    next(outcomes)
+    next(outcomes)
+    outcomes.close()  # as if interrupted
+    CALLS.clear()
+    assert numbers(execute(table_of, [1, 2, 3, -1], jobs=1, keep=keep)) == [1, 2, 3]
+    assert CALLS == [3, -1]  # a failure is not kept
+    CALLS.clear()
+    assert numbers(execute(table_of, [3, -1], jobs=1, keep=keep)) == [3]
+    assert CALLS == [-1]
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a table", None])
+def test_a_damaged_result_is_computed_again(tmp_path, damage):
+    assert numbers(execute(table_of, [7], jobs=1, keep=tmp_path)) == [7]
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:-100] if damage is None else damage)
+    CALLS.clear()
+    assert numbers(execute(table_of, [7], jobs=1, keep=tmp_path)) == [7]
+    assert CALLS == [7]
+
+
+def test_results_of_other_code_are_not_taken(tmp_path, monkeypatch):
+    assert numbers(execute(table_of, [7], jobs=1, keep=tmp_path)) == [7]
+    monkeypatch.setattr("bigbench_meta.core.execute._version", lambda: 0)
+    CALLS.clear()
+    assert numbers(execute(table_of, [7], jobs=1, keep=tmp_path)) == [7]
+    assert CALLS == [7]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        list(execute(table_of, [7], jobs=1, keep=tmp_path / "file"))

@@ -11,7 +11,6 @@ from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_EVIDENCE, CURVE_SCORES
 from bigbench_meta.inference.curve_evidence import (
     _COLUMNS,
-    _SHARES,
     curve_evidence,
     default_replicates,
 )
@@ -37,7 +36,6 @@ def found(curves: bm.Curves) -> pd.DataFrame:
 def test_columns_are_those_declared_and_each_comes_from_one_analysis():
     ours = [name for columns in _COLUMNS.values() for name in columns] + ["n_boot"]
     assert sorted(ours) == sorted(CURVE_EVIDENCE.names)
-    assert list(_COLUMNS) == list(_SHARES)
     assert not set(ours) & set(CURVE_SCORES.names)
 
 

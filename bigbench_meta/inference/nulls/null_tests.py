@@ -35,7 +35,7 @@ from bigbench_meta.inference.nulls.monte_carlo import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Names = NDArray[np.object_]
 
-__all__ = ["STATUSES", "Null", "null_tests"]
+__all__ = ["STATUSES", "Null", "null_tests", "variation_of_families"]
 
 Null = Literal["mechanism", "line"]
 
@@ -75,7 +75,7 @@ def null_tests(
     n_boot: int = 999,
     stop_after: int | None = STOP_AFTER,
     seed: int | np.random.Generator = 0,
-    variation: Literal["curve", "family"] | float = "curve",
+    variation: Literal["curve", "family"] | float | Sequence[Floats] = "curve",
     alpha_range: tuple[float, float] = ALPHA_RANGE,
     chance: ArrayLike | None = None,
     n_examples: ArrayLike | None = None,
@@ -107,7 +107,8 @@ def null_tests(
             takes all.
         seed: Seed or generator. A curve's p-values do not depend on the other curves.
         variation: Variation between models in log loss: estimated from the ``curve``; from the
-            other curves of its model ``family``, pooled; or this number.
+            other curves of its model ``family``, pooled; this number; or what
+            :func:`variation_of_families` returns for these curves among others.
         alpha_range: Bounds of the exponent, see :data:`ALPHA_RANGE`.
         chance: Guess rate in the unit of the score, a number or one a curve, NaN for not given.
         n_examples: Size of the test set where the observations give none, likewise.
@@ -141,7 +142,7 @@ def null_tests(
     one_of(null, get_args(Null), "null")
     if isinstance(variation, str):
         one_of(variation, ("curve", "family"), "variation")
-    elif not variation >= 0:
+    elif isinstance(variation, (int, float)) and not variation >= 0:
         raise InputError(f"{variation} is not a number of at least 0", where="variation")
     if null == "line":
         found = line_null(
@@ -159,7 +160,7 @@ def null_tests(
     options = _Options(alpha_range, n_boot, stop_after, seed_number(seed))
     best = _sup_over_nuisance(inputs, curves.ragged.lengths, options, progress)
     fit = _best_fit(inputs, len(curves), options) if goodness else None
-    named = "given" if isinstance(variation, (int, float)) else variation
+    named = "given" if isinstance(variation, (int, float)) else "family"
     known = (best.row >= 0) & ~np.isnan(np.append(sigma, np.nan)[best.row])
     return _frame(
         curves, best.tests, null=null, problem=inputs.problem, fit=fit,
@@ -168,12 +169,46 @@ def null_tests(
     )  # fmt: skip
 
 
+def variation_of_families(
+    curves: Curves,
+    *,
+    alpha_range: tuple[float, float] = ALPHA_RANGE,
+    chance: ArrayLike | None = None,
+    n_examples: ArrayLike | None = None,
+    catalog: MetricCatalog | None = None,
+) -> list[Floats]:
+    """Return the variation between models that each curve has from its family.
+
+    With it, :func:`null_tests` gives some of the curves the results that it gives them among all.
+
+    Args:
+        curves: What :func:`bigbench_meta.build_curves` returns.
+        alpha_range: As for :func:`null_tests`.
+        chance: As for :func:`null_tests`.
+        n_examples: As for :func:`null_tests`.
+        catalog: As for :func:`null_tests`.
+
+    Returns:
+        For each curve, in log loss, one value for each nuisance setting that it is tested in, NaN
+        where no other curve of the family has an equation.
+    """
+    inputs = null_inputs(curves, catalog=catalog, chance=chance, n_examples=n_examples)
+    sigma = _known_sigma(curves, inputs, "family", alpha_range)
+    ends = np.searchsorted(inputs.curve, np.arange(1, len(curves)))
+    return np.split(sigma, ends) if len(curves) else []
+
+
 def _known_sigma(
-    curves: Curves, inputs: NullInputs, variation: str | float, alpha_range: tuple[float, float]
+    curves: Curves,
+    inputs: NullInputs,
+    variation: str | float | Sequence[Floats],
+    alpha_range: tuple[float, float],
 ) -> Floats:
     """Return the known variation between models of each row, NaN where the row estimates it."""
-    if not isinstance(variation, str):
+    if isinstance(variation, (int, float)):
         return np.full(len(inputs.curve), float(variation))
+    if not isinstance(variation, str):
+        return np.concatenate([np.empty(0), *variation])
     if variation == "curve":
         return np.full(len(inputs.curve), np.nan)
     profile = sigma_profile(inputs.rows, alpha_range=alpha_range)

@@ -18,7 +18,7 @@ from bigbench_meta.core.errors import InputError
 from bigbench_meta.inference.nulls.goodness_of_fit import goodness_of_fit
 from bigbench_meta.inference.nulls.inputs import null_inputs
 from bigbench_meta.inference.nulls.mechanism_null import mechanism_null
-from bigbench_meta.inference.nulls.null_tests import STATUSES
+from bigbench_meta.inference.nulls.null_tests import STATUSES, variation_of_families
 
 
 def without_corrections(frame):
@@ -135,6 +135,22 @@ def test_any_observations_are_answered(rows):
 
 
 # --- Options ---
+
+
+def test_some_curves_with_the_variation_of_their_families_among_all():
+    curves = build_curves(load_embedded("gpt3"))
+    some = np.arange(len(curves)) % 20 == 3
+    sigma = variation_of_families(curves)
+    whole = null_tests(curves, n_boot=19, variation="family", goodness=False)
+    part = null_tests(
+        curves.select(some), n_boot=19, goodness=False,
+        variation=[one for one, chosen in zip(sigma, some, strict=True) if chosen],
+    )  # fmt: skip
+    expected = whole[some].reset_index(drop=True)
+    assert (part["sigma_source"] == expected["sigma_source"]).all()
+    for name in ("p_step", "p_sharpness", "sigma_hat"):
+        assert part[name].to_numpy() == pytest.approx(expected[name].to_numpy(), nan_ok=True)
+    assert variation_of_families(curves.select(some & ~some)) == []
 
 
 def test_variation_may_be_given_or_of_the_family():

@@ -1,0 +1,89 @@
+"""Analyses in chunks: the same results in one process and in two, kept, and failures reported."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bigbench_meta import Execution, build_curves, curve_evidence, load_embedded
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.inference import chunks
+from bigbench_meta.inference.chunks import Analysis, analyse
+from bigbench_meta.inference.resolution import resolution
+
+
+@pytest.fixture(scope="module")
+def curves():
+    return build_curves(load_embedded("gpt3"))
+
+
+def test_chunks_give_what_all_curves_give(curves):
+    found = analyse({"resolution": Analysis(function=resolution)}, curves)["resolution"]
+    assert len(curves) > chunks._CURVES
+    pd.testing.assert_frame_equal(found, resolution(curves).reset_index(drop=True))
+
+
+def test_no_curves(curves):
+    none = curves.select(np.zeros(len(curves), dtype=bool))
+    found = analyse({"resolution": Analysis(function=resolution)}, none)["resolution"]
+    assert len(found) == 0
+    assert list(found) == list(resolution(none))
+
+
+def test_options_of_curves_and_samples_go_with_their_chunk(curves, monkeypatch):
+    monkeypatch.setattr(chunks, "_CURVES", 10)
+    samples = pd.DataFrame({"task": ["PIQA", "LAMBADA", "nowhere"], "score": [1, 2, 3]})
+    seen = []
+
+    def of_chunk(some, *, number, shared, samples):
+        tasks = set(some.keys["task"].astype(str))
+        assert set(samples["task"]) == tasks & {"PIQA", "LAMBADA"}
+        seen.append(len(some))
+        return pd.DataFrame({"sum": np.array(number) + shared})
+
+    numbers = np.arange(len(curves))
+    analysis = Analysis(
+        function=of_chunk, options={"shared": 0.5}, of_curves={"number": numbers}, samples=samples
+    )
+    calls = []
+    found = analyse(
+        {"sums": analysis}, curves, progress=lambda done, total: calls.append((done, total))
+    )["sums"]
+    assert found["sum"].tolist() == (numbers + 0.5).tolist()
+    assert seen == [10] * (len(curves) // 10) + [len(curves) % 10]
+    assert calls[-1] == (len(curves), len(curves))
+
+
+def test_a_failing_chunk_is_named_and_the_others_are_kept(curves, monkeypatch):
+    monkeypatch.setattr(chunks, "_CURVES", 50)
+    task = str(curves.keys["task"].iloc[60])
+    seen = []
+
+    def fails(some):
+        seen.append(len(some))
+        if task in set(some.keys["task"].astype(str)):
+            raise ZeroDivisionError("no")
+        return resolution(some)
+
+    analyses = {"shape": Analysis(function=fails)}
+    with pytest.raises(InputError, match=r"shape failed in 1 of its chunks.*ZeroDivisionError: no"):
+        analyse(analyses, curves)
+    assert sum(seen) == len(curves)
+
+
+def test_one_and_two_processes_give_the_same_evidence(curves, tmp_path):
+    some = curves.select(np.arange(len(curves)) % 2 == 0)  # two chunks
+    assert chunks._CURVES < len(some) <= 2 * chunks._CURVES
+    one = curve_evidence(some, n_boot=19)
+    two = curve_evidence(some, n_boot=19, execution=Execution(jobs=2, keep=tmp_path))
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+    files = {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
+    assert len(files) == 9 * 2
+    # One is missing: it alone is computed again.
+    next(tmp_path.iterdir()).unlink()
+    again = curve_evidence(some, n_boot=19, execution=Execution(keep=tmp_path))
+    pd.testing.assert_frame_equal(one, again, check_exact=True)
+    now = {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
+    assert set(now) == set(files)
+    assert sum(now[name] != files[name] for name in files) == 1
