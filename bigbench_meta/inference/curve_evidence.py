@@ -187,7 +187,9 @@ def curve_evidence(
         found[not_asked] = none.assign(status="not_asked", n_searched=0)
     for name in _CORRECTED:
         corrected = adjusted_p_values(found[name]["p_step"])
-        found[name] = found[name].assign(**{column: corrected[column] for column in corrected})
+        found[name] = found[name].assign(
+            **{str(column): values for column, values in corrected.items()}
+        )
     columns = {
         ours: found[name][theirs]
         for name, of_name in _COLUMNS.items()

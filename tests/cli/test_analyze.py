@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -201,3 +205,63 @@ def test_help_of_claims_names_the_default_classes() -> None:
     assert "Default: " + " and ".join(EMERGENT_CLASSES) in " ".join(
         run("claims", "--help").stdout.split()
     )
+
+
+def stopped(*_: object, **__: object) -> None:
+    """Stand in for an analysis that fails."""
+    raise ZeroDivisionError("stopped")
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_a_study_that_was_stopped_continues(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "study"
+    command = ("analyze", tree, "--n-examples", 200, "--replicates", 99, "--out", out)
+    place = "bigbench_meta.inference.curve_evidence.wei_emergence"
+    with monkeypatch.context() as patch:
+        patch.setattr(place, stopped)
+        message = run(*command, code=2).stderr
+    assert "wei failed in 1 of its chunks" in message
+    kept = {file.name: file.stat().st_mtime_ns for file in (out / ".unfinished").iterdir()}
+    assert len(kept) == 8
+    finished = []
+    monkeypatch.setattr(
+        "bigbench_meta.core.execute._write", lambda file, _: finished.append(file.name)
+    )
+    run(*command)
+    assert len(finished) == 1
+    assert not set(finished) & set(kept)
+    assert not (out / ".unfinished").exists()
+
+
+@pytest.mark.full
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    """Finished chunks are not computed again, and the tables are those of a whole run."""
+    options = ("--embedded", "gpt3", "--replicates", "99", "--jobs", "2", "--json")
+
+    def start(out: Path) -> subprocess.Popen[bytes]:
+        code = "from bigbench_meta.cli.main import main; main()"
+        command = [sys.executable, "-c", code, "analyze", *options, "--out", str(out)]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def files(folder: Path) -> dict[str, bytes]:
+        return {file.name: file.read_bytes() for file in (folder / "tables").iterdir()}
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    began = time.monotonic()
+    assert start(whole).wait() == 0
+    took = time.monotonic() - began
+    moments = random.Random(0)
+    kept: dict[str, int] = {}
+    for _ in range(5):
+        process = start(killed)
+        time.sleep(moments.uniform(0.2, 0.8) * took)
+        process.kill()
+        process.wait()
+        unfinished = killed / ".unfinished"
+        now = {file.name: file.stat().st_mtime_ns for file in unfinished.glob("*.arrow")}
+        assert all(now.get(name, changed) == changed for name, changed in kept.items())
+        kept = now
+    assert start(killed).wait() == 0
+    assert files(killed) == files(whole)
