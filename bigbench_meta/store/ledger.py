@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -38,50 +38,53 @@ class Ledger:
         failed: Labels of files whose newest content gave nothing, by identity.
     """
 
-    def __init__(self, tables: list[tuple[str, pa.Table]], readers: Readers) -> None:
-        self._tables = tables
-        self._readers = readers
+    def __init__(self, manifest: Manifest, options: ReadOptions) -> None:
+        self._manifest = manifest
+        self._accept = cache(Readers(options).accept)
         self.stats: dict[str, tuple[int, int]] = {}
         self.failed: dict[str, str] = {}
-        for _, table in tables:
-            self._gather(table)
+        for part in manifest.parts:
+            self._gather(part)
 
-    @classmethod
-    def of(cls, manifest: Manifest, options: ReadOptions) -> Self:
-        """Return the ledger of a store."""
-        tables = [(part.id, manifest.table("files", part.files)) for part in manifest.parts]
-        return cls(tables, Readers(options))
-
-    def _gather(self, table: pa.Table) -> None:
+    def _gather(self, part: Part) -> None:
         """Gather the files of one part, column by column: there may be a hundred thousand."""
-        table = table.filter(table["current"])
+        table = self._manifest.current_files(
+            part, ["identity", "size", "stamp", "n_rows", "n_samples", "reader", "format"]
+        )
         identity, size, stamp = (table[name].to_pylist() for name in ("identity", "size", "stamp"))
+        stats = zip(size, stamp, strict=True)
         accepted = self._accepted(table)
         if all(accepted) and 0 not in stamp:
-            self.stats.update(zip(identity, zip(size, stamp, strict=True), strict=True))
+            self.stats.update(zip(identity, stats, strict=True))
         else:
-            for key, stat, is_accepted in zip(
-                identity, zip(size, stamp, strict=True), accepted, strict=True
-            ):
+            for key, stat, is_accepted in zip(identity, stats, accepted, strict=True):
                 if is_accepted and stat[1]:
                     self.stats[key] = stat
                 else:
                     self.stats.pop(key, None)
-        columns = (table[name].to_pylist() for name in ("label", "n_rows", "n_samples"))
-        for key, label, n_rows, n_samples in zip(identity, *columns, strict=True):
-            if n_rows or n_samples:
-                self.failed.pop(key, None)
-            else:
-                self.failed[key] = label
+        for key in identity if self.failed else ():
+            self.failed.pop(key, None)
+        counts = (table[name].to_pylist() for name in ("n_rows", "n_samples"))
+        if empty := [row for row, pair in enumerate(zip(*counts, strict=True)) if pair == (0, 0)]:
+            labels = self._manifest.current_files(part, ["label"])["label"].to_pylist()
+            self.failed |= {identity[row]: labels[row] for row in empty}
 
     def _accepted(self, table: pa.Table) -> list[bool]:
         """Return which files this version would read with the same result."""
         columns = (table[name].to_pylist() for name in ("reader", "format", "identity"))
-        accept = cache(self._readers.accept)
         return [
-            accept(reader, format_, "!" in identity)
+            self._accept(reader, format_, "!" in identity)
             for reader, format_, identity in zip(*columns, strict=True)
         ]
+
+    def _places(self, column: str) -> Iterator[tuple[Place, str]]:
+        """Yield place and a column of every current file, oldest first."""
+        for part in self._manifest.parts:
+            table = self._manifest.table("files", part.files, columns=[column, "current"])
+            columns = (table[name].to_pylist() for name in (column, "current"))
+            for row, (value, is_current) in enumerate(zip(*columns, strict=True)):
+                if is_current:
+                    yield (part.id, row), value
 
     @cached_property
     def _entries(self) -> dict[str, list[Place]]:
@@ -90,19 +93,16 @@ class Ledger:
         There are several only where the newest content is unreadable: it keeps the last good rows.
         """
         entries: dict[str, list[Place]] = {}
-        for part, table in self._tables:
-            rows = table["current"].to_numpy().nonzero()[0].tolist()
-            identities = table["identity"].to_pylist()
-            for row in rows:
-                entries.setdefault(identities[row], []).append((part, row))
+        for place, identity in self._places("identity"):
+            entries.setdefault(identity, []).append(place)
         return entries
 
     @cached_property
     def _digests(self) -> dict[str, bytes]:
         """Digests of the files that this version would read with the same result, by identity."""
         digests: dict[str, bytes] = {}
-        for _, whole in self._tables:
-            table = whole.filter(whole["current"])
+        for part in self._manifest.parts:
+            table = self._manifest.current_files(part, ["identity", "digest", "reader", "format"])
             columns = (table[name].to_pylist() for name in ("identity", "digest"))
             rows = zip(*columns, self._accepted(table), strict=True)
             for identity, digest, is_accepted in rows:
@@ -116,11 +116,10 @@ class Ledger:
     def _members(self) -> dict[str, list[str]]:
         """Identities of the members of each archive."""
         members: dict[str, list[str]] = {}
-        for _, table in self._tables:
-            is_member = pc.match_substring(table["identity"], "!")
-            in_archive = table.filter(pc.and_(table["current"], is_member))
-            for identity in dict.fromkeys(in_archive["identity"].to_pylist()):
-                members.setdefault(identity.partition("!")[0], []).append(identity)
+        for identity in self._entries:
+            archive, _, member = identity.partition("!")
+            if member:
+                members.setdefault(archive, []).append(identity)
         return members
 
     def has(self, file: SourceFile) -> bool:
@@ -137,7 +136,7 @@ class Ledger:
 
     def work(self, files: list[SourceFile]) -> Work:
         """Return a batch with what the store has of its files."""
-        if not self._tables:
+        if not self._manifest.parts:
             return Work(files)
         wanted = [
             one
@@ -158,11 +157,7 @@ class Ledger:
 
     def labels(self) -> Iterator[tuple[Place, str]]:
         """Yield place and label of every current file."""
-        for part, table in self._tables:
-            columns = (table[name].to_pylist() for name in ("label", "current"))
-            for row, (label, is_current) in enumerate(zip(*columns, strict=True)):
-                if is_current:
-                    yield (part, row), label
+        return self._places("label")
 
     def drop(self, manifest: Manifest, places: Iterable[Place]) -> Manifest:
         """Remove entries and return the new manifest."""

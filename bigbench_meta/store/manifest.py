@@ -12,16 +12,16 @@ import re
 import uuid
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from hashlib import file_digest
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from xxhash import xxh3_128_hexdigest
+from xxhash import xxh3_128, xxh3_128_hexdigest
 
 from bigbench_meta.core.errors import StoreError
 from bigbench_meta.core.schema import FILE, OBSERVATIONS, PROBLEMS, SAMPLES
-from bigbench_meta.readers.streams import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,7 +170,7 @@ class Manifest:
         path = self.folder / kind / f"{name}.parquet"
         if self.checked is not None and name not in self.checked:
             with damage(path), path.open("rb") as content:
-                found = digest_of(content).hex()
+                found = file_digest(content, xxh3_128).hexdigest()
             if found != name.rpartition("-")[2]:
                 raise StoreError("damaged: its content has changed", where=str(path))
             self.checked.add(name)
@@ -191,6 +191,8 @@ class Manifest:
 
     def current_files(self, part: Part, columns: list[str]) -> pa.Table:
         """Return some columns of the files of a part that are current."""
+        if not part.n_gone:
+            return self.table("files", part.files, columns=columns)
         table = self.table("files", part.files, columns=[*columns, "current"])
         return table.filter(table["current"]).select(columns)
 
@@ -304,7 +306,7 @@ class PartWriter:
         else:
             with self._path.open("rb") as written:
                 os.fsync(written.fileno())
-                self.name += f"-{digest_of(written).hex()}"
+                self.name += f"-{file_digest(written, xxh3_128).hexdigest()}"
             self._path.replace(self._path.with_stem(self.name))
 
 

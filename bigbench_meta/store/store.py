@@ -170,7 +170,7 @@ class Store:
             manifest = self._read()
             manifest.claim()
             manifest.sweep()
-            ledger = Ledger.of(manifest, options)
+            ledger = Ledger(manifest, options)
             counts = _Counts(progress)
             stats = FileStats(ledger.stats)
             found = discover(
@@ -426,7 +426,7 @@ class Store:
         """
         with self._locked():
             manifest = self._manifest()
-            ledger = Ledger.of(manifest, ReadOptions())
+            ledger = Ledger(manifest, ReadOptions())
             places = [place for place, label in ledger.labels() if fnmatchcase(label, pattern)]
             if not places:
                 raise InputError("matches no file", where=pattern, hint="bigbench-meta store info")

@@ -135,10 +135,13 @@ def test_digests_are_compared_unless_switched_off(sound: bm.Store, tmp_path: Pat
 
 
 def test_each_file_is_compared_once(sound: bm.Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    digest_of, compared = module.digest_of, []
-    monkeypatch.setattr(
-        module, "digest_of", lambda file: (compared.append(file.name), digest_of(file))[1]
-    )
+    file_digest, compared = module.file_digest, []
+
+    def noted(file: Any, kind: Any) -> Any:
+        compared.append(file.name)
+        return file_digest(file, kind)
+
+    monkeypatch.setattr(module, "file_digest", noted)
     store = bm.Store(sound.path)
     store.observations()
     names = list(compared)

@@ -715,7 +715,7 @@ def test_other_programs_read_the_parquet_files_of_a_compact_store(
     assert ("alpha", "bleu", 99.0) in ours
 
 
-@pytest.mark.parametrize("place", ["digest_of", "_files_of"])
+@pytest.mark.parametrize("place", ["file_digest", "_files_of"])
 def test_a_reader_is_not_disturbed_by_another_process(
     store: bm.Store, tree: Path, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
