@@ -39,7 +39,7 @@ _PART_NAME: Final = re.compile(r"[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}(-[0-
 _KEYS: Final = ["benchmark", "task", "subtask", "metric", "model_family", "shots"]
 _UNIQUE: Final = {"score", "example_id", "input_hash", "output", "identity", "label", "digest"}
 # Rows arrive clustered by task, so a group of this size holds few tasks and the rest is skipped.
-_ROW_GROUP: Final = 1 << 17
+_ROW_GROUP: Final = 1 << 15
 
 FILES: Final = pa.schema(
     [
