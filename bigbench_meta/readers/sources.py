@@ -124,7 +124,7 @@ def _is_table(mapping: Path | None) -> Callable[[Path], bool]:
         from bigbench_meta.readers.formats.mapping import Mapping as ColumnMapping
 
         rules = ColumnMapping.read(mapping)
-        options = {"wanted": rules.source_columns, "delimiter": rules.delimiter}
+        options = {"wanted": rules.sources, "delimiter": rules.delimiter}
 
     def is_table(path: Path) -> bool:
         # Imported here: it imports pandas, which folders without tables do without.

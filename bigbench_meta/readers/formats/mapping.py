@@ -21,19 +21,20 @@ import pyarrow as pa
 
 from bigbench_meta.core.errors import InputError, SchemaError
 from bigbench_meta.core.schema import OBSERVATIONS
+from bigbench_meta.readers.formats.values import MOST_PARAMS, as_number, as_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "EXPECTED",
     "REQUIRED",
     "ColumnRule",
     "Mapping",
     "MetricRule",
     "Value",
-    "expected",
     "fitting",
-    "template_parts",
+    "shown",
 ]
 
 Value = str | int | float
@@ -48,42 +49,29 @@ _NOT_FILLABLE: Final = {
 # Arrow types of the columns that a mapping may fill, by name.
 _FILLABLE: Final = {c.name: c.type for c in OBSERVATIONS.columns if c.name not in _NOT_FILLABLE}
 
-_MOST_SHOTS: Final = 10**9
-_MOST_WHOLE: Final = 10**18
-_MOST_BYTES: Final = 1 << 22
-_T = TypeVar("_T", bound=msgspec.Struct)
+EXPECTED: Final = {
+    column: "a text" if pa.types.is_dictionary(kind)
+    else "a positive number" if pa.types.is_floating(kind)
+    else f"a whole number from {0 if column == 'shots' else 1}"
+    for column, kind in _FILLABLE.items()
+}  # fmt: skip
+"""What each column that a mapping may fill takes, in words."""
 
 _NAMED_BY_RULES: Final = ("model_family", "model_name", "total_params", "variant")
+_MOST_SHOTS: Final = 10**9
+_MOST_BYTES: Final = 1 << 22
 _MOST_LISTED: Final = 30
 _KINDS: Final = {
     "str": "text", "object": "table", "bool": "true or false", "int": "whole number",
     "float": "number",
 }  # fmt: skip
+_T = TypeVar("_T", bound=msgspec.Struct)
 
 
 class ColumnRule(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"source": "from"}
 ):
-    """The rule that fills one of our columns from theirs.
-
-    A cell that is empty or holds a missing code gives nothing. The text of another goes through
-    ``regex``, ``remove``, ``strip_suffix``, ``replace`` and then ``map`` or ``rules``, in this
-    order.
-
-    Attributes:
-        source: Their column; ``from`` in the file.
-        format: In its place, a text with several of theirs in braces.
-        missing: Values that say that there is none, in place of the mapping's own.
-        regex: Its named or first group is what counts.
-        remove: A regular expression; what matches is cut out.
-        strip_suffix: Cut off at the end.
-        replace: Pieces of text and what to put in their place.
-        map: Whole values and what they stand for.
-        unmapped: What becomes of a value that is not in the map: ``empty`` (also without the key),
-            or ``keep``.
-        default: What such a value stands for.
-        rules: Whether the package's model-name rules give the value.
-    """
+    """The rule that fills one of our columns: the keys of a table below ``[columns]``."""
 
     source: str | None = None
     format: str | None = None
@@ -94,30 +82,36 @@ class ColumnRule(
     replace: dict[str, str] = {}
     map: dict[str, Any] | None = None
     unmapped: str | None = None
-    default: str | int | float | None = None
+    default: Value | None = None
     rules: bool = False
+
+    @property
+    def parts(self) -> list[tuple[str, str | None]]:
+        """What the column is made of: pieces of text, each with the column that comes after it.
+
+        Examples:
+            >>> ColumnRule(format="{prompt}, T={T}").parts
+            [('', 'prompt'), (', T=', 'T')]
+        """
+        if self.source is not None:
+            return [("", self.source)]
+        parts = []
+        for literal, name, spec, conversion in Formatter().parse(self.format or ""):
+            if spec or conversion or name == "":
+                raise ValueError("expected a column's name and nothing else in braces")
+            parts.append((literal, name))
+        return parts
 
     @property
     def sources(self) -> list[str]:
         """Their columns that this one needs."""
-        if self.source is not None:
-            return [self.source]
-        return list(dict.fromkeys(name for _, name in template_parts(self.format or "") if name))
+        return [source for _, source in self.parts if source is not None]
 
 
 class MetricRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The rule that turns one of their columns into rows of one metric.
+    """The rule that makes a metric of one of their columns: the keys of a table of ``[metrics]``.
 
-    Attributes:
-        name: The metric's name; in the file, that of the column if there is none.
-        stderr: Their column of its standard error.
-        missing: Values that say that there is none, in place of the mapping's own.
-        multiply: Positive factor for scores and standard errors.
-        unit: Unit, as a note; compared with the metric catalog.
-        higher_is_better: Direction; compared with the metric catalog.
-        low_score: Poor or chance performance, after ``multiply``.
-        high_score: Very good performance, after ``multiply``.
-        is_preferred: Whether the task's authors prefer this metric.
+    In a mapping that has been read, the name is never None.
     """
 
     name: str | None = None
@@ -132,15 +126,7 @@ class MetricRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
-    """A mapping file, its tables not yet looked into.
-
-    Attributes:
-        missing: Values that say that there is none, numbers or texts.
-        delimiter: What separates the columns of a CSV file.
-        constants: Those of our columns that are the same on every row.
-        columns: Column rules or names of their columns, by our name.
-        metrics: Their columns of scores; or metric rules or names of metrics, by their name.
-    """
+    """A mapping file, its tables not yet looked into."""
 
     missing: list[Any] = []
     delimiter: str = ","
@@ -171,30 +157,18 @@ class Mapping:
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
-        """Read a mapping file.
-
-        Args:
-            path: A TOML file.
-
-        Returns:
-            The mapping.
-
-        Raises:
-            InputError: The file cannot be read or is not TOML.
-            SchemaError: A key is unknown or missing, or its value is not allowed.
-        """
+        """Read a mapping file; what it raises is as for :meth:`parse`."""
         try:
             with Path(path).open("rb") as file:
                 data = file.read(_MOST_BYTES + 1)
-        except (OSError, ValueError) as error:  # a ValueError: a null character in the path
-            raise InputError(f"cannot be read: {error}", where=str(path)) from error
-        if len(data) > _MOST_BYTES:
-            raise InputError(f"holds more than {_MOST_BYTES} bytes", where=str(path))
-        try:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             reason = f"byte {error.start} is not UTF-8: {error.reason}"
             raise InputError(reason, where=str(path)) from error
+        except (OSError, ValueError) as error:  # a ValueError: a null character in the path
+            raise InputError(f"cannot be read: {error}", where=str(path)) from error
+        if len(data) > _MOST_BYTES:
+            raise InputError(f"holds more than {_MOST_BYTES} bytes", where=str(path))
         return cls.parse(text, where=str(path))
 
     @classmethod
@@ -204,9 +178,6 @@ class Mapping:
         Args:
             text: The file's content.
             where: Its name in messages.
-
-        Returns:
-            The mapping.
 
         Raises:
             InputError: The text is not TOML.
@@ -218,90 +189,65 @@ class Mapping:
             ... constants = {benchmark = "mine", model_family = "GPT-2"}
             ... columns = {task = "dataset", model_name = {from = "model", strip_suffix = "-hf"}}
             ... ''')
-            >>> mapping.source_columns
+            >>> list(mapping.sources)
             ['dataset', 'model', 'acc']
         """
         try:
             items = tomllib.loads(text)
         # A ValueError of its own: an integer of more digits than Python converts.
         except (ValueError, RecursionError) as error:
-            raise InputError(
-                f"not TOML: {error}", where=where, hint="texts need quotation marks"
-            ) from error
-        document = _converted(items, _Document, where, "")
-        _check_codes(document.missing, f"{where}: missing")
-        if len(document.delimiter) != 1 or document.delimiter in '"\r\n':
-            raise SchemaError(
-                f"expected one character, got {document.delimiter!r}", where=f"{where}: delimiter"
-            )
-        mapping = cls(
-            where=where,
-            columns={c: _column_rule(c, value, where) for c, value in document.columns.items()},
-            constants={c: _constant(c, value, where) for c, value in document.constants.items()},
-            metrics=_metric_rules(document.metrics, where),
-            missing=document.missing,
-            delimiter=document.delimiter,
-        )
-        mapping._check_filled()
-        return mapping
+            hint = "texts need quotation marks"
+            raise InputError(f"not TOML: {error}", where=where, hint=hint) from error
+        document = _converted(items, _Document, where)
+        codes, delimiter = document.missing, document.delimiter
+        _check_codes(codes, f"{where}: missing")
+        is_one = len(delimiter) == 1 and delimiter not in '"\r\n'
+        _require(is_one, f"{where}: delimiter", f"expected one character, got {delimiter!r}")
+        for key, given in (("columns", document.columns), ("constants", document.constants)):
+            for name in given:
+                hint = _hint_at(name, _FILLABLE, "columns to fill")
+                _require(name in _FILLABLE, f"{where}: {key}", f"unknown column {name!r}", hint)
+        columns = {
+            name: _column_rule(name, value, where) for name, value in document.columns.items()
+        }
+        constants = {
+            name: _value(name, value, f"{where}: constants.{name}")
+            for name, value in document.constants.items()
+        }
+        metrics = _metric_rules(document.metrics, where)
+        for name in columns:
+            _require(name not in constants, where, f"{name!r} is both a column and a constant")
+        for name in REQUIRED:
+            hint = f'[columns] {name} = "their column", or [constants] {name} = "a name"'
+            _require(name in columns | constants, where, f"nothing gives {name!r}", hint)
+        return cls(
+            where=where, columns=columns, constants=constants, metrics=metrics, missing=codes,
+            delimiter=delimiter,
+        )  # fmt: skip
 
     @property
-    def source_columns(self) -> list[str]:
-        """The columns that a table must have, in order of first mention."""
-        return list(dict.fromkeys(source for _, source in self._mentions()))
+    def sources(self) -> dict[str, str]:
+        """The columns that a table must have, each with the first place that names it."""
+        places: dict[str, str] = {}
+        for name, rule in self.columns.items():
+            for source in rule.sources:
+                places.setdefault(source, f"columns.{name}")
+        for source, metric in self.metrics.items():
+            places.setdefault(source, f"metrics.{source}")
+            if metric.stderr is not None:
+                places.setdefault(metric.stderr, f"metrics.{source}.stderr")
+        return places
 
-    def check_columns(self, found: Iterable[str]) -> None:
+    def check_columns(self, found: list[str]) -> None:
         """Make sure that a table has every column that the mapping names.
 
         Raises:
             SchemaError: One is not there.
         """
-        found = list(found)
-        for where, source in self._mentions():
+        for source, place in self.sources.items():
             if source not in found:
-                hint = _hint_at(source, found, "columns found")
+                where, hint = f"{self.where}: {place}", _hint_at(source, found, "columns found")
                 raise SchemaError(f"the table has no column {source!r}", where=where, hint=hint)
-
-    def _mentions(self) -> list[tuple[str, str]]:
-        mentions = [
-            (f"{self.where}: columns.{column}", source)
-            for column, rule in self.columns.items()
-            for source in rule.sources
-        ]
-        for column, metric in self.metrics.items():
-            mentions.append((f"{self.where}: metrics.{column}", column))
-            if metric.stderr is not None:
-                mentions.append((f"{self.where}: metrics.{column}.stderr", metric.stderr))
-        return mentions
-
-    def _check_filled(self) -> None:
-        if both := [column for column in self.columns if column in self.constants]:
-            raise SchemaError(f"{both[0]!r} is both a column and a constant", where=self.where)
-        for column in REQUIRED:
-            if column not in self.columns and column not in self.constants:
-                raise SchemaError(
-                    f"nothing gives {column!r}",
-                    where=self.where,
-                    hint=f'[columns] {column} = "their column", or [constants] {column} = "a name"',
-                )
-
-
-def template_parts(text: str) -> list[tuple[str, str | None]]:
-    """Return a format as pieces of text, each with the column that comes after it.
-
-    Raises:
-        ValueError: The braces do not match, or hold more than a column's name.
-
-    Examples:
-        >>> template_parts("{prompt}, T={T}")
-        [('', 'prompt'), (', T=', 'T')]
-    """
-    parts = []
-    for literal, name, spec, conversion in Formatter().parse(text):
-        if spec or conversion or name == "":
-            raise ValueError("expected a column's name and nothing else in braces")
-        parts.append((literal, name))
-    return parts
 
 
 def fitting(column: str, value: object) -> Value | None:
@@ -318,35 +264,25 @@ def fitting(column: str, value: object) -> Value | None:
     kind = _FILLABLE[column]
     if pa.types.is_dictionary(kind):
         return (value.strip() or None) if isinstance(value, str) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
-        return None
     if pa.types.is_floating(kind):
-        return float(value) if value > 0 else None
-    lowest, highest = (0, _MOST_SHOTS) if column == "shots" else (1, _MOST_WHOLE)
-    return int(value) if lowest <= value <= highest and value == int(value) else None
+        number = as_number(value)
+        return number if number is not None and 0 < number < math.inf else None
+    whole = as_whole(value)
+    lowest, highest = (0, _MOST_SHOTS) if column == "shots" else (1, MOST_PARAMS)
+    return whole if whole is not None and lowest <= whole <= highest else None
 
 
-def expected(column: str) -> str:
-    """Return what :func:`fitting` takes, in words.
-
-    Examples:
-        >>> expected("shots")
-        'a whole number from 0'
-    """
-    kind = _FILLABLE[column]
-    if pa.types.is_dictionary(kind):
-        return "a text"
-    if pa.types.is_floating(kind):
-        return "a positive number"
-    return f"a whole number from {0 if column == 'shots' else 1}"
+def shown(value: object) -> str:
+    """Return a value for a message, not more than 40 characters of it."""
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "an array"
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _is_finite(value: float) -> bool:
-    """Return whether a number is one of the finite floats, or an integer among them."""
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer beyond the floats
-        return False
+def _require(holds: bool, where: str, reason: str, hint: str | None = None) -> None:
+    if not holds:
+        raise SchemaError(reason, where=where, hint=hint)
 
 
 def _hint_at(name: str, known: Iterable[str], what: str) -> str:
@@ -363,7 +299,7 @@ def _hint_at(name: str, known: Iterable[str], what: str) -> str:
     return (f"did you mean {near[0]!r}? " if near else "") + f"{what}: {listed}{more}"
 
 
-def _converted(value: object, kind: type[_T], where: str, key: str) -> _T:
+def _converted(value: object, kind: type[_T], file: str, key: str = "") -> _T:
     """Return a TOML value as a struct."""
     try:
         return msgspec.convert(value, kind)
@@ -371,143 +307,40 @@ def _converted(value: object, kind: type[_T], where: str, key: str) -> _T:
         message, _, path = str(error).partition(" - at `$")
         # msgspec writes a path as $.a.b, and [...] for the key of a dictionary.
         place = f"{key}{path.rstrip('`').replace('[...]', '')}".lstrip(".")
-        at = f"{where}: {place}" if place else where
+        where = f"{file}: {place}" if place else file
         if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", message, re.DOTALL):
             known = [field.encode_name for field in msgspec.structs.fields(kind)]
             hint = _hint_at(unknown[1], known, "known keys")
-            raise SchemaError(f"unknown key {unknown[1]!r}", where=at, hint=hint) from error
-        for theirs, ours in _KINDS.items():
-            message = message.replace(f"`{theirs}`", ours).replace(f"`{theirs} |", f"`{ours} |")
-        message = message.replace(" | null`", "").replace("`", "")
-        raise SchemaError(f"{message[0].lower()}{message[1:]}", where=at) from error
+            raise SchemaError(f"unknown key {unknown[1]!r}", where=where, hint=hint) from error
+        # What was expected and found stands in backticks: `int | str | null`.
+        message = re.sub(r" \| null\b|`", "", message)
+        message = re.sub(r"\b[a-z]+\b", lambda word: _KINDS.get(word[0], word[0]), message)
+        raise SchemaError(f"{message[0].lower()}{message[1:]}", where=where) from error
+
+
+def _entry(value: object, kind: type[_T], file: str, key: str, what: str) -> _T:
+    """Return a table as a struct; a text in its place is the first field."""
+    reason = f"expected {what} or a table, got {shown(value)}"
+    _require(isinstance(value, str | dict), f"{file}: {key}", reason)
+    first = msgspec.structs.fields(kind)[0].encode_name
+    return _converted(value if isinstance(value, dict) else {first: value}, kind, file, key)
+
+
+def _value(column: str, value: object, where: str) -> Value:
+    """Return a value as one of our columns stores it, or say what the column takes."""
+    result = fitting(column, value)
+    if result is None:
+        raise SchemaError(f"expected {EXPECTED[column]}, got {shown(value)}", where=where)
+    return result
 
 
 def _check_codes(codes: list[Any] | None, where: str) -> None:
     """Check that the codes for missing values are numbers or texts."""
     for code in codes or []:
         # An integer beyond the floats equals no score; an infinity or NaN may.
-        if isinstance(code, str | float):
-            continue
-        if not isinstance(code, int) or isinstance(code, bool) or not _is_finite(code):
-            raise SchemaError(f"expected numbers and texts, got {_shown(code)}", where=where)
-
-
-def _constant(column: str, value: object, file: str) -> Value:
-    """Return what one of our columns holds on every row."""
-    _check_fillable(column, f"{file}: constants")
-    result = fitting(column, value)
-    if result is None:
-        raise SchemaError(
-            f"expected {expected(column)}, got {_shown(value)}", where=f"{file}: constants.{column}"
-        )
-    return result
-
-
-def _column_rule(column: str, value: object, file: str) -> ColumnRule:
-    """Return the rule that fills one of our columns."""
-    _check_fillable(column, f"{file}: columns")
-    key = f"columns.{column}"
-    where = f"{file}: {key}"
-    if not isinstance(value, str | dict):
-        reason = f"expected a column's name or a table, got {_shown(value)}"
-        raise SchemaError(reason, where=where)
-    rule = _converted({"from": value} if isinstance(value, str) else value, ColumnRule, file, key)
-    if (rule.source is None) == (rule.format is None):
-        raise SchemaError(
-            "expected either `from` or `format`", where=where, hint='{from = "their column"}'
-        )
-    if rule.format is not None:
-        _check_template(rule.format, f"{where}.format")
-    _check_codes(rule.missing, f"{where}.missing")
-    _check_pattern(rule.regex, f"{where}.regex", with_group=True)
-    _check_pattern(rule.remove, f"{where}.remove")
-    _check_rules(rule, column, where)
-    meanings = {f"map.{name}": meaning for name, meaning in (rule.map or {}).items()}
-    if rule.default is not None:
-        meanings["default"] = rule.default
-    for place, meaning in meanings.items():
-        if fitting(column, meaning) is None:
-            reason = f"expected {expected(column)}, got {_shown(meaning)}"
-            raise SchemaError(reason, where=f"{where}.{place}")
-    return rule
-
-
-def _metric_rules(metrics: list[str] | dict[str, Any], file: str) -> dict[str, MetricRule]:
-    """Return the rule of each of their columns of scores."""
-    if not metrics:
-        hint = 'metrics = ["their column"]'
-        raise SchemaError("nothing gives a score", where=f"{file}: metrics", hint=hint)
-    items = metrics.items() if isinstance(metrics, dict) else [(name, name) for name in metrics]
-    rules: dict[str, MetricRule] = {}
-    taken: set[str] = set()
-    for column, value in items:
-        where = f"{file}: metrics.{column}"
-        rules[column] = _metric_rule(column, value, file)
-        name = rules[column].name or column
-        if name in taken:
-            raise SchemaError(f"a second column gives the metric {name!r}", where=where)
-        taken.add(name)
-    return rules
-
-
-def _metric_rule(column: str, value: object, file: str) -> MetricRule:
-    key = f"metrics.{column}"
-    where = f"{file}: {key}"
-    if not isinstance(value, str | dict):
-        raise SchemaError(f"expected a metric's name or a table, got {_shown(value)}", where=where)
-    rule = _converted({"name": value} if isinstance(value, str) else value, MetricRule, file, key)
-    name = (column if rule.name is None else rule.name).strip()
-    if not name:
-        raise SchemaError("the metric's name is empty", where=where)
-    if not (_is_finite(rule.multiply) and rule.multiply > 0):
-        reason = f"expected a positive number, got {rule.multiply}"
-        raise SchemaError(reason, where=f"{where}.multiply")
-    _check_codes(rule.missing, f"{where}.missing")
-    low, high, up = rule.low_score, rule.high_score, rule.higher_is_better
-    for side, number in (("low_score", low), ("high_score", high)):
-        if number is not None and not _is_finite(number):
-            raise SchemaError(f"expected a finite number, got {number}", where=f"{where}.{side}")
-    if up is not None and low is not None and high is not None and up is (low > high):
-        reason = f"low_score {low} and high_score {high} contradict higher_is_better"
-        raise SchemaError(reason, where=where)
-    return msgspec.structs.replace(rule, name=name)
-
-
-def _check_fillable(column: str, where: str) -> None:
-    if column not in _FILLABLE:
-        hint = _hint_at(column, _FILLABLE, "columns to fill")
-        raise SchemaError(f"unknown column {column!r}", where=where, hint=hint)
-
-
-def _check_rules(rule: ColumnRule, column: str, where: str) -> None:
-    if rule.rules and column not in _NAMED_BY_RULES:
-        raise SchemaError(
-            f"the model-name rules do not give {column!r}",
-            where=f"{where}.rules",
-            hint=f"they give {', '.join(_NAMED_BY_RULES)}",
-        )
-    if rule.rules and rule.map is not None:
-        raise SchemaError("`map` and `rules` exclude each other", where=where)
-    for key in ("unmapped", "default"):
-        if rule.map is None and getattr(rule, key) is not None:
-            raise SchemaError(f"`{key}` without a `map`", where=where)
-    if rule.unmapped is not None and rule.default is not None:
-        raise SchemaError("`unmapped` and `default` exclude each other", where=where)
-    if rule.unmapped not in {None, "empty", "keep"}:
-        reason = f"expected 'empty' or 'keep', got {rule.unmapped!r}"
-        raise SchemaError(reason, where=f"{where}.unmapped")
-    if "" in rule.replace:
-        raise SchemaError("an empty text cannot be replaced", where=f"{where}.replace")
-
-
-def _check_template(text: str, where: str) -> None:
-    try:
-        names = [name for _, name in template_parts(text) if name is not None]
-    except ValueError as error:
-        hint = "a brace that stands for itself is written twice"
-        raise SchemaError(f"{text!r}: {error}", where=where, hint=hint) from error
-    if not names:
-        raise SchemaError(f"{text!r} names no column", where=where, hint='"{prompt}, T={T}"')
+        is_huge = isinstance(code, int) and math.isinf(as_number(code) or 0)
+        is_code = isinstance(code, str | int | float) and not isinstance(code, bool)
+        _require(is_code and not is_huge, where, f"expected numbers and texts, got {shown(code)}")
 
 
 def _check_pattern(text: str | None, where: str, *, with_group: bool = False) -> None:
@@ -516,17 +349,73 @@ def _check_pattern(text: str | None, where: str, *, with_group: bool = False) ->
     try:
         regex = re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
-        raise SchemaError(f"bad regular expression {_shown(text)}: {error}", where=where) from error
-    if with_group and not regex.groups:
-        hint = "put what counts in parentheses"
-        raise SchemaError(f"{_shown(text)} has no group", where=where, hint=hint)
-    if with_group and len(regex.groupindex) > 1:
-        names = ", ".join(regex.groupindex)
-        raise SchemaError(f"more than one named group: {names}", where=where)
+        raise SchemaError(f"bad regular expression {shown(text)}: {error}", where=where) from error
+    if with_group:
+        hint, names = "put what counts in parentheses", ", ".join(regex.groupindex)
+        _require(regex.groups > 0, where, f"{shown(text)} has no group", hint)
+        _require(len(regex.groupindex) < 2, where, f"more than one named group: {names}")
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, dict | list):
-        return "a table" if isinstance(value, dict) else "an array"
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+def _column_rule(column: str, value: object, file: str) -> ColumnRule:
+    """Return the rule that fills one of our columns."""
+    where = f"{file}: columns.{column}"
+    rule = _entry(value, ColumnRule, file, f"columns.{column}", "a column's name")
+    has_one = (rule.source is None) != (rule.format is None)
+    _require(has_one, where, "expected either `from` or `format`", '{from = "their column"}')
+    try:
+        sources = rule.sources
+    except ValueError as error:
+        hint = "a brace that stands for itself is written twice"
+        raise SchemaError(
+            f"{rule.format!r}: {error}", where=f"{where}.format", hint=hint
+        ) from error
+    reason = f"{rule.format!r} names no column"
+    _require(bool(sources), f"{where}.format", reason, '"{prompt}, T={T}"')
+    _check_codes(rule.missing, f"{where}.missing")
+    _check_pattern(rule.regex, f"{where}.regex", with_group=True)
+    _check_pattern(rule.remove, f"{where}.remove")
+    _require("" not in rule.replace, f"{where}.replace", "an empty text cannot be replaced")
+    reason, hint = f"the model-name rules do not give {column!r}", ", ".join(_NAMED_BY_RULES)
+    is_ruled = not rule.rules or column in _NAMED_BY_RULES
+    _require(is_ruled, f"{where}.rules", reason, f"they give {hint}")
+    has_map, unmapped, has_default = rule.map is not None, rule.unmapped, rule.default is not None
+    _require(not (rule.rules and has_map), where, "`map` and `rules` exclude each other")
+    _require(has_map or unmapped is None, where, "`unmapped` without a `map`")
+    _require(has_map or not has_default, where, "`default` without a `map`")
+    is_one = unmapped is None or not has_default
+    _require(is_one, where, "`unmapped` and `default` exclude each other")
+    reason = f"expected 'empty' or 'keep', got {unmapped!r}"
+    _require(unmapped in {None, "empty", "keep"}, f"{where}.unmapped", reason)
+    for name, meaning in (rule.map or {}).items():
+        _value(column, meaning, f"{where}.map.{name}")
+    if has_default:
+        _value(column, rule.default, f"{where}.default")
+    return rule
+
+
+def _metric_rules(metrics: list[str] | dict[str, Any], file: str) -> dict[str, MetricRule]:
+    """Return the rule of each of their columns of scores."""
+    hint = 'metrics = ["their column"]'
+    _require(bool(metrics), f"{file}: metrics", "nothing gives a score", hint)
+    items = metrics.items() if isinstance(metrics, dict) else [(name, name) for name in metrics]
+    rules: dict[str, MetricRule] = {}
+    taken: set[str] = set()
+    for column, value in items:
+        where = f"{file}: metrics.{column}"
+        rule = _entry(value, MetricRule, file, f"metrics.{column}", "a metric's name")
+        name = (column if rule.name is None else rule.name).strip()
+        _require(bool(name), where, "the metric's name is empty")
+        _require(name not in taken, where, f"a second column gives the metric {name!r}")
+        taken.add(name)
+        rules[column] = msgspec.structs.replace(rule, name=name)
+        reason = f"expected a positive number, got {rule.multiply}"
+        _require(0 < rule.multiply < math.inf, f"{where}.multiply", reason)
+        _check_codes(rule.missing, f"{where}.missing")
+        low, high, up = rule.low_score, rule.high_score, rule.higher_is_better
+        for side, number in (("low_score", low), ("high_score", high)):
+            is_finite = number is None or math.isfinite(number)
+            _require(is_finite, f"{where}.{side}", f"expected a finite number, got {number}")
+        if low is not None and high is not None and up is not None:
+            reason = f"low_score {low} and high_score {high} contradict higher_is_better"
+            _require(up is not (low > high), where, reason)
+    return rules

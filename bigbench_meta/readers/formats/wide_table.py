@@ -6,42 +6,61 @@ values and columns of scores as arrays, so that no Python runs per row.
 
 from __future__ import annotations
 
+import codecs
+import csv
 import math
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from io import BytesIO, TextIOWrapper
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 
 from bigbench_meta.catalog.metrics import metric_catalog
-from bigbench_meta.core.schema import OBSERVATIONS
-from bigbench_meta.readers.formats.mapping import REQUIRED
-from bigbench_meta.readers.formats.wide_file import NUMBER, UNREADABLE, counted, read_file, shown
-from bigbench_meta.readers.formats.wide_keys import KINDS, Coded, key_columns, stored
+from bigbench_meta.core.errors import BigbenchMetaError
+from bigbench_meta.core.schema import OBSERVATIONS, conform
+from bigbench_meta.readers.formats.mapping import EXPECTED, REQUIRED, fitting, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import NDArray
 
     from bigbench_meta.catalog.model_names import ModelNames
-    from bigbench_meta.readers.formats.mapping import Mapping, MetricRule, Value
+    from bigbench_meta.readers.formats.mapping import ColumnRule, Mapping, MetricRule, Value
     from bigbench_meta.readers.formats.values import FileLog
-    from bigbench_meta.readers.formats.wide_file import WideFile
 
     Floats = NDArray[np.float64]
     Mask = NDArray[np.bool_]
 
 __all__ = ["parse_wide"]
 
+# Python would also read 1_000, and the digits of other scripts.
+_NUMBER: Final = re.compile(
+    r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity|nan)", re.IGNORECASE | re.ASCII
+)
+_WHOLE: Final = re.compile(r"[+-]?\d{1,30}", re.ASCII)
+_TEXT: Final = pa.dictionary(pa.int32(), pa.string())
+_KINDS: Final = {column.name: column.type for column in OBSERVATIONS.columns}
+# What files raise that cannot be read, and values that cannot be made Python's: dates after the
+# year 9999, for example.
+_UNREADABLE: Final = (
+    OSError, EOFError, ValueError, OverflowError, KeyError, csv.Error, pa.ArrowException,
+)  # fmt: skip
+# Problems of one kind in one column are listed for the first lines and values only.
+_MOST_LINES: Final = 5
+_MOST_VALUES: Final = 20
+# A row of a CSV file must fit in one block.
+_BLOCK: Final = 1 << 24
+
 
 def parse_wide(
-    data: bytes,
-    name: str,
-    log: FileLog,
-    mapping: Mapping,
-    *,
-    names: ModelNames,
+    data: bytes, name: str, log: FileLog, mapping: Mapping, *, names: ModelNames
 ) -> pa.Table | None:
     r"""Read one wide table.
 
@@ -83,192 +102,467 @@ def parse_wide(
         >>> log.problems.rows
         [('wide.csv', 'f1', '1 cell holds the missing value -100: no row', 'warning')]
     """
-    file = read_file(data, name, log, mapping)
+    file = _read(data, name, log, mapping)
     if file is None:
         return None
     if not file.n_rows:
         log.warning("", "the table has no rows")
-    keys = key_columns(file, mapping, names)
-    usable = np.ones(file.n_rows, dtype=bool)
-    for column in REQUIRED:
-        usable &= keys[column].codes >= 0
+    keys = _keys(file, mapping, names)
+    usable = np.logical_and.reduce([keys[column].is_valid() for column in REQUIRED])
     _compare_with_catalog(file, mapping, keys, usable)
-    return _assemble(file, mapping, keys, usable)
-
-
-def _assemble(
-    file: WideFile, mapping: Mapping, keys: dict[str, Coded], usable: NDArray[np.bool_]
-) -> pa.Table:
-    """Return the observations: a row for each usable cell of a usable row."""
     rules = list(mapping.metrics.items())
-    has_stderr = any(rule.stderr is not None for _, rule in rules)
     score = np.empty((file.n_rows, len(rules)))
-    stderr = np.full((file.n_rows, len(rules)), math.nan) if has_stderr else None
-    given = np.zeros(score.shape, dtype=bool)
+    given = np.empty(score.shape, dtype=bool)
+    stderr = np.full(score.shape, math.nan) if any(rule.stderr for _, rule in rules) else None
     for number, (source, rule) in enumerate(rules):
         missing = mapping.missing if rule.missing is None else rule.missing
         score[:, number], given[:, number] = _scores(file, source, rule, missing)
-        if stderr is not None:
-            stderr[:, number] = _stderrs(file, rule, missing)
+        if stderr is not None and rule.stderr is not None:
+            stderr[:, number] = _stderrs(file, rule.stderr, rule, missing)
     given &= usable[:, np.newaxis]
-    n_given = given.sum(axis=1)
-    kept = np.flatnonzero(n_given)
-    row = pa.array(np.repeat(np.arange(len(kept)), n_given[kept]))
-    metric = np.broadcast_to(np.arange(len(rules), dtype=np.int32), given.shape)[given]
-    columns = {
-        column: stored(Coded(coded.codes[kept], coded.distinct), column).take(row)
-        for column, coded in keys.items()
-    }
-    names = [rule.name or source for source, rule in rules]
-    columns["metric"] = stored(Coded(metric, names), "metric")
+    n_given, seen = given.sum(axis=1), given.any(axis=0)
+    kept = n_given > 0
+    if not kept.size or not kept.all():
+        keys = {name: _filtered(column, kept) for name, column in keys.items()}
+    row = pa.array(np.repeat(np.arange(np.count_nonzero(kept)), n_given[kept]))
+    metric = pa.array(np.broadcast_to(np.cumsum(seen, dtype=np.int32) - 1, given.shape)[given])
+    metrics = [rules[number][1] for number in np.flatnonzero(seen)]
+    columns = {name: column.take(row) for name, column in keys.items()}
+    columns["metric"] = pa.DictionaryArray.from_arrays(metric, [rule.name for rule in metrics])
     columns["score"] = pa.array(score[given])
     if stderr is not None:
         columns["stderr"] = pa.array(stderr[given], from_pandas=True)
-    for column in ("low_score", "high_score", "is_preferred"):
-        of_metric = pa.array([getattr(rule, column) for _, rule in rules], KINDS[column])
-        columns[column] = of_metric.take(pa.array(metric))
-    for column in KINDS.keys() - columns.keys():
-        columns[column] = pa.nulls(len(row), KINDS[column])
-    return pa.table(columns).select(OBSERVATIONS.names).cast(OBSERVATIONS.arrow)
+    for name in ("low_score", "high_score", "is_preferred"):
+        notes = pa.array([getattr(rule, name) for rule in metrics], _KINDS[name])
+        columns[name] = notes.take(metric)
+    return conform(pa.table(columns))
+
+
+def _filtered(column: pa.Array, kept: Mask) -> pa.Array:
+    """Return some rows of a column, without names that none of them has."""
+    column = column.filter(pa.array(kept))
+    if not pa.types.is_dictionary(column.type):
+        return column
+    used = pc.unique(column.indices).drop_null().sort()
+    if len(used) == len(column.dictionary):
+        return column
+    codes = pc.index_in(column.indices, used)
+    return pa.DictionaryArray.from_arrays(codes, column.dictionary.take(used))
+
+
+# --- The file ---
 
 
 @dataclass(frozen=True)
-class _Cells:
-    """A column of numbers, NaN where ``usable`` is false."""
+class _File:
+    """The columns of a table that the mapping names.
 
-    numbers: Floats
-    usable: Mask
-    empty: Mask
-    bad: Mask
-    coded: dict[Value, int]
+    Attributes:
+        columns: The columns, by the name that the file gives them; none is dictionary-encoded.
+        log: Where problems are noted.
+        numbers: The number of each row in messages.
+        unit: What the numbers count: ``line`` or ``row``.
+    """
+
+    columns: dict[str, pa.ChunkedArray]
+    log: FileLog
+    numbers: NDArray[np.int64]
+    unit: str
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.numbers)
+
+    def place(self, row: int, column: str) -> str:
+        return f"{self.unit} {self.numbers[row]}, {column}"
+
+    def note_rows(self, wrong: Mask, column: str, reason: Callable[[int], str]) -> None:
+        """Note an error for each of the first wrong rows, and how many more there are."""
+        rows = np.flatnonzero(wrong)
+        for row in rows[:_MOST_LINES]:
+            self.log.error(self.place(row, column), reason(int(row)))
+        if more := len(rows[_MOST_LINES:]):
+            self.log.error(column, f"{_counted(more, 'more row')} of this kind")
+
+    def note_cells(self, wrong: Mask, column: str, reason: str) -> None:
+        """Note an error for each of the first wrong cells, and how many more there are."""
+        cells = self.columns[column]
+        self.note_rows(
+            wrong, column, lambda row: f"{shown(cells[row].cast(pa.string()).as_py())} {reason}"
+        )
+
+
+def _without(cells: pa.ChunkedArray, text: str) -> pa.ChunkedArray:
+    """Return cells with null for those that hold a text."""
+    return pc.if_else(pc.equal(cells, text), pa.scalar(None, cells.type), cells)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _read(data: bytes, name: str, log: FileLog, mapping: Mapping) -> _File | None:
+    """Return what the mapping names of a file, None after a note if it cannot be used at all."""
+    is_parquet, sources = name.lower().endswith(".parquet"), list(mapping.sources)
+    try:
+        if is_parquet:
+            parquet = pq.ParquetFile(pa.BufferReader(data))
+            found = parquet.schema_arrow.names
+        else:
+            found = _csv_header(data, mapping.delimiter)
+        if not found:
+            log.error("", "the file is empty")
+            return None
+        mapping.check_columns(found)
+        twice = [source for source in sources if found.count(source) > 1]
+        for source in twice:
+            log.error(source, "column given twice: the file cannot be used")
+        if twice:
+            return None
+        if not is_parquet:
+            return _read_csv(data, sources, mapping.delimiter, log)
+        table = parquet.read(columns=sources)
+        # Text that is not UTF-8 would fail much later, and as something else.
+        table.validate(full=True)
+    except BigbenchMetaError:
+        raise
+    except _UNREADABLE as error:
+        log.error("", f"cannot be read as {'Parquet' if is_parquet else 'CSV'}: {error}")
+        return None
+    columns = {}
+    for source in sources:
+        column = table.column(source)
+        is_coded = pa.types.is_dictionary(column.type)
+        columns[source] = column.cast(column.type.value_type) if is_coded else column
+    return _File(columns, log, np.arange(1, table.num_rows + 1), "row")
+
+
+def _csv_header(data: bytes, delimiter: str) -> list[str]:
+    """Return the header, an empty list if there is none.
+
+    Raises:
+        UnicodeDecodeError: Anything in the file is not UTF-8; Arrow would fail in a callback.
+        csv.Error: The header is no CSV.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(data), _BLOCK):
+        decoder.decode(data[start : start + _BLOCK], final=start + _BLOCK >= len(data))
+    text = TextIOWrapper(BytesIO(data), encoding="utf-8-sig", newline="")
+    return next((row for row in csv.reader(text, delimiter=delimiter) if row), [])
+
+
+def _read_csv(data: bytes, sources: list[str], delimiter: str, log: FileLog) -> _File:
+    """Return the columns as text; rows with a wrong number of cells are noted."""
+    skipped: list[int] = []
+
+    def skip(row: Any) -> str:
+        skipped.append(row.number)
+        return "skip"
+
+    # Arrow takes a lone header for nothing without a line end, and numbers rows in one thread only.
+    content = BytesIO(data if b"\n" in data else data + b"\n")
+    for threads in (True, False):
+        content.seek(0)
+        skipped.clear()
+        table = pa_csv.read_csv(
+            content,
+            read_options=pa_csv.ReadOptions(use_threads=threads, block_size=_BLOCK),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(sources, pa.string()),
+                include_columns=sources,
+                strings_can_be_null=False,
+            ),
+        )
+        if not skipped:
+            break
+    # Records count from 1, the header's number. They are lines if no record takes several and none
+    # is blank.
+    n_records = 1 + table.num_rows + len(skipped)
+    n_lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    unit, shift = ("line", 0) if n_lines == n_records else ("row", 1)
+    for number in skipped[:_MOST_LINES]:
+        log.error(f"{unit} {number - shift}", "not as many cells as columns: row left out")
+    if more := len(skipped[_MOST_LINES:]):
+        log.error("", f"{_counted(more, 'more row')} with a different number of cells: left out")
+    numbers = np.setdiff1d(np.arange(2, n_records + 1), skipped) - shift
+    return _File({source: table.column(source) for source in sources}, log, numbers, unit)
+
+
+# --- Columns of names and settings ---
+
+
+def _keys(file: _File, mapping: Mapping, names: ModelNames) -> dict[str, pa.Array]:
+    """Build our columns from theirs, except those of the metrics; null where there is no value."""
+    texts: dict[str, pa.DictionaryArray] = {}
+    for source in dict.fromkeys(s for rule in mapping.columns.values() for s in rule.sources):
+        column = file.columns[source]
+        try:
+            texts[source] = _texts(column)
+        except _UNREADABLE:
+            reason = f"names cannot be read from type {column.type}: left empty"
+            file.log.error(source, reason)
+            texts[source] = pa.nulls(file.n_rows, pa.string()).dictionary_encode()
+    keys = {}
+    for name, rule in mapping.columns.items():
+        missing = mapping.missing if rule.missing is None else rule.missing
+        keys[name] = _key(file, name, rule, _joined(rule, texts, missing), names)
+    for name, value in {**mapping.constants, "source": file.log.label}.items():
+        zeros = pa.array(np.zeros(file.n_rows, dtype=np.int32))
+        keys[name] = _recoded(zeros, [value], _KINDS[name])
+    if "subtask" not in keys:
+        keys["subtask"] = keys["task"]  # an aggregate row
+    elif keys["subtask"].null_count:
+        both = (keys[name].cast(pa.string()) for name in ("subtask", "task"))
+        keys["subtask"] = pc.coalesce(*both).dictionary_encode()
+    return keys
+
+
+def _texts(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """Return values as texts without blanks around, null where there is none."""
+    if not len(column) or pa.types.is_null(column.type):
+        return pa.nulls(len(column), pa.string()).dictionary_encode()
+    is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    if is_text:
+        column = pc.utf8_trim_whitespace(column)
+    coded = column.dictionary_encode().combine_chunks()
+    distinct = coded.dictionary.to_pylist()
+    if is_text and "" not in distinct:
+        return coded
+    return _recoded(coded.indices, [_text(value) for value in distinct], _TEXT)
+
+
+def _text(value: object) -> str | None:
+    """Return a value as text, a whole number without the point that a float gives it."""
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        if value.is_integer() and abs(value) < 2**53:
+            value = int(value)
+    return str(value).strip() or None
+
+
+def _recoded(codes: pa.Array, values: Sequence[Value | None], kind: pa.DataType) -> pa.Array:
+    """Return the values that codes stand for, None for no value, as an array of a type."""
+    if not pa.types.is_dictionary(kind):
+        return pa.array(values, kind).take(codes)
+    coded = pa.array(values, kind.value_type).dictionary_encode()
+    return pa.DictionaryArray.from_arrays(coded.indices.take(codes), coded.dictionary)
+
+
+def _joined(
+    rule: ColumnRule, texts: dict[str, pa.DictionaryArray], missing: list[Value]
+) -> pa.DictionaryArray:
+    """Return the texts that a rule starts from, null where a part is missing."""
+    codes = {code.strip() for code in missing if isinstance(code, str)}
+    numbers = {math.nan if code != code else code for code in missing if not isinstance(code, str)}
+    parts = []
+    for literal, source in rule.parts:
+        parts.append(pa.scalar(literal, pa.large_string()))
+        if source is not None:
+            given = [
+                None if text in codes or _number(text) in numbers else text
+                for text in texts[source].dictionary.to_pylist()
+            ]
+            if rule.source is not None:
+                return _recoded(texts[source].indices, given, _TEXT)
+            parts.append(pa.array(given, pa.large_string()).take(texts[source].indices))
+    joined = pc.binary_join_element_wise(*parts, pa.scalar("", pa.large_string()))
+    return _texts(pa.chunked_array([joined]))
+
+
+def _key(
+    file: _File, column: str, rule: ColumnRule, texts: pa.DictionaryArray, names: ModelNames
+) -> pa.Array:
+    """Return one of our columns, by the steps of its rule on each distinct text."""
+    distinct = texts.dictionary.to_pylist()
+    left, faults = _stepped(pd.Series(distinct, dtype=object), rule)
+    values: dict[int, Value | None] = dict(zip(left.index.tolist(), left.tolist(), strict=True))
+    if rule.rules or rule.map is not None or not pa.types.is_dictionary(_KINDS[column]):
+        for number, text in zip(values, left, strict=True):
+            values[number], fault = _meaning(text, column, rule, names)
+            if fault:
+                faults[number] = fault
+    stored, kind = [values.get(number) for number in range(len(distinct))], _KINDS[column]
+    is_same = stored == distinct and texts.type == kind
+    result = texts if is_same else _recoded(texts.indices, stored, kind)
+    codes = texts.indices.fill_null(-1).to_numpy()
+    if faults:
+        _note_faults(file, column, codes, distinct, faults)
+    if column in REQUIRED:
+        empty = np.array(result.is_null()) & ~np.isin(codes, list(faults))
+        file.note_rows(empty, column, lambda _: "no value: row left out")
+    return result
+
+
+def _stepped(texts: pd.Series[str], rule: ColumnRule) -> tuple[pd.Series[str], dict[int, str]]:
+    """Return what a rule's steps make of texts, and what is wrong with those they lead nowhere.
+
+    The texts are of type object, for which pandas takes Python's regular expressions, not Arrow's.
+    """
+    faults: dict[int, str] = {}
+
+    def without(wrong: pd.Series[bool], reason: str) -> pd.Series[str]:
+        faults.update(dict.fromkeys(texts.index[wrong], reason))
+        return texts[~wrong]
+
+    if rule.regex is not None:
+        group = next(iter(re.compile(rule.regex).groupindex), 0)
+        texts = texts.str.extract(rule.regex)[group]
+        texts = without(texts.isna(), "does not match the regular expression")
+    if rule.remove is not None:
+        texts = texts.str.replace(rule.remove, "", regex=True)
+    if rule.strip_suffix:
+        texts = texts.str.removesuffix(rule.strip_suffix)
+    for old, new in rule.replace.items():
+        texts = texts.str.replace(old, new, regex=False)
+    if rule.regex or rule.remove or rule.strip_suffix or rule.replace:
+        texts = texts.str.strip()
+        texts = without(texts == "", "has nothing left in it")
+    if rule.map is not None and rule.default is None and rule.unmapped != "keep":
+        texts = without(~texts.isin(list(rule.map)), "is not in the map")
+    return texts, faults
+
+
+def _meaning(
+    text: str, column: str, rule: ColumnRule, names: ModelNames
+) -> tuple[Value | None, str | None]:
+    """Return what a text stands for in one of our columns, None and why if there is nothing."""
+    value: object = (rule.map or {}).get(text, rule.default)
+    if rule.rules:
+        identity = names.lookup(text)
+        value = getattr(identity, column)
+        if value is None:
+            because = f" ({identity.reason})" if identity.reason else ""
+            reason = f"has no {column} by the model-name rules{because}"
+            return None, None if column == "variant" else reason  # most models have no variant
+    elif value is None:
+        value = text if pa.types.is_dictionary(_KINDS[column]) else _number(text)
+    result = fitting(column, value)
+    return result, f"is not {EXPECTED[column]}" if result is None else None
+
+
+def _note_faults(
+    file: _File, column: str, codes: NDArray[np.int32], distinct: list[str], faults: dict[int, str]
+) -> None:
+    """Note what is wrong with each of the first texts that cannot be used, and count the others."""
+    n_rows = np.bincount(codes + 1)[1:]
+    is_required = column in REQUIRED
+    outcome = "left out" if is_required else "left empty"
+    note = file.log.error if is_required else file.log.warning
+    order = sorted(faults)  # distinct texts are in order of first appearance
+    for number in order[:_MOST_VALUES]:
+        place = file.place(int(np.argmax(codes == number)), column)
+        rows = _counted(n_rows[number], "row")
+        note(place, f"{shown(distinct[number])} {faults[number]}: {outcome} ({rows})")
+    if rest := order[_MOST_VALUES:]:
+        rows = _counted(n_rows[rest].sum(), "row")
+        note(column, f"{_counted(len(rest), 'more value')}: {outcome} ({rows})")
+
+
+def _number(text: str) -> int | float | None:
+    """Return the number that a text is, None if it is none.
+
+    Examples:
+        >>> _number("-1"), _number(".5"), _number("1_000")
+        (-1, 0.5, None)
+    """
+    if text[0] not in "+-.0123456789nNiI":  # most names, quickly
+        return None
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    number = float(text) if _NUMBER.fullmatch(text) else None
+    return math.nan if number != number else number  # a set holds one NaN, not any
+
+
+# --- Scores ---
 
 
 def _scores(
-    file: WideFile, source: str, rule: MetricRule, missing: list[Value]
+    file: _File, source: str, rule: MetricRule, missing: list[Value]
 ) -> tuple[Floats, Mask]:
-    """Return the scores of a metric, and which of them make a row.
+    """Return the scores of a metric, NaN where there is none, and which of them make a row."""
+    values, usable, bad, held = _cells(file, source, rule, missing)
+    file.note_cells(bad, source, "is not a number: no row")
+    parts = [f"{_counted(n, 'cell')} hold{'s' * (n == 1)} {what}" for what, n in held.items() if n]
+    if parts:
+        rows = "no row" if sum(held.values()) == 1 else "no rows"
+        file.log.warning(source, f"{', '.join(parts)}: {rows}")
+    if n_infinite := int(np.count_nonzero(usable & ~np.isfinite(values))):
+        reason = f"{_counted(n_infinite, 'cell')} not finite: kept but never scored"
+        file.log.warning(source, reason)
+    return values, usable
 
-    Args:
-        file: The table; problems go to its log.
-        source: The column.
-        rule: What the mapping says of the metric.
-        missing: Values that say that there is none.
+
+def _stderrs(file: _File, source: str, rule: MetricRule, missing: list[Value]) -> Floats:
+    """Return the standard errors of a metric, NaN where there is none."""
+    values, _, bad, _ = _cells(file, source, rule, missing)
+    wrong = bad | (values < 0) | np.isinf(values)
+    file.note_cells(wrong, source, "is not a standard error: left empty")
+    return np.where(wrong, math.nan, values)
+
+
+def _cells(
+    file: _File, source: str, rule: MetricRule, missing: list[Value]
+) -> tuple[Floats, Mask, Mask, dict[str, int]]:
+    """Return a column as numbers, times the rule's factor.
 
     Returns:
-        Scores, NaN where there is none, and whether there is one; both of shape (rows,).
+        The numbers, NaN where there is none; which cells hold one, and which hold something else,
+        each of shape (rows,); and what the others hold instead, with the number of cells.
     """
-    cells = _cells(file, source, missing)
-    if cells is None:
-        return np.full(file.n_rows, math.nan), np.zeros(file.n_rows, dtype=bool)
-    _note_bad(file, source, cells.bad, "is not a number: no row")
-    parts = [(n, f"the missing value {code!r}") for code, n in cells.coded.items() if n]
-    if n_empty := int(np.count_nonzero(cells.empty)):
-        parts.append((n_empty, "nothing"))
-    if parts:
-        held = [f"{counted(n, 'cell')} {'holds' if n == 1 else 'hold'} {what}" for n, what in parts]
-        rows = "no row" if sum(n for n, _ in parts) == 1 else "no rows"
-        file.log.warning(source, f"{', '.join(held)}: {rows}")
-    with np.errstate(over="ignore"):
-        values = cells.numbers * rule.multiply
-    if n_infinite := int(np.count_nonzero(cells.usable & ~np.isfinite(values))):
-        reason = f"{counted(n_infinite, 'cell')} not finite: kept but never scored"
-        file.log.warning(source, reason)
-    return values, cells.usable
-
-
-def _stderrs(file: WideFile, rule: MetricRule, missing: list[Value]) -> Floats:
-    """Return the standard errors of a metric, NaN where there is none.
-
-    Args:
-        file: The table; problems go to its log.
-        rule: What the mapping says of the metric.
-        missing: Values that say that there is none.
-    """
-    cells = None if rule.stderr is None else _cells(file, rule.stderr, missing)
-    if cells is None or rule.stderr is None:
-        return np.full(file.n_rows, math.nan)
-    values = np.array(cells.numbers * rule.multiply)
-    wrong = cells.bad | (values < 0) | np.isinf(values)
-    _note_bad(file, rule.stderr, wrong, "is not a standard error: left empty")
-    values[wrong] = math.nan
-    return values
-
-
-def _cells(file: WideFile, source: str, missing: list[Value]) -> _Cells | None:
-    """Return a column as numbers, None after a note if its type has none."""
-    column = file.columns[source]
-    kind = column.type
-    try:
-        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-            return _coded_cells(column, column.is_null(), missing, {})
-        text = pc.utf8_trim_whitespace(column.cast(pa.large_string()))
-    except pa.ArrowException:
-        file.log.error(source, f"numbers cannot be read from type {kind}: left out")
-        return None
-    counts: dict[Value, int] = {}
-    empty = pc.or_(pc.is_null(text), pc.fill_null(pc.equal(text, ""), fill_value=True))
-    for code in missing:
-        if isinstance(code, str) and code.strip():
-            hit = pc.fill_null(pc.equal(text, code.strip()), fill_value=False)
-            counts[code] = pc.sum(hit).as_py() or 0
-            text = pc.if_else(hit, pa.scalar(None, text.type), text)
-    text = pc.if_else(empty, pa.scalar(None, text.type), text)
-    return _coded_cells(text, empty, missing, counts)
-
-
-def _coded_cells(
-    column: pa.ChunkedArray, empty: pa.ChunkedArray, missing: list[Value], counts: dict[Value, int]
-) -> _Cells:
-    given = column.is_valid().to_numpy()
-    try:
-        numbers = column.cast(pa.float64(), safe=False)
-    except pa.ArrowInvalid:
-        numbers = _those_that_are(column)
-    else:
-        # What Arrow takes and others do not: nan(1).
-        if pa.types.is_large_string(column.type) and pc.any(pc.is_nan(numbers)).as_py():
-            numbers = _those_that_are(column)
-    bad = given & numbers.is_null().to_numpy()
-    values = np.array(pc.fill_null(numbers, math.nan).to_numpy(), dtype=np.float64)
-    usable = given & ~bad
-    for code in missing:
+    cells, kind = file.columns[source], file.columns[source].type
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    if not is_number:
+        try:
+            cells = pc.utf8_trim_whitespace(cells.cast(pa.large_string()))
+        except pa.ArrowException:
+            file.log.error(source, f"numbers cannot be read from type {kind}: left out")
+            none = np.zeros(file.n_rows, dtype=bool)
+            return np.full(file.n_rows, math.nan), none, none, {}
+        cells = _without(cells, "")
+    n_empty = cells.null_count
+    held: dict[str, int] = {}
+    codes = dict.fromkeys(missing)  # each once
+    for code in codes:
+        if isinstance(code, str) and not is_number:
+            n_null = cells.null_count
+            cells = _without(cells, code.strip())
+            held[f"the missing value {code!r}"] = cells.null_count - n_null
+    numbers = _numbers(cells)
+    values, usable = np.array(numbers.to_numpy()), np.array(numbers.is_valid())
+    bad = np.array(cells.is_valid()) & ~usable
+    for code in codes:
         if not isinstance(code, str):
             hit = usable & (np.isnan(values) if code != code else values == code)
-            counts[code] = int(np.count_nonzero(hit))
+            held[f"the missing value {code!r}"] = int(np.count_nonzero(hit))
             usable &= ~hit
     values[~usable] = math.nan
-    return _Cells(values, usable, empty.to_numpy(), bad, counts)
+    with np.errstate(over="ignore"):
+        values *= rule.multiply
+    return values, usable, bad, held | {"nothing": n_empty}
 
 
-def _those_that_are(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the numbers in a column of texts, null where there is none."""
-    fits = pc.match_substring_regex(column, f"(?i)^(?:{NUMBER.pattern})$")
-    return pc.if_else(fits, column, pa.scalar(None, column.type)).cast(pa.float64())
-
-
-def _note_bad(file: WideFile, source: str, bad: Mask, reason: str) -> None:
-    column = file.columns[source]
-    file.note_rows(bad, source, lambda row: f"{_shown_cell(column[row])} {reason}")
-
-
-def _shown_cell(cell: pa.Scalar) -> str:
+def _numbers(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return cells as numbers, null where they hold none."""
     try:
-        return shown(cell.as_py())
-    except UNREADABLE:
-        return str(cell.cast(pa.string()).as_py())
+        numbers = cells.cast(pa.float64(), safe=False)
+    except pa.ArrowInvalid:
+        pass
+    else:
+        # Arrow takes what others do not: nan(1).
+        if not (pa.types.is_large_string(cells.type) and pc.any(pc.is_nan(numbers)).as_py()):
+            return numbers
+    fits = pc.match_substring_regex(cells, f"(?i)^(?:{_NUMBER.pattern})$")
+    return pc.if_else(fits, cells, pa.scalar(None, cells.type)).cast(pa.float64())
 
 
 def _compare_with_catalog(
-    file: WideFile, mapping: Mapping, keys: dict[str, Coded], usable: NDArray[np.bool_]
+    file: _File, mapping: Mapping, keys: dict[str, pa.Array], usable: Mask
 ) -> None:
-    """Note a warning where a mapping and the metric catalog disagree on direction or unit.
-
-    Args:
-        file: The table, to whose log the warnings go.
-        mapping: What its columns mean.
-        keys: Our columns; ``benchmark`` and ``task`` are looked at.
-        usable: Which rows count.
-    """
+    """Note a warning where a mapping and the metric catalog disagree on direction or unit."""
     said = {
         source: rule
         for source, rule in mapping.metrics.items()
@@ -276,44 +570,24 @@ def _compare_with_catalog(
     }
     if not said or not usable.any():
         return
-    tasks = _tasks(keys["benchmark"], keys["task"], usable)
+    pairs = pa.table({column: keys[column].filter(usable) for column in ("benchmark", "task")})
+    tasks = pairs.to_pandas().drop_duplicates()
     for source, rule in said.items():
-        known = metric_catalog().lookup(tasks.assign(metric=rule.name or source))
-        for reason in _disagreements(rule, known):
+        known = metric_catalog().lookup(tasks.assign(metric=rule.name))
+        theirs, up = known["higher_is_better"].dropna(), rule.higher_is_better
+        has_bounds = rule.low_score is not None and rule.high_score is not None
+        reasons = []
+        if up is not None and (theirs != up).any():
+            word = "down" if up else "up"
+            reasons.append(f"says that {word} is better, and the analysis follows it")
+        if up is False and len(theirs) < len(known) and not has_bounds:
+            reasons.append(
+                "does not know the direction: give low_score above high_score, or analyse with a "
+                "catalog of your own"
+            )
+        for reason in reasons:
+            file.log.warning(f"metrics.{source}", f"the metric catalog {reason}")
+        units = known.loc[~known["unit"].isin(["", "unknown", rule.unit]), "unit"].dropna()
+        if rule.unit is not None and units.size:
+            reason = f"the unit is {rule.unit!r} here and {units.iloc[0]!r} in the metric catalog"
             file.log.warning(f"metrics.{source}", reason)
-
-
-def _tasks(benchmark: Coded, task: Coded, usable: NDArray[np.bool_]) -> pd.DataFrame:
-    """Return the distinct tasks of the usable rows."""
-    pair = np.unique(
-        benchmark.codes[usable].astype(np.int64) * len(task.distinct) + task.codes[usable]
-    )
-    return pd.DataFrame(
-        {
-            "benchmark": [benchmark.distinct[number // len(task.distinct)] for number in pair],
-            "task": [task.distinct[number % len(task.distinct)] for number in pair],
-        }
-    )
-
-
-def _disagreements(rule: MetricRule, known: pd.DataFrame) -> list[str]:
-    reasons = []
-    up = rule.higher_is_better
-    theirs = known["higher_is_better"].dropna()
-    if up is not None and (theirs != up).any():
-        word = "down" if up else "up"
-        reasons.append(
-            f"the metric catalog says that {word} is better, and the analysis follows it"
-        )
-    has_bounds = rule.low_score is not None and rule.high_score is not None
-    if up is False and len(theirs) < len(known) and not has_bounds:
-        reasons.append(
-            "the metric catalog does not know the direction: give low_score above high_score, or "
-            "analyse with a catalog of your own"
-        )
-    units = known.loc[~known["unit"].isin(["", "unknown"]), "unit"].dropna()
-    if rule.unit is not None and (other := units[units != rule.unit]).size:
-        reasons.append(
-            f"the unit is {rule.unit!r} here and {other.iloc[0]!r} in the metric catalog"
-        )
-    return reasons

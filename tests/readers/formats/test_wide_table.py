@@ -233,7 +233,7 @@ def test_mapping_file_reads_like_its_text(tmp_path):
     text = WHOLE + 'columns = {task = "t"}'
     path.write_bytes(b"\xef\xbb\xbf" + text.encode())
     assert Mapping.read(path) == Mapping.parse(text, where=str(path))
-    assert Mapping.read(str(path)).source_columns == ["t", "acc"]
+    assert list(Mapping.read(str(path)).sources) == ["t", "acc"]
 
 
 @pytest.mark.parametrize(
@@ -517,6 +517,7 @@ def test_model_name_rules():
             "1 cell holds the missing value inf: no row",
         ),
         ('[""]', ["", "1"], [1], "1 cell holds nothing: no row"),
+        ("[-1, -1.0]", ["-1", "2"], [2], "1 cell holds the missing value -1: no row"),
     ],
 )
 def test_missing_codes(codes, cells, kept, warning):
@@ -617,6 +618,18 @@ def test_standard_errors():
     assert log.rows == [
         ("wide.csv", f"line {line}, se", f"'{cell}' is not a standard error: left empty", "error")
         for line, cell in ((5, "-0.5"), (6, "inf"), (8, "bad"))
+    ]
+
+
+def test_a_factor_can_lead_beyond_the_floats():
+    metrics = '{acc = {stderr = "se", multiply = 1e308}}'
+    data = csv_bytes([["t", "acc", "se"], ["a", "20", "20"], ["a", "1", "1"]])
+    table, log = read(data, mapping_of(metrics=metrics))
+    assert column(table, "score") == [math.inf, 1e308]
+    assert column(table, "stderr") == [None, 1e308]
+    assert [row[1:3] for row in log.rows] == [
+        ("acc", "1 cell not finite: kept but never scored"),
+        ("line 2, se", "'20' is not a standard error: left empty"),
     ]
 
 
@@ -843,7 +856,7 @@ def test_parquet_types_that_hold_neither_names_nor_scores():
     ]
     assert log.rows[0][2].startswith("names cannot be read from type list<")
     assert log.rows[1][2].startswith("numbers cannot be read from type list<")
-    assert log.rows[2][2] == "True is not a number: no row"
+    assert log.rows[2][2] == "'true' is not a number: no row"
 
 
 def test_strict_log_raises_at_the_first_problem():
