@@ -94,27 +94,10 @@ def critical_count(n: Floats, rate: Floats, alpha: Floats) -> Floats:
         >>> critical_count(np.array([4.0, 5.0]), np.array(0.5), np.array(0.05))
         array([5., 5.])
     """
-    n, rate, alpha = np.broadcast_arrays(n, rate, alpha)
-    unknown = np.isnan(n + rate + alpha)
-    n, rate, alpha = (
-        np.where(unknown, neutral, a) for neutral, a in ((0.0, n), (0.5, rate), (0.5, alpha))
-    )
-    low, high = np.zeros(n.shape), n + 1.0  # P = 1 is too much, P = 0 is not
-    # The normal approximation, to begin the bisection near its end.
-    spread = np.sqrt(n * rate * (1 - rate))
-    guess = np.floor(n * rate - spread * ndtri(alpha))
-    for probe in (guess - 1, guess + 3):
-        low, high = _narrowed(np.clip(probe, low, high), low, high, n, rate, alpha)
-    while np.any(high - low > 1):
-        low, high = _narrowed(np.floor((low + high) / 2), low, high, n, rate, alpha)
-    return np.where(unknown, np.nan, high)
+    from scipy.stats import binom  # takes longer to import than the rest of this package
 
-
-def _narrowed(
-    probe: Floats, low: Floats, high: Floats, n: Floats, rate: Floats, alpha: Floats
-) -> tuple[Floats, Floats]:
-    rare = upper_tail(probe, n, rate) <= alpha * ROUNDING
-    return np.where(rare, low, np.maximum(low, probe)), np.where(rare, probe, high)
+    largest = binom.isf(np.minimum(alpha * ROUNDING, 1.0), n, rate)
+    return np.asarray(np.maximum(largest, 0.0) + 1, dtype=np.float64)
 
 
 def near_whole(count: Floats) -> Floats:
