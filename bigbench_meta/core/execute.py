@@ -7,7 +7,7 @@ import os
 import pickle
 import threading
 import time
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,11 +19,15 @@ import xxhash
 from bigbench_meta.core.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from concurrent.futures import Future
 
 __all__ = ["Outcome", "available_jobs", "execute"]
 
 T = TypeVar("T")
+
+# Tasks handed to the processes before they are needed, for each of them.
+_AHEAD = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +56,10 @@ def available_jobs() -> int:
 
 def execute(
     function: Callable[[T], Any],
-    tasks: Sequence[T],
+    tasks: Iterable[T],
     *,
     jobs: int | None = None,
+    in_order: bool = False,
     environment: Mapping[str, str] | None = None,
     keep: Path | None = None,
 ) -> Iterator[Outcome[T]]:
@@ -65,15 +70,16 @@ def execute(
 
     Args:
         function: A function of a module, so that another process can import it.
-        tasks: Its arguments; started in this order.
+        tasks: Its arguments; started in this order, and taken as they are needed.
         jobs: Processes; by default as many as there are processors. One job without an
             environment runs in this process.
+        in_order: Whether outcomes come in the order of the tasks and not as they end.
         environment: Environment variables of the processes.
         keep: Folder in which the result of a finished task, an Arrow table, is a file. Where there
             is one for the same task and version of the package, the task is not run again.
 
     Yields:
-        An outcome for each task, in the order in which they end.
+        An outcome for each task.
 
     Raises:
         InputError: A process was killed, ``jobs`` is below 1, or a result cannot be kept.
@@ -85,8 +91,9 @@ def execute(
     if jobs is not None and jobs < 1:
         raise InputError(f"{jobs} is below 1", where="jobs")
     if keep is None:
-        yield from _outcomes(function, tasks, jobs, environment)
+        yield from _outcomes(function, tasks, jobs, environment, in_order)
         return
+    tasks = list(tasks)
     files = {id(task): keep / f"{_digest(function, task)}.arrow" for task in tasks}
     left = []
     for task in tasks:
@@ -95,7 +102,7 @@ def execute(
             left.append(task)
         else:
             yield Outcome(task=task, value=table, error=None, seconds=0.0)
-    for outcome in _outcomes(function, left, jobs, environment):
+    for outcome in _outcomes(function, left, jobs, environment, in_order):
         if outcome.error is None:
             _write(files[id(outcome.task)], outcome.value)
         yield outcome
@@ -103,18 +110,18 @@ def execute(
 
 def _outcomes(
     function: Callable[[T], Any],
-    tasks: Sequence[T],
+    tasks: Iterable[T],
     jobs: int | None,
     environment: Mapping[str, str] | None,
+    in_order: bool,
 ) -> Iterator[Outcome[T]]:
     if jobs == 1 and environment is None:
         for task in tasks:
             value, error, seconds = _timed(function, task)
             yield Outcome(task=task, value=value, error=error, seconds=seconds)
         return
-    workers = min(jobs or available_jobs(), len(tasks))
-    if not workers:
-        return
+    workers = jobs or available_jobs()
+    # Spawned, not forked: the threads of Arrow and JAX do not survive a fork.
     pool = ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
@@ -122,10 +129,13 @@ def _outcomes(
         initargs=(dict(environment or {}),),
     )
     try:
-        waiting = {pool.submit(_timed, function, task): task for task in tasks}
-        for future in as_completed(waiting):
-            value, error, seconds = future.result()
-            yield Outcome(task=waiting.pop(future), value=value, error=error, seconds=seconds)
+        waiting: dict[Future[Any], T] = {}
+        for task in tasks:
+            waiting[pool.submit(_timed, function, task)] = task
+            if len(waiting) >= _AHEAD * workers:
+                yield from _finished(waiting, in_order)
+        while waiting:
+            yield from _finished(waiting, in_order)
     except BaseException as error:
         # A task that runs cannot be cancelled, and the pool has no public way to end it.
         for process in list((pool._processes or {}).values()):  # noqa: SLF001
@@ -139,6 +149,16 @@ def _outcomes(
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _finished(waiting: dict[Future[Any], T], in_order: bool) -> Iterator[Outcome[T]]:
+    """Wait for the next task, or for any, and take what is finished out of those waited for."""
+    first = next(iter(waiting))
+    done = wait([first] if in_order else waiting, return_when=FIRST_COMPLETED).done
+    for future in [future for future in waiting if future in done]:
+        task = waiting.pop(future)
+        value, error, seconds = future.result()
+        yield Outcome(task=task, value=value, error=error, seconds=seconds)
 
 
 def _start(environment: dict[str, str]) -> None:

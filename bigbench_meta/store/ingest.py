@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from importlib.util import find_spec
 from itertools import chain
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import pyarrow as pa
 
 from bigbench_meta.core.arrow import blobs, flags, numbers, texts
+from bigbench_meta.core.execute import execute
 from bigbench_meta.readers.batch import read_batch
 from bigbench_meta.readers.detect import SAMPLES_ONLY
 from bigbench_meta.store.manifest import FILES, Part, PartWriter, write_table
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from bigbench_meta.readers.detect import SourceFile
 
 __all__ = ["Readers", "Work", "Written", "run"]
-
-# Batches under way for each process: one being read, one waiting.
-_AHEAD: Final = 2
 
 # Two processes take a third of a second to start, in which one reads fifty megabytes; from here on
 # they are faster.
@@ -136,21 +134,15 @@ def _in_threads(folder: Path, work: Iterator[Work], options: ReadOptions) -> Ite
 def _in_processes(
     folder: Path, work: Iterator[Work], options: ReadOptions, jobs: int
 ) -> Iterator[Written]:
-    # Spawned, not forked: Arrow's threads do not survive a fork.
-    with ExitStack() as stack:
-        pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
-        stack.callback(pool.shutdown, cancel_futures=True)
-        under_way: deque[Future[list[Written]]] = deque()
-        for batch in work:
-            under_way.append(pool.submit(read_and_write, folder, batch, options))
-            if len(under_way) >= _AHEAD * jobs:
-                yield from under_way.popleft().result()
-        while under_way:
-            yield from under_way.popleft().result()
+    function = partial(_read_and_write, folder, options)
+    for outcome in execute(function, work, jobs=jobs, in_order=True):
+        if outcome.error:
+            raise outcome.error
+        yield from outcome.value
 
 
-def read_and_write(folder: Path, batch: Work, options: ReadOptions) -> list[Written]:
-    """Read one batch and write what it gives; what a worker process runs."""
+def _read_and_write(folder: Path, options: ReadOptions, batch: Work) -> list[Written]:
+    """Read one batch and write what it gives; what a process runs."""
     readers = Readers(options)
     with _SampleSink(folder) as sink:
         results = read_batch(batch.files, options, expected=batch.expected, on_samples=sink.write)

@@ -143,3 +143,18 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         list(execute(table_of, [7], jobs=1, keep=tmp_path / "file"))
+
+
+def test_outcomes_in_the_order_of_the_tasks_which_are_taken_as_needed():
+    taken = []
+
+    def tasks():
+        for seconds in (0.5, 0.0, *[0.0] * 20):
+            taken.append(seconds)
+            yield seconds
+
+    outcomes = execute(time.sleep, tasks(), jobs=2, in_order=True)
+    assert next(outcomes).task == 0.5
+    assert len(taken) == 6  # three for each process
+    assert len(list(outcomes)) == 21
+    assert len(taken) == 22

@@ -19,6 +19,7 @@ from helpers import plain, score_file, tree_files, write_json, write_tree
 import bigbench_meta as bm
 from bigbench_meta.cli.main import main
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.execute import execute
 from bigbench_meta.readers import batch as _batch
 from bigbench_meta.store import ingest as _ingest
 
@@ -236,12 +237,11 @@ def test_two_jobs_give_what_one_gives(
 ) -> None:
     pools: list[int] = []
 
-    class Pool(_ingest.ProcessPoolExecutor):
-        def __init__(self, jobs: int, **options: Any) -> None:
-            pools.append(jobs)
-            super().__init__(jobs, **options)
+    def recorded(*arguments: Any, jobs: int, **options: Any) -> Any:
+        pools.append(jobs)
+        return execute(*arguments, jobs=jobs, **options)
 
-    monkeypatch.setattr(_ingest, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(_ingest, "execute", recorded)
     monkeypatch.setattr(_ingest, "_WORTH_PROCESSES", worth)
     monkeypatch.setattr(_batch, "_BATCH_FILES", 2)
     stores = [bm.Store(tmp_path / f"{jobs}") for jobs in (1, 2)]
