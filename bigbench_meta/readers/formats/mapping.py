@@ -338,9 +338,9 @@ def _check_codes(codes: list[Any] | None, where: str) -> None:
     """Check that the codes for missing values are numbers or texts."""
     for code in codes or []:
         # An integer beyond the floats equals no score; an infinity or NaN may.
-        is_huge = isinstance(code, int) and math.isinf(as_number(code) or 0)
-        is_code = isinstance(code, str | int | float) and not isinstance(code, bool)
-        _require(is_code and not is_huge, where, f"expected numbers and texts, got {shown(code)}")
+        number = as_number(code)
+        is_code = isinstance(code, str | float) or (number is not None and math.isfinite(number))
+        _require(is_code, where, f"expected numbers and texts, got {shown(code)}")
 
 
 def _check_pattern(text: str | None, where: str, *, with_group: bool = False) -> None:

@@ -859,10 +859,19 @@ def test_parquet_types_that_hold_neither_names_nor_scores():
     assert log.rows[2][2] == "'true' is not a number: no row"
 
 
-def test_strict_log_raises_at_the_first_problem():
-    log = ProblemLog(strict=True)
-    with pytest.raises(InputError, match=r"^wide.csv: acc: 1 cell holds nothing: no row"):
-        parse_wide(b"t,acc\na,\n", "wide.csv", FileLog("wide.csv", log), mapping_of(), names=NAMES)
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"t,acc\na,\n", "wide.csv: acc: 1 cell holds nothing: no row"),
+        (b"t,acc\na\n", "wide.csv: line 2: not as many cells as columns: row left out"),
+        (b"t,t,acc\n", "wide.csv: t: column given twice: the file cannot be used"),
+        (b"\xff", "wide.csv: cannot be read as CSV: "),
+    ],
+)
+def test_strict_log_raises_at_the_first_problem(data, message):
+    log = FileLog("wide.csv", ProblemLog(strict=True))
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+        parse_wide(data, "wide.csv", log, mapping_of(), names=NAMES)
 
 
 # --- Against a naive reader ---
