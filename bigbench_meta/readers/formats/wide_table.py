@@ -515,14 +515,13 @@ def _cells(
     """
     cells, kind = file.columns[source], file.columns[source].type
     is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    if not is_number:
-        try:
-            cells = pc.utf8_trim_whitespace(cells.cast(pa.large_string()))
-        except pa.ArrowException:
-            file.log.error(source, f"numbers cannot be read from type {kind}: left out")
-            none = np.zeros(file.n_rows, dtype=bool)
-            return np.full(file.n_rows, math.nan), none, none, {}
-        cells = _without(cells, "")
+    try:
+        cells = cells.cast(pa.float64() if is_number else pa.large_string(), safe=False)
+        cells = cells if is_number else _without(pc.utf8_trim_whitespace(cells), "")
+    except pa.ArrowException:
+        file.log.error(source, f"numbers cannot be read from type {kind}: left out")
+        none = np.zeros(file.n_rows, dtype=bool)
+        return np.full(file.n_rows, math.nan), none, none, {}
     n_empty = cells.null_count
     held: dict[str, int] = {}
     codes = dict.fromkeys(missing)  # each once
@@ -531,7 +530,7 @@ def _cells(
             n_null = cells.null_count
             cells = _without(cells, code.strip())
             held[f"the missing value {code!r}"] = cells.null_count - n_null
-    numbers = _numbers(cells)
+    numbers = cells if is_number else _numbers(cells)
     values, usable = np.array(numbers.to_numpy()), np.array(numbers.is_valid())
     bad = np.array(cells.is_valid()) & ~usable
     for code in codes:
@@ -545,18 +544,17 @@ def _cells(
     return values, usable, bad, held | {"nothing": n_empty}
 
 
-def _numbers(cells: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return cells as numbers, null where they hold none."""
+def _numbers(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return texts as numbers, null where they are none."""
     try:
-        numbers = cells.cast(pa.float64(), safe=False)
+        numbers = texts.cast(pa.float64())
     except pa.ArrowInvalid:
         pass
     else:
-        # Arrow takes what others do not: nan(1).
-        if not (pa.types.is_large_string(cells.type) and pc.any(pc.is_nan(numbers)).as_py()):
+        if not pc.any(pc.is_nan(numbers)).as_py():  # Arrow takes what others do not: nan(1)
             return numbers
-    fits = pc.match_substring_regex(cells, f"(?i)^(?:{_NUMBER.pattern})$")
-    return pc.if_else(fits, cells, pa.scalar(None, cells.type)).cast(pa.float64())
+    fits = pc.match_substring_regex(texts, f"(?i)^(?:{_NUMBER.pattern})$")
+    return pc.if_else(fits, texts, pa.scalar(None, texts.type)).cast(pa.float64())
 
 
 def _compare_with_catalog(
