@@ -14,7 +14,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -90,7 +90,6 @@ def make_repository(folder: Path, tasks: tuple[str, ...] = ("alpha", "beta", "ga
 def bare_copy(source: Path, folder: Path, *, allow_filter: bool = True) -> Path:
     git(source, "clone", "--quiet", "--bare", "--template=", str(source), str(folder))
     git(folder, "config", "uploadpack.allowFilter", str(allow_filter).lower())
-    git(folder, "update-server-info")
     return folder
 
 
@@ -195,13 +194,6 @@ class _GitHandler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
 
-class _DumbHandler(SimpleHTTPRequestHandler):
-    timeout = _LIMIT
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @contextmanager
 def _serving(handler: object, state: HttpServer) -> Iterator[HttpServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)  # type: ignore[arg-type]
@@ -225,14 +217,6 @@ def http_server(root: Path, **faults: object) -> Iterator[HttpServer]:
     """Serve the repositories in a folder by git's own HTTP protocol."""
     state = HttpServer(**faults)  # type: ignore[arg-type]
     with _serving(partial(_GitHandler, root=root, state=state), state):
-        yield state
-
-
-@contextmanager
-def dumb_server(root: Path) -> Iterator[HttpServer]:
-    """Serve a folder as files, as any web server would."""
-    state = HttpServer()
-    with _serving(partial(_DumbHandler, directory=str(root)), state):
         yield state
 
 

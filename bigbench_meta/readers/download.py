@@ -1,9 +1,9 @@
 """Download only the result files of a BIG-bench repository, by git.
 
 The repository holds far more than results, so it is fetched as a partial clone of one commit: first
-its listing (commit and folders, no file), then the result files in batches. A batch is what an
-interrupted run can lose. ``download.json`` is written last; where it is missing or does not fit
-what is on disk, the download counts as unfinished.
+its listing (commit and folders, no file), then the result files in batches, which a sparse checkout
+writes. A batch is what an interrupted run can lose. ``download.json`` is written last; where it is
+missing or does not fit what is on disk, the download counts as unfinished.
 
 Nothing of the repository is run: no hooks, filters, submodules or remote helpers, and the settings
 of this machine's user decide only how servers are reached.
@@ -11,27 +11,28 @@ of this machine's user decide only how servers are reached.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
 import shutil
-import sys
+import signal
+import subprocess
 import tempfile
-import time
 import warnings
+from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import filelock
+import msgspec
 import platformdirs
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.readers.git import AGAIN, REMOTE, SCHEMES, DownloadError, Git, find_git
+from bigbench_meta.core.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,23 +44,53 @@ __all__ = ["DEFAULT_SOURCE", "Download", "DownloadError", "DownloadWarning", "do
 DEFAULT_SOURCE: Final = "https://github.com/google/BIG-bench"
 
 _TASKS: Final = "bigbench/benchmark_tasks"
-_RECORD: Final = "download.json"
-# Names as in bigbench/api/results.py of BIG-bench 1.0.0.
-_SCORES: Final = ("scores_*.json", "scores_*.json.gz")
-_LOGS: Final = ("full-log_*.json", "full-log_*.json.gz")
-# Git reads these from the commit when it checks out files in the same folder or below.
-_READ_BY_GIT: Final = {".gitattributes", ".gitignore", ".gitmodules"}
-# Files a request. Score files have kilobytes, full logs up to hundreds of megabytes.
+# Names as in bigbench/api/results.py of BIG-bench 1.0.0, and how many files a request takes: score
+# files have kilobytes, full logs up to hundreds of megabytes.
+_SCORES: Final = tuple(f"{_TASKS}/*/results/scores_*.{ending}" for ending in ("json", "json.gz"))
+_LOGS: Final = tuple(f"{_TASKS}/*/results/full-log_*.{ending}" for ending in ("json", "json.gz"))
 _BATCH: Final = 400
 _BATCH_OF_LOGS: Final = 20
-_LOCK_WAIT: Final = 5.0
-"""Seconds; the git of a killed run notices a closed pipe only when it writes its next message."""
-_ATTRIBUTES: Final = "* -text -ident -filter !working-tree-encoding\n"
-_HASH: Final = re.compile(r"[0-9a-f]{40}")
+_LOCK_WAIT: Final = 5.0  # seconds
 # git-check-ref-format(1), so that no revision expression or pattern gets through.
 _NO_NAME: Final = re.compile(r"^$|^[-/.]|[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|[/.]$|\.lock$")
 _NAME_A_FOLDER: Final = "name the folder of a git repository, or its address"
-_NEEDS_EVERYTHING: Final = re.compile("unadvertised object|does not support shallow|dumb http")
+_AGAIN: Final = "run the same command again: it goes on from what has arrived"
+_REPAIR: Final = (
+    "make room or correct the folder's permissions; if neither helps, delete the folder. Then run "
+    "the same command again"
+)
+_OLDEST_GIT: Final = (2, 25)
+_SCHEMES: Final = ("file", "git", "http", "https", "ssh")
+# Not origin: a user's own settings for that name would be added to ours.
+_REMOTE: Final = "bigbench-meta"
+# Above all, nothing that a repository or a folder of this machine holds may run.
+_SETTINGS: Final = (
+    f"core.hooksPath={os.devnull}", f"core.attributesFile={os.devnull}", "core.fsmonitor=false",
+    "submodule.recurse=false", "fetch.recurseSubmodules=false", "core.symlinks=false",
+    "core.autocrlf=false", "core.protectHFS=true", "core.protectNTFS=true", "core.longPaths=true",
+    "core.sparseCheckout=true", "core.sparseCheckoutCone=false", "protocol.version=2",
+    "fetch.negotiationAlgorithm=noop", "gc.auto=0", "maintenance.auto=false", "color.ui=false",
+    "http.lowSpeedLimit=1", "http.lowSpeedTime=60", "init.defaultObjectFormat=sha1",
+)  # fmt: skip
+# A local repository serves whoever can read it, so it may as well send only what is asked for.
+_SERVE_LOCALLY: Final = (
+    "git -c uploadpack.allowFilter=true -c uploadpack.allowAnySHA1InWant=true upload-pack"
+)
+_ATTRIBUTES: Final = "* -text -ident -filter !working-tree-encoding\n"
+# Of git's variables those that say how servers are reached; others may belong to a repository whose
+# hook runs this.
+_KEPT: Final = re.compile(
+    r"(?!GIT_)|GIT_(CONFIG_(GLOBAL|SYSTEM|NOSYSTEM|COUNT|KEY_|VALUE_)|SSH|SSL|PROXY|HTTP|EXEC_PATH)"
+)
+_ENVIRONMENT: Final = {
+    "GIT_ALLOW_PROTOCOL": ":".join(_SCHEMES), "GIT_ASKPASS": "", "GIT_PROGRESS_DELAY": "0",
+    "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never",
+}  # fmt: skip
+_PROGRESS: Final = re.compile(r"(?:remote: )?([A-Z][A-Za-z ]+): +\d+% \((\d+)/(\d+)\)")
+
+
+class DownloadError(InputError):
+    """A transfer that failed; what has arrived is kept for the next run."""
 
 
 class DownloadWarning(UserWarning):
@@ -130,27 +161,27 @@ def download(
         raise InputError("not a commit, branch or tag", where=repr(commit), hint="give a full hash")
     base = Path(into or platformdirs.user_cache_dir("bigbench-meta"))
     root = base.absolute() / _slug(address)
-    pinned = commit.lower() if commit and _HASH.fullmatch(commit.lower()) else None
+    pinned = commit.lower() if commit and re.fullmatch("[0-9a-f]{40}", commit.lower()) else None
     if pinned and (done := _finished(root / pinned, address, full_logs=full_logs)):
         return done
-    _check_local(source, address)
-    by_hand = _by_hand(address, commit)
-    git = Git(find_git(by_hand), address, hint=by_hand)
+    if address != source:
+        _local(source, must_exist=True)
+    git = _found_git(address, commit)
     chosen = pinned or _resolve(git, commit)
     try:
-        with _locked(root / chosen) as lock:
+        with _locked(root / chosen):
             done = _finished(root / chosen, address, full_logs=full_logs)
             return done or _transfer(
-                replace(git, folder=root / chosen / "repository", lock=lock),
+                replace(git, folder=root / chosen / "repository"),
                 chosen,
                 full_logs=full_logs,
                 progress=progress or (lambda _phase, _done, _total: None),
             )
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:
         raise InputError(
-            f"cannot be written: {error.strerror or error}",
+            f"cannot be written: {getattr(error, 'strerror', None) or error}",
             where=str(root / chosen),
-            hint=f"make room or name another folder, then {AGAIN}",
+            hint=f"make room or name another folder, then {_AGAIN}",
         ) from error
 
 
@@ -159,53 +190,39 @@ def _address(source: str) -> str:
 
     Of a path git would take the whole object store by hard links, and ignore that less is wanted.
     """
-    schemes = ", ".join(f"{scheme}://" for scheme in SCHEMES)
-    bad = InputError(
-        "not the address of a repository",
-        where=source if source.strip() and source.isprintable() else ascii(source),
-        hint=f"give a path or an address that begins with {schemes}",
-    )
-    if not (source.isprintable() and source.strip() and len(source) < 4096) or source[0] == "-":
-        raise bad
     scheme, is_url, rest = source.partition("://")
-    if is_url:
-        user, _, host = rest.partition("/")[0].rpartition("@")
-        if scheme.lower() not in SCHEMES or not rest.strip("/") or host.startswith("-"):
-            raise bad
-        if user and (scheme.lower().startswith("http") or ":" in user):
-            raise InputError(
-                "an address with a name or password in it, which would be stored",
-                where=f"{scheme}://...@{host}",
-                hint="leave them out: git's credential helper provides them",
-            )
-        return source
+    user, _, host = rest.partition("/")[0].rpartition("@")
     # user@host:path is short for ssh; program::address would name a program to run.
-    if re.fullmatch(r"[\w.]+@[\w.-]+:(?!:).+", source):
-        return source
-    if "::" in source:
-        raise bad
-    return _local(source).as_uri()
+    is_short = not is_url and re.fullmatch(r"[\w.]+@[\w.-]+:(?!:).+", source)
+    if is_url:
+        is_bad = scheme.lower() not in _SCHEMES or not rest.strip("/") or host.startswith("-")
+    else:
+        is_bad = source.startswith("-") or ("::" in source and not is_short)
+    if is_bad or not source.strip() or not source.isprintable():
+        raise InputError(
+            "not the address of a repository",
+            where=source if source.strip() and source.isprintable() else ascii(source),
+            hint="give a path or an address that begins with "
+            + ", ".join(f"{scheme}://" for scheme in _SCHEMES),
+        )
+    if user and is_url and (scheme.lower().startswith("http") or ":" in user):
+        raise InputError(
+            "an address with a name or password in it, which would be stored",
+            where=f"{scheme}://...@{host}",
+            hint="leave them out: git's credential helper provides them",
+        )
+    return source if is_url or is_short else _local(source).as_uri()
 
 
-def _local(source: str) -> Path:
+def _local(source: str, *, must_exist: bool = False) -> Path:
     try:
-        return Path(source).expanduser().resolve()
+        path = Path(source).expanduser().resolve(strict=must_exist)
     except (OSError, RuntimeError) as error:
-        raise InputError(f"no such folder: {error}", where=source, hint=_NAME_A_FOLDER) from error
-
-
-def _check_local(source: str, address: str) -> None:
-    """Refuse a path that is not a folder, before git does so in its own words."""
-    if address == source:
-        return
-    path = _local(source)
-    try:
-        what = "a file, not a repository" if path.exists() else "no such folder"
-        is_folder = path.is_dir()
-    except OSError as error:
-        what, is_folder = f"no such folder: {error.strerror}", False
-    if not is_folder:
-        raise InputError(what, where=source, hint=_NAME_A_FOLDER)
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"no such folder ({reason})", where=source, hint=_NAME_A_FOLDER) from error
+    if must_exist and not path.is_dir():
+        raise InputError("a file, not a repository", where=source, hint=_NAME_A_FOLDER)
+    return path
 
 
 def _slug(address: str) -> str:
@@ -213,34 +230,70 @@ def _slug(address: str) -> str:
     return f"{readable[-60:]}-{sha256(address.encode()).hexdigest()[:8]}"
 
 
-def _by_hand(address: str, commit: str | None) -> str:
-    """Return how to get the files without this module."""
-    if address == DEFAULT_SOURCE:
-        ways = f"unpack {DEFAULT_SOURCE}/archive/{commit or 'HEAD'}.zip"
-    else:
-        ways = f"git clone --no-checkout --filter=blob:none -- {shlex.quote(address)} BIG-bench"
-        ways += f" && git -C BIG-bench checkout {shlex.quote(commit or 'HEAD')}"
-    return (
-        f"By hand, on any machine: {ways}; then give its folder {_TASKS} (with <task>/results/"
-        f"{_SCORES[0]}) to the other commands in place of a download"
-    )
+class _Record(msgspec.Struct):
+    """What a finished download holds."""
+
+    source: str
+    commit: str
+    files: int
+    bytes: int
+    full_logs: bool
+    finished: str
 
 
-def _resolve(git: Git, name: str | None) -> str:
+def _finished(folder: Path, address: str, *, full_logs: bool) -> Download | None:
+    """Return the download in a folder if its record is sound and the files are still there."""
+    try:
+        record = msgspec.json.decode((folder / "download.json").read_bytes(), type=_Record)
+        n_files, n_bytes = _on_disk(folder / "repository", full_logs=record.full_logs)
+    except (OSError, ValueError, RecursionError):
+        return None
+    is_same = (record.source, record.commit) == (address, folder.name)
+    # More than recorded is what the user put there.
+    is_whole = 0 < record.files <= n_files and record.bytes <= n_bytes
+    if not is_same or not is_whole or full_logs > record.full_logs:
+        return None
+    return Download(folder / "repository" / _TASKS, record.commit, record.files, was_complete=True)
+
+
+def _on_disk(repository: Path, *, full_logs: bool) -> tuple[int, int]:
+    """Return number and bytes of the result files of a repository."""
+    patterns = _SCORES + _LOGS if full_logs else _SCORES
+    paths = [path for pattern in patterns for path in repository.glob(pattern) if path.is_file()]
+    return len(paths), sum(path.stat().st_size for path in paths)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process; a killed one holds no lock."""
+    folder.mkdir(parents=True, exist_ok=True)
+    holder = folder / "process"
+    try:
+        with filelock.FileLock(folder / "lock", timeout=_LOCK_WAIT):
+            holder.write_text(f"{os.getpid()}\n")
+            yield
+    except filelock.Timeout as error:
+        raise InputError(
+            "another download into this folder is running (started by process "
+            f"{holder.read_text().strip()})",
+            where=str(folder),
+            hint="wait until it has finished, or stop it",
+        ) from error
+
+
+def _resolve(git: _Git, name: str | None) -> str:
     """Ask the server for the commit that a branch or tag, or its default branch, stands for."""
-    if name in {None, "HEAD"}:
-        refs = ["HEAD"]
-    elif name and name.startswith("refs/"):
-        refs = [name, f"{name}^{{}}"]
-    else:
-        refs = [f"refs/heads/{name}", f"refs/tags/{name}", f"refs/tags/{name}^{{}}"]
-    listing = git.run("ls-remote", "--", git.address, *refs, online=True).out.decode(
-        errors="replace"
-    )
+    refs = [f"refs/heads/{name}", f"refs/tags/{name}"]
+    if name is None or name == "HEAD" or name.startswith("refs/"):
+        refs = [name or "HEAD"]
+    listing = git.run(
+        "ls-remote", _REMOTE, *refs, *(f"{ref}^{{}}" for ref in refs),
+        failed="the repository cannot be read", hint=git.hint,
+    )  # fmt: skip
     # A pattern also finds names that merely end like it.
     found = {ref: oid for oid, _, ref in (line.partition("\t") for line in listing.splitlines())}
     # refs/tags/x^{} is the commit of an annotated tag.
-    commits = {found.get(f"{ref}^{{}}", found[ref]) for ref in refs[:2] if ref in found}
+    commits = {found.get(f"{ref}^{{}}", found[ref]) for ref in refs if ref in found}
     if len(commits) > 1:
         raise InputError(
             f"both a branch and a tag are called {name!r}",
@@ -253,269 +306,212 @@ def _resolve(git: Git, name: str | None) -> str:
             where=git.address,
             hint="give a branch, a tag, or all 40 digits of a commit's hash",
         )
-    found_commit = commits.pop()
-    if not _HASH.fullmatch(found_commit):
-        raise InputError("its hashes are not SHA-1: not supported", where=git.address)
-    return found_commit
+    return commits.pop()
 
 
-def _names(*, full_logs: bool) -> tuple[str, ...]:
-    return _SCORES + _LOGS if full_logs else _SCORES
-
-
-def _finished(folder: Path, address: str, *, full_logs: bool) -> Download | None:
-    """Return the download in a folder if its record is sound and the files are still there."""
-    try:
-        record = json.loads((folder / _RECORD).read_bytes())
-        has_logs = isinstance(record, dict) and record.get("full_logs") is True
-        files_here, bytes_here = _on_disk(folder / "repository" / _TASKS, full_logs=has_logs)
-    except (OSError, ValueError, RecursionError):
-        return None
-    match record:
-        case {
-            "source": str(source),
-            "commit": str(commit),
-            "files": int(n_files),
-            "bytes": int(n_bytes),
-            "full_logs": bool(),
-            "finished": str(),
-        } if (source, commit) == (address, folder.name) and has_logs >= full_logs:
-            # More than recorded is what the user put there.
-            if 0 < n_files <= files_here and n_bytes <= bytes_here:
-                tasks = folder / "repository" / _TASKS
-                return Download(tasks, commit, n_files, was_complete=True)
-    return None
-
-
-def _on_disk(tasks: Path, *, full_logs: bool) -> tuple[int, int]:
-    """Return number and bytes of the result files below a folder of tasks."""
-    names = _names(full_logs=full_logs)
-    found = [
-        path.stat().st_size
-        for path in tasks.glob("*/results/*")
-        if any(fnmatchcase(path.name, name) for name in names) and path.is_file()
-    ]
-    return len(found), sum(found)
-
-
-def _write_record(folder: Path, record: dict[str, object]) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, suffix=".part") as file:
-        json.dump(record, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).replace(folder / _RECORD)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[int]:
-    """Hold a folder for this process and the git processes it starts; they inherit the lock."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+b") as file:
-        patience = time.monotonic() + _LOCK_WAIT
-        while not _try_lock(file.fileno()):
-            if time.monotonic() >= patience:
-                file.seek(0)
-                raise InputError(
-                    "another download into this folder is running"
-                    f" (started by process {file.read(20).decode(errors='replace').strip()})",
-                    where=str(folder),
-                    hint="wait until it has finished, or stop it",
-                )
-            time.sleep(0.05)
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n".encode())
-        file.flush()
-        yield file.fileno()
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(descriptor: int) -> bool:
-        # Far behind the process number, which others must be able to read.
-        os.lseek(descriptor, 1 << 20, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-
-def _transfer(git: Git, commit: str, *, full_logs: bool, progress: Progress) -> Download:
+def _transfer(git: _Git, commit: str, *, full_logs: bool, progress: Progress) -> Download:
     """Fetch what is missing, check it out, and only then write the record."""
-    _prepare(git, full_logs=full_logs)
-    _fetch_listing(git, commit, progress)
-    listing = _listing(git, commit)
-    names = _names(full_logs=full_logs)
-    results = {path: oid for path, oid in listing.items() if _is_result(path, names)}
+    _prepare(git, _SCORES + _LOGS if full_logs else _SCORES)
+    is_new = commit not in _present(git)
+    if is_new:
+        git.run(
+            "fetch", "--progress", "--no-tags", "--depth=1", "--filter=blob:none", _REMOTE, commit,
+            failed=f"commit {commit} cannot be fetched", note=progress,
+            hint=f"check the commit's hash, or give a branch or tag; {git.hint}",
+        )  # fmt: skip
+    kind = git.run("cat-file", "-t", commit).strip()
+    if kind != "commit":
+        raise InputError(f"{commit} is a {kind}, not a commit", where=git.address)
+    git.run("read-tree", commit)
+    scores = _listing(git, *_SCORES)
+    logs = _listing(git, *_LOGS) if full_logs else {}
+    results = scores | logs
     if not results:
         raise InputError(
             f"no result files at commit {commit}",
             where=git.address,
-            hint=f"a BIG-bench repository has them at {_TASKS}/<task>/results/{_SCORES[0]}",
+            hint=f"a BIG-bench repository has them at {_TASKS}/<task>/results/scores_*.json",
         )
-    _fetch_files(git, listing, results, progress)
-    # Online, in case git wants to see a file that we did not think of.
-    git.run("checkout", "--force", "--detach", "--progress", commit, online=True, note=progress)
-    folder = git.git_dir.parents[1]
-    tasks = folder / "repository" / _TASKS
-    n_here, _ = _on_disk(tasks, full_logs=full_logs)
-    if n_here < len(results):
+    present = _present(git)
+    if is_new and not present.isdisjoint(results.values()):
+        warnings.warn(
+            f"{git.address}: the server cannot send single files, so all files of the commit were "
+            "fetched",
+            DownloadWarning,
+            stacklevel=3,
+        )
+    # Git reads the attributes when it checks out files in the same folder or below.
+    small = {*scores.values(), *_listing(git, "**/.gitattributes").values()} - present
+    large = {*logs.values()} - small - present
+    _fetch_files(git, [*_cut(small, _BATCH), *_cut(large, _BATCH_OF_LOGS)], progress)
+    # Without an index the checkout writes every result anew, so a damaged one cannot stay, and
+    # removes no other file.
+    (git.folder / ".git" / "index").unlink()
+    git.run("checkout", "--force", "--detach", "--progress", commit, note=progress)
+
+    n_files, (n_here, _) = len(results), _on_disk(git.folder, full_logs=full_logs)
+    if n_here < n_files:
         raise DownloadError(
-            f"only {n_here} of {len(results)} files could be written",
-            where=str(tasks),
+            f"only {n_here} of {n_files} files could be written",
+            where=str(git.folder),
             hint="a file system may ignore the case of names: name another folder",
         )
-    record = {
-        "source": git.address,
-        "commit": commit,
-        "files": len(results),
-        "bytes": sum((folder / "repository" / path).stat().st_size for path in results),
-        "full_logs": full_logs,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    _write_record(folder, record)
-    return Download(tasks, commit, len(results), was_complete=False)
+    record = _Record(
+        source=git.address,
+        commit=commit,
+        files=n_files,
+        bytes=sum((git.folder / path).stat().st_size for path in results),
+        full_logs=full_logs,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    part = git.folder.with_name("download.json.part")
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1))
+    part.replace(part.with_suffix(""))
+    return Download(git.folder / _TASKS, commit, n_files, was_complete=False)
 
 
-def _prepare(git: Git, *, full_logs: bool) -> None:
-    """Make the repository, or clear away what a killed git left in it."""
-    git_dir = git.git_dir
-    # Without an index the checkout writes every file anew, so a damaged one cannot stay.
-    (git_dir / "index").unlink(missing_ok=True)
-    # We hold the lock, so no git is at work here.
-    for pattern in ("*.lock", "objects/**/tmp_*", "objects/**/.tmp-*"):
-        for path in git_dir.rglob(pattern):
+def _prepare(git: _Git, patterns: tuple[str, ...]) -> None:
+    """Make the repository, or clear away what a killed git left in it; say what to check out."""
+    git_dir = git.folder / ".git"
+    (git_dir / "info").mkdir(parents=True, exist_ok=True)
+    for litter in ("*.lock", "objects/**/tmp_*", "objects/**/.tmp-*"):
+        for path in git_dir.rglob(litter):
             if path.is_file():
-                path.unlink()
-    git.run("init", "--quiet", "--template=", "--", str(git.folder))
-    info = git_dir / "info"
-    info.mkdir(exist_ok=True)
-    (info / "attributes").write_text(_ATTRIBUTES)
-    patterns = [f"/{_TASKS}/*/results/{name}\n" for name in _names(full_logs=full_logs)]
-    (info / "sparse-checkout").write_text("".join(patterns))
+                path.unlink(missing_ok=True)
+    git.run("init", "--quiet", "--template=")
+    (git_dir / "info" / "attributes").write_text(_ATTRIBUTES)
+    (git_dir / "info" / "sparse-checkout").write_text("".join(f"/{name}\n" for name in patterns))
 
 
-def _present(git: Git) -> set[str]:
+def _present(git: _Git) -> set[str]:
     """Return the objects that are here; unlike a question for one, this never fetches."""
-    listing = git.run(
-        "cat-file", "--batch-check=%(objectname)", "--batch-all-objects", "--unordered"
-    )
-    return set(listing.out.decode().split())
+    objects = git.run("cat-file", "--batch-check=%(objectname)", "--batch-all-objects")
+    return set(objects.split())
 
 
-def _fetch_listing(git: Git, commit: str, progress: Progress) -> None:
-    if commit not in _present(git):
-        try:
-            done = git.run(
-                "fetch", "--progress", "--no-tags", "--depth=1", "--filter=blob:none",
-                "--", REMOTE, commit, online=True, note=progress,
-            )  # fmt: skip
-        except DownloadError as error:
-            if not _NEEDS_EVERYTHING.search(error.message):
-                raise
-            _fetch_everything(git, progress)
-        else:
-            if any("filtering not recognized" in line for line in done.messages):
-                warnings.warn(
-                    f"{git.address}: the server cannot send single files, so all files of the "
-                    "commit were fetched",
-                    DownloadWarning,
-                    stacklevel=4,
-                )
-    if commit not in _present(git):
-        raise InputError(
-            f"no commit {commit}", where=git.address, hint="check its hash, or give a branch or tag"
-        )
-    kind = git.run("cat-file", "-t", commit).out.decode().strip()
-    if kind != "commit":
-        raise InputError(f"{commit} is a {kind}, not a commit", where=git.address)
+def _listing(git: _Git, *patterns: str) -> dict[str, str]:
+    """Return the hashes of the files in the index that a pattern names, by path."""
+    entries = git.run("ls-files", "--stage", "-z", "--", *(f":(glob){name}" for name in patterns))
+    heads = [entry.partition("\t") for entry in entries.split("\0") if entry]
+    # Mode 160000 is a submodule.
+    return {path: head.split()[1] for head, _, path in heads if not head.startswith("160000")}
 
 
-def _fetch_everything(git: Git, progress: Progress) -> None:
-    """Fetch all branches and tags whole: old servers give no commit or file by its hash."""
-    warnings.warn(
-        f"{git.address}: the server cannot send single commits, so the whole repository is fetched",
-        DownloadWarning,
-        stacklevel=5,
-    )
-    everything = ("+refs/heads/*:refs/remotes/source/*", "+refs/tags/*:refs/tags/*")
-    # What a partial clone has already would count as had with all its files.
-    sparse = (git.git_dir / "info" / "sparse-checkout").read_text()
-    shutil.rmtree(git.git_dir)
-    _prepare(git, full_logs=_LOGS[0] in sparse)
-    git.run("fetch", "--progress", "--", REMOTE, *everything, online=True, note=progress)
+def _cut(hashes: set[str], size: int) -> list[list[str]]:
+    ordered = sorted(hashes)
+    return [ordered[i : i + size] for i in range(0, len(ordered), size)]
 
 
-def _listing(git: Git, commit: str) -> dict[str, str]:
-    """Return the hash of every file in a commit by its path."""
-    entries = git.run("ls-tree", "-r", "-z", "--full-tree", commit).out.split(b"\0")
-    heads = [
-        (head.split(), path) for head, tab, path in (e.partition(b"\t") for e in entries) if tab
-    ]
-    return {os.fsdecode(path): head[2].decode() for head, path in heads if head[1] == b"blob"}
+def _fetch_files(git: _Git, batches: list[list[str]], progress: Progress) -> None:
+    """Fetch files in batches, each of which is there for good once fetched."""
+    fetched, total = 0, sum(map(len, batches))
 
-
-def _is_result(path: str, names: tuple[str, ...]) -> bool:
-    folder, _, name = path.rpartition("/")
-    parts = folder.split("/")
-    return (
-        len(parts) == 4
-        and folder.startswith(f"{_TASKS}/")
-        and parts[3] == "results"
-        and any(fnmatchcase(name, pattern) for pattern in names)
-    )
-
-
-def _fetch_files(
-    git: Git, listing: dict[str, str], results: dict[str, str], progress: Progress
-) -> None:
-    """Fetch the missing result files in batches, each of which is there for good once fetched."""
-    present = _present(git)
-    needed = {
-        path: oid
-        for path, oid in listing.items()
-        if path in results or path.rpartition("/")[2] in _READ_BY_GIT
-    }
-    # One path for each content; scores before logs.
-    missing = {oid: path for path, oid in needed.items() if oid not in present}
-    logs = [oid for oid, path in missing.items() if _is_result(path, _LOGS)]
-    others = [oid for oid, path in missing.items() if not _is_result(path, _LOGS)]
-    batches = [*_cut(others, _BATCH), *_cut(logs, _BATCH_OF_LOGS)]
-    fetched = 0
-    try:
-        for batch in batches:
-            _fetch_batch(git, batch, progress, before=fetched, total=len(missing))
-            fetched += len(batch)
-            progress("Receiving files", fetched, len(missing))
-    except DownloadError as error:
-        if not _NEEDS_EVERYTHING.search(error.message):
-            raise
-        _fetch_everything(git, progress)
-
-
-def _cut(oids: list[str], size: int) -> list[list[str]]:
-    return [oids[i : i + size] for i in range(0, len(oids), size)]
-
-
-def _fetch_batch(
-    git: Git, batch: list[str], progress: Progress, *, before: int, total: int
-) -> None:
     def note(phase: str, done: int, _total: int) -> None:
         if phase == "Receiving objects":
-            progress("Receiving files", before + min(done, len(batch)), total)
+            progress("Receiving files", fetched + done, total)
 
-    git.run(
-        "fetch", "--progress", "--no-tags", "--filter=blob:none", "--", REMOTE, *batch,
-        online=True, note=note,
-    )  # fmt: skip
+    for batch in batches:
+        git.run(
+            "fetch", "--progress", "--no-tags", "--filter=blob:none", _REMOTE, *batch,
+            failed="the result files cannot be fetched", note=note,
+            hint=f"make room if the disk is full; {git.hint}",
+        )  # fmt: skip
+        fetched += len(batch)
+        progress("Receiving files", fetched, total)
+
+
+@dataclass(frozen=True)
+class _Git:
+    """Runs git, isolated from any setting that could make it run something else."""
+
+    program: str
+    address: str
+    hint: str  # what to do when the address cannot be read
+    folder: Path = Path(os.devnull)  # the work tree; to ask the server takes none
+
+    def run(
+        self, *arguments: str, failed: str = "", hint: str = _REPAIR, note: Progress | None = None
+    ) -> str:
+        """Run one git command to its end and return what it prints.
+
+        A failure is one of the folder, unless ``failed`` says what it means for the address.
+        """
+        settings = [*_SETTINGS, f"remote.{_REMOTE}.url={self.address}"]
+        if self.address.startswith("file:"):
+            settings.append(f"remote.{_REMOTE}.uploadpack={_SERVE_LOCALLY}")
+        said: deque[str] = deque(maxlen=8)
+        inherited = {name: value for name, value in os.environ.items() if _KEPT.match(name)}
+        place = {"GIT_DIR": str(self.folder / ".git"), "GIT_WORK_TREE": str(self.folder)}
+        with (
+            tempfile.TemporaryFile() as printed,
+            subprocess.Popen(  # noqa: S603 - no shell, and nothing of the user's begins with "-"
+                [self.program, *(part for one in settings for part in ("-c", one)), *arguments],
+                env=inherited | _ENVIRONMENT | place,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,  # no terminal, so no prompt for a password
+            ) as process,
+        ):
+            try:
+                for line in process.stderr or ():
+                    if not (match := _PROGRESS.match(line)):
+                        said.extend(filter(None, [shown(line.strip())[:300]]))
+                    elif note:
+                        note(match[1], int(match[2]), int(match[3]))
+            except BaseException:
+                # Asked to stop, git and its helpers remove their half-written files.
+                if os.name == "posix":
+                    os.killpg(process.pid, signal.SIGTERM)
+                process.terminate()
+                raise
+            process.wait()
+            printed.seek(0)
+            text = os.fsdecode(printed.read())
+        if process.returncode:
+            last_lines = "".join(f"\n  {line}" for line in dict.fromkeys(said)) or " nothing"
+            raise DownloadError(
+                f"{failed or f'git {arguments[0]} failed'}; git said:{last_lines}",
+                where=self.address if failed else str(self.folder),
+                hint=hint,
+            )
+        return text
+
+
+def _found_git(address: str, commit: str | None) -> _Git:
+    """Return git for an address, or raise an error that says how to get the files without it."""
+    ways = f"unpack {DEFAULT_SOURCE}/archive/{commit or 'HEAD'}.zip"
+    if address != DEFAULT_SOURCE:
+        ways = f"git clone --no-checkout -- {shlex.quote(address)} BIG-bench"
+        ways += f" && git -C BIG-bench checkout {shlex.quote(commit or 'HEAD')}"
+    by_hand = (
+        f"By hand, on any machine: {ways}; then give its folder {_TASKS} (with <task>/results/"
+        "scores_*.json) to the other commands in place of a download"
+    )
+    hint = f"check that this is a git repository and yours to read, then {_AGAIN}"
+    if not address.startswith("file:"):
+        hint = (
+            f"check the address and the network, then {_AGAIN}. With git config one sets a proxy "
+            "(http.proxy), certificates to trust (http.sslCAInfo) and where passwords come from "
+            f"(credential.helper). {by_hand}"
+        )
+    program = shutil.which("git")
+    if program is None:
+        raise InputError("git is needed and not installed", hint=f"install it. {by_hand}")
+    try:
+        said = subprocess.run(  # noqa: S603 - found on the path, fixed arguments
+            [program, "--version"], capture_output=True, check=False
+        ).stdout.decode(errors="replace")
+    except OSError as error:
+        said = str(error)
+    version = re.match(r"git version (\d+)\.(\d+)", said)
+    if version is None or tuple(map(int, version.groups())) < _OLDEST_GIT:
+        raise InputError(
+            f"git {'.'.join(map(str, _OLDEST_GIT))} or newer is needed, this is "
+            f"{shown(said.strip())[:200] or 'one that does not say its version'}",
+            where=program,
+            hint=f"install a newer one. {by_hand}",
+        )
+    return _Git(program, address, hint)

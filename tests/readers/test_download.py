@@ -10,11 +10,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 
 import platformdirs
@@ -25,7 +23,6 @@ from git_servers import (
     TASKS,
     bare_copy,
     commit_all,
-    dumb_server,
     files_below,
     git,
     git_daemon,
@@ -40,7 +37,6 @@ from hypothesis import strategies as st
 from bigbench_meta import read_results
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.readers import download as module
-from bigbench_meta.readers import git as runner
 from bigbench_meta.readers.download import Download, DownloadError, DownloadWarning, download
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
@@ -265,32 +261,6 @@ def test_progress_that_raises_ends_the_download_and_the_next_one_goes_on(upstrea
     assert not download(str(upstream / "work")).was_complete
 
 
-PIECES = st.lists(
-    st.sampled_from(
-        [b"Receiving objects:  50% (1/2)", b"remote: Counting objects: 100% (3/3), done.", b"\r",
-         b"\n", b"fatal: no\x1b[31m", b" * branch x -> FETCH_HEAD", b"\xff", b" 7", b"From x"]
-    )
-)  # fmt: skip
-
-
-@given(PIECES, st.lists(st.integers(0, 200)))
-def test_messages_do_not_depend_on_how_they_are_cut(pieces, cuts):
-    def heard(parts):
-        calls = []
-        messages = runner._Messages(lambda *call: calls.append(call))
-        for part in parts:
-            messages.feed(part)
-        return calls, messages.lines
-
-    text = b"".join(pieces)
-    places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    calls, lines = heard([text])
-    assert heard([text[a:b] for a, b in pairwise(places)]) == (calls, lines)
-    assert all(line.isprintable() for line in lines)
-    assert all(re.fullmatch(r"[A-Za-z ]+ objects", phase) for phase, _, _ in calls)
-    assert {(n, total) for _, n, total in calls} <= {(1, 2), (3, 3)}
-
-
 # --- Complete downloads ---
 
 
@@ -311,7 +281,7 @@ def test_complete_download_from_a_server_that_is_gone(upstream, commit):
         assert download(f"{server.url}/bare.git").was_complete
         assert server.n_fetches == 1  # which commit the default branch is at
     assert download(f"{server.url}/bare.git", commit=commit).path == first.path
-    with pytest.raises(DownloadError, match="the server cannot be reached"):
+    with pytest.raises(DownloadError, match=r"cannot be read; git said:\n.*connect to 127"):
         download(f"{server.url}/bare.git")
 
 
@@ -416,6 +386,9 @@ def test_lost_files_are_restored_without_the_server(upstream, commit, damage):
 
 def test_files_of_the_user_do_no_harm(upstream, ready):
     extra = write_bytes(ready.path / "mine/results/scores_mine.json", b"{}")
+    # Paths that the commit has and the download leaves out.
+    others = [f"{TASKS}/alpha/task.json", f"{TASKS}/{min(LOGS)}", "README.md"]
+    mine = [write_bytes(ready.path.parents[1] / name, b"mine") for name in others]
     again = {"into": folder_of(ready).parents[1], "commit": ready.commit}
     assert download(str(upstream / "work"), **again) == Download(
         ready.path, ready.commit, 16, was_complete=True
@@ -423,7 +396,10 @@ def test_files_of_the_user_do_no_harm(upstream, ready):
     (folder_of(ready) / "download.json").unlink()
     assert download(str(upstream / "work"), **again).n_files == 16
     assert extra.exists()
+    assert {path.read_bytes() for path in mine} == {b"mine"}
     shutil.rmtree(extra.parents[1])
+    for path in mine:
+        path.unlink()
 
 
 # --- Interruptions ---
@@ -441,8 +417,8 @@ def test_cut_connection_is_resumed(upstream, commit, tmp_path, monkeypatch):
                 done = download(url, commit=commit)
             except DownloadError as error:
                 failures += 1
-                assert "broke off" in error.message or "cannot be read" in error.message  # noqa: PT017
-                assert "run the same command again" in str(error) or "network" in str(error)  # noqa: PT017
+                assert "cannot be fetched; git said:\n" in error.message  # noqa: PT017
+                assert "network, then run the same command again: it goes on" in error.hint  # noqa: PT017
                 assert not records_below(tmp_path / "cache")
                 budget += 700
             else:
@@ -477,7 +453,6 @@ def test_what_has_arrived_is_not_fetched_again(upstream, commit, monkeypatch):
 
 KILLED = """
 import os, signal, sys
-from bigbench_meta.readers import git as runner
 from bigbench_meta.readers import download as module
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -487,7 +462,7 @@ def progress(phase, done, total):
 where, source, into, commit = sys.argv[1:]
 module._BATCH = 5
 if where == "record":
-    module._write_record = lambda *_: kill()
+    module._Record = lambda **_: kill()
 module.download(source, into=into, commit=commit, progress=progress)
 """
 
@@ -523,12 +498,12 @@ def test_litter_of_a_killed_git_is_cleared_away(upstream, ready, litter):
     assert litter == "index" or not path.exists()
 
 
-@POSIX
 def test_stalled_server_is_given_up(upstream, monkeypatch):
-    monkeypatch.setattr(runner, "_STALLED", 0.5)
+    short = [one.replace("lowSpeedTime=60", "lowSpeedTime=1") for one in module._SETTINGS]
+    monkeypatch.setattr(module, "_SETTINGS", short)
     with (
         http_server(upstream, silent=True) as server,
-        pytest.raises(DownloadError, match=r"bare.git: nothing has arrived for 0.5 seconds"),
+        pytest.raises(DownloadError, match=r"git said:\n.*too slow\. Less than 1 bytes/sec"),
     ):
         download(f"{server.url}/bare.git")
 
@@ -556,12 +531,10 @@ def test_second_download_says_who_holds_the_folder(upstream, ready, monkeypatch)
 
 
 @POSIX
-def test_git_of_a_killed_run_keeps_the_folder_until_it_ends(
-    upstream, commit, tmp_path, monkeypatch
-):
+def test_git_of_a_killed_run_does_no_harm(upstream, commit, tmp_path):
+    """It hangs at a silent server while the next download runs, and ends after it."""
     code = "import sys; from bigbench_meta.readers.download import download as d\n"
     code += "d(sys.argv[1], commit=sys.argv[2], into=sys.argv[3])"
-    monkeypatch.setattr(module, "_LOCK_WAIT", 0.1)
     with http_server(upstream, silent=True) as server:
         call = [f"{server.url}/bare.git", commit, str(tmp_path / "into")]
         with subprocess.Popen([sys.executable, "-c", code, *call]) as process:
@@ -569,12 +542,11 @@ def test_git_of_a_killed_run_keeps_the_folder_until_it_ends(
             while not server.requests and time.monotonic() < patience:
                 time.sleep(0.02)
             process.kill()
-        with pytest.raises(InputError, match=f"started by process {process.pid}"):
-            download(call[0], commit=commit, into=call[2])
         server.silent = False
+        done = download(call[0], commit=commit, into=call[2])
         server.ended.set()
-        monkeypatch.setattr(module, "_LOCK_WAIT", 30)
-        assert download(call[0], commit=commit, into=call[2]).n_files == 16
+    assert files_below(done.path) == expected(upstream)
+    assert download(call[0], commit=commit, into=call[2]).was_complete
 
 
 # --- Servers that can do less ---
@@ -593,56 +565,16 @@ def test_server_without_filter_sends_the_whole_commit(upstream, commit):
     assert files_below(done.path.parents[1]).keys() == {f"{TASKS}/{name}" for name in RESULTS}
 
 
-@pytest.fixture
-def two_commits(own, tmp_path):
-    """A bare repository whose first commit is not the head of any branch; both commits."""
-    first = git(own, "rev-parse", "HEAD")
-    write_tree(own / TASKS, [score_file(task_name="delta")])
-    second = commit_all(own, "more")
-    bare_copy(own, tmp_path / "served" / "two.git")
-    return first, second
-
-
-@pytest.mark.parametrize("which", [0, 1, None])
-def test_server_of_the_old_protocol(upstream, two_commits, tmp_path, which):
-    """It has single files by name of a commit only; so all is fetched, once."""
-    asked = None if which is None else two_commits[which]
-    with http_server(tmp_path / "served", protocol_2=False) as server:
-        with pytest.warns(DownloadWarning, match="cannot send single commits") as caught:
-            done = download(f"{server.url}/two.git", commit=asked)
-        assert [warning.filename for warning in caught] == [__file__]
-        assert caught_nothing(lambda: download(f"{server.url}/two.git", commit=asked))
-    assert done.commit == (asked or two_commits[1])
-    assert done.n_files == (16 if which == 0 else 17)
-    assert files_below(done.path).items() >= expected(upstream).items()
-
-
-@pytest.mark.parametrize("which", [0, 1])
-def test_server_of_plain_files(upstream, two_commits, tmp_path, which):
-    with (
-        dumb_server(tmp_path / "served") as server,
-        pytest.warns(DownloadWarning, match="cannot send single commits"),
-    ):
-        done = download(f"{server.url}/two.git", commit=two_commits[which])
-    assert done.n_files == 16 + which
-    assert files_below(done.path).items() >= expected(upstream).items()
-
-
-def caught_nothing(call):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        call()
-    return not caught
-
-
-@pytest.mark.usefixtures("two_commits")
-def test_old_server_without_the_commit(tmp_path):
-    with (
-        http_server(tmp_path / "served", protocol_2=False) as server,
-        pytest.warns(DownloadWarning),
-        pytest.raises(InputError, match="no commit 1111"),
-    ):
-        download(f"{server.url}/two.git", commit="1" * 40)
+def test_server_of_the_old_protocol_is_left_to_the_user(upstream, tmp_path):
+    """It has single files by name of a commit only."""
+    with http_server(upstream, protocol_2=False) as server:
+        with pytest.raises(DownloadError, match=r"git said:\n  .*unadvertised object") as caught:
+            download(f"{server.url}/bare.git")
+        clone = re.search(r"git (clone .*) BIG-bench && git -C BIG-bench (.*);", caught.value.hint)
+        git(tmp_path, *clone[1].split(), "by-hand")
+        git(tmp_path / "by-hand", *clone[2].split())
+    by_hand = files_below(tmp_path / "by-hand" / TASKS)
+    assert by_hand.items() >= expected(upstream).items()
 
 
 # --- Which commit ---
@@ -693,7 +625,10 @@ def test_branches_and_tags(branches, name, tmp_path_factory):
         ("refs/heads/none", "no branch or tag is called"),
         ("line", "no branch or tag is called"),
         ("0123abc", "no branch or tag is called '0123abc'.*\n.*all 40 digits"),
-        ("1" * 40, "no such commit there(.|\n)*1111(.|\n)*Hint: give all 40 digits"),
+        (
+            "1" * 40,
+            "commit 1{40} cannot be fetched; git said:\n.*not our ref 1(.|\n)*Hint: check the",
+        ),
     ],
 )
 def test_unknown_commits(branches, name, message):
@@ -743,9 +678,9 @@ def test_bad_commits_are_refused_before_anything_runs(name, monkeypatch, tmp_pat
         ("https://me:secret@example.org/x", "https://...@example.org: .* would be stored"),
         ("https://token@example.org/x", "would be stored"),
         ("ssh://me:secret@example.org/x", "would be stored"),
-        ("nowhere", "nowhere: no such folder"),
+        ("nowhere", r"nowhere: no such folder \(No such file or directory\)"),
         ("~nobody-of-this-name/x", "no such folder"),
-        ("x" * 5000, "not the address"),
+        ("x" * 5000, "no such folder"),
         ("x" * 300, "no such folder"),
     ],
 )
@@ -787,7 +722,10 @@ def test_file_instead_of_a_repository(tmp_path):
 
 
 def test_folder_that_is_no_repository(tmp_path):
-    with pytest.raises(DownloadError, match=r"not a git repository; git said:\n  fatal"):
+    with pytest.raises(
+        DownloadError,
+        match=r"cannot be read; git said:\n  fatal: .*not appear(.|\n)*Hint: check that",
+    ):
         download(str(tmp_path))
 
 
@@ -795,7 +733,7 @@ def test_folder_that_is_no_repository(tmp_path):
 def test_server_without_the_repository(upstream, commit, tmp_path):
     with (
         http_server(upstream) as server,
-        pytest.raises(DownloadError, match="not a git repository"),
+        pytest.raises(DownloadError, match=r"git said:\n.*none.git/' not found\nHint: check"),
     ):
         download(f"{server.url}/none.git", commit=commit)
     assert not records_below(tmp_path)
@@ -867,65 +805,75 @@ def test_git_that_cannot_be_run(monkeypatch, tmp_path):
         download(str(tmp_path))
 
 
-@POSIX
-@pytest.mark.parametrize(
-    ("said", "message", "hint"),
-    [
-        ("fatal: write error: No space left on device", "the disk is full", "room, then run"),
-        ("fatal: cannot create x: Disk quota exceeded", "the disk is full", "make room"),
-        ("fatal: file 'index.lock' write error. Out of diskspace", "the disk is full", "room"),
-        ("fatal: detected dubious ownership in 'x'", "another user", "safe.directory"),
-        ("fatal: remote error: upload-pack: not our ref 11", "no such commit", "40 digits"),
-        ("fatal: repository 'https://x/' not found", "not a git repository", "the address"),
-        ("fatal: could not read Username for 'x': disabled", "no such repository", "helper"),
-        ("git@x: Permission denied (publickey).", "may not be read", "credential"),
-        ("fatal: unable to access 'x': error: 403", "may not be read", "credential"),
-    ],
-)
-def test_fault_of_user_or_disk(said, message, hint, monkeypatch, tmp_path):
-    error = failing(said, monkeypatch, tmp_path)
-    assert message in error.message
-    assert hint in error.hint
-    assert "By hand" not in error.hint
+FAULTS = {
+    "ls-remote": ("the repository cannot be read", "check the address and the network, then run"),
+    "--depth=1": (
+        "commit 1{40} cannot be fetched",
+        "check the commit's hash, .* check the address",
+    ),
+    "--no-tags --filter=blob:none": ("the result files cannot be fetched", "make room if the disk"),
+    "checkout": (
+        "git checkout failed",
+        "make room or correct the folder's permissions; if neither",
+    ),
+}
 
 
 @POSIX
-@pytest.mark.parametrize(
-    ("said", "message", "hint"),
-    [
-        ("fatal: unable to access 'x': Could not resolve host: x", "no network", "check the"),
-        ("ssh: Could not resolve hostname x: unknown", "the host is unknown", "check the address"),
-        ("fatal: unable to look up x (Name or service not known)", "the host is unknown", ""),
-        ("fatal: unable to access 'x': Failed to connect to x", "cannot be reached", "proxy"),
-        ("ssh: connect to host x port 22: Connection timed out", "cannot be reached", "network"),
-        ("fatal: unable to access 'x': certificate problem", "certificate", "sslCAInfo"),
-        ("fatal: unable to access 'x': error: 503", "a fault of its own", "later"),
-        ("error: RPC failed; too slow.\\nfatal: early EOF", "broke off", "goes on"),
-        ("fatal: unable to access 'x': no idea", "cannot be read", "proxy"),
-        ("fatal: something new", "git ls-remote failed; it said:", ""),
-    ],
-)
-def test_fault_of_the_network(said, message, hint, monkeypatch, tmp_path):
-    error = failing(said, monkeypatch, tmp_path)
-    assert message in error.message
-    assert hint in error.hint
-    assert "By hand, on any machine: git clone" in error.hint
-    assert tmp_path.as_uri() in error.hint
-
-
-def failing(said, monkeypatch, folder):
-    """Return the error of a download whose git says something after some noise."""
-    script = f"""[ "$1" = --version ] && echo git version 2.39.5 && exit
-    printf "remote: \\033[31mred\\nReceiving objects:  50%% (1/2)\\r{said}\\n" >&2; exit 128"""
-    fake_git(folder, monkeypatch, script)
+@pytest.mark.parametrize("command", FAULTS)
+def test_fault_shows_what_failed_the_last_lines_of_git_and_what_to_do(
+    upstream, command, monkeypatch, tmp_path
+):
+    pinned = "1" * 40 if command == "--depth=1" else None
+    is_local = command not in {"ls-remote", "--depth=1"}
+    source = (upstream / "work").as_uri() if is_local else "http://127.0.0.1:1/x"
+    noise = "remote: \\033[31mred\\nReceiving objects:  50%% (1/2)\\r"
+    fake_git(
+        tmp_path,
+        monkeypatch,
+        f"""case "$*" in *"{command}"*)
+    printf "{noise}error: one\\nerror: one\\nfatal: No space left on device\\n" >&2; exit 128;; esac
+    exec {shutil.which("git")} "$@"
+    """,
+    )
     with pytest.raises(DownloadError) as caught:
-        download(str(folder))
-    error = caught.value
-    assert error.where == folder.as_uri()
-    assert error.message.endswith(said.split("\\n")[-1])
-    assert "\x1b" not in str(error)
-    assert "Receiving" not in str(error)
-    return error
+        download(source, commit=pinned)
+    error, (message, hint) = caught.value, FAULTS[command]
+    assert re.match(message, error.message)
+    said = "\n  error: one\n  fatal: No space left on device"
+    assert error.message.endswith(f"; git said:\n  remote: \\x1b[31mred{said}")
+    assert re.match(hint, error.hint)
+    assert error.where == source or error.where.endswith("/repository")
+    assert (error.where == source) == (command != "checkout")
+    if not is_local:
+        for part in (
+            module._AGAIN,
+            "http.proxy",
+            "http.sslCAInfo",
+            "credential.helper",
+            "git clone",
+        ):
+            assert part in error.hint
+
+
+@POSIX
+def test_git_and_its_helpers_are_stopped_with_the_download(upstream, monkeypatch, tmp_path):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    fake_git(
+        tmp_path,
+        monkeypatch,
+        f"""case "$*" in *--depth=1*)
+    printf "Receiving objects:  50%% (1/2)\\r\\n" >&2; sleep 30; touch {tmp_path}/lived;; esac
+    exec {shutil.which("git")} "$@"
+    """,
+    )
+    before = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        download(str(upstream / "work"), progress=interrupt)
+    assert time.monotonic() - before < 20
+    assert not (tmp_path / "lived").exists()
 
 
 def test_folder_that_cannot_be_made(upstream, tmp_path):
@@ -939,7 +887,7 @@ def test_disk_that_fills_up_at_the_end(upstream, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
+        patch.setattr(Path, "replace", full)
         with pytest.raises(InputError, match="cannot be written: No space left"):
             download(str(upstream / "work"))
     assert not records_below(tmp_path)
@@ -953,7 +901,7 @@ def test_damaged_repository_is_not_taken_for_a_bad_connection(upstream, victim):
     for path in (folder_of(done) / "repository/.git").glob(victim):
         path.chmod(0o644)
         path.write_bytes(path.read_bytes()[:-40] + b"[nonsense" * 5)
-    with pytest.raises(DownloadError, match=r"Hint: delete .*/repository and run the same"):
+    with pytest.raises(DownloadError, match=r"/repository: git .* failed(.|\n)*delete the folder"):
         download(str(upstream / "work"))
     shutil.rmtree(folder_of(done) / "repository")
     assert files_below(download(str(upstream / "work")).path) == expected(upstream)
@@ -1038,7 +986,9 @@ def test_nobody_is_asked_for_a_password(upstream, tmp_path, monkeypatch):
     trap = hostile_environment(tmp_path, monkeypatch)
     with (
         http_server(upstream, locked=True) as server,
-        pytest.raises(DownloadError, match="may not be read without a password"),
+        pytest.raises(
+            DownloadError, match=r"said:\n.*not read Username(.|\n)*passwords .*credential.helper"
+        ),
     ):
         download(f"{server.url}/bare.git")
     assert not trap.exists()
@@ -1050,12 +1000,3 @@ def test_started_inside_another_repository(upstream, own, monkeypatch):
     monkeypatch.chdir(own)
     done = download(str(upstream / "work"), into=own / "inside")
     assert files_below(done.path) == expected(upstream)
-
-
-def test_no_thread_is_left(upstream):
-    before = threading.active_count()
-    download(str(upstream / "work"))
-    patience = time.monotonic() + 10
-    while threading.active_count() > before and time.monotonic() < patience:
-        time.sleep(0.01)
-    assert threading.active_count() <= before
