@@ -7,9 +7,12 @@
   one, and only the metric joins them.
 - The test pictures are by drawers (of glyphs: in faces) that no model has seen. The test sequences
   are the same for all models and use each picture about equally often, several times: a standard
-  error is that of more sequences of these pictures, not of new pictures. The held-out loss is that
+  error is that of more sequences of these pictures, not of other drawers. The held-out loss is that
   of pictures by other drawers, who are in neither part.
-- A model learns from each training picture distorted in many ways, the same for all models.
+- A model learns from each training picture distorted in many ways, the same for all models. Glyphs
+  are distorted in the test too, each time in another way, because a face draws a letter only once;
+  without that all but the smallest models label nearly every glyph correctly. Drawings by people
+  are tested as they are.
 
 References:
     Schaeffer, Miranda and Koyejo (2023), arXiv 2304.15004, sec. 5 and Fig. 8.
@@ -58,8 +61,8 @@ _CHANNELS: Final = (1, 8, 16, 16)
 # Sides of the square maps of features after each convolution of a picture of 28 x 28.
 _SIDES: Final = (14, 7, 4)
 _LAYERS: Final = 1
-# Chosen by the loss of validation pictures, against 3e-3 at widths 8 and 32.
-_PEAK: Final = 1e-2
+# Of 1e-2 and 2e-2 the one with the lower loss of validation pictures at widths 8 and 32.
+_PEAK: Final = 2e-2
 # Parts of the training after each of which a model is scored, on some sequences.
 _PARTS: Final = 10
 _CHECKPOINT_SEQUENCES: Final = 400
@@ -67,7 +70,7 @@ _VALIDATION_SEQUENCES: Final = 400
 # Training pictures after distortion, about.
 _DISTORTED: Final = 1 << 16
 # Largest angle, shear, logarithm of the stretch of height and width, and shift in pixels.
-_LIMITS: Final = np.array([np.deg2rad(10), 0.2, 0.15, 0.15, 1.5, 1.5])
+_LIMITS: Final = np.array([np.deg2rad(20), 0.4, 0.3, 0.3, 1.5, 1.5])
 
 
 @dataclass(frozen=True)
@@ -97,13 +100,18 @@ def describe(data: str) -> str:
     return _pictures(data).describe()
 
 
-def _sequences(pictures: Pictures, n: int) -> _Sequences:
+def _sequences(pictures: Pictures, n: int, *, distorted: bool) -> _Sequences:
     """Draw sequences that use each picture about equally often, the same ones for all models."""
     rng = np.random.default_rng([_DATA_SEED, len(pictures)])
     rounds = -(-n * LENGTH // len(pictures))
     order = np.concatenate([rng.permutation(len(pictures)) for _ in range(rounds)])
     rows = order[: n * LENGTH].reshape(n, LENGTH)
-    return _Sequences(pictures.pixels[rows], pictures.labels[rows].astype(np.int32))
+    pixels = pictures.pixels[rows.ravel()]
+    if distorted:
+        pixels = _distort(pixels, rng)
+    return _Sequences(
+        pixels.reshape(n, LENGTH, *pixels.shape[1:]), pictures.labels[rows].astype(np.int32)
+    )
 
 
 @cache
@@ -218,8 +226,12 @@ def train(unit: Unit) -> Trained:
     rng = np.random.default_rng([_DATA_SEED, unit.size, unit.seed])
     rows = rng.integers(len(pixels), size=(profile.steps, profile.batch, LENGTH), dtype=np.int32)
     network = Network(len(pictures.class_names), unit.size, rng=rng)
-    test = _sequences(pictures.test, profile.examples)
-    validation = _sequences(pictures.validation, _VALIDATION_SEQUENCES)
+    test, validation = (
+        _sequences(some, n, distorted=not unit.data)
+        for some, n in (
+            (pictures.test, profile.examples), (pictures.validation, _VALIDATION_SEQUENCES),
+        )
+    )  # fmt: skip
     checkpoints: list[dict[str, Any]] = []
     learner = network, jnp.asarray(pixels), jnp.asarray(labels)
     recipe = Recipe(peak=_PEAK, steps=profile.steps)

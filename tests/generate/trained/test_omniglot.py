@@ -74,13 +74,17 @@ def test_test_pictures_are_by_other_drawers():
     parts = [pictures.train, pictures.validation, pictures.test]
     drawers = [set(part.drawers.tolist()) for part in parts]
     assert sum(map(len, drawers)) == len(set.union(*drawers))
-    test = omniglot._sequences(pictures.test, 2000)
+    test = omniglot._sequences(pictures.test, 2000, distorted=False)
     assert test.pixels.shape == (2000, LENGTH, 28, 28)
     known = dict(zip(map(bytes, parts[2].pixels), parts[2].labels.tolist(), strict=True))
     used = [bytes(pixels) for pixels in test.pixels.reshape(-1, 28, 28)]
     assert [known[pixels] for pixels in used] == test.labels.ravel().tolist()
     counts = np.unique(used, return_counts=True)[1]
     assert counts.max() - counts.min() <= 1
+    # Of glyphs each occurrence is distorted in a way of its own.
+    distorted = omniglot._sequences(pictures.test, 2000, distorted=True)
+    assert np.array_equal(distorted.labels, test.labels)
+    assert len({bytes(pixels) for pixels in distorted.pixels.reshape(-1, 28, 28)}) > 9_990
 
 
 def test_distorted_copies_keep_the_picture():
@@ -92,7 +96,7 @@ def test_distorted_copies_keep_the_picture():
     assert np.array_equal(labels, np.tile(train.labels, copies))
     ink = pixels.mean(axis=(1, 2)).reshape(copies, -1)
     likeness = np.corrcoef(ink)[0, 1:]
-    assert (likeness > 0.9).all()
+    assert (likeness > 0.8).all()
     assert not np.array_equal(pixels[len(train) : 2 * len(train)], train.pixels)
 
 
