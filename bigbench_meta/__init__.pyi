@@ -153,6 +153,7 @@ from .inference.wei import wei_points as wei_points
 from .metrics.pass_rates import DifficultyBuckets as DifficultyBuckets
 from .metrics.rescore import rescore as rescore
 from .readers.results import load_embedded as load_embedded
+from .readers.results import load_embedded_samples as load_embedded_samples
 from .readers.results import read_results as read_results
 from .report.charts.by_metric import (
     plot_claims_by_metric as plot_claims_by_metric,

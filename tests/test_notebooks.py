@@ -56,6 +56,10 @@ PRINTED = {
         "2 flags evaporate.", "The jump persists.",
         "Multiple-choice grade is the sharper one in 30 of 62 tasks.",
     ],
+    "04_emergence_made_to_order": [
+        "seeds of each size", "product of accuracies by position", "mean_squared_error: E = 22",
+        "mean_squared_error<=0.025: E = 556",
+    ],
 }  # fmt: skip
 
 

@@ -265,7 +265,9 @@ def product_law(
         samples: Samples table with one right answer an example, as
             :func:`bigbench_meta.train_families` writes them. Teacher-forced tokens are further
             metrics ``teacher_forced_1`` to ``teacher_forced_{L + 1}``, the last the end token;
-            ``target_logprobs`` is the log-probability of the right answer with its end.
+            ``target_logprobs`` is the log-probability of the right answer with its end. Examples
+            without an output that do not have one right answer, such as choices between options,
+            are left out.
         tokens: How texts are split, see :func:`bigbench_meta.rescore`.
         sampled: Value of ``variant`` of answers sampled at temperature 1. Where they have no
             ``target_logprobs``, those of the other variant are taken.
@@ -279,7 +281,7 @@ def product_law(
         ``length 1`` has no row at length 1, where it says nothing.
 
     Raises:
-        InputError: An example has several right answers, or none; or no law has data.
+        InputError: A written answer has several right ones, or none; or no law has data.
         SchemaError: ``samples`` is no samples table.
 
     References:
@@ -296,6 +298,8 @@ def product_law(
         ('positions', 0.5, 0.25)
     """
     table = conform(samples, SAMPLES)
+    n_answers = pc.fill_null(pc.list_value_length(table.column("targets")), 0)
+    table = table.filter(pc.or_(pc.is_valid(table.column("output")), pc.equal(n_answers, 1)))
     answers = _answers(table, tokens)
     forced = _forced(table)
     rows = []

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["EMBEDDED_SETS", "STUDIED_SETS", "EmbeddedSet", "embedded_set"]
 
 
+_CAUTIONS: Final = {
+    "evidence": "",
+    "illustration": "An illustration: its curves were chosen to show the effect.",
+    "experiment": "An experiment: its tasks, sizes and metrics are of our choice.",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedSet:
     """One set of published scores.
@@ -27,6 +34,7 @@ class EmbeddedSet:
         role: ``evidence``: scores not chosen for their shape. ``illustration``: chosen by
             authors to show an effect. ``experiment``: models and tasks made by us.
         file: Name of the observations in ``data/``.
+        samples: Name of the outputs in ``data/``, where there are some.
         level: Which of a task's rows count by default, see :func:`bigbench_meta.select_level`.
         reading_error: Standard error of reading scores from a drawing, in their unit.
         source: Where the scores come from.
@@ -38,11 +46,17 @@ class EmbeddedSet:
     title: str
     role: Role
     file: str
+    samples: str = ""
     level: Literal["task", "subtask"] = "task"
     reading_error: float = 0.0
     source: str
     shows: str
     limits: str
+
+    @property
+    def caution(self) -> str:
+        """Why its curves are not counted, empty for evidence."""
+        return _CAUTIONS[self.role]
 
 
 EMBEDDED_SETS: Final = (
@@ -83,6 +97,31 @@ EMBEDDED_SETS: Final = (
         "frequent it is, and none of them enters a count.",
     ),
     EmbeddedSet(
+        name="trained",
+        title="Model families trained here",
+        role="experiment",
+        file="trained.csv",
+        samples="samples_trained.parquet",
+        level="subtask",  # each target length is a curve of its own
+        source="trained with `bigbench-meta generate`; sizes, seeds and steps were fixed "
+        "beforehand in data/trained_families.toml",
+        shows="Whether models of known loss jump under one metric and not under another on the "
+        "same outputs, and how much that depends on the seed.",
+        limits="Tasks, sizes and metrics are of our choice and the models tiny, so it says nothing "
+        "of how frequent a jump is in large language models.",
+    ),
+    EmbeddedSet(
+        name="trained_checkpoints",
+        title="Model families trained here, during their training",
+        role="experiment",
+        file="trained_checkpoints.parquet",
+        level="subtask",
+        source="trained with `bigbench-meta generate`, as the set `trained`",
+        shows="How scores change along the training of one model, which is a family of its own.",
+        limits="Scores of few examples, 100 for each length of the answer, so that small steps "
+        "are noise.",
+    ),
+    EmbeddedSet(
         name="wei2022_chain_of_thought",
         title="Chain-of-thought prompting (Wei et al. 2022)",
         role="illustration",
@@ -98,7 +137,8 @@ EMBEDDED_SETS: Final = (
 STUDIED_SETS: Final = ("lamda", "gpt3", "paper")
 """Names of the sets that ``bigbench-meta analyze`` shows without arguments.
 
-Chain-of-thought prompting is about prompts and not about metrics; it is loaded by name only.
+The others are loaded by name only: our own experiments have a page of their own, and
+chain-of-thought prompting is about prompts and not about metrics.
 """
 
 
@@ -119,7 +159,7 @@ def embedded_set(name: str) -> EmbeddedSet:
         ('evidence', 'paper')
     """
     for entry in EMBEDDED_SETS:
-        if name in (entry.name, entry.file.removesuffix(".csv")):
+        if name in (entry.name, entry.file.partition(".")[0]):
             return entry
     known = ", ".join(entry.name for entry in EMBEDDED_SETS)
     raise InputError(f"no embedded set {name!r}", where="name", hint=f"one of {known}")

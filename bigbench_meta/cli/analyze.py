@@ -137,8 +137,8 @@ def _write(studies: list[tuple[Loaded, Study]], out: Path, *, several: bool) -> 
 
 def _print(loaded: Loaded, study: Study) -> None:
     click.echo(f"{loaded.title}: {study.headline}")
-    if loaded.embedded and loaded.embedded.role == "illustration":
-        click.echo("An illustration: its curves were chosen to show the effect.")
+    if loaded.embedded and loaded.embedded.caution:
+        click.echo(loaded.embedded.caution)
     if n_other := len(study.scores) - len(study.counted):
         click.echo(f"{n_other} curves of other levels are not counted (see --level).")
     console.print_table(study.tables["by_metric"])

@@ -346,8 +346,8 @@ def _print(one: _Comparison, options: dict[str, Any]) -> None:
 
     loaded, pairs, predictions = one.loaded, one.pairs, one.predictions
     click.echo(f"{loaded.title}: {' '.join(_sentences(one, options))}")
-    if loaded.embedded and loaded.embedded.role == "illustration":
-        click.echo("An illustration: its curves were chosen to show the effect.")
+    if loaded.embedded and loaded.embedded.caution:
+        click.echo(loaded.embedded.caution)
     if len(pairs):
         every, verdicts = metric_change_tables(pairs)
         console.print_table(replace(every, most_rows=console.MOST_ROWS))

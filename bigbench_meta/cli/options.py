@@ -137,11 +137,11 @@ reading = options(
 )
 embedded = click.option(
     "--embedded",
-    type=click.Choice(STUDIED_SETS),
+    type=click.Choice([*STUDIED_SETS, "trained"]),
     multiple=True,
-    help="Published results to use in place of RESULTS: lamda (BIG-bench, LaMDA at 12 sizes), gpt3 "
-    "(GPT-3, 8 sizes; the default) or paper (the figures of Schaeffer et al. 2023). `analyze` "
-    "takes several and studies each separately.",
+    help="Packaged results to use in place of RESULTS: lamda (BIG-bench, LaMDA at 12 sizes), gpt3 "
+    "(GPT-3, 8 sizes; the default), paper (the figures of Schaeffer et al. 2023) or trained (the "
+    "families of `generate`). `analyze` takes several and studies each separately.",
 )
 selection = options(
     click.option("--task", multiple=True, help="Use only this task. Can be repeated."),

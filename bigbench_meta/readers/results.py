@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from bigbench_meta.catalog.embedded import embedded_set
+from bigbench_meta.catalog.embedded import EMBEDDED_SETS, embedded_set
+from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import FILE, to_frame
 from bigbench_meta.readers.batch import ReadOptions, batches, read_batch
 from bigbench_meta.readers.problems import ProblemLog
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["load_embedded", "read_results"]
+__all__ = ["load_embedded", "load_embedded_samples", "read_results"]
 
 
 def read_results(
@@ -86,9 +87,11 @@ def load_embedded(name: str = "gpt3") -> pd.DataFrame:
 
     Args:
         name: ``lamda`` (BIG-bench: 85 tasks, 12 sizes of LaMDA), ``gpt3`` (63 results of GPT-3 at
-            8 sizes and 3 prompt settings), ``paper`` (the figures of Schaeffer et al. 2023) or
-            ``wei2022_chain_of_thought``. :data:`~bigbench_meta.catalog.embedded.EMBEDDED_SETS` says
-            of each what it can show. The name of the file in ``data/`` serves as well.
+            8 sizes and 3 prompt settings), ``paper`` (the figures of Schaeffer et al. 2023),
+            ``trained`` (families trained for this package), ``trained_checkpoints`` (the same
+            during training) or ``wei2022_chain_of_thought``.
+            :data:`~bigbench_meta.catalog.embedded.EMBEDDED_SETS` says of each what it can show. The
+            name of the file in ``data/`` serves as well.
 
     Returns:
         Observations.
@@ -106,3 +109,34 @@ def load_embedded(name: str = "gpt3") -> pd.DataFrame:
 
     observations, _ = read_results(data_path(embedded_set(name).file), strict=True)
     return observations
+
+
+def load_embedded_samples(name: str = "trained") -> pa.Table:
+    """Return the outputs of a set that comes with the package, one row an example and model.
+
+    Args:
+        name: ``trained``: the models of seed 0, some 2,000 examples a study.
+
+    Returns:
+        Samples (columns: :data:`bigbench_meta.core.schema.SAMPLES`), as
+        :func:`bigbench_meta.rescore` takes them.
+
+    Raises:
+        InputError: There is no embedded set of that name, or it has no outputs.
+
+    Examples:
+        >>> from bigbench_meta import rescore
+        >>> samples = load_embedded_samples()
+        >>> scores, _ = rescore(samples, ["exact_str_match"], tokens="digits")
+        >>> "4-digit addition" in set(scores["task"])
+        True
+    """
+    import pyarrow.parquet as pq
+
+    from bigbench_meta.catalog.published import data_path
+
+    chosen = embedded_set(name)
+    if not chosen.samples:
+        known = ", ".join(entry.name for entry in EMBEDDED_SETS if entry.samples)
+        raise InputError(f"the set {name!r} has no outputs", where="name", hint=f"use {known}")
+    return pq.read_table(data_path(chosen.samples))

@@ -120,9 +120,9 @@ def _sets_table(studies: Mapping[str, Study]) -> Table:
                 "n_scored": study.n_scored,
                 "n_flagged": study.n_flagged,
                 "n_infinite": study.n_infinite,
-                # Of curves that were chosen for their shape a share says nothing.
+                # Of curves that were chosen, or made, a share says nothing.
                 "share_flagged": study.n_flagged / study.n_scored
-                if role != "illustration" and study.n_scored
+                if role == "evidence" and study.n_scored
                 else float("nan"),
             }
         )

@@ -47,7 +47,7 @@ class Study:
         known_issues: Which known issues touch the observations, and what was left out for them.
         threshold: Curves with a score above it are flagged.
         level: Which of a task's rows count.
-        account: What accounts for the flags; None without inference, and of illustrations, which
+        account: What accounts for the flags; None without inference, and of sets whose curves
             were chosen for their shape.
         pairs: The same outputs under two metrics, see :func:`bigbench_meta.metric_change`; None
             without inference.
@@ -136,7 +136,7 @@ def run_study(
         problems: Problems table, carried along for the report.
         options: Threshold, level, scale axis, catalog and the like.
         embedded: The embedded set that the observations are. Its page says what it can show, and
-            what accounts for the flags is not asked of an illustration.
+            what accounts for the flags is asked of evidence only.
         inference: Whether to say how sure the scores are (intervals, tests, forecasts), whether
             they stay under another metric of the same outputs, and what accounts for the flags, see
             :func:`bigbench_meta.score_curves`. Tests are corrected for the curves of the level.
@@ -199,7 +199,7 @@ def run_study(
         tables += metric_change_tables(pairs)
         drawn_pairs = plot_metric_change(curves, pairs, catalog=options.catalog)
     account = None
-    if inference and not (embedded and embedded.role == "illustration"):
+    if inference and (embedded is None or embedded.role == "evidence"):
         account = account_for_flags(counted, threshold=threshold, level="all")
         tables += account_tables(account)
     by_name = {table.name: table for table in tables}

@@ -15,6 +15,8 @@ def test_names_and_roles():
         "lamda": "evidence",
         "gpt3": "evidence",
         "paper": "illustration",
+        "trained": "experiment",
+        "trained_checkpoints": "experiment",
         "wei2022_chain_of_thought": "illustration",
     }
     assert [entry.name for entry in EMBEDDED_SETS][: len(STUDIED_SETS)] == list(STUDIED_SETS)
@@ -27,12 +29,13 @@ def test_every_table_of_observations_is_of_one_set():
         for path in folder.glob("*.csv")
         if path.read_text(encoding="utf-8").startswith("benchmark,task,subtask,metric,model_family")
     }
-    assert sorted(entry.file for entry in EMBEDDED_SETS) == sorted(tables)
+    files = {entry.file for entry in EMBEDDED_SETS if entry.file.endswith(".csv")}
+    assert files == tables
 
 
 @pytest.mark.parametrize("entry", EMBEDDED_SETS, ids=lambda entry: entry.name)
 def test_each_set_is_named_by_its_file_as_well(entry):
-    stem = entry.file.removesuffix(".csv")
+    stem = entry.file.partition(".")[0]
     assert embedded_set(stem) is embedded_set(entry.name) is entry
     assert bm.load_embedded(stem).equals(bm.load_embedded(entry.name))
     for text in (entry.shows, entry.limits):
@@ -61,3 +64,19 @@ def test_by_default_the_results_of_gpt3():
 def test_another_name(name):
     with pytest.raises(InputError, match=r"no embedded set .*\nHint: one of lamda, gpt3, paper"):
         embedded_set(name)
+
+
+def test_outputs_are_those_that_were_scored():
+    samples = bm.load_embedded_samples("trained")
+    scores = bm.load_embedded("trained")
+    keys = ["model_family", "model_name", "subtask", "replicate"]
+    scored = set(scores[keys].astype(str).itertuples(index=False, name=None))
+    given = samples.select(keys).to_pandas().drop_duplicates().astype(str)
+    assert set(given["replicate"]) == {"seed 0"}
+    assert set(given.itertuples(index=False, name=None)) <= scored
+
+
+@pytest.mark.parametrize("name", ["lamda", "wei2022_chain_of_thought"])
+def test_a_set_without_outputs(name):
+    with pytest.raises(InputError, match="has no outputs"):
+        bm.load_embedded_samples(name)

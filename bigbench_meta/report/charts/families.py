@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, Final
 
 import altair as alt
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_families"]
 
 _COLOURS: Final = (BLUE, VERMILION, GREEN, PINK, ORANGE, SKY)
+_PAPERS: Final = (BLACK, "#8C8C8C")
 _WIDTH, _HEIGHT = 190, 150
 _PAPER: Final = "paper"
 
@@ -106,7 +108,7 @@ _DRAWINGS: Final = (
                 lower_is_better=True,
             ),
             _Panel(
-                title="Reconstruction", y="share with an error of at most c",
+                title="Error of at most c", y="share of pictures",
                 metrics=("mean_squared_error<=", "reconstruction_"),
             ),
         ),
@@ -218,7 +220,7 @@ def _series(panel: _Panel, rows: pd.DataFrame, of: str) -> pd.DataFrame:
     chosen = rows[metric.isin(panel.metrics) | metric.str.startswith(cuts)]
     if panel.longest:
         chosen = chosen[chosen["subtask"] == chosen["subtask"].max()]
-    names = [_name(row, cuts, of) for row in chosen.itertuples()]
+    names = [_name(row, cuts) or of or "trained here" for row in chosen.itertuples()]
     return pd.DataFrame(
         {
             "series": names, "of": of, "metric": chosen["metric"],
@@ -228,23 +230,22 @@ def _series(panel: _Panel, rows: pd.DataFrame, of: str) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def _name(row: Any, cuts: tuple[str, ...], of: str) -> str:
-    """Return the name of a line: a length, a threshold c, or K, and whether it is the paper's."""
+def _name(row: Any, cuts: tuple[str, ...]) -> str:
+    """Return the name of a line: a length, a threshold c, or K."""
     _, cut, length = row.subtask.rpartition(": length ")
     value = next((row.metric.removeprefix(name) for name in cuts if name in row.metric), "")
     letter = "K" if row.metric.startswith("subset") else "c"
-    parts = [f"L = {length}" if cut else "", f"{letter} = {value}" if value else "", of]
-    return ", ".join(filter(None, parts)) or "trained here"
+    return f"L = {length}" if cut else f"{letter} = {value}" if value else ""
 
 
 def _chart(panel: _Panel, data: pd.DataFrame) -> alt.LayerChart:
     order = list(dict.fromkeys(data["series"]))
-    here = [name for name in order if not name.endswith(_PAPER)]
-    colours = [
-        _COLOURS[here.index(name) % len(_COLOURS)] if name in here else BLACK for name in order
+    here = set(data.loc[data["of"] != _PAPER, "series"])
+    own, papers = cycle(_COLOURS), cycle(_PAPERS)
+    colours = [next(own if name in here else papers) for name in order]
+    layers = [
+        layer.encode(color=_colour("series", order, colours)) for layer in _layers(panel, data)
     ]
-    colour = _colour("series", order, colours)
-    layers = [layer.encode(color=colour) for layer in _layers(panel, data)]
     title = alt.Title(panel.title, anchor="start")
     return alt.LayerChart(layer=layers, title=title).properties(width=_WIDTH, height=_HEIGHT)
 
@@ -279,7 +280,7 @@ def _by_order(paper: pd.DataFrame, figure: str) -> alt.Chart:
         .encode(
             x=alt.X("place:O", title="models in order of size", axis=alt.Axis(labelAngle=0)),
             y=alt.Y("score:Q", title="share", axis=alt.Axis(tickCount=5)),
-            color=_colour("metric", order, (BLACK, "#8C8C8C")),
+            color=_colour("metric", order, _PAPERS),
         )
         .properties(width=_WIDTH, height=_HEIGHT)
     )
