@@ -89,7 +89,7 @@ def families() -> str:
                 f"{number(loss.iloc[0])} to {number(loss.iloc[-1])}" if loss.notna().all() else "",
             ]
         )
-    return table(rows, "family", "sizes", "parameters", "seeds of a size", "held-out loss, nats")
+    return table(rows, "family", "sizes", "parameters", "seeds of a size", "held-out loss")
 
 
 def emergence(tasks: list[str]) -> str:

@@ -106,6 +106,7 @@ def test_the_default_settings_are_those_of_the_library(
         assert more == {
             "embedded": embedded_set("gpt3"), "inference": True, "progress": None, "n_boot": None,
             "seed": 0, "variation": "both", "alpha_range": (0.0, 0.35), "samples": None,
+            "execution": bm.Execution(jobs=None),
         }  # fmt: skip
         return study
 
