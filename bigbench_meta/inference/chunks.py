@@ -29,7 +29,7 @@ __all__ = ["Analysis", "Execution", "analyse"]
 # Enough that arrays are long, and few enough that processes end together.
 _CURVES: Final = 64
 # Curves, times their cost, that are worth the second in which a process starts.
-_WORTH_PROCESSES: Final = 1000
+_WORTH_PROCESSES: Final = 2000
 
 
 @dataclass(frozen=True, kw_only=True)

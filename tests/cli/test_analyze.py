@@ -244,7 +244,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     def start(out: Path) -> subprocess.Popen[bytes]:
         code = "from bigbench_meta.cli.main import main; main()"
         command = [sys.executable, "-c", code, "analyze", *options, "--out", str(out)]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def files(folder: Path) -> dict[str, bytes]:
         return {file.name: file.read_bytes() for file in (folder / "tables").iterdir()}
