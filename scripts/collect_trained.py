@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bigbench_meta.core.schema import OBSERVATIONS, SAMPLES, conform, to_frame
+from bigbench_meta.core.schema import OBSERVATIONS, SAMPLES, conform
 from bigbench_meta.generate.trained.plan import STUDIES
 
 DATA: Final = Path(__file__).parents[1] / "data"
@@ -37,7 +37,7 @@ def main() -> None:
     scores = pd.concat([pd.read_csv(folder / "scores.csv") for folder in ordered])
     checkpoints = pd.concat([pd.read_csv(folder / "checkpoints.csv") for folder in ordered])
     scores.to_csv(DATA / "trained.csv", index=False, float_format="%.7g")
-    table = conform(to_frame(conform(checkpoints)))
+    table = conform(checkpoints)
     kept = [name for name in OBSERVATIONS.names if table[name].null_count < table.num_rows]
     pq.write_table(
         table.select(kept), DATA / "trained_checkpoints.parquet", compression="zstd",

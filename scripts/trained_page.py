@@ -2,7 +2,8 @@
 
     python scripts/trained_page.py       # rewrites the tables of docs/trained.md and its figures
 
-Everything is computed from the embedded set `trained` (see scripts/collect_trained.py), in minutes.
+Everything is computed from the embedded set `trained` (see scripts/collect_trained.py), within a
+minute.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import bigbench_meta as bm
 from bigbench_meta.report.files import figure_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "trained.md"
 ARITHMETIC: Final = ("4-digit addition", "2-digit multiplication")
@@ -34,27 +35,11 @@ def scores() -> pd.DataFrame:
     return bm.load_embedded("trained")
 
 
-@cache
-def over_seeds() -> pd.DataFrame:
-    """Return emergence scores of means over seeds and of each seed."""
-    return bm.emergence_over_seeds(scores())
-
-
-@cache
-def evidence() -> pd.DataFrame:
-    """Return the inference on curves of means, of generated answers at temperature 0."""
-    return bm.score_curves(curves(), inference=True)
-
-
-@cache
-def curves() -> bm.Curves:
-    """Return the curves of arithmetic under the metrics shown."""
-    chosen = scores()
-    chosen = chosen[
-        chosen["task"].isin(ARITHMETIC) & chosen["metric"].isin(SHOWN)
-        & (chosen["variant"] == "greedy")
-    ]  # fmt: skip
-    return bm.build_curves(chosen)
+def greedy(metrics: Sequence[str]) -> pd.DataFrame:
+    """Return scores of arithmetic answers at temperature 0 under some metrics."""
+    frame = scores()
+    is_greedy = frame["task"].isin(ARITHMETIC) & (frame["variant"] == "greedy")
+    return frame[is_greedy & frame["metric"].isin(metrics)]
 
 
 def rows_of(frame: pd.DataFrame) -> Iterator[Any]:
@@ -92,13 +77,9 @@ def families() -> str:
     return table(rows, "family", "sizes", "parameters", "seeds of a size", "held-out loss")
 
 
-def emergence(tasks: list[str]) -> str:
-    """Show emergence scores under each metric, over seeds."""
-    frame = over_seeds()
-    chosen = frame[
-        frame["task"].isin(tasks) & frame["metric"].isin(SHOWN)
-        & (frame["variant"].fillna("greedy") == "greedy")
-    ]  # fmt: skip
+def emergence() -> str:
+    """Show emergence scores of arithmetic under each metric, over seeds."""
+    chosen = bm.emergence_over_seeds(greedy(SHOWN))
     rows = [
         [
             row.subtask,
@@ -131,7 +112,7 @@ def inference() -> str:
             else str(row.forecast_status),
             number(row.score_last),
         ]
-        for row in rows_of(evidence())
+        for row in rows_of(bm.score_curves(bm.build_curves(greedy(SHOWN)), inference=True))
     ]
     return table(
         rows, "subtask", "metric", "E [95% interval]", "p, smooth mechanism",
@@ -141,7 +122,7 @@ def inference() -> str:
 
 def over_loss() -> str:
     """Compare emergence scores over size with those over the mean loss of a size."""
-    chosen = _shown()
+    chosen = greedy(SHOWN[:2])
     by_model = chosen.groupby(["model_family", "model_name"], observed=True)
     mean = chosen.assign(pretraining_loss=by_model["pretraining_loss"].transform("mean"))
     by_loss = bm.score_curves(bm.build_curves(mean, scale="pretraining_loss"))
@@ -154,20 +135,10 @@ def over_loss() -> str:
     return table(rows, "subtask", "metric", "E over size", "E over the mean loss of a size")
 
 
-def _shown() -> pd.DataFrame:
-    chosen = scores()
-    return chosen[
-        chosen["task"].isin(ARITHMETIC) & chosen["metric"].isin(SHOWN[:2])
-        & (chosen["variant"] == "greedy")
-    ]  # fmt: skip
-
-
 def chance() -> str:
     """Hold the smallest models against chance, with 100 questions and with all of them."""
-    exact = scores()
-    exact = exact[(exact["metric"] == "exact_str_match") & (exact["variant"] == "greedy")]
     rows = []
-    for subtask, own in exact.groupby("subtask", observed=True):
+    for subtask, own in greedy(SHOWN[:1]).groupby("subtask", observed=True):
         length = int(str(subtask)[-1])
         smallest = own[own["total_params"] == own["total_params"].min()]
         right = (smallest["score"] * smallest["n_examples"]).round().astype(int)
@@ -234,7 +205,7 @@ def loss_law() -> str:
     rows = [
         [
             row.model_family,
-            str(row.law).replace("_", " "),
+            row.law,
             f"{number(row.exponent)} [{number(row.exponent_low)}, {number(row.exponent_high)}]",
             number(row.constant),
             number(row.lack_of_fit),
@@ -243,14 +214,13 @@ def loss_law() -> str:
         for row in rows_of(fits)
     ]
     return table(
-        rows, "family", "law", "exponent [95% interval]", "constant, nats", "F, lack of fit", "p"
+        rows, "family", "law", "exponent [95% interval]", "constant", "F, lack of fit", "p"
     )
 
 
 def seeds() -> str:
     """Show whether seeds of the size with most of them fall into two groups."""
-    chosen = _shown()
-    found = bm.bimodality(chosen)
+    found = bm.bimodality(greedy(SHOWN[:2]))
     found = found[found["status"] == "ok"]
     rows = [
         [
@@ -280,10 +250,10 @@ NOT_SHOWN: Final = ("token_edit_distance", "log_likelihood")
 
 def vision() -> str:
     """Show emergence scores of the vision families, and the paper's."""
-    frame = over_seeds()
+    frame = scores()
     frame = frame[frame["model_family"].isin(list(VISION)) & ~frame["metric"].isin(NOT_SHOWN)]
     rows = []
-    for row in rows_of(frame):
+    for row in rows_of(bm.emergence_over_seeds(frame)):
         of_length = (
             str(row.subtask).rpartition(": length ")[2] if ": length " in row.subtask else ""
         )
@@ -331,7 +301,9 @@ def kept() -> str:
     points = curves.points()
     for curve in range(len(curves)):
         own, key = points[points["curve"] == curve], curves.keys.iloc[curve]
-        found = bm.kept_sizes(own["score"].to_numpy(), resolution=1 / own["n_examples"].min())
+        # One example changes the chance that K are all right by K / n at most.
+        step = 10 if key["metric"] == "subset_accuracy_10" else 1
+        found = bm.kept_sizes(own["score"].to_numpy(), resolution=step / own["n_examples"].min())
         few = found[found["value"] == 4].iloc[0]
         every = found.iloc[-1]
         widths = own["model_name"].astype(str).str.removeprefix("width ").iloc[list(few["places"])]
@@ -371,7 +343,7 @@ def page(text: str) -> str:
     """Return the text of the page with its tables computed anew."""
     for name, content in (
         ("families", families),
-        ("arithmetic", lambda: emergence(list(ARITHMETIC))),
+        ("arithmetic", emergence),
         ("inference", inference),
         ("over loss", over_loss),
         ("chance", chance),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import json
 import math
 import re
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import pytest
 from click.testing import CliRunner
 
 from bigbench_meta.cli.main import main
@@ -200,3 +204,20 @@ def strict_json(text: str) -> Any:
         raise AssertionError(f"{constant} is no JSON")
 
     return json.loads(text, parse_constant=refuse)
+
+
+@contextmanager
+def loaded_script(name: str) -> Iterator[Any]:
+    """Load a file of ``scripts``, beside which it finds the others."""
+    path = ROOT / "scripts" / f"{name}.py"
+    if not path.is_file():
+        pytest.skip("needs the folder `scripts`")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(path.parent))
+        patch.setitem(sys.modules, name, module)  # dataclasses look their module up
+        spec.loader.exec_module(module)
+        yield module

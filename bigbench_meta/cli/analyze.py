@@ -67,7 +67,7 @@ def analyze(
       bigbench-meta analyze --no-inference                 only scores, in seconds
       bigbench-meta analyze --exclude-known-issues=gpt3-piqa-contamination
 
-    A run into --out that was stopped, started again, computes only what it had not finished.
+    If a run with --out was stopped, running it again computes only what is missing.
     """
     prepare_folder(out)
     if out:

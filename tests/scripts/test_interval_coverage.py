@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
 
 import numpy as np
 import pytest
 from conftest import ROOT
+from helpers import loaded_script
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -25,15 +24,7 @@ PAIRS = ("emergence_percentile", "emergence_bca", "linearity_percentile", "linea
 
 @pytest.fixture(scope="module")
 def script():
-    path = ROOT / "scripts" / "interval_coverage.py"
-    if not path.is_file():
-        pytest.skip("needs the folder `scripts`")
-    spec = importlib.util.spec_from_file_location("interval_coverage", path)
-    loaded = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(path.parent))
-        patch.setitem(sys.modules, "interval_coverage", loaded)  # dataclasses look their module up
-        spec.loader.exec_module(loaded)
+    with loaded_script("interval_coverage") as loaded:
         yield loaded
 
 

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-
 import numpy as np
 import pytest
-from conftest import ROOT
+from helpers import loaded_script
 
 
 @pytest.fixture(scope="module")
 def script():
-    path = ROOT / "scripts" / "metric_change_calibration.py"
-    if not path.is_file():
-        pytest.skip("needs the folder `scripts`")
-    spec = importlib.util.spec_from_file_location("metric_change_calibration", path)
-    loaded = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(path.parent))
-        patch.setitem(sys.modules, "metric_change_calibration", loaded)
-        spec.loader.exec_module(loaded)
+    with loaded_script("metric_change_calibration") as loaded:
         yield loaded
 
 

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-
 import numpy as np
 import pytest
-from conftest import ROOT
+from helpers import loaded_script
 
 import bigbench_meta as bm
 
 
 @pytest.fixture(scope="module")
 def script():
-    path = ROOT / "scripts" / "paper_table.py"
-    if not path.is_file():
-        pytest.skip("needs the folder `scripts`")
-    spec = importlib.util.spec_from_file_location("paper_table", path)
-    loaded = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(path.parent))
-        patch.setitem(sys.modules, "paper_table", loaded)
-        spec.loader.exec_module(loaded)
+    with loaded_script("paper_table") as loaded:
         yield loaded
 
 
