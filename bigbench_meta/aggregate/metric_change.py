@@ -13,6 +13,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,7 @@ from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.core.schema import CURVE_KEY, SAMPLES, conform
 from bigbench_meta.curves.build import Curves, build_curves
 from bigbench_meta.curves.emergence import MIN_SCALES
+from bigbench_meta.inference.chunks import CHUNK, Chunk, of_tasks, run_chunks
 from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
 from bigbench_meta.inference.forecast.smooth_partners import LINKS
 from bigbench_meta.inference.score import score_curves
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.inference.chunks import Execution
     from bigbench_meta.inference.uncertainty import SamplingErrors
     from bigbench_meta.metrics.texts import Tokenizer
 
@@ -76,6 +79,8 @@ _SHARED: Final = [name for name in CURVE_KEY if name != "metric"]
 _RANK: Final = {"discontinuous": 0, "nonlinear": 0, "unknown": 1, "linear": 2, "continuous": 2}
 # Two metrics are one where a line gives one from the other to this share of its range.
 _AFFINE: Final = 1e-3
+# What the intervals of a curve's sharpness cost, see inference.chunks.
+_COST: Final = 6
 # Slopes between all pairs of points are tried up to so many points.
 _MOST_SLOPES: Final = 200
 
@@ -96,6 +101,7 @@ def metric_change(
     min_scales: int = MIN_SCALES,
     scale: str | None = None,
     catalog: MetricCatalog | None = None,
+    execution: Execution | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Compare the curves of the same outputs under every two metrics.
@@ -127,7 +133,9 @@ def metric_change(
         min_scales: Curves with fewer shared scales have no score.
         scale: Scale axis, see :func:`bigbench_meta.build_curves`; not with curves.
         catalog: Metric catalog; the packaged one by default.
-        progress: Called with (curves done, curves).
+        execution: In how many processes, and where finished chunks are kept; the results do not
+            depend on it.
+        progress: Called with (work done, work).
 
     Returns:
         One row a pair, in the order of the curves: the key columns with ``metric`` and
@@ -176,32 +184,41 @@ def metric_change(
     if only_flagged:
         flags = flagged(score_curves(pairs.curves, min_scales=min_scales), threshold).to_numpy()
         pairs = pairs.among(flags[pairs.first] | flags[pairs.second])
-    if samples is not None:
-        samples = samples_of_curves(samples, pairs.curves, tokens)
-    table = _compared(
-        pairs, samples=samples, threshold=threshold, cut=cut, level=level, n_boot=n_boot,
-        seed=seed_number(seed), min_scales=min_scales, catalog=catalog, progress=progress,
+    compared = partial(
+        _compared, tokens=tokens, threshold=threshold, cut=cut, level=level, n_boot=n_boot,
+        seed=seed_number(seed), min_scales=min_scales, catalog=catalog,
     )  # fmt: skip
+    chunks = [
+        Chunk(
+            call=partial(
+                compared, some,
+                samples=None if samples is None else of_tasks(samples, some.curves),
+            ),
+            name="metric change", curves=some.curves, cost=_COST,
+        )
+        for some in pairs.in_chunks()
+    ]  # fmt: skip
+    table = pd.concat(run_chunks(chunks, execution, progress=progress), ignore_index=True)
     verdict, reason = _verdicts(table, pairs, min_scales)
     table = table.assign(verdict=verdict, reason=reason)
     return table if metric is None else table.assign(**_forecasts(curves, table, level, catalog))
 
 
 def _compared(
-    pairs: _Pairs, *, samples: pd.DataFrame | None, threshold: float, cut: float | None,
-    level: float, n_boot: int, seed: int, min_scales: int, catalog: MetricCatalog | None,
-    progress: Callable[[int, int], None] | None,
+    pairs: _Pairs, *, samples: pd.DataFrame | pa.Table | None, tokens: str | Tokenizer,
+    threshold: float, cut: float | None, level: float, n_boot: int, seed: int, min_scales: int,
+    catalog: MetricCatalog | None,
 ) -> pd.DataFrame:  # fmt: skip
     """Return the table of pairs without their verdicts."""
     curves, first, second = pairs.curves, pairs.first, pairs.second
+    if samples is not None:
+        samples = samples_of_curves(samples, curves, tokens)
     scores = score_curves(curves, min_scales=min_scales)
     errors = sampling_errors(curves, samples=samples, n_boot=n_boot, seed=seed, catalog=catalog)
     # Of each curve by itself; and for the ratio of two, with half of the error each.
     (plain, limited), (half_plain, half_limited) = (
-        sharpness_intervals(
-            curves, scores, errors, (1 - level) / share, n_boot, seed, min_scales, report
-        )
-        for share, report in ((2, _part(progress, 0)), (4, _part(progress, 1)))
+        sharpness_intervals(curves, scores, errors, (1 - level) / share, n_boot, seed, min_scales)
+        for share in (2, 4)
     )
     steps = np.maximum(curves.ragged.lengths - 1, 1)
     cuts = threshold / steps if cut is None else np.full(len(curves), float(cut))
@@ -297,15 +314,6 @@ def _with_lengths(
     return found
 
 
-def _part(
-    progress: Callable[[int, int], None] | None, part: int
-) -> Callable[[int, int], None] | None:
-    """Return a callback that reports one of two passes over the curves."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(part * total + done, 2 * total)
-
-
 # Pairs ---------------------------------------------------------------------------------------
 
 
@@ -334,6 +342,14 @@ class _Pairs:
             curves=self.curves.select(kept), first=place[first], second=place[second],
             n_unshared=self.n_unshared[chosen],
         )  # fmt: skip
+
+    def in_chunks(self) -> list[_Pairs]:
+        """Return the pairs in chunks: at least one, and all pairs of the same outputs in one."""
+        keys = self.curves.keys[[*_SHARED, "scale"]].astype("string").fillna("")
+        group = keys.groupby([*keys], sort=False).ngroup().to_numpy()
+        size = np.bincount(group)
+        chunk = ((np.cumsum(size) - size) // CHUNK)[group[self.first]]
+        return [self.among(chunk == number) for number in (np.unique(chunk) if len(chunk) else [0])]
 
 
 def pair_points(

@@ -22,6 +22,7 @@ from bigbench_meta.cli.options import (
     counting,
     criterion,
     example_counts,
+    jobs,
     options,
     output_file,
     output_folder,
@@ -116,6 +117,7 @@ _method = options(
     _method,
     counting,
     example_counts,
+    jobs,
     output_file("every forecast, with all columns,"),
     output_folder("tables (CSV, Markdown, LaTeX) and a figure of the least predictable curves"),
     strict,
@@ -176,6 +178,7 @@ def _forecasts(curves: Curves, scores: pd.DataFrame, options: dict[str, Any]) ->
     """Return the forecasts of the curves with their emergence scores."""
     import numpy as np
 
+    from bigbench_meta.inference.chunks import Execution
     from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
 
     with console.progress("Forecasting") as progress:
@@ -188,6 +191,7 @@ def _forecasts(curves: Curves, scores: pd.DataFrame, options: dict[str, Any]) ->
             adjust=options["adjust"],
             length=np.nan if options["length"] is None else options["length"],
             catalog=catalog(options),
+            execution=Execution(jobs=options["jobs"]),
             progress=progress,
         )
     rows = scores.iloc[forecasts["curve"].to_numpy()]

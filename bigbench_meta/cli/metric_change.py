@@ -22,6 +22,7 @@ from bigbench_meta.cli.options import (
     as_json,
     embedded,
     example_counts,
+    jobs,
     known_issues,
     options,
     output_file,
@@ -134,6 +135,7 @@ _comparison = options(
     example_counts,
     with_samples,
     seed,
+    jobs,
     scoring,
     embedded,
     reading,
@@ -190,6 +192,7 @@ def metric_change(
 
 def _compare(results: tuple[Path, ...], options: dict[str, Any]) -> _Comparison:
     from bigbench_meta.aggregate.metric_change import metric_change as compare
+    from bigbench_meta.inference.chunks import Execution
 
     loaded = load(results, options)
     curves, _, findings = counted_curves(loaded, options)
@@ -208,6 +211,7 @@ def _compare(results: tuple[Path, ...], options: dict[str, Any]) -> _Comparison:
             seed=options["seed"],
             min_scales=options["min_scales"],
             catalog=catalog(options),
+            execution=Execution(jobs=options["jobs"]),
             progress=progress,
         )
     predictions = _predictions(loaded, curves, pairs, options) if options["predictions"] else None

@@ -22,6 +22,7 @@ __all__ = [
     "embedded",
     "example_counts",
     "inference",
+    "jobs",
     "known_issues",
     "options",
     "output_file",

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bigbench_meta.cli import console
-from bigbench_meta.cli.options import as_json, options, output_file, reading, strict
+from bigbench_meta.cli.options import as_json, jobs, options, output_file, reading, strict
 from bigbench_meta.core.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bigbench_meta.metrics.rescore import Rescoring
-    from bigbench_meta.store.store import IngestSummary, Store
+    from bigbench_meta.store.store import IngestSummary
 
 __all__ = ["rescore"]
 
@@ -64,7 +63,7 @@ __all__ = ["rescore"]
 )
 @click.option("--task", multiple=True, help="Use only this task. Can be repeated.")
 @click.option("--family", multiple=True, help="Use only this model family. Can be repeated.")
-@options(reading, output_file("the new scores"), strict, as_json)
+@options(reading, jobs, output_file("the new scores"), strict, as_json)
 def rescore(
     results: tuple[str, ...],
     metrics: tuple[str, ...],
@@ -75,6 +74,7 @@ def rescore(
     buckets: int,
     task: tuple[str, ...],
     family: tuple[str, ...],
+    jobs: int | None,
     output: Path | None,
     strict: bool,
     as_json: bool,
@@ -106,6 +106,7 @@ def rescore(
     """
     import tempfile
 
+    from bigbench_meta.core.execute import available_jobs
     from bigbench_meta.metrics.pass_rates import DifficultyBuckets
     from bigbench_meta.metrics.rescore import Rescoring, new_scores
     from bigbench_meta.readers import ReadOptions
@@ -138,9 +139,17 @@ def rescore(
             source = Store(results[0])
         else:
             with console.progress("Reading") as progress:
-                summary = store.ingest(list(results), options=read, progress=progress)
+                summary = store.ingest(
+                    list(results), options=read, jobs=jobs or available_jobs(), progress=progress
+                )
         selected = {"task": list(task) or None, "model_family": list(family) or None}
-        _score(source, scoring, selected)
+        with console.progress("Scoring") as progress:
+            scoring.add_batches(
+                source.sample_batches(scoring.columns, **selected),
+                n_samples=int(source.files()["n_samples"].sum()),
+                jobs=jobs,
+                progress=progress,
+            )
         scores, problems = scoring.result()
         if scores.empty:
             console.print_problems(problems)
@@ -160,17 +169,6 @@ def rescore(
         _report(
             summary, scores, [problems, differing], difficulty_by, as_json=as_json, strict=strict
         )
-
-
-def _score(source: Store, scoring: Rescoring, selected: dict[str, Any]) -> None:
-    n_samples = int(source.files()["n_samples"].sum())
-    done = 0
-    with console.progress("Scoring") as progress:
-        for batch in source.sample_batches(scoring.columns, **selected):
-            scoring.add(batch)
-            done += batch.num_rows
-            if progress:
-                progress(done, max(done, n_samples))
 
 
 def _report(

@@ -21,6 +21,7 @@ from bigbench_meta.cli.options import (
     counting,
     criterion,
     example_counts,
+    jobs,
     options,
     output_file,
     output_folder,
@@ -45,6 +46,7 @@ _FIRST = ("breakthrough", "nonmonotonic", "noisy", "inverse", "trendless", "incr
     counting,
     example_counts,
     criterion,
+    jobs,
     output_file("one row for each curve, with all columns,"),
     output_folder("tables (CSV, Markdown, LaTeX)"),
     strict,
@@ -72,6 +74,7 @@ def shapes(
       bigbench-meta shapes store --metric exact_str_match --criterion aicc
       bigbench-meta shapes results/ -o shapes.csv --out tables --json
     """
+    from bigbench_meta.inference.chunks import Execution
     from bigbench_meta.inference.shapes.curve_shapes import curve_shapes
     from bigbench_meta.inference.shapes.trends import TREND_RULES
     from bigbench_meta.report.tables.shapes import shape_tables
@@ -81,7 +84,11 @@ def shapes(
     curves, scores, findings = counted_curves(loaded, options)
     with console.progress("Fitting") as progress:
         frame = curve_shapes(
-            curves, catalog=catalog(options), criterion=options["criterion"], progress=progress
+            curves,
+            catalog=catalog(options),
+            criterion=options["criterion"],
+            execution=Execution(jobs=options["jobs"]),
+            progress=progress,
         )
     frame = frame.assign(
         emergence_score=scores["emergence_score"].to_numpy(), flagged=scores["flagged"].to_numpy()

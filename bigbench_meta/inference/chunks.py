@@ -1,4 +1,4 @@
-"""Analyse curves some at a time: in several processes, and kept as they finish.
+"""Analyse curves in chunks: in several processes, and kept as they finish.
 
 What an analysis finds of a curve depends on that curve, the seed and the options alone, so curves
 can be analysed in chunks. These are the same however many processes there are, and so are the
@@ -7,6 +7,7 @@ results.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -22,12 +23,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from bigbench_meta.curves.build import Curves
 
-__all__ = ["Analysis", "Execution", "analyse"]
+__all__ = [
+    "CHUNK",
+    "CHUNK_OF_FITS",
+    "Analysis",
+    "Chunk",
+    "Execution",
+    "analyse",
+    "of_tasks",
+    "run_chunks",
+]
 
-# Enough that arrays are long, and few enough that processes end together.
-_CURVES: Final = 64
+CHUNK: Final = 64
+"""Curves of a chunk: enough that arrays are long, few enough that processes end together."""
+CHUNK_OF_FITS: Final = 256
+"""Likewise where shapes are fitted: as many steps for few curves as for many."""
 # Curves, times their cost, that are worth the second in which a process starts.
 _WORTH_PROCESSES: Final = 2000
 
@@ -47,34 +61,57 @@ class Execution:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """Some curves and what is done with them.
+
+    Attributes:
+        call: Returns a frame.
+        name: What it does.
+        curves: The curves.
+        cost: About what a curve costs, compared with other work.
+    """
+
+    call: partial[pd.DataFrame]
+    name: str
+    curves: Curves
+    cost: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Analysis:
     """An analysis of each curve by itself.
 
     Attributes:
-        function: Called with curves; returns a frame with one row a curve, in their order.
+        function: Called with curves; returns a frame of rows in the order of the curves.
         options: Its keyword arguments.
         of_curves: Those that have one value a curve.
         samples: Samples table, for a function that takes ``samples``.
         cost: About what a curve costs, compared with other analyses.
+        size: Curves of a chunk.
     """
 
     function: Callable[..., pd.DataFrame]
     options: Mapping[str, Any] = field(default_factory=dict)
-    of_curves: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    of_curves: Mapping[str, Sequence[Any] | NDArray[Any]] = field(default_factory=dict)
     samples: pd.DataFrame | pa.Table | None = None
     cost: int = 1
+    size: int = CHUNK
 
-    def chunk(self, curves: Curves, start: int) -> partial[pd.DataFrame]:
-        """Return the analysis of some curves, as a call without arguments."""
-        stop = start + _CURVES
+    def chunks(self, name: str, curves: Curves) -> list[Chunk]:
+        """Return the analysis in chunks: one at least, which may be empty."""
+        return [self._chunk(name, curves, at) for at in range(0, len(curves) or 1, self.size)]
+
+    def _chunk(self, name: str, curves: Curves, start: int) -> Chunk:
+        stop = start + self.size
         chosen = np.zeros(len(curves), dtype=bool)
         chosen[start:stop] = True
         some = curves.select(chosen)
         options = dict(self.options)
         options |= {name: values[start:stop] for name, values in self.of_curves.items()}
         if self.samples is not None:
-            options["samples"] = _of_tasks(self.samples, some)
-        return partial(self.function, some, **options)
+            options["samples"] = of_tasks(self.samples, some)
+        call = partial(self.function, some, **options)
+        return Chunk(call=call, name=name, curves=some, cost=self.cost)
 
 
 def analyse(
@@ -93,43 +130,62 @@ def analyse(
         progress: Called with (work done, work).
 
     Returns:
-        For each analysis one row a curve, in the order of the curves.
+        What each analysis returns, in the order of the curves.
+
+    Raises:
+        InputError: See :func:`run_chunks`.
+    """
+    # The longest first, so that processes end together.
+    ordered = sorted(analyses.items(), key=lambda entry: -entry[1].cost)
+    chunks = [chunk for name, analysis in ordered for chunk in analysis.chunks(name, curves)]
+    tables = run_chunks(chunks, execution, progress=progress)
+    found = defaultdict(list)
+    for chunk, table in zip(chunks, tables, strict=True):
+        found[chunk.name].append(table)
+    return {name: pd.concat(found[name], ignore_index=True) for name in analyses}
+
+
+def run_chunks(
+    chunks: Sequence[Chunk],
+    execution: Execution | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[pd.DataFrame]:
+    """Run chunks of work.
+
+    Args:
+        chunks: The chunks, in the order in which they are started.
+        execution: How they are spread; by default here, one after another.
+        progress: Called with (work done, work).
+
+    Returns:
+        What each chunk found.
 
     Raises:
         InputError: A chunk failed. The others are finished first, and kept if there is a folder.
     """
     execution = execution or Execution()
-    starts = range(0, len(curves), _CURVES) or [0]
-    tasks = {
-        id(call): (call, name, start)
-        for name, analysis in sorted(analyses.items(), key=lambda entry: -entry[1].cost)
-        for start in starts
-        for call in [analysis.chunk(curves, start)]
-    }
-    cost = {name: analysis.cost for name, analysis in analyses.items()}
-    total = sum(cost.values()) * len(curves)
+    cost = [chunk.cost * len(chunk.curves) for chunk in chunks]
     jobs = execution.jobs
     if jobs is None:
-        jobs = available_jobs() if total > _WORTH_PROCESSES else 1
-    parts: dict[tuple[str, int], pa.Table] = {}
-    failed: list[tuple[str, int, Exception]] = []
+        jobs = available_jobs() if sum(cost) > _WORTH_PROCESSES else 1
+    place = {id(chunk.call): number for number, chunk in enumerate(chunks)}
+    found: dict[int, pd.DataFrame] = {}
+    failed: dict[int, Exception] = {}
     done = 0
-    calls = [call for call, _, _ in tasks.values()]
+    calls = [chunk.call for chunk in chunks]
     for outcome in execute(_table, calls, jobs=jobs, keep=execution.keep):
-        _, name, start = tasks[id(outcome.task)]
+        number = place[id(outcome.task)]
         if outcome.error is None:
-            parts[name, start] = outcome.value
+            found[number] = outcome.value.to_pandas()
         else:
-            failed.append((name, start, outcome.error))
-        done += cost[name] * len(outcome.task.args[0])
+            failed[number] = outcome.error
+        done += cost[number]
         if progress:
-            progress(done, total)
+            progress(done, sum(cost))
     if failed:
-        raise _failure(failed, curves)
-    return {
-        name: pd.concat([parts[name, start].to_pandas() for start in starts], ignore_index=True)
-        for name in analyses
-    }
+        raise _failure(failed, chunks)
+    return [found[number] for number in range(len(chunks))]
 
 
 def _table(call: partial[pd.DataFrame]) -> pa.Table:
@@ -137,23 +193,24 @@ def _table(call: partial[pd.DataFrame]) -> pa.Table:
     return pa.Table.from_pandas(call(), preserve_index=False)
 
 
-def _failure(failed: list[tuple[str, int, Exception]], curves: Curves) -> Exception:
-    name, start, error = min(failed, key=lambda one: one[:2])
+def _failure(failed: dict[int, Exception], chunks: Sequence[Chunk]) -> Exception:
+    number, error = min(failed.items())
     if isinstance(error, InputError):
         return error
-    key = curves.keys.iloc[start]
-    n = min(_CURVES, len(curves) - start)
+    first = chunks[number]
+    n = sum(chunks[other].name == first.name for other in failed)
+    key = first.curves.keys.iloc[0]
     failure = InputError(
-        f"{name} failed in {len(failed)} of its chunks; the first has {n} curves from "
+        f"{first.name} failed in {n} of its chunks; the first has {len(first.curves)} curves from "
         f"{key['subtask']} under {key['metric']} on: {type(error).__name__}: {error}",
-        where=name,
+        where=first.name,
         hint="the other chunks are finished; please report this error",
     )
     failure.__cause__ = error
     return failure
 
 
-def _of_tasks(samples: pd.DataFrame | pa.Table, curves: Curves) -> pd.DataFrame | pa.Table:
+def of_tasks(samples: pd.DataFrame | pa.Table, curves: Curves) -> pd.DataFrame | pa.Table:
     """Return the samples of the tasks of curves."""
     tasks = sorted(set(curves.keys["task"].astype(str)))
     if isinstance(samples, pd.DataFrame):

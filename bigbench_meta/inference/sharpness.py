@@ -19,8 +19,6 @@ from scipy.special import ndtri
 from bigbench_meta.inference.inversion import inverted_intervals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -63,7 +61,7 @@ class Sharpness:
 
 def sharpness_intervals(
     curves: Curves, scores: pd.DataFrame, errors: SamplingErrors, tail: float, n_boot: int,
-    seed: int, min_scales: int, progress: Callable[[int, int], None] | None,
+    seed: int, min_scales: int,
 ) -> tuple[Sharpness, Sharpness]:  # fmt: skip
     """Return the sharpness of curves, as it is and limited by the resolution where that is known.
 
@@ -79,13 +77,12 @@ def sharpness_intervals(
         n_boot: Replicates of each interval.
         seed: Of the random numbers.
         min_scales: Curves with fewer points have no interval.
-        progress: Called with (curves done, curves).
     """
     of_range = _RANGE_SHARE * tail
     of_score = tail - of_range
     found = inverted_intervals(
         errors.values, curves.offsets, errors.noise, level=1 - 2 * of_score, threshold=0.0,
-        n_boot=n_boot, seed=seed, min_scales=min_scales, errors=errors.resampled, progress=progress,
+        n_boot=n_boot, seed=seed, min_scales=min_scales, errors=errors.resampled,
     )  # fmt: skip
     steps = np.maximum(curves.ragged.lengths - 1, 1)
     score = scores["emergence_score"].to_numpy(dtype=float)

@@ -131,6 +131,10 @@ class PassCounts:
         part = table.select([*Run._fields, "example_id"]).filter(pa.array(known))
         self._parts.append(_summed(part, right[known], np.ones(part.num_rows)))
 
+    def merge(self, other: PassCounts) -> None:
+        """Add the counts of other samples."""
+        self._parts += other._parts
+
     def scores(
         self, metric: Metric, difficulty: DifficultyBuckets | None
     ) -> tuple[list[PassScore], list[_Note]]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial, reduce
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.execute import available_jobs, execute
 from bigbench_meta.core.keys import group_rows
 from bigbench_meta.core.schema import (
     OBSERVATIONS,
@@ -34,6 +35,8 @@ from bigbench_meta.metrics.pass_rates import PassCounts
 from bigbench_meta.metrics.texts import TOKENS, Tokenizer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from bigbench_meta.metrics.pass_rates import DifficultyBuckets
@@ -47,12 +50,16 @@ Sample = dict[str, Any]
 OwnMetric = Callable[[Sample], float | None]
 """Takes a sample as a dict of the columns of the samples table and returns its score, or None."""
 
+_Key: TypeAlias = tuple[Any, ...]
 _MODEL: Final = (
     "benchmark", "task", "subtask", "model_family", "model_name", "shots", "variant", "replicate",
 )  # fmt: skip
 _COUNTS_ERRORS: Final = "token_edit_distance"
 _BATCH_ROWS: Final = 1 << 14
 """Samples scored at a time, which bounds the memory."""
+_SLOW: Final = frozenset({"bleu", "rouge1"})
+"""Metrics that take so long that processes pay, from so many samples on."""
+_WORTH_PROCESSES: Final = 1 << 17
 
 
 @dataclass
@@ -63,6 +70,53 @@ class _Sums:
     total: Floats = field(default_factory=lambda: np.zeros(()))
     products: Floats = field(default_factory=lambda: np.zeros(()))
     n_missing: int = 0
+
+    def add(self, other: _Sums) -> None:
+        """Add the sums over other examples."""
+        self.n_missing += other.n_missing
+        if other.n:
+            self.n += other.n
+            self.total = self.total + other.total
+            self.products = self.products + other.products
+
+
+@dataclass
+class _Found:
+    """What samples have in sum: all that is kept of them.
+
+    Attributes:
+        counts: Of the metrics that judge all samples of a problem together.
+        models: The fields of each model, by its key.
+        sums: By key and metric.
+        lengths: Of the right answers, and the number of them, by key.
+    """
+
+    counts: dict[str, PassCounts]
+    models: dict[_Key, dict[str, Any]] = field(default_factory=dict)
+    sums: defaultdict[tuple[_Key, str], _Sums] = field(default_factory=partial(defaultdict, _Sums))
+    lengths: dict[_Key, Floats] = field(default_factory=dict)
+
+    def know(self, key: _Key, model: dict[str, Any]) -> None:
+        """Keep the fields of a model, of its first sample that has them."""
+        known = self.models.setdefault(key, model)
+        for axis in SCALE_AXES:
+            if known[axis] is None:
+                known[axis] = model[axis]
+
+    def add_lengths(self, key: _Key, lengths: Floats) -> None:
+        """Add the sum of lengths, and their number."""
+        self.lengths[key] = self.lengths.get(key, np.zeros(2)) + lengths
+
+    def merge(self, other: _Found) -> None:
+        """Add what was found in later samples."""
+        for key, model in other.models.items():
+            self.know(key, model)
+        for place, sums in other.sums.items():
+            self.sums[place].add(sums)
+        for key, lengths in other.lengths.items():
+            self.add_lengths(key, lengths)
+        for name, counts in other.counts.items():
+            self.counts[name].merge(counts)
 
 
 class Rescoring:
@@ -105,8 +159,9 @@ class Rescoring:
             raise InputError("names no metric", where="metrics", hint="for example exact_str_match")
         if isinstance(tokens, str) and tokens not in TOKENS:
             raise InputError(f"{tokens!r} is none of {', '.join(TOKENS)}", where="tokens")
-        self._counts = {metric.name: PassCounts() for metric in self._metrics if metric.per_problem}
-        if difficulty is not None and not self._counts:
+        counts = {metric.name: PassCounts() for metric in self._metrics if metric.per_problem}
+        self._found = _Found(counts=counts)
+        if difficulty is not None and not self._found.counts:
             raise InputError(
                 "no metric that judges several samples of a problem",
                 where="difficulty",
@@ -115,9 +170,10 @@ class Rescoring:
         self._tokens = tokens
         self._by_length = by_length
         self._difficulty = difficulty
-        self._models: dict[tuple[Any, ...], dict[str, Any]] = {}
-        self._sums: defaultdict[tuple[tuple[Any, ...], str], _Sums] = defaultdict(_Sums)
-        self._lengths: defaultdict[tuple[Any, ...], Floats] = defaultdict(lambda: np.zeros(2))
+        self._arguments = {
+            "metrics": metrics, "tokens": tokens, "by_length": by_length, "difficulty": difficulty,
+        }  # fmt: skip
+        self._slow = any(metric.name in _SLOW or metric.name in own for metric in self._metrics)
 
     @property
     def columns(self) -> list[str]:
@@ -138,9 +194,41 @@ class Rescoring:
         Raises:
             SchemaError: A column is missing or of the wrong type.
         """
-        table = conform(samples, SAMPLES)
-        for begin in range(0, table.num_rows, _BATCH_ROWS):
-            self._add(table.slice(begin, _BATCH_ROWS))
+        self.add_batches([samples])
+
+    def add_batches(
+        self,
+        batches: Iterable[pa.Table | pd.DataFrame],
+        *,
+        n_samples: int = 0,
+        jobs: int | None = 1,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Score batches of samples, in several processes; the scores do not depend on how many.
+
+        Args:
+            batches: As :meth:`bigbench_meta.Store.sample_batches` yields them.
+            n_samples: How many there are at most, for ``progress`` and ``jobs``.
+            jobs: Processes; None for as many as there are processors where that is faster: with
+                many samples and a slow metric. Functions among the metrics and ``tokens`` must then
+                be those of a module.
+            progress: Called with (samples scored, samples).
+
+        Raises:
+            SchemaError: See :meth:`add`.
+        """
+        if jobs is None:
+            jobs = available_jobs() if self._slow and n_samples > _WORTH_PROCESSES else 1
+        pieces = (_serialised(piece) for batch in batches for piece in _pieces(batch))
+        done = 0
+        for outcome in execute(partial(_scored, self._arguments), pieces, jobs=jobs, in_order=True):
+            if outcome.error is not None:
+                raise outcome.error
+            found, n = outcome.value
+            self._found.merge(found)
+            done += n
+            if progress:
+                progress(done, max(done, n_samples))
 
     def _add(self, table: pa.Table) -> None:
         if self._by_length:
@@ -158,7 +246,7 @@ class Rescoring:
             if len(examples) and metric.name == _COUNTS_ERRORS:
                 self._add_lengths(keys, rows, examples.target_length)
             if metric.per_problem:
-                self._counts[metric.name].add(table.filter(pa.array(usable)), values[:, 0])
+                self._found.counts[metric.name].add(table.filter(pa.array(usable)), values[:, 0])
             self._add_sums(metric, keys, size, rows, values)
 
     def _keys(self, models: pa.Table) -> list[tuple[Any, ...]]:
@@ -166,10 +254,7 @@ class Rescoring:
         keys = []
         for row in models.to_pylist():
             key = tuple(row[name] for name in _MODEL)
-            known = self._models.setdefault(key, row)
-            for axis in SCALE_AXES:
-                if known[axis] is None:
-                    known[axis] = row[axis]
+            self._found.know(key, row)
             keys.append(key)
         return keys
 
@@ -188,12 +273,14 @@ class Rescoring:
                 [[np.bincount(group, one * two, len(keys)) for two in columns] for one in columns]
             )
         for place, key in enumerate(keys):
-            sums = self._sums[key, metric.name]
-            sums.n_missing += int(size[place] - n[place])
-            if n[place]:
-                sums.n += int(n[place])
-                sums.total = sums.total + total[:, place]
-                sums.products = sums.products + products[:, :, place]
+            self._found.sums[key, metric.name].add(
+                _Sums(
+                    n=int(n[place]),
+                    total=total[:, place],
+                    products=products[:, :, place],
+                    n_missing=int(size[place] - n[place]),
+                )
+            )
 
     def _add_lengths(self, keys: list[tuple[Any, ...]], group: Ints, lengths: Floats) -> None:
         """Add up how long the right answers are."""
@@ -201,7 +288,7 @@ class Rescoring:
         total = np.bincount(group[known], lengths[known], len(keys))
         count = np.bincount(group[known], minlength=len(keys))
         for place, key in enumerate(keys):
-            self._lengths[key] += total[place], count[place]
+            self._found.add_lengths(key, np.array([total[place], count[place]]))
 
     def result(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return the scores so far.
@@ -215,15 +302,15 @@ class Rescoring:
         """
         lacking = self._lacking()
         rows = [
-            self._row(key, metric, *_score(metric, self._sums[key, metric.name]))
+            self._row(key, metric, *_score(metric, self._found.sums[key, metric.name]))
             for metric in self._metrics
             if not metric.per_problem
-            for key in self._models
-            if self._sums[key, metric.name].n
+            for key in self._found.models
+            if self._found.sums[key, metric.name].n
         ]
         for metric in self._metrics:
             if metric.per_problem:
-                scores, notes = self._counts[metric.name].scores(metric, self._difficulty)
+                scores, notes = self._found.counts[metric.name].scores(metric, self._difficulty)
                 for run, label, score, stderr, n in scores:
                     row = self._row((*run, None), metric, score, stderr, n)
                     rows.append(row | {"subtask": label})
@@ -247,7 +334,9 @@ class Rescoring:
                 curves.setdefault(key, []).append(row)
         for own in curves.values():
             keys = [tuple(row[name] for name in _MODEL) for row in own]
-            total, count = np.sum([self._lengths[key] for key in keys], axis=0)
+            total, count = np.sum(
+                [self._found.lengths.get(key, np.zeros(2)) for key in keys], axis=0
+            )
             if count and max(row["score"] for row in own) <= total / count:
                 for row in own:
                     row |= {"low_score": total / count, "high_score": 0.0}
@@ -255,7 +344,7 @@ class Rescoring:
     def _row(
         self, key: tuple[Any, ...], metric: Metric, score: float, stderr: float, n: int
     ) -> dict[str, Any]:
-        model = self._models[key] if key in self._models else self._model_of(key[:-1])
+        model = self._found.models[key] if key in self._found.models else self._model_of(key[:-1])
         return {
             **{axis: model[axis] for axis in SCALE_AXES},
             **dict(zip(_MODEL, key, strict=True)),
@@ -266,7 +355,7 @@ class Rescoring:
 
     def _model_of(self, run: tuple[Any, ...]) -> dict[str, Any]:
         """Return the model fields of the first replicate of a run."""
-        return next(row for known, row in self._models.items() if known[:-1] == run)
+        return next(row for known, row in self._found.models.items() if known[:-1] == run)
 
     def _lacking(self) -> list[tuple[str, str, str, str]]:
         """Return what metrics lacked: a row for a task without it, else one for a model."""
@@ -274,10 +363,12 @@ class Rescoring:
         for metric in self._metrics:
             needs = metric.lacking or ", and ".join(map(" or ".join, metric.needs))
             by_task: dict[tuple[str, str], dict[tuple[str, str], list[int]]] = {}
-            for key in self._models:
-                sums = self._sums[key, metric.name]
+            for key in self._found.models:
+                sums = self._found.sums[key, metric.name]
                 models = by_task.setdefault(key[:2], {})
-                counts = models.setdefault((self._models[key]["source"] or "", key[4]), [0, 0])
+                counts = models.setdefault(
+                    (self._found.models[key]["source"] or "", key[4]), [0, 0]
+                )
                 counts[0] += sums.n_missing
                 counts[1] += sums.n
             scored = any(n for models in by_task.values() for _, n in models.values())
@@ -302,6 +393,7 @@ def rescore(
     tokens: str | Tokenizer = "characters",
     by_length: bool = False,
     difficulty: DifficultyBuckets | None = None,
+    jobs: int | None = 1,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score the same outputs under other metrics.
 
@@ -311,6 +403,7 @@ def rescore(
         tokens: See :class:`Rescoring`.
         by_length: See :class:`Rescoring`.
         difficulty: See :class:`Rescoring`.
+        jobs: Processes, see :meth:`Rescoring.add_batches`.
 
     Returns:
         Observations, one row a metric of a model on a task, with the number of examples and the
@@ -336,10 +429,34 @@ def rescore(
          {'metric': 'token_edit_distance', 'score': 0.5, 'stderr': 0.5, 'n_examples': 2}]
     """
     scoring = Rescoring(metrics, tokens=tokens, by_length=by_length, difficulty=difficulty)
-    batches = [samples] if isinstance(samples, pa.Table | pd.DataFrame) else samples
-    for batch in batches:
-        scoring.add(batch)
+    n_samples, batches = 0, samples
+    if isinstance(samples, pa.Table | pd.DataFrame):
+        n_samples, batches = len(samples), [samples]
+    scoring.add_batches(batches, n_samples=n_samples, jobs=jobs)
     return scoring.result()
+
+
+def _pieces(samples: pa.Table | pd.DataFrame) -> Iterator[pa.Table]:
+    """Yield samples a bounded number at a time."""
+    table = conform(samples, SAMPLES)
+    for begin in range(0, table.num_rows, _BATCH_ROWS):
+        yield table.slice(begin, _BATCH_ROWS)
+
+
+def _serialised(table: pa.Table) -> bytes:
+    """Return a table as bytes; a pickled slice would take all that it is a slice of along."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def _scored(arguments: dict[str, Any], samples: bytes) -> tuple[_Found, int]:
+    """Score some samples in a process."""
+    table = pa.ipc.open_stream(samples).read_all()
+    scoring = Rescoring(**arguments)
+    scoring._add(table)  # noqa: SLF001
+    return scoring._found, table.num_rows  # noqa: SLF001
 
 
 def example_scores(

@@ -186,7 +186,7 @@ def run_study(
         pairs = metric_change(
             of_level, samples=samples, threshold=threshold, seed=seed,
             n_boot=n_boot or 999, min_scales=options.min_scales, catalog=options.catalog,
-            progress=progress,
+            execution=execution, progress=progress,
         )  # fmt: skip
     tables = [*study_tables(scores, counted, problems, threshold), issues_table(findings)]
     if inference:

@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 
 from bigbench_meta import Execution, build_curves, curve_evidence, load_embedded
+from bigbench_meta.aggregate import metric_change
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.inference import chunks
 from bigbench_meta.inference.chunks import Analysis, analyse
+from bigbench_meta.inference.forecast import forecast_curves
 from bigbench_meta.inference.resolution import resolution
+from bigbench_meta.inference.shapes import curve_shapes
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +23,7 @@ def curves():
 
 def test_chunks_give_what_all_curves_give(curves):
     found = analyse({"resolution": Analysis(function=resolution)}, curves)["resolution"]
-    assert len(curves) > chunks._CURVES
+    assert len(curves) > chunks.CHUNK
     pd.testing.assert_frame_equal(found, resolution(curves).reset_index(drop=True))
 
 
@@ -31,8 +34,7 @@ def test_no_curves(curves):
     assert list(found) == list(resolution(none))
 
 
-def test_options_of_curves_and_samples_go_with_their_chunk(curves, monkeypatch):
-    monkeypatch.setattr(chunks, "_CURVES", 10)
+def test_options_of_curves_and_samples_go_with_their_chunk(curves):
     samples = pd.DataFrame({"task": ["PIQA", "LAMBADA", "nowhere"], "score": [1, 2, 3]})
     seen = []
 
@@ -44,8 +46,9 @@ def test_options_of_curves_and_samples_go_with_their_chunk(curves, monkeypatch):
 
     numbers = np.arange(len(curves))
     analysis = Analysis(
-        function=of_chunk, options={"shared": 0.5}, of_curves={"number": numbers}, samples=samples
-    )
+        function=of_chunk, options={"shared": 0.5}, of_curves={"number": numbers}, samples=samples,
+        size=10,
+    )  # fmt: skip
     calls = []
     found = analyse(
         {"sums": analysis}, curves, progress=lambda done, total: calls.append((done, total))
@@ -55,8 +58,7 @@ def test_options_of_curves_and_samples_go_with_their_chunk(curves, monkeypatch):
     assert calls[-1] == (len(curves), len(curves))
 
 
-def test_a_failing_chunk_is_named_and_the_others_are_kept(curves, monkeypatch):
-    monkeypatch.setattr(chunks, "_CURVES", 50)
+def test_a_failing_chunk_is_named_and_the_others_are_kept(curves):
     task = str(curves.keys["task"].iloc[60])
     seen = []
 
@@ -66,20 +68,49 @@ def test_a_failing_chunk_is_named_and_the_others_are_kept(curves, monkeypatch):
             raise ZeroDivisionError("no")
         return resolution(some)
 
-    analyses = {"shape": Analysis(function=fails)}
+    analyses = {"shape": Analysis(function=fails, size=50)}
     with pytest.raises(InputError, match=r"shape failed in 1 of its chunks.*ZeroDivisionError: no"):
         analyse(analyses, curves)
     assert sum(seen) == len(curves)
 
 
+@pytest.mark.parametrize(
+    ("module", "of", "size"),
+    [
+        (curve_shapes, "curve_shapes", "CHUNK_OF_FITS"),
+        (forecast_curves, "forecast_curves", "CHUNK_OF_FITS"),
+        (metric_change, "metric_change", "CHUNK"),
+    ],
+)
+def test_smaller_chunks_give_the_same(curves, monkeypatch, module, of, size):
+    some = curves.select(curves.keys["task"].isin(["LAMBADA", "PIQA", "SuperGLUE"]))
+    whole = getattr(module, of)(some)
+    monkeypatch.setattr(module, size, 4)
+    calls = []
+    parts = getattr(module, of)(some, progress=lambda done, total: calls.append((done, total)))
+    assert len(calls) >= len(some) // 8
+    assert calls[-1][0] == calls[-1][1]
+    # Fits of another batch end in other last digits.
+    pd.testing.assert_frame_equal(whole, parts, rtol=1e-6)
+
+
+def test_processes_compare_metrics_alike(curves, tmp_path):
+    one = metric_change.metric_change(curves, n_boot=19)
+    execution = Execution(jobs=2, keep=tmp_path)
+    two = metric_change.metric_change(curves, n_boot=19, execution=execution)
+    assert len(one) > 20
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+    assert list(tmp_path.glob("*.arrow"))
+
+
 def test_one_and_two_processes_give_the_same_evidence(curves, tmp_path):
     some = curves.select(np.arange(len(curves)) % 2 == 0)  # two chunks
-    assert chunks._CURVES < len(some) <= 2 * chunks._CURVES
+    assert chunks.CHUNK < len(some) <= 2 * chunks.CHUNK
     one = curve_evidence(some, n_boot=19)
     two = curve_evidence(some, n_boot=19, execution=Execution(jobs=2, keep=tmp_path))
     pd.testing.assert_frame_equal(one, two, check_exact=True)
     files = {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
-    assert len(files) == 9 * 2
+    assert len(files) == 7 * 2 + 2
     # One is missing: it alone is computed again.
     next(tmp_path.iterdir()).unlink()
     again = curve_evidence(some, n_boot=19, execution=Execution(keep=tmp_path))

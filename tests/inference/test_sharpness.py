@@ -30,7 +30,7 @@ def found(batch, n, **columns):
     curves = bm.build_curves(pd.concat(frames, ignore_index=True))
     scores = bm.score_curves(curves)
     errors = sampling_errors(curves, samples=None, n_boot=99, seed=0)
-    both = sharpness_intervals(curves, scores, errors, TAIL, 99, 0, 3, None)
+    both = sharpness_intervals(curves, scores, errors, TAIL, 99, 0, 3)
     return scores, errors, *both
 
 

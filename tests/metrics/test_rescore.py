@@ -31,6 +31,7 @@ def sample(model="1b", example="1", **more):
 
 
 def table(rows):
+    rows = list(rows)
     columns = {name for row in rows for name in row}
     return conform(pd.DataFrame(rows, columns=sorted(columns)), SAMPLES)
 
@@ -42,6 +43,34 @@ SAMPLE = st.builds(
     st.one_of(st.none(), st.text(st.sampled_from("12"), max_size=3)),
     st.one_of(st.none(), st.lists(st.text(st.sampled_from("12"), max_size=3), max_size=2)),
 )
+
+
+def answer_length(row):
+    return len(row["output"]) if row["output"] is not None else None
+
+
+@pytest.mark.parametrize("by_length", [False, True])
+def test_processes_give_the_same_scores(monkeypatch, by_length):
+    monkeypatch.setattr(module, "_BATCH_ROWS", 7)
+    rng = np.random.default_rng(0)
+    rows = table(
+        sample(
+            f"{model}b", str(number), output=rng.choice(["12", "12", "1", "x", None]),
+            targets=[["12"], ["1"], None][number % 3],
+            total_params=None if number < 10 else model,
+        )
+        for number in range(30) for model in (1, 2)
+    )  # fmt: skip
+    metrics = dict.fromkeys(
+        ["exact_str_match", "token_edit_distance", "bleu", "exact_str_match>=0.5", "pass@1"]
+    )
+    metrics["length"] = answer_length
+    one = rescore(rows, metrics, by_length=by_length)
+    two = rescore(rows, metrics, by_length=by_length, jobs=2)
+    assert one[0]["total_params"].notna().all()
+    for here, there in zip(one, two, strict=True):
+        assert len(here)
+        pd.testing.assert_frame_equal(here, there, check_exact=True)
 
 
 @settings(max_examples=50)

@@ -22,6 +22,7 @@ import pandas as pd
 from bigbench_meta.core.checks import one_a_curve, one_of, within
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_KEY
+from bigbench_meta.inference.chunks import CHUNK_OF_FITS, Analysis, analyse
 from bigbench_meta.inference.forecast.forecasts import (
     FORECAST_STATUSES,
     SKILL_STATUSES,
@@ -52,13 +53,18 @@ if TYPE_CHECKING:
 
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.curves.build import Curves
+    from bigbench_meta.inference.chunks import Execution
     from bigbench_meta.inference.forecast.forecasts import Which
     from bigbench_meta.inference.shapes.inputs import FitInput
 
     Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
 
 __all__ = ["FORECASTERS", "forecast_curves"]
 
+# About what the forecasts of a curve cost, see inference.chunks: of one number of scales, and of
+# every number.
+_COST: Final = (2, 10)
 GPT4_RULE: Final = "log_pass_rate"
 SMOOTH_PAIR: Final = "smooth_pair"
 FORECASTERS: Final = (MIXTURE, *SHAPES, GPT4_RULE, SMOOTH_PAIR)
@@ -76,6 +82,7 @@ def forecast_curves(
     adjust: Literal["none", "jeffreys"] = "none",
     length: ArrayLike = np.nan,
     catalog: MetricCatalog | None = None,
+    execution: Execution | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     r"""Forecast the larger scales of every curve from the smaller ones.
@@ -99,7 +106,9 @@ def forecast_curves(
         length: Length of the targets in units of the smooth metric, a number or one a curve; NaN
             to find it from the fitted scales.
         catalog: Metric catalog; the packaged one by default.
-        progress: Called with (fits done, fits to do), a fit being one curve and number of scales.
+        execution: In how many processes, and where finished chunks are kept; the results do not
+            depend on it.
+        progress: Called with (work done, work).
 
     Returns:
         One row a forecaster, curve, number of scales fitted and larger scale: the key columns,
@@ -133,55 +142,78 @@ def forecast_curves(
     if not 0 < level < 1:
         raise InputError(f"{level!r} is not between 0 and 1", where="level")
     lengths = one_a_curve(within(length, 0, np.inf, "length", open_=True), len(curves), "length")
+    options = {"k": k, "level": level, "criterion": criterion, "catalog": catalog}
+    analyses = {
+        name: Analysis(
+            function=_by_shapes,
+            options=options | {"forecaster": name},
+            of_curves={"position": np.arange(len(curves))},
+            cost=_COST[k == "every"],
+            size=CHUNK_OF_FITS,
+        )
+        for name in forecasters
+        if name not in {GPT4_RULE, SMOOTH_PAIR}
+    }
+    found = analyse(analyses, curves, execution, progress=progress)
+    if GPT4_RULE in forecasters:
+        found[GPT4_RULE] = _by_pass_rate(curves, k=k, level=level, adjust=adjust, catalog=catalog)
+    if SMOOTH_PAIR in forecasters:  # needs the curves of other metrics, and is fast
+        found[SMOOTH_PAIR] = _by_partner(curves, k=k, level=level, lengths=lengths, catalog=catalog)
+    return pd.concat([found[name] for name in forecasters], ignore_index=True)
+
+
+def _by_shapes(
+    curves: Curves, *, position: Ints, forecaster: str, k: Which, level: float,
+    criterion: Literal["aicc", "bic"], catalog: MetricCatalog | None,
+) -> pd.DataFrame:  # fmt: skip
+    """Forecast some curves, whose positions among all are given, by one shape or their mixture."""
     data = fit_input(curves, catalog=catalog)
-    partners = smooth_partners(curves, data, catalog) if SMOOTH_PAIR in forecasters else None
-    plans = [plan_rows(curves.offsets, k, _least(name)) for name in forecasters]
-    done, total = 0, sum(len(rows.curve) for rows in plans)
-
-    def report(fits: int) -> None:
-        if progress:
-            progress(done + fits, total)
-
-    shares = np.where(data.is_share[curves.ragged.curve], data.y, np.nan)
-    tables, none = [], np.full(len(curves), None, dtype=object)
-    for name, rows in zip(forecasters, plans, strict=True):
-        if name == GPT4_RULE:
-            found = forecast_log_pass_rate(
-                shares,
-                curves.rising_x,
-                rows,
-                n_examples=data.n_examples,
-                level=level,
-                adjust=adjust,
-            )
-            _give_status(found, rows, ~data.is_share, ForecastStatus.NOT_A_PROPORTION)
-        elif name == SMOOTH_PAIR and partners is not None:
-            has_partner = (partners.status == ForecastStatus.OK)[curves.ragged.curve]
-            pairs = replace(partners, smooth=np.where(has_partner, partners.smooth, np.nan))
-            found = forecast_through_link(
-                shares, curves.rising_x, rows, pairs=pairs, n_examples=data.n_examples,
-                length=lengths, level=level,
-            )  # fmt: skip
-            for status in (
-                ForecastStatus.NOT_A_PROPORTION, ForecastStatus.NO_PAIR, ForecastStatus.NO_CHOICES,
-            ):  # fmt: skip
-                _give_status(found, rows, partners.status == status, status)
-        else:
-            found = forecast_by_shapes(
-                data, curves.rising_x, rows, forecaster=name, level=level, criterion=criterion,
-                progress=report,
-            )  # fmt: skip
-        done += len(rows.curve)
-        report(0)
-        metric = partners.metric if name == SMOOTH_PAIR and partners is not None else none
-        tables.append(_table(name, curves, data, rows, found, metric, level))
-    return pd.concat(tables, ignore_index=True)
+    rows = plan_rows(curves.offsets, k, least_points(forecaster))
+    found = forecast_by_shapes(
+        data, curves.rising_x, rows, forecaster=forecaster, level=level, criterion=criterion
+    )
+    table = _table(forecaster, curves, data, rows, found, level)
+    return table.assign(curve=position[table["curve"].to_numpy()])
 
 
-def _least(forecaster: str) -> int:
-    if forecaster in {GPT4_RULE, SMOOTH_PAIR}:
-        return LEAST_POINTS
-    return least_points(forecaster)
+def _by_pass_rate(
+    curves: Curves, *, k: Which, level: float, adjust: Literal["none", "jeffreys"],
+    catalog: MetricCatalog | None,
+) -> pd.DataFrame:  # fmt: skip
+    """Forecast by the rule of the GPT-4 report."""
+    data = fit_input(curves, catalog=catalog)
+    rows = plan_rows(curves.offsets, k, LEAST_POINTS)
+    found = forecast_log_pass_rate(
+        _shares(curves, data), curves.rising_x, rows, n_examples=data.n_examples, level=level,
+        adjust=adjust,
+    )  # fmt: skip
+    _give_status(found, rows, ~data.is_share, ForecastStatus.NOT_A_PROPORTION)
+    return _table(GPT4_RULE, curves, data, rows, found, level)
+
+
+def _by_partner(
+    curves: Curves, *, k: Which, level: float, lengths: Floats, catalog: MetricCatalog | None
+) -> pd.DataFrame:
+    """Forecast through the smooth metric of the same models."""
+    data = fit_input(curves, catalog=catalog)
+    partners = smooth_partners(curves, data, catalog)
+    has_partner = (partners.status == ForecastStatus.OK)[curves.ragged.curve]
+    pairs = replace(partners, smooth=np.where(has_partner, partners.smooth, np.nan))
+    rows = plan_rows(curves.offsets, k, LEAST_POINTS)
+    found = forecast_through_link(
+        _shares(curves, data), curves.rising_x, rows, pairs=pairs, n_examples=data.n_examples,
+        length=lengths, level=level,
+    )  # fmt: skip
+    for status in (
+        ForecastStatus.NOT_A_PROPORTION, ForecastStatus.NO_PAIR, ForecastStatus.NO_CHOICES,
+    ):  # fmt: skip
+        _give_status(found, rows, partners.status == status, status)
+    return _table(SMOOTH_PAIR, curves, data, rows, found, level, partners.metric)
+
+
+def _shares(curves: Curves, data: FitInput) -> Floats:
+    """Return the scores that are proportions, NaN for others."""
+    return np.where(data.is_share[curves.ragged.curve], data.y, np.nan)
 
 
 def _check(forecasters: Sequence[str], criterion: str, adjust: str) -> None:
@@ -201,10 +233,12 @@ def _give_status(
 
 
 def _table(
-    name: str, curves: Curves, data: FitInput, rows: Rows, found: Forecasts,
-    smooth_metric: NDArray[np.object_], level: float,
+    name: str, curves: Curves, data: FitInput, rows: Rows, found: Forecasts, level: float,
+    smooth_metric: NDArray[np.object_] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Label the forecasts of one forecaster, in the unit of the file."""
+    if smooth_metric is None:
+        smooth_metric = np.full(len(curves), None, dtype=object)
     curve, target, last = rows.curve[rows.part], rows.target, rows.last
     unit, zero = data.unit[curve], data.zero[curve]
     scores = score_forecasts(found, data.y[target], data.y[last], level)

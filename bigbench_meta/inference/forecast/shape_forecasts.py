@@ -27,8 +27,6 @@ from bigbench_meta.inference.shapes.shape_fits import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from bigbench_meta.core.ragged import Ragged
@@ -64,7 +62,6 @@ def forecast_by_shapes(
     forecaster: str,
     level: float,
     criterion: Literal["aicc", "bic"] = "bic",
-    progress: Callable[[int], None] | None = None,
 ) -> Forecasts:
     r"""Forecast by one shape, or by the mixture of all with their AICc or BIC weights.
 
@@ -82,7 +79,6 @@ def forecast_by_shapes(
         forecaster: One of :data:`SHAPES`, or ``mixture``.
         level: Confidence of the intervals.
         criterion: Whose weights the mixture takes, and by which the best shape is chosen.
-        progress: Called with the number of parts that are done.
 
     Returns:
         The forecasts.
@@ -101,8 +97,6 @@ def forecast_by_shapes(
             curve=rows.curve[begin:end], k=rows.k[begin:end], offsets=rows.offsets,
         )  # fmt: skip
         found.append(_forecast(data, x, part, forecaster, level, criterion))
-        if progress:
-            progress(end)
     return Forecasts(
         **{
             field.name: np.concatenate([getattr(part, field.name) for part in found])

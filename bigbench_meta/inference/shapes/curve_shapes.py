@@ -31,6 +31,7 @@ import numpy as np
 import pandas as pd
 
 from bigbench_meta.core.schema import CURVE_KEY
+from bigbench_meta.inference.chunks import CHUNK_OF_FITS, Analysis, analyse
 from bigbench_meta.inference.shapes.inputs import Frame, Points, fit_input
 from bigbench_meta.inference.shapes.shape_fits import (
     FIT_STATUSES,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.curves.build import Curves
+    from bigbench_meta.inference.chunks import Execution
     from bigbench_meta.inference.shapes.inputs import FitInput
 
     Floats = NDArray[np.float64]
@@ -73,6 +75,8 @@ __all__ = [
     "shape_fits",
 ]
 
+# About what the fits of a curve cost, see inference.chunks.
+_COST: Final = 2
 _LEVELS: Final = frozenset({"level", "first", "limit", "below", "above", "lower", "upper"})
 _DIFFERENCES: Final = frozenset({"slope", "amplitude"})
 
@@ -84,6 +88,7 @@ def curve_shapes(
     shapes: Sequence[str] = SHAPES,
     criterion: Literal["aicc", "bic"] = "bic",
     rules: TrendRules | None = None,
+    execution: Execution | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Find the best-fitting shape and the trend of every curve, with the numbers behind them.
@@ -98,7 +103,9 @@ def curve_shapes(
         shapes: Some of :data:`SHAPES`, compared with each other.
         criterion: By which shapes are weighed and ``best_shape`` is chosen.
         rules: Thresholds of the rules that :data:`TREND_RULES` states.
-        progress: Called with (curves fitted, curves to fit).
+        execution: In how many processes, and where finished chunks are kept; the results do not
+            depend on it.
+        progress: Called with (work done, work).
 
     Returns:
         One row a curve: the key columns, ``metric_type``, ``scale``, ``n_scales``, ``weighting``;
@@ -122,10 +129,19 @@ def curve_shapes(
         >>> row.trend, round(float(row.jump_share), 3), round(float(row.gap_share), 3)
         ('breakthrough', 0.991, 0.451)
     """
+    options = {"catalog": catalog, "shapes": shapes, "criterion": criterion, "rules": rules}
+    analysis = Analysis(function=_shapes_of, options=options, cost=_COST, size=CHUNK_OF_FITS)
+    return analyse({"shapes": analysis}, curves, execution, progress=progress)["shapes"]
+
+
+def _shapes_of(
+    curves: Curves, *, catalog: MetricCatalog | None, shapes: Sequence[str],
+    criterion: Literal["aicc", "bic"], rules: TrendRules | None,
+) -> pd.DataFrame:  # fmt: skip
     data = fit_input(curves, catalog=catalog)
     fits = fit_shapes(
         data.y, curves.rising_x, curves.offsets, variance=data.variance, low=data.low,
-        high=data.high, shapes=shapes, criteria_only=True, progress=progress,
+        high=data.high, shapes=shapes, criteria_only=True,
     )  # fmt: skip
     up = data.y * data.up[curves.ragged.curve]
     points = Points.checked(up, curves.rising_x, curves.offsets, variance=data.variance)

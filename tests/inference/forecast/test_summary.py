@@ -252,11 +252,9 @@ def test_tables_of_one_forecaster_or_none(two_of_embedded):
 def test_progress_goes_up_to_all():
     reports = []
     curves = build_curves(load_embedded().head(60))
-    frame = forecast_curves(
+    forecast_curves(
         curves, forecasters=("log_linear", "log_pass_rate", "constant"),
         progress=lambda done, total: reports.append((done, total)),
     )  # fmt: skip
-    fits = frame.drop_duplicates(["forecaster", "curve", "k"])
-    assert reports[-1] == (len(fits), len(fits))
-    assert [done for done, _ in reports] == sorted(done for done, _ in reports)
-    assert {total for _, total in reports} == {len(fits)}
+    (total,) = {total for _, total in reports}
+    assert [done for done, _ in reports] == [total // 2, total]
