@@ -13,6 +13,7 @@ though not by the package: ``python -m pip install orjson``.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import resource
@@ -22,6 +23,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Result = dict[str, dict[str, float]]
 
@@ -80,6 +85,25 @@ def run_again(root: str, store: str) -> int:
     return summary.unchanged
 
 
+def run_one_task(root: str, store: str) -> int:
+    """Read one task out of the store."""
+    return len(one_task(root, store))
+
+
+def one_task(root: str, store: str) -> pd.DataFrame:
+    from bigbench_meta.store.store import Store
+
+    tasks = sorted(os.listdir(root))
+    return Store(store).observations(task=tasks[len(tasks) // 2])
+
+
+def run_answer(_: str, store: str) -> int:
+    """Read a Parquet file that holds this task and nothing else."""
+    import pandas as pd
+
+    return len(pd.read_parquet(f"{store}.answer"))
+
+
 def run_official(root: str, store: str) -> int:
     """Load with the official loader, flatten, and write what an ingest leaves: zstd Parquet."""
     import pandas as pd
@@ -130,16 +154,21 @@ def run_df_loc(root: str, _: str) -> int:
 
 RUNS = {
     "floor": run_floor, "read": run_read, "one_job": run_one_job, "two_jobs": run_two_jobs,
-    "again": run_again, "official": run_official, "df_loc": run_df_loc,
+    "again": run_again, "one_task": run_one_task, "answer": run_answer, "official": run_official,
+    "df_loc": run_df_loc,
+}  # fmt: skip
+_STORE = ["bigbench_meta.store.store"]
+IMPORTED = {
+    "one_job": _STORE, "two_jobs": _STORE, "again": _STORE, "answer": ["pandas"],
+    "one_task": ["pyarrow.dataset", "bigbench_meta.readers.conflicts", *_STORE],
+    "official": ["pandas"], "df_loc": ["pandas"],
 }  # fmt: skip
 
 
 def child(name: str, root: str, store: str) -> None:
     """Run one measurement and print it; what a process of its own does."""
-    if name in {"one_job", "two_jobs", "again"}:
-        import bigbench_meta.store.store  # noqa: F401
-    elif name in {"official", "df_loc"}:
-        import pandas  # noqa: ICN001, F401
+    for module in IMPORTED.get(name, ()):
+        importlib.import_module(module)
     start = time.perf_counter()
     count = RUNS[name](root, store)
     seconds = time.perf_counter() - start
@@ -163,12 +192,15 @@ def best(runs: list[dict[str, float]]) -> dict[str, float]:
 
 def study(root: Path, work: Path, repeats: int, official: str | None) -> Result:
     names = ["floor", "one_job", "two_jobs", "read"]
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in [*names, "again"]}
+    kept = ["again", "one_task", "answer"]  # these need a store
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in [*names, *kept]}
     for _ in range(repeats):
         for name in names:
             runs[name].append(measure(name, root, work / "store"))
             if name == "one_job":
-                runs["again"].append(measure("again", root, work / "store", keep=True))
+                one_task(str(root), str(work / "store")).to_parquet(work / "store.answer")
+                for other in kept:
+                    runs[other].append(measure(other, root, work / "store", keep=True))
     result = {name: best(found) for name, found in runs.items()}
     if official:
         os.environ["BIGBENCH_SDIST"] = official
@@ -185,6 +217,8 @@ def report(title: str, result: dict[str, dict[str, float]]) -> None:
         print(f"  {name:10} {run['seconds']:8.2f} s {ratio:7.2f} x floor {run['peak_mb']:7.0f} MB")
     again = result["again"]["seconds"] / result["read"]["seconds"]
     print(f"  again, unchanged: {again:.2f} x reading the bytes")
+    one, answer = (result[name]["seconds"] for name in ("one_task", "answer"))
+    print(f"  one task of the store: {one / answer:.1f} x a file of that task alone")
     if "official" in result:
         ratios = [result["official"]["seconds"] / result[name]["seconds"]
                   for name in ("one_job", "two_jobs")]  # fmt: skip

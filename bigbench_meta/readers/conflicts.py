@@ -7,7 +7,7 @@ on its preferred metric or that metric's low or high score are reported.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -16,26 +16,27 @@ import pyarrow.compute as pc
 
 from bigbench_meta.core.keys import group_rows
 from bigbench_meta.core.schema import ROW_KEY, SCALE_AXES, to_frame
-
-if TYPE_CHECKING:
-    from bigbench_meta.readers.problems import ProblemLog
+from bigbench_meta.readers.problems import ProblemLog
 
 __all__ = ["resolve_conflicts"]
 
 _SUBTASK_KEY: Final = ["benchmark", "task", "subtask"]
 
 
-def resolve_conflicts(table: pa.Table, log: ProblemLog) -> pa.Table:
+def resolve_conflicts(table: pa.Table, log: ProblemLog | None = None) -> pa.Table:
     """Return observations without repetitions and with conflicting scores as replicates.
 
     Args:
         table: Observations.
-        log: Where repetitions and conflicts are noted.
+        log: Where repetitions and conflicts are noted; None where they have been before.
 
     Returns:
         The table, its rows in their order; the same object if there is nothing to resolve.
     """
-    _note_disagreement(table, log)
+    if log is None:
+        log = ProblemLog()
+    else:
+        _note_disagreement(table, log)
     group, first = group_rows(table, ROW_KEY)
     if len(first) == table.num_rows:
         return table

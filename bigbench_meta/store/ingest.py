@@ -164,6 +164,7 @@ def _write(
         if table.num_rows or kind == "files"
     }
     unchanged = sum(record.unchanged for record in records)
+    tasks = result.observations["task"].unique().to_pylist()
     part = Part(
         files=names["files"],
         observations=names.get("observations"),
@@ -171,6 +172,7 @@ def _write(
         samples=samples,
         # An unchanged record keeps its row, so that file numbers stay, but is current elsewhere.
         n_gone=unchanged,
+        tasks=[min(tasks), max(tasks)] if tasks else None,
     )
     return Written(
         part=part,

@@ -254,12 +254,16 @@ def compacted(manifest: Manifest, *, rows: int) -> tuple[Part, ...]:
         shifts = np.cumsum([0, *(table.num_rows for table in files)])
         kept = pa.concat_tables(files)
         renumber = np.cumsum(kept["current"].to_numpy()) - 1
+        tasks: set[str] = set()
         for kind in ("observations", "samples"):
             with PartWriter(manifest.folder, kind) as writer:
                 for part, shift in zip(group, shifts, strict=False):
                     if name := getattr(part, kind):
                         table = manifest.table(kind, name)
-                        writer.write(_renumbered(table, kept, int(shift), renumber))
+                        table = _renumbered(table, kept, int(shift), renumber)
+                        writer.write(table)
+                        if kind == "observations":
+                            tasks.update(table["task"].unique().to_pylist())
             names[kind] = writer.name if writer.n_rows else None
         problems = pa.concat_tables([manifest.current_problems(part) for part in group])
         parts.append(
@@ -270,6 +274,7 @@ def compacted(manifest: Manifest, *, rows: int) -> tuple[Part, ...]:
                 problems=write_table(manifest.folder, "problems", problems)
                 if problems.num_rows
                 else None,
+                tasks=[min(tasks), max(tasks)] if tasks else None,
             )
         )
     return tuple(parts)

@@ -24,7 +24,7 @@ from bigbench_meta.core.errors import StoreError
 from bigbench_meta.core.schema import FILE, OBSERVATIONS, PROBLEMS, SAMPLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -82,6 +82,8 @@ class Part:
         samples: Samples.
         problems: Problems.
         n_gone: How many of its files are no longer current.
+        tasks: The first and the last task of its rows by name, so that a search for a task need not
+            open the others; None if not known.
     """
 
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -90,6 +92,11 @@ class Part:
     samples: str | None = None
     problems: str | None = None
     n_gone: int = 0
+    tasks: list[str] | None = None
+
+    def may_have(self, tasks: Collection[str]) -> bool:
+        """Return whether some of its rows may be of one of the tasks."""
+        return self.tasks is None or any(self.tasks[0] <= task <= self.tasks[1] for task in tasks)
 
 
 @dataclass(frozen=True)

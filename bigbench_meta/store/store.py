@@ -289,8 +289,7 @@ class Store:
         }  # fmt: skip
         from bigbench_meta.readers.conflicts import resolve_conflicts
 
-        table = self._rows("observations", _expression(wanted))
-        return to_frame(resolve_conflicts(table, ProblemLog()))
+        return to_frame(resolve_conflicts(self._rows("observations", wanted)))
 
     def samples(
         self, *, task: Filter = None, model_family: Filter = None, shots: Filter = None
@@ -310,7 +309,7 @@ class Store:
             StoreError: There is no store, or a part is damaged.
         """
         wanted = {"task": task, "model_family": model_family, "shots": shots}
-        return to_frame(self._rows("samples", _expression(wanted)))
+        return to_frame(self._rows("samples", wanted))
 
     def sample_batches(
         self,
@@ -333,7 +332,7 @@ class Store:
         """
         wanted = {"task": task, "model_family": model_family, "shots": shots}
         chosen = list(columns) if columns else SAMPLES.names
-        for paths, clause in _scans(self._manifest(), "samples", _expression(wanted)):
+        for paths, clause in _scans(self._manifest(), "samples", wanted):
             yield from _scan_batches(paths, "samples", clause, chosen)
 
     def problems(self) -> pd.DataFrame:
@@ -363,7 +362,7 @@ class Store:
         from bigbench_meta.readers.conflicts import resolve_conflicts
 
         log = ProblemLog()
-        resolve_conflicts(self._rows("observations", None), log)
+        resolve_conflicts(self._rows("observations", {}), log)
         return log.table()
 
     def files(self) -> pd.DataFrame:
@@ -472,11 +471,12 @@ class Store:
             lambda manifest: pa.concat_tables(read(manifest, part) for part in manifest.parts)
         )
 
-    def _rows(self, kind: str, where: pc.Expression | None) -> pa.Table:
-        """Return the current rows, without their file number."""
+    def _rows(self, kind: str, wanted: dict[str, Filter]) -> pa.Table:
+        """Return the current rows that are wanted, without their file number."""
 
         def read(manifest: Manifest) -> pa.Table:
-            tables = [_scan(paths, kind, clause) for paths, clause in _scans(manifest, kind, where)]
+            scans = _scans(manifest, kind, wanted)
+            tables = [_scan(paths, kind, clause) for paths, clause in scans]
             return pa.concat_tables([STORED[kind].empty_table(), *tables])
 
         rows = self._newest(read)
@@ -595,12 +595,16 @@ def _changed(
 
 
 def _scans(
-    manifest: Manifest, kind: str, where: pc.Expression | None
+    manifest: Manifest, kind: str, wanted: dict[str, Filter]
 ) -> Iterator[tuple[list[str], pc.Expression | None]]:
-    """Yield the Parquet files of a kind, with what selects their current rows."""
+    """Yield the Parquet files of a kind that may have wanted rows, with what selects these."""
+    where = _expression(wanted)
+    tasks = wanted.get("task")
     whole: list[str] = []
     for part in manifest.parts:
         if not (name := getattr(part, kind)):
+            continue
+        if kind == "observations" and tasks is not None and not part.may_have(_values(tasks)):
             continue
         path = str(manifest.path(kind, name))
         if part.n_gone:
@@ -644,12 +648,16 @@ def _plain_type(type_: pa.DataType) -> pa.DataType:
     return type_.value_type if pa.types.is_dictionary(type_) else type_
 
 
+def _values(value: str | int | list[str] | list[int]) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def _expression(wanted: dict[str, Filter]) -> pc.Expression | None:
     expression = None
     for column, value in wanted.items():
         if value is None:
             continue
-        values = value if isinstance(value, list) else [value]
+        values = _values(value)
         type_ = _plain_type(STORED["observations"].field(column).type)
         try:
             clause = pc.field(column).isin(pa.array(values, type_))

@@ -305,6 +305,28 @@ def test_filters_are_those_of_memory(
     assert plain(varied.observations(**wanted)) == plain(expected)
 
 
+def test_a_task_opens_no_file_without_it(
+    varied: bm.Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = bm.Store(shutil.copytree(varied.path, tmp_path / "store"))
+    expected = plain(varied.observations(task="LAMBADA"))
+    opened: list[str] = []
+    real = Manifest.path
+
+    def path(manifest: Manifest, kind: str, name: str) -> Path:
+        opened.append(kind)
+        return real(manifest, kind, name)
+
+    monkeypatch.setattr(Manifest, "path", path)
+    for _ in range(2):
+        opened.clear()
+        assert plain(store.observations(task="LAMBADA")) == expected
+        assert opened.count("observations") == 1
+        store.compact()  # now all is in one part
+    assert store.observations(task="nowhere").empty
+    assert store.observations(task=[]).empty
+
+
 def test_filters_together_leave_something(varied: bm.Store) -> None:
     rows = varied.observations(
         task=["α", "beta"], subtask="beta: b & c", metric="bleu", model_family="G T=0", shots=[0, 3]
