@@ -110,6 +110,7 @@ from .curves.emergence import (
 from .curves.emergence import (
     score_ragged as score_ragged,
 )
+from .curves.units import unit_problems as unit_problems
 from .generate.simulation import simulate as simulate
 from .generate.simulation import simulate_samples as simulate_samples
 from .generate.trained.families import train_families as train_families

@@ -8,6 +8,7 @@ from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import pandas as pd
 
 from bigbench_meta.catalog.published import data_path, read_text
@@ -85,6 +86,7 @@ class MetricCatalog:
                 )
         for column in ("low", "high", "step"):
             frame[column] = _numbers(frame[column], column, str(path))
+        _check_ranges(frame, str(path))
         key = ["metric", "benchmark", "task_pattern"]
         if (twice := frame[frame.duplicated(key)]).size:
             raise SchemaError(f"two entries for {twice[key].iloc[0].tolist()}", where=str(path))
@@ -187,10 +189,34 @@ def _check_values(frame: pd.DataFrame, column: str, allowed: Iterable[str], wher
 
 
 def _numbers(text: pd.Series[str], column: str, where: str) -> pd.Series[float]:
+    """Return a column as numbers, NaN where it is empty."""
     try:
-        return text.mask(text == "").astype("float64")
+        values = text.mask(text == "").astype("float64")
     except ValueError as error:
         raise SchemaError(f"not a number: {error}", where=f"{where}: {column}") from error
+    if (wrong := values.isna() & (text != "")).any():
+        line = int(wrong.to_numpy().argmax())
+        raise SchemaError(
+            f"{text.iloc[line]!r} in line {line + 2} is not a number",
+            where=f"{where}: {column}",
+            hint="leave it empty where it is not known",
+        )
+    return values
+
+
+def _check_ranges(frame: pd.DataFrame, where: str) -> None:
+    """Refuse ranges and steps that no metric can have."""
+    for column, wrong, reason in (
+        ("low", frame["low"] >= frame["high"], "is not below high, {high:g}"),
+        ("step", (frame["step"] <= 0) | np.isinf(frame["step"]), "is not a positive number"),
+    ):
+        if wrong.any():
+            line = int(wrong.to_numpy().argmax())
+            row = frame.iloc[line]
+            raise SchemaError(
+                f"{row[column]:g} in line {line + 2} " + reason.format(high=row["high"]),
+                where=f"{where}: {column}",
+            )
 
 
 @cache

@@ -146,13 +146,32 @@ def load(results: tuple[Path, ...], options: dict[str, Any]) -> Loaded:
     folders = [path.resolve().name for path in results]
     return Loaded(
         observations=observations,
-        problems=problems,
+        problems=_with_unit_problems(problems, observations, options),
         sources=[entry.title] if entry else [f"store {folders[0]}"] if store else folders,
         store=store,
         embedded=entry,
         issues=issues,
         exclude=exclude,
     )
+
+
+def _with_unit_problems(
+    problems: pd.DataFrame, observations: pd.DataFrame, options: dict[str, Any]
+) -> pd.DataFrame:
+    """Return problems with the scores outside the range of their metric before them."""
+    import pandas as pd
+
+    from bigbench_meta.curves.units import unit_problems
+
+    found = unit_problems(observations, catalog=catalog(options))
+    if found.empty:
+        return problems
+    console.note(
+        f"{len(found)} model scores lie outside the range of their metric. A curve that mixes such "
+        "scores with others has no emergence score; if all scores are in another unit, say so in a "
+        "catalog (--catalog)."
+    )
+    return pd.concat([found, problems], ignore_index=True)
 
 
 def _known_issues(

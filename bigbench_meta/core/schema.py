@@ -262,7 +262,7 @@ CURVE_SCORES = TableSchema(
         _real("relative_sharpness", "E / (n_scales - 1); 1 on a straight line", "-inf..inf"),
         _real("resolution", "smallest step the test set allows", "unit of score"),
         _real("resolution_limited_score", "E with its denominator at least the resolution", "real"),
-        _text("status", "ok, zero_median, flat or too_few_scales"),
+        _text("status", "ok, zero_median, flat, too_few_scales or mixed_units"),
         Column(name="is_preferred", type=pa.bool_(), meaning="the task's preferred metric"),
         _whole("n_examples_min", "smallest test set on the curve", "count"),
     ),

@@ -15,6 +15,7 @@ from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.keys import group_rows
 from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.core.schema import CURVE_KEY, FALLING_AXES, SCALE_AXES, conform, to_frame
+from bigbench_meta.curves.units import check_range
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,9 +40,11 @@ class Curves:
 
     Attributes:
         keys: One row a curve: the key columns, ``scale`` (the axis), ``n_missing`` (models left
-            out), ``n_tied`` (observations averaged into another), ``is_preferred``, ``low_score``,
-            ``high_score``, ``metric_type``, ``step``, ``higher_is_better`` and ``direction`` (where
-            that comes from: ``catalog``, ``low_high`` or ``assumed``).
+            out), ``n_tied`` (observations averaged into another), ``n_outside`` (scores outside the
+            range of the metric), ``mixed_units`` (whether others lie inside: then the curve has no
+            points), ``is_preferred``, ``low_score``, ``high_score``, ``metric_type``, ``step``,
+            ``higher_is_better`` and ``direction`` (where that comes from: ``catalog``, ``low_high``
+            or ``assumed``).
         offsets: Shape (number of curves + 1,).
         x: Scale of each point, in the unit of the axis.
         y: Score of each point, in the unit of the file; the mean where several share an x.
@@ -129,6 +132,10 @@ def build_curves(
     the catalog says so; if the catalog does not say, if the task's low score is not above its
     high score; failing both that is assumed.
 
+    A score outside the range that the catalog gives its metric is in another unit, or a code for
+    "not measured" (-1, -100), which counts as missing. A curve with scores in two units has no
+    points; :func:`bigbench_meta.unit_problems` names these scores.
+
     Args:
         observations: Observations table.
         scale: Column to use as x, one of :data:`SCALE_AXES`. By default, for
@@ -166,8 +173,18 @@ def build_curves(
     model = _model_ranks(table)
     axes = (scale,) if scale else _DEFAULT_AXES
     x, axis = _scale_of_rows(table, group, model, len(first), axes)
-    score = _floats(table, "score")
-    usable = np.isfinite(x) & np.isfinite(score)
+    keys = _keys(table, group, first, catalog or metric_catalog())
+    score, stderr = _floats(table, "score"), _floats(table, "stderr")
+    low, high = (keys.pop(name).to_numpy(dtype=float)[group] for name in ("low", "high"))
+    unit = check_range(score, stderr, low, high)
+    usable = np.isfinite(x) & np.isfinite(score) & ~unit.code
+    n_outside, n_inside = (
+        np.bincount(group[usable & chosen], minlength=len(first))
+        # A score of 0 is one in any unit.
+        for chosen in (unit.outside, ~unit.outside & (score != 0))
+    )
+    mixed = (n_outside > 0) & (n_inside > 0)
+    usable &= ~mixed[group]
     rows = np.flatnonzero(usable)
     # Score and model as last keys: what ties give does not depend on the order of the input.
     order = -x if scale in FALLING_AXES else x
@@ -177,19 +194,20 @@ def build_curves(
     )
     sizes = np.diff(starts, append=len(rows))
     n_points = np.bincount(group[rows[starts]], minlength=len(first))
-    keys = _keys(table, group, first, catalog or metric_catalog())
     return Curves(
         keys=keys.assign(
             scale=axis,
             n_missing=_missing_models(group, model, usable, len(first)),
             n_tied=np.bincount(group[rows], minlength=len(first)) - n_points,
+            n_outside=n_outside,
+            mixed_units=mixed,
         ),
         offsets=Ragged.of_lengths(n_points).offsets,
         x=x[rows[starts]],
         model_name=np.array(
             table.column("model_name").cast("string").take(rows[starts]).to_pylist(), dtype=object
         ),
-        **_points(table, score, rows, starts, sizes),
+        **_points(table, score, np.where(unit.stderr, np.nan, stderr), rows, starts, sizes),
     )
 
 
@@ -210,11 +228,11 @@ def _scale_of_rows(
 
 
 def _points(
-    table: pa.Table, score: Floats, rows: Ints, starts: Ints, sizes: Ints
+    table: pa.Table, score: Floats, stderr: Floats, rows: Ints, starts: Ints, sizes: Ints
 ) -> dict[str, Floats]:
     """Average the rows that share a curve and an x; each run of them begins at one of starts."""
     y, n_examples = score[rows], _floats(table, "n_examples")[rows]
-    error = _floats(table, "stderr")[rows]
+    error = stderr[rows]
     with np.errstate(over="ignore", invalid="ignore"):
         variance = np.where(error >= 0, error, np.nan) ** 2
     if len(starts) == 0:
@@ -266,6 +284,8 @@ def _keys(table: pa.Table, group: Ints, first: Ints, catalog: MetricCatalog) -> 
         high_score=high,
         metric_type=known["metric_type"],
         step=known["step"],
+        low=known["low"],
+        high=known["high"],
         higher_is_better=known["higher_is_better"]
         .fillna(pd.Series(~(both & (low > high))))
         .astype(bool),

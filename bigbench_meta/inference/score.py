@@ -61,8 +61,10 @@ def score_curves(
         :data:`bigbench_meta.core.schema.CURVE_EVIDENCE` behind them. Scores are computed on the
         orientation in which up is better; ``score_first`` to ``score_max`` stay in the unit and
         sign of the file. ``emergence_score`` is infinite where ``status`` is ``zero_median`` and
-        NaN where it is ``flat`` or ``too_few_scales``. ``resolution`` is the catalog's ``step``
-        divided by the smallest test set of the curve, NaN where either is not known.
+        NaN where it is ``flat``, ``too_few_scales`` or ``mixed_units`` (some scores lie outside
+        the range of their metric and some inside). ``resolution`` is the catalog's ``step`` divided
+        by the smallest test set of the curve, NaN where either is not known or the scores are in
+        another unit.
 
     Raises:
         InputError: An option of the inference is out of range.
@@ -95,7 +97,9 @@ def _scores(curves: Curves, min_scales: int) -> pd.DataFrame:
     keys = curves.keys
     batch = curves.ragged
     n_examples = batch.reduce(np.fmin, curves.n_examples)
-    resolution = keys["step"].to_numpy(dtype=float) / np.where(n_examples > 0, n_examples, np.nan)
+    # In the unit of the catalog, which is not that of scores outside the metric's range.
+    step = np.where(keys["n_outside"] > 0, np.nan, keys["step"].to_numpy(dtype=float))
+    resolution = step / np.where(n_examples > 0, n_examples, np.nan)
     scores = score_ragged(
         curves.oriented, curves.offsets, resolution=resolution, min_scales=min_scales
     )
@@ -117,7 +121,9 @@ def _scores(curves: Curves, min_scales: int) -> pd.DataFrame:
         relative_sharpness=scores.relative_sharpness,
         resolution=resolution,
         resolution_limited_score=scores.resolution_limited_score,
-        status=np.array(STATUSES, dtype=object)[scores.status],
+        status=np.where(
+            keys["mixed_units"], "mixed_units", np.array(STATUSES, dtype=object)[scores.status]
+        ),
         n_examples_min=integer_column(n_examples),
     )
     return frame[CURVE_SCORES.names]

@@ -100,6 +100,8 @@ class Study:
         )
         if few := int(statuses.get("too_few_scales", 0)):
             text += f" {few} have too few models with a scale and a score."
+        if mixed := int(statuses.get("mixed_units", 0)):
+            text += f" {mixed} mix units and have no score."
         if self.n_out_of_reach:
             text += f" {self.n_out_of_reach} have three models, with which E is at most 2."
         return text
