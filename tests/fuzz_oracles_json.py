@@ -239,7 +239,12 @@ def scattered_samples(text: str, label: str) -> Expected:
 
 # --- lm-evaluation-harness ---
 
-MODEL = ("model_family", "model_name", "total_params", "variant", "shots")
+MODEL = ("model_family", "model_name", "total_params", "variant", "settings", "shots")
+# What a file says of its run, but for the model and the number of examples.
+OF_THE_RUN = (
+    "versions", "n-samples", "lm_eval_version", "chat_template", "chat_template_sha",
+    "system_instruction", "system_instruction_sha", "fewshot_as_multiturn",
+)  # fmt: skip
 
 
 def scored_tasks(document: Any) -> Row:
@@ -319,6 +324,8 @@ def loose_columns(same: dict[str, bool], document: Any, was: Any) -> Row:
         columns += ["shots"]
     if not same.get("n-samples", True):
         columns += ["n_examples"]
+    if not all(same.get(key, True) for key in OF_THE_RUN):
+        columns += ["settings"]
     # A group that is not scored is none, and shots are those of its members.
     groups = {key: [task for task, name, _ in pairs_of(one) if "," in name]
               for key, one in (("was", was), ("now", document))}  # fmt: skip

@@ -178,7 +178,7 @@ def cell_value(text: str, name: str) -> tuple[Any, bool]:
 
 SAMPLE_KINDS = {column.name: column.type for column in SAMPLES.columns}
 SAMPLE_KEY = ("benchmark", "task", "subtask", "model_family", "model_name", "shots", "variant",
-              "replicate", "example_id")  # fmt: skip
+              "settings", "replicate", "example_id")  # fmt: skip
 
 
 def expect_samples_table(data: bytes, label: str) -> Expected:

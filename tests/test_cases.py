@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import run, run_json
@@ -25,6 +26,56 @@ def test_01_percent_and_fraction_in_one_curve(name: str) -> None:
     told = run("score", path).stderr
     assert "pythia-2.8b: 64.18, but acc goes from 0 to 1: in percent?" in told
     assert "pythia-12b: 70.24, but" in told
+
+
+def curves_of(path: Path, *options: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = run_json("score", path, *options)["curves"]
+    return found
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_02_two_training_runs(tmp_path: Path, stored: bool) -> None:
+    path = case("02")
+    if stored:
+        run("ingest", path, "--store", tmp_path / "store")
+        path = tmp_path / "store"
+    found = {
+        (curve["subtask"], curve["metric"], curve["variant"]): round(curve["emergence_score"], 1)
+        for curve in curves_of(path)
+    }
+    assert found["lambada_openai", "ppl", "backend=neox"] == 45.9
+    assert found["lambada_openai", "ppl", "backend=hf-causal"] == 66.7
+    assert len(found) == 12
+    assert {curve["n_tied"] for curve in curves_of(path)} == {0}
+
+
+def test_03_arguments_of_the_task() -> None:
+    pytest.importorskip("inspect_ai", reason="inspect-ai is not installed")
+    found = {curve["variant"]: curve for curve in curves_of(case("03"))}
+    anatomy, marketing = found["choice/subjects=anatomy"], found["choice/subjects=marketing"]
+    assert (anatomy["score_first"], anatomy["score_last"]) == (0.25, 0.28)
+    assert round(anatomy["emergence_score"], 1) == 3.0
+    assert (marketing["score_first"], marketing["score_last"]) == (0.31, 0.70)
+    assert round(marketing["emergence_score"], 1) == 2.6
+
+
+def test_04_settings_of_the_run() -> None:
+    limited = {curve["metric"]: curve["score_first"] for curve in curves_of(case("04") / "limit")}
+    assert limited["acc"] == pytest.approx(0.763)
+    assert "runs on some of the examples are left out" in run("score", case("04") / "limit").stderr
+    chat = curves_of(case("04") / "chat")
+    assert {curve["variant"] for curve in chat} == {None, "chat_template=a1b2"}
+
+
+def test_11_checkpoints_do_not_split_a_family() -> None:
+    for options in ((), ("--checkpoint", "last")):
+        found = curves_of(case("11"), *options)
+        assert [curve["n_scales"] for curve in found] == [3, 3]
+    assert {curve["variant"] for curve in found} == {None}
+
+
+def test_15_shots_in_the_prompt() -> None:
+    assert {curve["shots"] for curve in curves_of(case("15"))} == {5}
 
 
 def test_r12_resolution_of_percentages() -> None:

@@ -9,6 +9,7 @@ from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD
 from bigbench_meta.catalog.known_issues import check_known_issues
 from bigbench_meta.curves.build import build_curves
 from bigbench_meta.curves.emergence import MIN_SCALES
+from bigbench_meta.curves.runs import ALL
 from bigbench_meta.inference.score import score_curves
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class StudyOptions:
         threshold: Curves with an emergence score above it are flagged.
         level: Which of a task's rows count, see :func:`bigbench_meta.select_level`.
         scale: Scale axis, see :func:`bigbench_meta.build_curves`.
+        checkpoint: Which checkpoint of a model counts, see :func:`bigbench_meta.build_curves`.
         min_scales: Curves with fewer points are not scored.
         catalog: Metric catalog; the packaged one by default.
         issues: Registry of known issues; the packaged one by default.
@@ -49,6 +51,7 @@ class StudyOptions:
     threshold: float = DEFAULT_THRESHOLD
     level: Level = "task"
     scale: str | None = None
+    checkpoint: str = ALL
     min_scales: int = MIN_SCALES
     catalog: MetricCatalog | None = None
     issues: KnownIssues | None = None
@@ -67,7 +70,10 @@ class StudyOptions:
         kept, findings = check_known_issues(
             observations, issues=self.issues, exclude=self.exclude_known_issues
         )
-        return build_curves(kept, scale=self.scale, catalog=self.catalog), findings
+        curves = build_curves(
+            kept, scale=self.scale, checkpoint=self.checkpoint, catalog=self.catalog
+        )
+        return curves, findings
 
     def scores(self, curves: Curves) -> pd.DataFrame:
         """Return the scores of the curves, see :func:`bigbench_meta.score_curves`."""

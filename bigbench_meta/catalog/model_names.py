@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["ModelIdentity", "ModelNames", "ModelRule", "model_names"]
+__all__ = ["ModelIdentity", "ModelNames", "ModelRule", "checkpoint_name", "model_names"]
 
 _COLUMNS: Final = ("pattern", "family", "name", "total_params", "source", "remark")
 _NEEDED: Final = ("pattern", "family")
@@ -48,13 +48,15 @@ class ModelIdentity:
         model_name: The model without organisation and checkpoint, as its makers spell it; as given
             where no rule fits.
         total_params: All parameters, None where the name does not say.
-        variant: The checkpoint, None for the final model.
+        checkpoint: The training step that the name ends with, None for the final model.
+        variant: What else a rule takes for a variant of the model.
         reason: Where the number comes from, or why there is none.
     """
 
     model_family: str
     model_name: str
     total_params: int | None
+    checkpoint: str | None
     variant: str | None
     reason: str
 
@@ -82,16 +84,16 @@ class ModelRule:
     source: str
     remark: str
 
-    def identify(self, match: re.Match[str], variant: str | None) -> ModelIdentity:
+    def identify(self, match: re.Match[str], checkpoint: str | None) -> ModelIdentity:
         """Return the model that the rule gives for a name that matched."""
         groups = match.groupdict()
         total, reason = self._count(groups.get("size"))
-        parts = dict.fromkeys(part for part in (groups.get("variant"), variant) if part)
         return ModelIdentity(
             model_family=_fill(self.family, groups) or match[0],
             model_name=_fill(self.name, groups) or match[0],
             total_params=total,
-            variant="/".join(parts) or None,
+            checkpoint=checkpoint,
+            variant=groups.get("variant") or None,
             reason=reason,
         )
 
@@ -175,24 +177,25 @@ class ModelNames:
 
         Examples:
             >>> known = model_names().lookup("EleutherAI/pythia-70m-step3000")
-            >>> known.model_family, known.model_name, known.total_params, known.variant
+            >>> known.model_family, known.model_name, known.total_params, known.checkpoint
             ('pythia', 'pythia-70m', 70426624, 'step3000')
             >>> model_names().lookup("gpt-4").reason
             'OpenAI does not say how large the model behind this name is'
         """
-        whole, variant = _without_checkpoint(name.strip().rstrip("/\\"))
+        whole, checkpoint = _without_checkpoint(name.strip().rstrip("/\\"))
         bare = next((part.strip() for part in reversed(_PART.split(whole)) if part.strip()), "")
         if not bare:
             raise InputError(f"no model name: {name[:40]!r}", where="name")
         if len(bare) <= _LONGEST:
             for rule in self.rules:
                 if match := rule.pattern.fullmatch(bare):
-                    return rule.identify(match, variant)
+                    return rule.identify(match, checkpoint)
         return ModelIdentity(
             model_family=whole,
             model_name=whole,
             total_params=None,
-            variant=variant,
+            checkpoint=checkpoint,
+            variant=None,
             reason="no rule matches this name, and it states no size or several",
         )
 
@@ -202,7 +205,17 @@ def _without_checkpoint(name: str) -> tuple[str, str | None]:
     found = _CHECKPOINT.search(name, tail)
     if found is None or found.start() == 0:
         return name, None
-    return name[: found.start()], found[1]
+    return name[: found.start()], checkpoint_name(found[1])
+
+
+def checkpoint_name(text: str) -> str:
+    """Return a checkpoint as it is named everywhere: without the format that it is stored in.
+
+    Examples:
+        >>> checkpoint_name("global_step10000_hf")
+        'step10000'
+    """
+    return re.sub(r"^global[-_]?|[-_]hf$", "", text.strip(), flags=re.IGNORECASE)
 
 
 def _fill(template: str, groups: Mapping[str, str | None]) -> str:

@@ -146,7 +146,7 @@ def load(results: tuple[Path, ...], options: dict[str, Any]) -> Loaded:
     folders = [path.resolve().name for path in results]
     return Loaded(
         observations=observations,
-        problems=_with_unit_problems(problems, observations, options),
+        problems=_with_own_problems(problems, observations, options),
         sources=[entry.title] if entry else [f"store {folders[0]}"] if store else folders,
         store=store,
         embedded=entry,
@@ -155,23 +155,25 @@ def load(results: tuple[Path, ...], options: dict[str, Any]) -> Loaded:
     )
 
 
-def _with_unit_problems(
+def _with_own_problems(
     problems: pd.DataFrame, observations: pd.DataFrame, options: dict[str, Any]
 ) -> pd.DataFrame:
-    """Return problems with the scores outside the range of their metric before them."""
+    """Return problems behind those that the scores themselves have: their unit and their runs."""
     import pandas as pd
 
+    from bigbench_meta.curves.runs import run_problems
     from bigbench_meta.curves.units import unit_problems
 
-    found = unit_problems(observations, catalog=catalog(options))
-    if found.empty:
-        return problems
-    console.note(
-        f"{len(found)} model scores lie outside the range of their metric. A curve that mixes such "
-        "scores with others has no emergence score; if all scores are in another unit, say so in a "
-        "catalog (--catalog)."
-    )
-    return pd.concat([found, problems], ignore_index=True)
+    of_units = unit_problems(observations, catalog=catalog(options))
+    if len(of_units):
+        console.note(
+            f"{len(of_units)} model scores lie outside the range of their metric. A curve that "
+            "mixes such scores with others has no emergence score; if all scores are in another "
+            "unit, say so in a catalog (--catalog)."
+        )
+    of_runs = run_problems(observations, checkpoint=options["checkpoint"])
+    found = [some for some in (of_units, of_runs, problems) if len(some)]
+    return pd.concat(found, ignore_index=True) if found else problems
 
 
 def _known_issues(
@@ -277,6 +279,7 @@ def study_options(loaded: Loaded, options: dict[str, Any]) -> StudyOptions:
         threshold=options["threshold"],
         level=level_of(loaded, options),
         scale=options["scale"],
+        checkpoint=options["checkpoint"],
         min_scales=options["min_scales"],
         catalog=catalog(options),
         issues=loaded.issues,

@@ -157,6 +157,14 @@ scoring = options(
         "first of the three parameter counts that is known for all models of the curve.",
     ),
     click.option(
+        "--checkpoint",
+        default="all",
+        show_default=True,
+        metavar="all|last|NAME",
+        help="Training checkpoint of each model that counts. With all, models that were scored at "
+        "several have a curve for each.",
+    ),
+    click.option(
         "--min-scales",
         type=click.IntRange(min=2),
         default=3,

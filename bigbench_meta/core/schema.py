@@ -29,6 +29,8 @@ __all__ = [
     "ROW_KEY",
     "SAMPLES",
     "SCALE_AXES",
+    "SETTINGS",
+    "UNEXPLAINED",
     "Column",
     "TableSchema",
     "conform",
@@ -113,8 +115,30 @@ CURVE_KEY: tuple[str, ...] = (
 )  # fmt: skip
 """The columns whose values name one curve."""
 
-ROW_KEY: tuple[str, ...] = (*CURVE_KEY, "model_name", "replicate")
+ROW_KEY: tuple[str, ...] = (*CURVE_KEY, "model_name", "settings", "replicate")
 """The columns whose values name one observation."""
+
+UNEXPLAINED = "unexplained"
+"""Begins a ``replicate`` that no file names: scores of one run differ, and nothing says why."""
+
+SETTINGS: dict[str, str] = {
+    "checkpoint": "training step or revision of the model",
+    "limit": "how many examples of the test set were used, where not all were",
+    "backend": "what ran the model: hf, vllm, neox, an API",
+    "precision": "number format of the weights: float16, bfloat16, float32",
+    "quantisation": "weights stored in fewer bits: 4bit, 8bit, gptq",
+    "adapter": "adapter on top of the model",
+    "chat_template": "digest of the chat template that wrapped the prompt",
+    "system_instruction": "digest of the system prompt",
+    "fewshot_layout": "how in-context examples were laid out, where not as plain text",
+    "task_version": "version of the task's definition",
+    "harness": "version of the evaluation program",
+}
+"""What evaluation programs say of a run, by the names that the ``settings`` column uses.
+
+A file's own names are kept for the rest: ``task.NAME`` for arguments of the task, ``model.NAME``
+for arguments of the model, ``generation.NAME`` for how text was generated. All values are text.
+"""
 
 SCALE_AXES: tuple[str, ...] = (
     "flop_matched_non_embedding_params",
@@ -143,6 +167,7 @@ OBSERVATIONS = TableSchema(
         _text("model_name", "one model of the family", required=True),
         _whole("shots", "in-context examples; null where not applicable or not stated", "count"),
         _text("variant", "prompt type, temperature or checkpoint where a family has several"),
+        _text("settings", "how the run was made, as a JSON object; see SETTINGS"),
         _text("replicate", "seed or run, where one model was scored several times"),
         _whole("total_params", "all parameters", "count"),
         _whole("non_embedding_params", "parameters without embeddings", "count"),
@@ -201,6 +226,7 @@ SAMPLES = TableSchema(
                 "model_name",
                 "shots",
                 "variant",
+                "settings",
                 "replicate",
                 *SCALE_AXES,
             }
@@ -249,6 +275,11 @@ CURVE_SCORES = TableSchema(
         _whole("n_scales", "points of the curve", "count"),
         _whole("n_missing", "models excluded because they lack an x or a finite score", "count"),
         _whole("n_tied", "observations averaged into another at the same x", "count"),
+        _whole(
+            "n_replicated",
+            "points that average different scores of one model whose files do not say why",
+            "count",
+        ),
         _real("scale_min", "smallest x", "unit of the axis"),
         _real("scale_max", "largest x", "unit of the axis"),
         _real("score_first", "score at the smallest x (of a loss the largest)", "unit of score"),

@@ -15,6 +15,7 @@ from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.keys import group_rows
 from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.core.schema import CURVE_KEY, FALLING_AXES, SCALE_AXES, conform, to_frame
+from bigbench_meta.curves.runs import ALL, separate_runs, unexplained
 from bigbench_meta.curves.units import check_range
 
 if TYPE_CHECKING:
@@ -40,11 +41,12 @@ class Curves:
 
     Attributes:
         keys: One row a curve: the key columns, ``scale`` (the axis), ``n_missing`` (models left
-            out), ``n_tied`` (observations averaged into another), ``n_outside`` (scores outside the
-            range of the metric), ``mixed_units`` (whether others lie inside: then the curve has no
-            points), ``is_preferred``, ``low_score``, ``high_score``, ``metric_type``, ``step``,
-            ``higher_is_better`` and ``direction`` (where that comes from: ``catalog``, ``low_high``
-            or ``assumed``).
+            out), ``n_tied`` (observations averaged into another), ``n_replicated`` (points that
+            average different scores of one model whose files do not say why), ``n_outside`` (scores
+            outside the range of the metric), ``mixed_units`` (whether others lie inside: then the
+            curve has no points), ``is_preferred``, ``low_score``, ``high_score``, ``metric_type``,
+            ``step``, ``higher_is_better`` and ``direction`` (where that comes from: ``catalog``,
+            ``low_high`` or ``assumed``).
         offsets: Shape (number of curves + 1,).
         x: Scale of each point, in the unit of the axis.
         y: Score of each point, in the unit of the file; the mean where several share an x.
@@ -122,13 +124,16 @@ def build_curves(
     *,
     scale: str | None = None,
     average: bool = True,
+    checkpoint: str = ALL,
     catalog: MetricCatalog | None = None,
 ) -> Curves:
     """Order the observations of each key by scale, by ``pretraining_loss`` from high to low.
 
     A key is (benchmark, task, subtask, metric, model_family, shots, variant). A model without a
     positive scale or without a finite score is left out and counted in ``n_missing``; observations
-    at the same scale are averaged and their spread kept. A score is taken as better when higher if
+    at the same scale are averaged and their spread kept. Scores of one model that was run with
+    several settings are on curves of their own, whose ``variant`` names the settings, see
+    :mod:`bigbench_meta.curves.runs`. A score is taken as better when higher if
     the catalog says so; if the catalog does not say, if the task's low score is not above its
     high score; failing both that is assumed.
 
@@ -145,13 +150,15 @@ def build_curves(
         average: Whether observations at the same scale are averaged. If not, each is a point of its
             own, as :func:`bigbench_meta.convexity` can use them; most statistics refuse curves with
             several points at one scale.
+        checkpoint: Which checkpoint of a model counts: ``all`` (each that a model was scored at
+            several times is a variant), the ``last`` of each model, or one by name.
         catalog: Metric catalog; the packaged one by default.
 
     Returns:
         The curves, in order of first appearance.
 
     Raises:
-        InputError: ``scale`` is not a scale axis.
+        InputError: ``scale`` is not a scale axis, or no model has the checkpoint.
         SchemaError: ``observations`` is no observations table.
 
     Examples:
@@ -168,7 +175,7 @@ def build_curves(
         raise InputError(
             f"{scale!r} is not a scale axis", where="scale", hint=f"one of {', '.join(SCALE_AXES)}"
         )
-    table = conform(observations)
+    table = separate_runs(conform(observations), checkpoint=checkpoint).table
     group, first = group_rows(table, CURVE_KEY)
     model = _model_ranks(table)
     axes = (scale,) if scale else _DEFAULT_AXES
@@ -199,6 +206,7 @@ def build_curves(
             scale=axis,
             n_missing=_missing_models(group, model, usable, len(first)),
             n_tied=np.bincount(group[rows], minlength=len(first)) - n_points,
+            n_replicated=_unexplained_points(table, group, rows, starts, len(first)),
             n_outside=n_outside,
             mixed_units=mixed,
         ),
@@ -209,6 +217,16 @@ def build_curves(
         ),
         **_points(table, score, np.where(unit.stderr, np.nan, stderr), rows, starts, sizes),
     )
+
+
+def _unexplained_points(
+    table: pa.Table, group: Ints, rows: Ints, starts: Ints, n_groups: int
+) -> Ints:
+    """Count the points of each group that average scores of one model without a known reason."""
+    if not len(starts):
+        return np.zeros(n_groups, dtype=np.int64)
+    any_of_point = np.logical_or.reduceat(unexplained(table)[rows], starts)
+    return np.bincount(group[rows[starts[any_of_point]]], minlength=n_groups)
 
 
 def _floats(table: pa.Table, name: str) -> Floats:

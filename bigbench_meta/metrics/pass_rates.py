@@ -42,6 +42,7 @@ class Run(NamedTuple):
     model_name: str
     shots: int | None
     variant: str | None
+    settings: str | None
 
 
 _TEST: Final = ("benchmark", "task", "subtask", "shots")

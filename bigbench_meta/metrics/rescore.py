@@ -52,7 +52,8 @@ OwnMetric = Callable[[Sample], float | None]
 
 _Key: TypeAlias = tuple[Any, ...]
 _MODEL: Final = (
-    "benchmark", "task", "subtask", "model_family", "model_name", "shots", "variant", "replicate",
+    "benchmark", "task", "subtask", "model_family", "model_name", "shots", "variant", "settings",
+    "replicate",
 )  # fmt: skip
 _COUNTS_ERRORS: Final = "token_edit_distance"
 _BATCH_ROWS: Final = 1 << 14

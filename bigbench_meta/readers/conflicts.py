@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bigbench_meta.core.keys import group_rows
-from bigbench_meta.core.schema import ROW_KEY, SCALE_AXES, to_frame
+from bigbench_meta.core.schema import ROW_KEY, SCALE_AXES, UNEXPLAINED, to_frame
 from bigbench_meta.readers.problems import ProblemLog
 
 __all__ = ["resolve_conflicts"]
+
 
 _SUBTASK_KEY: Final = ["benchmark", "task", "subtask"]
 
@@ -91,7 +92,8 @@ def _note(rows: pd.DataFrame, log: ProblemLog, reason: str) -> None:
 def _label_replicates(table: pa.Table, rows: pd.DataFrame) -> pa.Table:
     labels = table.column("replicate").cast(pa.string()).to_numpy(zero_copy_only=False).copy()
     for row, given, number in zip(rows["row"], rows["replicate"], rows["number"], strict=True):
-        labels[row] = str(number) if pd.isna(given) else f"{given}.{number}"
+        own = f"{UNEXPLAINED} {number}"
+        labels[row] = own if pd.isna(given) else f"{given}, {own}"
     column = table.schema.get_field_index("replicate")
     field = table.schema.field(column)
     encoded = pa.array(labels, pa.string()).dictionary_encode().cast(field.type)

@@ -98,6 +98,11 @@ class Study:
             f"{self.n_scored} of {len(self.counted)} curves have an emergence score, "
             f"{self.n_flagged} of them above {self.threshold:g} ({self.n_infinite} infinite)."
         )
+        if replicated := int((self.counted["n_replicated"] > 0).sum()):
+            text = (
+                f"{replicated} of {len(self.counted)} curves average different scores of one model "
+                f"whose files do not say how they differ. {text}"
+            )
         if few := int(statuses.get("too_few_scales", 0)):
             text += f" {few} have too few models with a scale and a score."
         if mixed := int(statuses.get("mixed_units", 0)):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["FILES", "STORED", "Manifest", "Part", "PartWriter", "atomic", "damage", "write_table"]
 
 FORMAT: Final = "bigbench-meta store"
-VERSION: Final = 4
+VERSION: Final = 5
 _NAME: Final = "manifest.json"
 # What uuid4().hex gives, with a digest once the file is complete; nothing else is deleted.
 _PART_NAME: Final = re.compile(r"[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}(-[0-9a-f]{32})?")

@@ -565,9 +565,9 @@ def test_same_key_another_score_is_kept_as_replicate(tmp_path: Path) -> None:
     observations, problems = bm.read_results(tree)
     rows = [row for row in plain(observations) if row["task"] == "gamma"]
     expected = [
-        SOUND[0] | {"replicate": "1"},
+        SOUND[0] | {"replicate": "unexplained 1"},
         *SOUND[1:],
-        SOUND[0] | {"score": 0.5, "source": name, "replicate": "2"},
+        SOUND[0] | {"score": 0.5, "source": name, "replicate": "unexplained 2"},
     ]
     assert rows == expected
     assert {problem["reason"] for problem in plain(problems)} == {
@@ -584,9 +584,9 @@ def test_three_scores_of_one_key_two_of_them_equal(tmp_path: Path) -> None:
     write_json(tmp_path / "one.json", score_file(scores=entries))
     rows = plain(bm.read_results(tmp_path / "one.json")[0])
     assert [(row["replicate"], row["score"]) for row in rows] == [
-        ("1", 0.25),
-        ("2", 0.5),
-        ("3", 0.75),
+        ("unexplained 1", 0.25),
+        ("unexplained 2", 0.5),
+        ("unexplained 3", 0.75),
     ]
 
 

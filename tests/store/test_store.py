@@ -452,7 +452,7 @@ def test_what_a_crash_left_is_cleared_away(
 
 
 def manifest(**changes: Any) -> bytes:
-    sound = {"format": "bigbench-meta store", "version": 4, "parts": []} | changes
+    sound = {"format": "bigbench-meta store", "version": 5, "parts": []} | changes
     return json.dumps(sound | {"digest": digest(sound["parts"])}).encode()
 
 
@@ -467,22 +467,22 @@ MANIFESTS = {
     "null": (b"null", "damaged"),
     "list": (b"[]", "damaged"),
     "deep": (b"[" * 100_000, "damaged"),
-    "no parts": (b'{"format": "bigbench-meta store", "version": 4}', "damaged: 'parts'"),
+    "no parts": (b'{"format": "bigbench-meta store", "version": 5}', "damaged: 'parts'"),
     "parts no list": (manifest(parts=5), "damaged"),
     "parts null": (manifest(parts=None), "damaged"),
     "parts of another kind": (manifest(parts=[5]), "damaged"),
     "parts text": (manifest(parts="abc"), "damaged"),
     "part that is not there": (manifest(parts=["0" * 32]), "damaged"),
     "without digest": (
-        b'{"format": "bigbench-meta store", "version": 4, "parts": []}',
+        b'{"format": "bigbench-meta store", "version": 5, "parts": []}',
         "damaged: its list of parts has changed",
     ),
-    "newer": (manifest(version=5), "version 5, but this program reads version 4"),
+    "newer": (manifest(version=6), "version 6, but this program reads version 5"),
     "older": (
         manifest(version=3),
-        "version 3, but this program reads version 4\n.*NEW_FOLDER builds it anew",
+        "version 3, but this program reads version 5\n.*NEW_FOLDER builds it anew",
     ),
-    "other program's": (manifest(format="other"), "'other' version 4, but"),
+    "other program's": (manifest(format="other"), "'other' version 5, but"),
 }
 
 

@@ -7,10 +7,12 @@ become observations:
   arguments that say what is asked, as the name has them (``subject=anatomy``), and the part of the
   split where there are several (``sub_split=toxic``); without either it is the task.
 - ``variant`` is how it was asked, in the same spelling: the arguments that say so
-  (``method=multiple_choice_joint``), after the checkpoint of the model if it has one. ``model``,
-  ``max_train_instances``, ``eval_split`` and ``groups`` are left out: other columns hold them. So
-  runs of one suite share a key only where they ask the same of the same model: at another host,
-  under another heading, or with other perturbed copies in addition to the plain examples.
+  (``method=multiple_choice_joint``). ``model``, ``max_train_instances``, ``eval_split`` and
+  ``groups`` are left out: other columns hold them. So runs of one suite share a key only where they
+  ask the same of the same model: under another heading, or with other perturbed copies in addition
+  to the plain examples.
+- ``settings`` are what the adapter says in addition: who served the model, how many examples were
+  evaluated, digests of the instructions and of the prompt's layout, and how text was generated.
 - The split that is scored is not named in the variant: it is ``test``, or ``valid`` where a run has
   no ``test``, as in HELM's own tables. Others are variants: ``split=valid``.
 - Plain examples are what counts; perturbed ones are variants:
@@ -51,6 +53,7 @@ from bigbench_meta.readers.formats.runs import (
     find_model,
     key_columns,
     note_missing_size,
+    short_digest,
     to_table,
 )
 from bigbench_meta.readers.formats.values import (
@@ -112,6 +115,18 @@ _HOW: Final = {
 }  # fmt: skip
 # Columns of their own hold these, or each stat. A group is a heading of HELM's tables.
 _ELSEWHERE: Final = {"model", "model_deployment", "max_train_instances", "eval_split", "groups"}
+# Of AdapterSpec.
+_LAYOUT: Final = (
+    "global_prefix", "global_suffix", "input_prefix", "input_suffix", "reference_prefix",
+    "reference_suffix", "output_prefix", "output_suffix", "instance_prefix", "substitutions",
+)  # fmt: skip
+_GENERATION: Final = (
+    "temperature",
+    "max_tokens",
+    "num_outputs",
+    "stop_sequences",
+    "reeval_parameters",
+)
 _AUGMENTATION: Final = "data_augmentation"
 
 
@@ -140,15 +155,17 @@ class _Run:
 
     Attributes:
         name: The run's name.
-        model: The model; its variant is the checkpoint.
+        model: The model, at its checkpoint.
         shots: In-context examples asked for; HELM gives fewer where the prompt gets too long.
         method: The adapter's method, for example ``"language_modeling"``; None if not stated.
+        settings: What the adapter says of the run.
     """
 
     name: RunName
     model: ModelIdentity
     shots: int | None
     method: str | None
+    settings: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,6 +323,7 @@ def _rows(run: _Run, stats: list[_Stat], log: FileLog) -> Iterator[dict[str, Any
             task=run.name.scenario,
             subtask=_joined(run.name.what, sub_split) or run.name.scenario,
             shots=run.shots,
+            settings=run.settings,
             source=log.label,
         )
         yield key | {
@@ -473,7 +491,19 @@ def _read_run(
         model=model,
         shots=_shots(adapter, name, log),
         method=method if isinstance(method, str) else None,
+        settings=_settings(adapter),
     )
+
+
+def _settings(adapter: dict[str, Any]) -> dict[str, Any]:
+    layout = [adapter.get(key) for key in _LAYOUT]
+    return {
+        "backend": adapter.get("model_deployment"),
+        "limit": adapter.get("max_eval_instances"),
+        "system_instruction": short_digest(adapter.get("instructions")),
+        "fewshot_layout": short_digest("|".join(map(str, layout))) if any(layout) else None,
+        **{f"generation.{key}": adapter.get(key) for key in _GENERATION},
+    }
 
 
 def _spec(run_spec: bytes | None, log: FileLog) -> dict[str, Any] | None:

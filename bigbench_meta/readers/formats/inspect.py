@@ -5,7 +5,7 @@ How a log becomes observations:
 - ``benchmark`` is the package that the task comes from, ``inspect`` where it comes from none:
   ``inspect_evals/mmlu_0_shot`` is the task ``mmlu_0_shot`` of ``inspect_evals``.
 - ``metric`` is the name in the log (``accuracy``, ``mean``). It does not say what was averaged, so
-  ``variant`` names the scorer, after the checkpoint if there is one: ``match``. A scorer of several
+  ``variant`` names the scorer: ``match``. A scorer of several
   values adds the name of the value: ``quality/fluency``. A way to reduce epochs other than the mean
   comes last: ``match/pass_at_5``.
 - A metric that is computed by group (``grouped``) has a row for each group, which is its
@@ -19,6 +19,8 @@ How a log becomes observations:
   It is null for a group.
 - The model is named without its provider: ``openai/gpt-4o`` is ``gpt-4o``, ``hf/local`` what the
   argument ``model_path`` names. ``shots`` are null unless an argument of the task gives them.
+- ``settings`` are the other arguments of the task, those of the model and of the generation, the
+  solver, a limit on the samples and the task's version.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ from bigbench_meta.readers.formats.runs import (
     at_checkpoint,
     find_model,
     key_columns,
+    model_settings,
+    named_settings,
     note_missing_size,
     to_table,
 )
@@ -65,6 +69,12 @@ _HEADER: Final = {
     "model": "eval.model",
     "model_args": "eval.model_args",
     "epochs": "eval.config.epochs",
+    "limit": "eval.config.limit",
+    "n_dataset": "eval.dataset.samples",
+    "generation": "eval.model_generate_config",
+    "solver": "eval.solver",
+    "solver_args": "eval.solver_args",
+    "task_version": "eval.task_version",
 }
 _RESULTS: Final = {
     "status": "status",
@@ -73,6 +83,11 @@ _RESULTS: Final = {
     "completed": "results.completed_samples",
 }
 _SHOTS: Final = ("fewshot", "num_fewshot", "n_fewshot", "few_shot", "shots", "num_shots", "n_shots")
+# Of how often, when and how fast a model was asked, and a seed.
+_NO_GENERATION: Final = {
+    "max_retries", "timeout", "attempt_timeout", "max_connections", "seed", "cache", "batch",
+    "adaptive_connections",
+}  # fmt: skip
 # Providers that load a model from disk name it so, and the folder in an argument.
 _LOCAL: Final = "local"
 _LONGEST: Final = 200
@@ -87,8 +102,9 @@ class _Run:
     Attributes:
         benchmark: The package that the task comes from.
         task: The task, without its package.
-        model: The model; its variant is the checkpoint.
+        model: The model, at its checkpoint.
         shots: In-context examples, where the arguments of the task say so.
+        settings: What the log says of the run.
         epochs: How often each sample was asked.
     """
 
@@ -96,6 +112,7 @@ class _Run:
     task: str
     model: ModelIdentity
     shots: int | None
+    settings: dict[str, Any]
     epochs: int
 
     def key(self, source: str, *variants: str | None) -> dict[str, Any]:
@@ -107,6 +124,7 @@ class _Run:
             task=self.task,
             subtask=self.task,
             shots=self.shots,
+            settings=self.settings,
             source=source,
         )
 
@@ -205,6 +223,7 @@ def _run(header: dict[str, Any], log: FileLog, *, names: ModelNames) -> _Run | N
         task=task,
         model=model,
         shots=_shots(_arguments(header["task_args"]), log),
+        settings=_settings(header),
         epochs=epochs if epochs is not None and epochs > 0 else 1,
     )
 
@@ -213,6 +232,22 @@ def _arguments(text: Any) -> dict[str, Any]:
     """Return arguments, which a dataframe of Inspect holds as JSON."""
     value = json.loads(text) if isinstance(text, str) else None
     return value if isinstance(value, dict) else {}
+
+
+def _settings(header: dict[str, Any]) -> dict[str, Any]:
+    limit, n_samples = header["limit"], as_whole(header["n_dataset"])
+    if (number := as_whole(limit)) is not None and n_samples is not None:
+        limit = number if number < n_samples else None
+    solver = header["solver"]
+    return {
+        "limit": limit,
+        "task_version": header["task_version"],
+        "task.solver": solver,
+        **named_settings("solver", _arguments(header["solver_args"])),
+        **named_settings("task", _arguments(header["task_args"]), without=_SHOTS),
+        **model_settings(_arguments(header["model_args"])),
+        **named_settings("generation", _arguments(header["generation"]), without=_NO_GENERATION),
+    }
 
 
 def _model(header: dict[str, Any], log: FileLog, *, names: ModelNames) -> ModelIdentity | None:

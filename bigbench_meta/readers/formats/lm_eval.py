@@ -9,9 +9,14 @@ becomes observations:
   into ``variant``, after the checkpoint if there is one: ``step3000/strict-match``.
 - A group with scores of its own is the ``task`` of its members, as is the outermost such group;
   its own row is the aggregate. A group without scores is a mere list of tasks.
-- The model is what ``config.model_args`` names, else ``config.model``, else the file's name; its
-  checkpoint (``revision``) is a variant. ``total_params`` is the number that the harness counted
-  (``config.model_num_parameters``), else the one of the model-name rules.
+- The model is what ``config.model_args`` names, else ``config.model``, else the file's name.
+  ``total_params`` is the number that the harness counted (``config.model_num_parameters``), else
+  the one of the model-name rules; of a quantised model or one with an adapter, whose parameters it
+  counts otherwise, the latter.
+- ``settings`` are what the file says of the run: its checkpoint (``revision``), a limit on the
+  examples, chat template, system prompt, precision, quantisation, adapter, further arguments of the
+  model and of the generation, and the task's version.
+- Shots in the prompt itself (``metadata.num_fewshot``) count where the harness adds none.
 """
 
 from __future__ import annotations
@@ -26,10 +31,19 @@ from bigbench_meta.readers.formats.runs import (
     at_checkpoint,
     find_model,
     key_columns,
+    model_settings,
+    named_settings,
     note_missing_size,
+    short_digest,
     to_table,
 )
-from bigbench_meta.readers.formats.values import as_size, clean, kind_of, show_value
+from bigbench_meta.readers.formats.values import (
+    as_size,
+    as_whole,
+    clean,
+    kind_of,
+    show_value,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,7 +62,7 @@ _DEEPEST: Final = 8
 # Found in new files only.
 _NEW_KEYS: Final = {"configs", "group_subtasks", "n-shot", "n-samples", "higher_is_better"}
 # In the order in which the harness itself looks for the model's name.
-_NAME_ARGS: Final = ("peft", "delta", "pretrained", "model", "path", "engine")
+_NAME_ARGS: Final = ("pretrained", "model", "path", "engine")
 # Values of config.model that name a way to run models, not a model.
 _RUNNERS: Final = re.compile(
     r"(?:hf|vllm|local|openai|neox|sglang|huggingface)(?:-.*)?", re.IGNORECASE
@@ -70,8 +84,10 @@ class Run:
     """One evaluation of one model.
 
     Attributes:
-        model: The model; its variant is the checkpoint.
+        model: The model, at its checkpoint.
         results: The scores: task, then the key as the file spells it. Not yet checked.
+        settings: What the file says of the run.
+        task_settings: The same of each task.
         shots: In-context examples of each task, where stated.
         file_shots: The same for tasks that are not in ``shots``.
         group_of: The group that each member of one is filed under.
@@ -81,6 +97,8 @@ class Run:
 
     model: ModelIdentity
     results: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    task_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     shots: Mapping[str, int | None] = field(default_factory=dict)
     file_shots: int | None = None
     group_of: Mapping[str, str] = field(default_factory=dict)
@@ -96,6 +114,7 @@ class Run:
             task=self.group_of.get(task, task),
             subtask=task,
             shots=self.shots.get(task, self.file_shots),
+            settings={**self.settings, **self.task_settings.get(task, {})},
             source=source,
         )
 
@@ -175,6 +194,8 @@ def read_run(data: bytes, log: FileLog, *, names: ModelNames) -> Run | None:
     return Run(
         model=model,
         results=results,
+        settings=_settings(document, config, log),
+        task_settings=_task_settings(document, results, config, log),
         shots=_task_shots(document, members, log),
         file_shots=named.file_shots if named and in_config is None else in_config,
         group_of=_groups(members, results, log),
@@ -310,7 +331,12 @@ def _model(
         log.warning("config.model_args", "names no model: taken from the file's name")
         model = named.model
     model = at_checkpoint(model, args.get("revision", config.get("model_revision")))
-    return _sized(model, config.get("model_num_parameters"), log)
+    counted = config.get("model_num_parameters")
+    own = model_settings(args)
+    if own["quantisation"] or own["adapter"]:
+        # Packed weights are fewer than the parameters, and an adapter adds its own.
+        counted = None
+    return _sized(model, counted, log)
 
 
 def _named_model(names: ModelNames, *candidates: Any) -> ModelIdentity | None:
@@ -351,6 +377,55 @@ def _sized(model: ModelIdentity, counted: Any, log: FileLog) -> ModelIdentity:
         log.warning("config.model_num_parameters", f"got {show_value(counted)}: ignored")
     note_missing_size(model, log)
     return model
+
+
+def _settings(document: dict[str, Any], config: dict[str, Any], log: FileLog) -> dict[str, Any]:
+    """Return what a file says of its run, but for its checkpoint."""
+    args = _model_args(config.get("model_args"), log)
+    multiturn = document.get("fewshot_as_multiturn")
+    generation = config.get("gen_kwargs")
+    if isinstance(generation, str):
+        generation = dict(pair.partition("=")[::2] for pair in generation.split(","))
+    return {
+        "backend": config.get("model") if _runs_models(config.get("model")) else None,
+        **model_settings({"dtype": config.get("model_dtype"), **args}),
+        **{
+            name: document.get(f"{name}_sha") or short_digest(document.get(name))
+            for name in ("chat_template", "system_instruction")
+        },
+        "fewshot_layout": "multiturn" if multiturn in (True, "True", "true") else None,
+        "harness": document.get("lm_eval_version"),
+        **named_settings("generation", generation),
+    }  # fmt: skip
+
+
+def _runs_models(name: Any) -> bool:
+    return isinstance(name, str) and bool(_RUNNERS.fullmatch(name.strip()))
+
+
+def _task_settings(
+    document: dict[str, Any], results: dict[str, Any], config: dict[str, Any], log: FileLog
+) -> dict[str, dict[str, Any]]:
+    """Return what a file says of how each task was set."""
+    versions, sizes = log.section(document, "versions"), log.section(document, "n-samples")
+    limit = config.get("limit")
+    found = {}
+    for task in results:
+        size = sizes.get(task)
+        numbers = size if isinstance(size, dict) else {}
+        effective, original = (as_whole(numbers.get(key)) for key in ("effective", "original"))
+        cut = effective is not None and original is not None and effective < original
+        version = versions.get(task)
+        found[task] = {
+            # A limit beyond the test set cuts nothing.
+            "limit": effective if cut else None if effective is not None else _whole_limit(limit),
+            "task_version": version if isinstance(version, int | float | str) else None,
+        }
+    return found
+
+
+def _whole_limit(limit: Any) -> Any:
+    return as_whole(limit) if as_whole(limit) is not None else limit
 
 
 def _members(document: dict[str, Any], log: FileLog) -> dict[str, list[str]]:
@@ -397,6 +472,11 @@ def _task_shots(
         if isinstance(own, dict) and "num_fewshot" in own
     }
     found |= {task: log.shots(value, f"n-shot.{task}") for task, value in stated.items()}
+    for task, own in configs.items():
+        metadata = own.get("metadata") if isinstance(own, dict) else None
+        inside = metadata.get("num_fewshot") if isinstance(metadata, dict) else None
+        if inside is not None and found.get(task) in (None, 0):
+            found[task] = log.shots(inside, f"configs.{task}.metadata.num_fewshot")
     seen: dict[str, set[int | None]] = {task: {shots} for task, shots in found.items()}
     for _ in range(_DEEPEST):
         for group in members.keys() - found.keys():

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 from xxhash import xxh3_128_hexdigest
 
+from bigbench_meta.catalog.model_names import checkpoint_name
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import conform
 from bigbench_meta.readers.formats.values import clean, show_value
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from bigbench_meta.catalog.model_names import ModelIdentity, ModelNames
     from bigbench_meta.core.schema import TableSchema
     from bigbench_meta.readers.formats.values import FileLog
@@ -22,10 +26,29 @@ __all__ = [
     "find_model",
     "input_hash",
     "key_columns",
+    "model_settings",
+    "named_settings",
     "note_missing_size",
+    "settings_text",
     "share",
+    "short_digest",
     "to_table",
 ]
+
+_ADAPTERS: Final = ("peft", "delta")
+_FORMATS: Final = {"fp16": "float16", "half": "float16", "bf16": "bfloat16", "fp32": "float32"}
+# Arguments of a model that say where and how fast it ran, or are read elsewhere.
+_NO_SETTING: Final = {
+    *_ADAPTERS, "pretrained", "model", "path", "engine", "model_path", "revision", "subfolder",
+    "tokenizer", "tokenizer_path", "device", "device_map", "device_map_option", "parallelize",
+    "use_accelerate", "batch_size", "max_batch_size", "trust_remote_code", "low_cpu_mem_usage",
+    "max_memory_per_gpu", "max_cpu_memory", "offload_folder", "gpu_memory_utilization",
+    "tensor_parallel_size", "data_parallel_size", "pipeline_parallel_size", "gpus",
+    "num_concurrent", "max_retries", "timeout", "base_url", "tokenizer_backend",
+    "tokenized_requests", "use_fast_tokenizer", "cache_dir", "swap_space", "max_num_seqs",
+    "enforce_eager", "seed", "dtype", "precision", "load_in_8bit", "load_in_4bit",
+    "quantization", "gptq", "autogptq", "gptqmodel", "iteration",
+}  # fmt: skip
 
 
 def find_model(names: ModelNames, *candidates: Any) -> ModelIdentity | None:
@@ -45,10 +68,80 @@ def find_model(names: ModelNames, *candidates: Any) -> ModelIdentity | None:
 
 
 def at_checkpoint(model: ModelIdentity, revision: Any) -> ModelIdentity:
-    """Return a model with its checkpoint in the variant, except ``main``."""
-    stated = revision.strip() if isinstance(revision, str) else ""
-    parts = (model.variant, "" if stated in {"main", "None"} else stated)
-    return replace(model, variant="/".join(dict.fromkeys(part for part in parts if part)) or None)
+    """Return a model at the checkpoint that a run states, if it states one other than ``main``."""
+    stated = checkpoint_name(revision) if isinstance(revision, str) else ""
+    return model if stated in {"", "main", "None"} else replace(model, checkpoint=stated)
+
+
+def settings_text(settings: Mapping[str, Any]) -> str | None:
+    """Return settings as the column ``settings`` stores them, None if there are none.
+
+    Args:
+        settings: By name, see :data:`bigbench_meta.core.schema.SETTINGS`; None, False and empty
+            texts say nothing and are left out.
+
+    Examples:
+        >>> settings_text({"limit": 10, "precision": "float16", "adapter": None})
+        '{"limit": "10", "precision": "float16"}'
+    """
+    said = {
+        clean(name): clean(value if isinstance(value, str) else json.dumps(value, sort_keys=True))
+        for name, value in settings.items()
+        if not (value is None or value is False or value in ("", {}, []))
+    }
+    return json.dumps(said, sort_keys=True, ensure_ascii=False) if said else None
+
+
+def model_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the arguments of a model say of how it was run.
+
+    Args:
+        arguments: By name, as evaluation programs pass them to ``transformers`` or ``vllm``.
+
+    Examples:
+        >>> settings_text(model_settings({"dtype": "torch.bfloat16", "load_in_4bit": "True"}))
+        '{"precision": "bfloat16", "quantisation": "4bit"}'
+    """
+    precision = arguments.get("dtype") or arguments.get("precision")
+    return {
+        "precision": _precision(precision),
+        "quantisation": _quantisation(arguments),
+        "adapter": next((arguments[key] for key in _ADAPTERS if arguments.get(key)), None),
+        **named_settings("model", {key: arguments[key] for key in arguments.keys() - _NO_SETTING}),
+    }
+
+
+def named_settings(group: str, values: Any, *, without: Collection[str] = ()) -> dict[str, Any]:
+    """Return values as settings ``group.name``; nothing where there is no object."""
+    if not isinstance(values, dict):
+        return {}
+    named = {str(name).strip(): value for name, value in values.items()}
+    return {f"{group}.{name}": value for name, value in named.items() if name not in without}
+
+
+def short_digest(text: Any) -> str | None:
+    """Return a short digest of a text, None if there is none."""
+    return input_hash(text)[:12] if isinstance(text, str) and text else None
+
+
+def _precision(value: Any) -> str | None:
+    """Return a number format by its plain name; ``auto`` says nothing."""
+    if not isinstance(value, str) or value in {"auto", ""}:
+        return None
+    plain = value.removeprefix("torch.").lower()
+    return _FORMATS.get(plain, plain)
+
+
+def _quantisation(arguments: Mapping[str, Any]) -> str | None:
+    """Return how the weights were packed, None if they were not."""
+    for key, name in (("load_in_4bit", "4bit"), ("load_in_8bit", "8bit")):
+        if str(arguments.get(key, False)).lower() == "true":
+            return name
+    for key in ("quantization", "gptq", "autogptq", "gptqmodel"):
+        value = arguments.get(key)
+        if value and str(value).lower() not in {"false", "none"}:
+            return str(value) if key == "quantization" else key
+    return None
 
 
 def note_missing_size(model: ModelIdentity, log: FileLog) -> None:
@@ -65,17 +158,19 @@ def key_columns(
     task: str,
     subtask: str,
     shots: int | None,
+    settings: Mapping[str, Any],
     source: str,
 ) -> dict[str, Any]:
     """Return the columns that say which model did which task, and how.
 
     Args:
-        model: The model; its variant is the checkpoint.
-        variants: What goes into ``variant`` after the checkpoint; what is empty is left out.
+        model: The model, at its checkpoint.
+        variants: What goes into ``variant`` after that of the model; what is empty is left out.
         benchmark: The benchmark.
         task: The task.
         subtask: The subtask; the task itself on an aggregate row.
         shots: In-context examples, None if not known.
+        settings: What the file says of the run, see :func:`settings_text`.
         source: The file.
     """
     return {
@@ -87,6 +182,7 @@ def key_columns(
         "total_params": model.total_params,
         "shots": shots,
         "variant": clean("/".join(part for part in (model.variant, *variants) if part)) or None,
+        "settings": settings_text({"checkpoint": model.checkpoint, **settings}),
         "source": clean(source),
     }
 

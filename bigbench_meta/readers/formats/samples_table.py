@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["read_samples"]
 
 _KEY: Final = [
-    "benchmark", "task", "subtask", "model_family", "model_name", "shots", "variant", "replicate",
+    "benchmark", "task", "subtask", "model_family", "model_name", "shots", "variant", "settings",
+    "replicate",
     "example_id",
 ]  # fmt: skip
 _NOT_STATED: Final = -1  # as shots in BIG-bench's files

@@ -25,13 +25,14 @@ from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.core.errors import BigbenchMetaError
 from bigbench_meta.core.schema import OBSERVATIONS, conform
 from bigbench_meta.readers.formats.mapping import EXPECTED, REQUIRED, fitting, shown
+from bigbench_meta.readers.formats.runs import settings_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from bigbench_meta.catalog.model_names import ModelNames
+    from bigbench_meta.catalog.model_names import ModelIdentity, ModelNames
     from bigbench_meta.readers.formats.mapping import ColumnRule, Mapping, MetricRule, Value
     from bigbench_meta.readers.formats.values import FileLog
 
@@ -309,6 +310,11 @@ def _keys(file: _File, mapping: Mapping, names: ModelNames) -> dict[str, pa.Arra
     for name, rule in mapping.columns.items():
         missing = mapping.missing if rule.missing is None else rule.missing
         keys[name] = _key(file, name, rule, _joined(rule, texts, missing), names)
+    named = mapping.columns.get("model_name")
+    if named is not None and named.rules and not keys.keys() & {"variant", "settings"}:
+        # The rules have cut the checkpoint off.
+        missing = mapping.missing if named.missing is None else named.missing
+        keys["settings"] = _key(file, "settings", named, _joined(named, texts, missing), names)
     for name, value in {**mapping.constants, "source": file.log.label}.items():
         zeros = pa.array(np.zeros(file.n_rows, dtype=np.int32))
         keys[name] = _recoded(zeros, [value], _KINDS[name])
@@ -433,15 +439,26 @@ def _meaning(
     value: object = (rule.map or {}).get(text, rule.default)
     if rule.rules:
         identity = names.lookup(text)
-        value = getattr(identity, column)
+        value = _of_identity(identity, column)
         if value is None:
             because = f" ({identity.reason})" if identity.reason else ""
             reason = f"has no {column} by the model-name rules{because}"
-            return None, None if column == "variant" else reason  # most models have no variant
+            # Most models have no variant or checkpoint.
+            return None, None if column in {"variant", "settings"} else reason
     elif value is None:
         value = text if pa.types.is_dictionary(_KINDS[column]) else _number(text)
     result = fitting(column, value)
     return result, f"is not {EXPECTED[column]}" if result is None else None
+
+
+def _of_identity(identity: ModelIdentity, column: str) -> Value | None:
+    """Return what one of our columns holds of a model."""
+    if column == "settings":
+        return settings_text({"checkpoint": identity.checkpoint})
+    if column == "variant":
+        return "/".join(filter(None, (identity.checkpoint, identity.variant))) or None
+    value: Value | None = getattr(identity, column)
+    return value
 
 
 def _note_faults(

@@ -183,6 +183,7 @@ def expected_sample(document, q, s):
         "model_name": document["model"]["model_name"],
         "shots": None if one.get("shots") == -1 else one.get("shots"),
         "variant": None,
+        "settings": None,
         "replicate": None,
         **{axis: document["model"].get(axis) for axis in SCALE_AXES},
         "example_id": f"{q}/{s}",

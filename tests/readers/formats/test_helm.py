@@ -15,6 +15,7 @@ from helpers import MISSING, changed, plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import json_values
+from xxhash import xxh3_128_hexdigest
 
 from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.catalog.model_names import model_names
@@ -25,6 +26,14 @@ from bigbench_meta.readers.formats.helm import parse, read_name, recognise
 from bigbench_meta.readers.formats.values import FileLog
 from bigbench_meta.readers.problems import ProblemLog
 
+# Of the run below, by hand.
+SETTINGS = json.dumps({
+    "backend": "together/pythia-6.9b",
+    "fewshot_layout": xxh3_128_hexdigest(b"||Question: |None|None|None|None|None|None|[]")[:12],
+    "generation.max_tokens": "1", "generation.num_outputs": "5",
+    "generation.stop_sequences": '["\\n"]', "generation.temperature": "0.0", "limit": "20",
+    "system_instruction": xxh3_128_hexdigest(b"Answer with one letter.\n")[:12],
+})  # fmt: skip
 NAMES = model_names()
 NAME = "mmlu:subject=anatomy,method=multiple_choice_joint,model=eleutherai_pythia-6.9b"
 LABEL = f"runs/v1/{NAME}/stats.json"
@@ -129,6 +138,7 @@ def row(**columns):
     return dict.fromkeys(OBSERVATIONS.names) | MODEL | {
         "benchmark": "helm", "task": "mmlu", "subtask": "subject=anatomy", "shots": 5,
         "variant": "method=multiple_choice_joint", "n_examples": 20, "source": LABEL,
+        "settings": SETTINGS,
     } | columns  # fmt: skip
 
 
@@ -423,7 +433,7 @@ def test_a_stat_given_twice_is_kept_twice_for_the_pipeline_to_tell():
     assert log.rows == []
     resolved = resolve_conflicts(table, log)
     assert resolved["score"].to_pylist() == [0.5, 0.25]
-    assert resolved["replicate"].to_pylist() == ["1", "2"]
+    assert resolved["replicate"].to_pylist() == ["unexplained 1", "unexplained 2"]
     assert len(log.rows) == 2
 
 
@@ -493,7 +503,7 @@ def test_two_runs_of_a_suite_have_two_keys(runs):
 
 
 @pytest.mark.parametrize(
-    ("adapter", "model", "variant"),
+    ("adapter", "model", "checkpoint"),
     [
         ({"model": "meta/llama-2-7b", "model_deployment": "together/x"}, "Llama-2-7b", None),
         ({"model": "", "model_deployment": "together/llama-2-7b"}, "Llama-2-7b", None),
@@ -502,11 +512,11 @@ def test_two_runs_of_a_suite_have_two_keys(runs):
         ({"model": "cohere/xlarge-20220609"}, "cohere/xlarge-20220609", None),
     ],
 )
-def test_the_model(adapter, model, variant):
+def test_the_model(adapter, model, checkpoint):
     document = spec("imdb:method=m,model=openai_davinci", **adapter)
     rows, problems = read([stat("exact_match", 0.5)], document)
-    how = "/".join(filter(None, [variant, "method=m"]))
-    assert of_row(rows, "model_name", "variant") == (model, how)
+    assert of_row(rows, "model_name", "variant") == (model, "method=m")
+    assert json.loads(rows[0]["settings"]).get("checkpoint") == checkpoint
     assert {place for place, *_ in problems} <= {"total_params"}
 
 
@@ -547,7 +557,7 @@ def test_without_a_run_spec_the_folder_tells(shots):
     folder = NAME + (f",max_train_instances={shots}" if shots else "")
     rows, problems = read(plain_stats(), None, folder)
     with_spec, _ = read(plain_stats(), spec(max_train_instances=shots))
-    assert rows == with_spec
+    assert rows == [one | {"settings": None} for one in with_spec]
     told = "missing: the run is read from the folder's name"
     assert problems == [("run_spec.json", told, "warning")]
 
@@ -573,7 +583,8 @@ def test_the_model_and_the_method_in_the_name_of_the_folder():
 )  # fmt: skip
 def test_a_broken_run_spec_is_told_and_the_folder_counts(run_spec, place, reason):
     rows, problems = read(plain_stats(), run_spec)
-    assert rows == [one | {"shots": None} for one in read(plain_stats())[0]]
+    unknown = {"shots": None, "settings": None}
+    assert rows == [one | unknown for one in read(plain_stats())[0]]
     (where, why, severity), second = problems
     assert (where, severity) == (place, "error")
     assert why.startswith(reason)
@@ -608,7 +619,9 @@ def test_a_run_that_nothing_names_is_an_error(folder, missing):
 def test_a_faulty_run_spec_is_told_and_the_rest_of_it_counts(place, value, reason):
     rows, problems = read(plain_stats(), changed(spec(), place, value))
     assert (f"run_spec.json {place}", reason, "warning") in problems
-    assert [one | {"shots": 5} for one in rows] == read(plain_stats())[0]
+    sound = read(plain_stats())[0]
+    kept = {"shots": 5, "settings": SETTINGS}
+    assert [one | kept for one in rows] == sound
 
 
 # --- Faults ---

@@ -208,6 +208,24 @@ def test_the_version_must_suffice(monkeypatch, number, is_enough):
 # --- Scores ---
 
 
+def said(log):
+    """What a log says of its run, as a JSON object of texts."""
+    spec = log.eval
+    found = {"task_version": spec.task_version, "limit": spec.config.limit}
+    found |= {f"task.{key}": value for key, value in spec.task_args.items() if key != "fewshot"}
+    generation = spec.model_generate_config.model_dump(exclude_none=True)
+    for key in ("max_retries", "timeout", "max_connections", "seed"):
+        generation.pop(key, None)
+    found |= {f"generation.{key}": value for key, value in generation.items()}
+    found |= {f"model.{key}": value for key, value in spec.model_args.items()}
+    stated = {
+        key: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        for key, value in found.items()
+        if value is not None and value is not False and value not in ("", [], {})
+    }
+    return json.dumps(stated, sort_keys=True) if stated else None
+
+
 def expected_rows(path):
     """The rows of a log: what read_eval_log says, and loops."""
     from inspect_ai.log import read_eval_log
@@ -249,6 +267,7 @@ def expected_rows(path):
                     "model_name": "model",
                     "shots": log.eval.task_args.get("fewshot"),
                     "variant": "/".join(filter(None, parts)),
+                    "settings": said(log),
                     "score": value,
                     "stderr": error,
                     "n_examples": None if group else each.scored_samples,
@@ -378,7 +397,7 @@ def test_a_log_without_task_or_model_is_an_error(key, value):
 
 @with_inspect
 @pytest.mark.parametrize(
-    ("model", "arguments", "family", "name", "size", "variant"),
+    ("model", "arguments", "family", "name", "size", "checkpoint"),
     [
         ("openai/gpt-4o", {}, "OpenAI", "gpt-4o", None, None),
         ("hf/EleutherAI/pythia-1.4b", {}, "pythia", "pythia-1.4b", 1414647808, None),
@@ -395,16 +414,16 @@ def test_a_log_without_task_or_model_is_an_error(key, value):
         ("owl", {}, "owl", "owl", None, None),
     ],
 )  # fmt: skip
-def test_the_model(model, arguments, family, name, size, variant):
+def test_the_model(model, arguments, family, name, size, checkpoint):
     log = ProblemLog()
     data = json.dumps(document(model=model, model_args=arguments)).encode()
     table = parse(
         data, "a.json", FileLog(LABEL, log), names=NAMES, max_bytes=MAX_BYTES, samples=False
     )
     (row,) = plain(to_frame(table))
-    wanted = "/".join(filter(None, [variant, "match"]))
     found = [row[key] for key in ("model_family", "model_name", "total_params", "variant")]
-    assert found == [family, name, size, wanted]
+    assert found == [family, name, size, "match"]
+    assert json.loads(row["settings"]).get("checkpoint") == checkpoint
     reasons = [reason for _, place, reason, _ in log.rows if place == NO_SIZE]
     assert (reasons == []) is (size is not None)
     assert all(reason.startswith(f'left empty for "{name}": ') for reason in reasons)
@@ -593,6 +612,7 @@ def expected_samples(path):
                 "model_family": "model",
                 "model_name": "model",
                 "shots": log.eval.task_args.get("fewshot"),
+                "settings": said(log),
                 "example_id": f"{each.id}_epoch_{each.epoch}" if log.eval.config.epochs > 1
                 else str(each.id),
                 "input_hash": xxh3_128_hexdigest(each.input.encode()),

@@ -135,6 +135,31 @@ def read(document, label=LABEL, **options):
     return rows, [problem[1:] for problem in log.rows]
 
 
+def said(document, task, checkpoint):
+    """What the file says of the run of a task, written out by hand."""
+    size = document.get("n-samples", {}).get(task, {})
+    found = {
+        "backend": document["config"]["model"],
+        "checkpoint": checkpoint,
+        "harness": document.get("lm_eval_version"),
+        "limit": str(size["effective"]) if size else None,  # 40 examples, of which fewer were used
+        "task_version": document["versions"].get(task),
+    }
+    if not size and document["config"].get("limit"):
+        found["limit"] = "25"
+    stated = {name: str(value) for name, value in found.items() if value is not None}
+    return json.dumps(stated)
+
+
+def settings_of(rows):
+    """The settings of rows that all have the same, but for the version of the task."""
+    found = [json.loads(row["settings"] or "{}") for row in rows]
+    for one in found:
+        one.pop("task_version", None)
+    assert all(one == found[0] for one in found)
+    return found[0]
+
+
 def expected(document, label, *, model, checkpoint, tasks=(), sizes=True):
     """The rows of a sound file: json.load's output and two loops."""
     family, name, count = model
@@ -146,7 +171,6 @@ def expected(document, label, *, model, checkpoint, tasks=(), sizes=True):
             if metric.endswith("_stderr") or not is_score:
                 continue
             stderr = entry.get(key.replace(metric, f"{metric}_stderr"))
-            variants = [checkpoint, None if rule in {"", "none"} else rule]
             shots = document.get("n-shot", {}).get(task, document["config"].get("num_fewshot"))
             size = document.get("n-samples", {}).get(task, {}).get("effective")
             rows.append(
@@ -159,7 +183,8 @@ def expected(document, label, *, model, checkpoint, tasks=(), sizes=True):
                     "model_family": family,
                     "model_name": name,
                     "total_params": count,
-                    "variant": "/".join(filter(None, variants)) or None,
+                    "variant": None if rule in {"", "none"} else rule,
+                    "settings": said(document, task, checkpoint),
                     "shots": shots,
                     "score": float(value),
                     "stderr": None if stderr == "N/A" else stderr,
@@ -283,7 +308,7 @@ def of_row(rows, *names):
 
 
 @pytest.mark.parametrize(
-    ("config", "model", "variant"),
+    ("config", "model", "checkpoint"),
     [
         ({"model_args": "pretrained=gpt2-xl"}, "gpt2-xl", None),
         ({"model_args": "pretrained=bigscience/bloom-7b1,use_accelerate=True"}, "bloom-7b1", None),
@@ -291,10 +316,11 @@ def of_row(rows, *names):
         ({"model_args": "pretrained=gpt2,revision=main"}, "gpt2", None),
         ({"model_args": "pretrained=gpt2,revision=abc"}, "gpt2", "abc"),
         ({"model_args": "pretrained=pythia-70m-step5,revision=step5"}, "pythia-70m", "step5"),
-        ({"model_args": "pretrained=pythia-70m-step5,revision=x"}, "pythia-70m", "step5/x"),
+        ({"model_args": "pretrained=pythia-70m-step5,revision=x"}, "pythia-70m", "x"),
+        ({"model_args": "pretrained=pythia-70m,revision=global_step5_hf"}, "pythia-70m", "step5"),
         ({"model_args": {"pretrained": "pythia-70m"}, "model_revision": "step7"}, "pythia-70m",
          "step7"),
-        ({"model_args": "pretrained=gpt2,peft=me/owl-7b"}, "owl-7b", None),
+        ({"model_args": "pretrained=gpt2,peft=me/owl-7b"}, "gpt2", None),
         ({"model_args": "engine=davinci", "model": "gpt3"}, "davinci", None),
         ({"model_args": "model=gpt-4", "model": "openai-chat-completions"}, "gpt-4", None),
         ({"model_args": "path=/models/llama-7b/step5", "model": "x"}, "Llama-7b", "step5"),
@@ -303,14 +329,15 @@ def of_row(rows, *names):
         ({"model_args": "pretrained= ", "model": "gpt2"}, "gpt2", None),
     ],
 )  # fmt: skip
-def test_the_model_is_what_the_arguments_name(config, model, variant):
+def test_the_model_is_what_the_arguments_name(config, model, checkpoint):
     rows, problems = read(old_results(**config))
-    assert of_row(rows, "model_name", "variant") == (model, variant)
+    assert of_row(rows, "model_name", "variant") == (model, None)
+    assert settings_of(rows).get("checkpoint") == checkpoint
     assert [p for p in problems if p[0] != "total_params"] == []
 
 
 @pytest.mark.parametrize(
-    ("label", "model", "variant", "shots"),
+    ("label", "model", "checkpoint", "shots"),
     [
         ("pythia-1.4b-0shot-step143000.json", "pythia-1.4b", "step143000", 0),
         ("pythia/bloom-560m.json", "bloom-560m", None, None),
@@ -325,9 +352,10 @@ def test_the_model_is_what_the_arguments_name(config, model, variant):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("config", [MISSING, {}, {"model": "neox", "model_args": {"seed": 1}}])
-def test_a_file_without_model_is_named_by_its_name(label, model, variant, shots, config):
+def test_a_file_without_model_is_named_by_its_name(label, model, checkpoint, shots, config):
     rows, problems = read(changed(old_results(), "config", config), label)
-    assert of_row(rows, "model_name", "variant", "shots") == (model, variant, shots)
+    assert of_row(rows, "model_name", "variant", "shots") == (model, None, shots)
+    assert settings_of(rows).get("checkpoint") == checkpoint
     assert ("config.model_args", "names no model: taken from the file's name", "warning") in (
         problems
     )
@@ -335,7 +363,8 @@ def test_a_file_without_model_is_named_by_its_name(label, model, variant, shots,
 
 def test_what_the_file_says_goes_before_its_name():
     rows, problems = read(old_results(num_fewshot=3), "gpt2-0shot-step1.json")
-    assert of_row(rows, "model_name", "variant", "shots") == ("pythia-1.4b", "step143000", 3)
+    assert of_row(rows, "model_name", "shots") == ("pythia-1.4b", 3)
+    assert settings_of(rows)["checkpoint"] == "step143000"
     assert problems == []
 
 
@@ -351,6 +380,72 @@ def test_a_model_that_nothing_names_is_an_error(label):
     assert problems == [
         ("config.model_args", "neither the file nor its name gives a model", "error")
     ]
+
+
+@pytest.mark.parametrize(
+    ("document", "setting", "value"),
+    [
+        (new_results(model_args="pretrained=pythia-70m,dtype=bfloat16"), "precision", "bfloat16"),
+        (new_results(model_dtype="torch.float16"), "precision", "float16"),
+        (new_results(model_args="pretrained=pythia-70m,dtype=auto"), "precision", None),
+        (old_results(model_args={"precision": "fp16", "pretrained": "gpt2"}), "precision",
+         "float16"),
+        (new_results(model_args="pretrained=pythia-70m,load_in_4bit=True"), "quantisation", "4bit"),
+        (new_results(model_args="pretrained=pythia-70m,load_in_8bit=False"), "quantisation", None),
+        (new_results(model_args="pretrained=pythia-70m,autogptq=model.bin"), "quantisation",
+         "autogptq"),
+        (new_results(model_args="pretrained=pythia-70m,peft=me/lora"), "adapter", "me/lora"),
+        (new_results(model_args="pretrained=pythia-70m,add_bos_token=True"), "model.add_bos_token",
+         "True"),
+        (new_results(model_args="pretrained=pythia-70m,device_map=auto"), "model.device_map", None),
+        (new_results(gen_kwargs="temperature=0.7,top_p=0.9"), "generation.temperature", "0.7"),
+        (new_results(gen_kwargs={"temperature": 0}), "generation.temperature", "0"),
+        (new_results() | {"chat_template_sha": "a1b2"}, "chat_template", "a1b2"),
+        (new_results() | {"chat_template": "{{x}}"}, "chat_template",
+         xxh3_128_hexdigest(b"{{x}}")[:12]),
+        (new_results() | {"system_instruction": ""}, "system_instruction", None),
+        (new_results() | {"fewshot_as_multiturn": True}, "fewshot_layout", "multiturn"),
+        (new_results() | {"fewshot_as_multiturn": False}, "fewshot_layout", None),
+        (new_results() | {"lm_eval_version": "0.4.2"}, "harness", "0.4.2"),
+        (old_results(limit=100), "limit", "100"),
+        (old_results(limit=None), "limit", None),
+    ],
+)  # fmt: skip
+def test_what_the_file_says_of_its_run_is_kept(document, setting, value):
+    rows, problems = read(document)
+    for row in rows:
+        assert json.loads(row["settings"]).get(setting) == value
+    assert problems == []
+
+
+def test_a_limit_beyond_the_test_set_is_none():
+    document = new_results()
+    document["n-samples"] = {
+        task: {"original": 25, "effective": 25} for task in document["n-samples"]
+    }
+    rows, _ = read(document)
+    with_size = [row for row in rows if row["subtask"] in document["n-samples"]]
+    assert {json.loads(row["settings"]).get("limit") for row in with_size} == {None}
+
+
+@pytest.mark.parametrize(("stated", "inside", "shots"), [(0, 5, 5), (2, 5, 2), (0, None, 0)])
+def test_shots_that_stand_in_the_prompt_count(stated, inside, shots):
+    document = new_results()
+    document["n-shot"]["quiz"] = stated
+    document["configs"]["quiz"] = {"num_fewshot": stated, "metadata": {"num_fewshot": inside}}
+    rows, problems = read(document)
+    assert {row["shots"] for row in rows if row["task"] == "quiz"} == {shots}
+    assert problems == []
+
+
+@pytest.mark.parametrize("args", ["load_in_4bit=True", "peft=me/lora", "gptq=True"])
+def test_packed_weights_and_adapters_are_not_counted(args):
+    document = new_results(
+        model_args=f"pretrained=pythia-70m,{args}", model_num_parameters=40_000_000
+    )
+    rows, problems = read(document)
+    assert of_row(rows, "model_name", "total_params") == ("pythia-70m", 70426624)
+    assert problems == []
 
 
 def test_the_counted_parameters_go_before_the_name():
@@ -870,7 +965,8 @@ def test_the_run_tells_model_group_shots_and_checkpoint():
     label = f"out/EleutherAI__pythia-70m/samples_zoo_owls_{DATE}.jsonl"
     (row,), _ = read_samples(choice(filter="first"), label=label, results=run)
     assert (row["task"], row["subtask"], row["shots"]) == ("zoo", "zoo_owls", 2)
-    assert (row["variant"], row["model_name"]) == ("step3000/first", "pythia-70m")
+    assert (row["variant"], row["model_name"]) == ("first", "pythia-70m")
+    assert row["settings"] == said(new_results(), "zoo_owls", "step3000")
 
 
 def test_samples_and_observations_have_the_same_key():

@@ -27,7 +27,8 @@ MIB = 1 << 20
 FULL = [
     {
         "benchmark": "B", "task": "NA", "subtask": "001", "model_family": 'a "b"',
-        "model_name": "1e3", "shots": 0, "variant": "true", "replicate": "01",
+        "model_name": "1e3", "shots": 0, "variant": "true",
+        "settings": '{"limit": "10"}', "replicate": "01",
         "total_params": 2**52 + 1, "non_embedding_params": 7,
         "flop_matched_non_embedding_params": 5, "train_flops": 3.14e23, "train_tokens": 1e9,
         "pretraining_loss": 2.75, "example_id": "00", "input_hash": "ab", "targets": ["x", ""],
@@ -168,13 +169,14 @@ def test_example_given_again(tmp_path: Path, size: int) -> None:
             "model_name": rng.choice(["1b", "2b"], n),
             "subtask": rng.choice(["t", "u", None], n),
             "shots": rng.choice([0, 1, None], n),
+            "settings": rng.choice(["{}", None], n, p=[0.1, 0.9]),
             "replicate": rng.choice(["a", None], n),
         }
     )  # fmt: skip
     seen, again = set(), []
     for row in plain(given):
         key = (row["example_id"], row["model_name"], row["subtask"] or "t", row["shots"],
-               row["replicate"])  # fmt: skip
+               row["settings"], row["replicate"])  # fmt: skip
         again += [row["example_id"] != "" and key in seen]
         seen.add(key)
     rows, problems = read(given, tmp_path, row_group_size=size)
@@ -183,7 +185,7 @@ def test_example_given_again(tmp_path: Path, size: int) -> None:
     assert [row["model_name"] for row in rows] == expected["model_name"].tolist()
     reason = (
         "given before with the same benchmark, task, subtask, model_family, model_name, shots, "
-        "variant, replicate: row left out"
+        "variant, settings, replicate: row left out"
     )
     told = [problem for problem in problems if reason in problem[1]]
     first = np.flatnonzero(again)[:5] + 1

@@ -30,7 +30,8 @@ ENDINGS = [".csv", ".csv.gz", ".parquet"]
 FULL = [
     {
         "benchmark": "B", "task": "NA", "subtask": "001", "metric": "m,1", "model_family": 'a "b"',
-        "model_name": "1e3", "shots": 0, "variant": "true", "replicate": "01",
+        "model_name": "1e3", "shots": 0, "variant": "true",
+        "settings": '{"limit": "10"}', "replicate": "01",
         "total_params": 2**52 + 1, "non_embedding_params": 7,
         "flop_matched_non_embedding_params": 5, "train_flops": 3.14e23, "train_tokens": 1e9,
         "pretraining_loss": 2.75,
@@ -234,7 +235,10 @@ def test_header_only(tmp_path: Path, ending: str) -> None:
 def test_same_row_twice_and_another_score(tmp_path: Path) -> None:
     path = write_text(tmp_path / "table.csv", HEADER, ROW, ROW, ROW.replace("0.5", "0.75"))
     rows, problems = read(path)
-    assert [(row["score"], row["replicate"]) for row in rows] == [(0.5, "1"), (0.75, "2")]
+    assert [(row["score"], row["replicate"]) for row in rows] == [
+        (0.5, "unexplained 1"),
+        (0.75, "unexplained 2"),
+    ]
     assert [reason for _, reason, _ in problems] == [
         "1 score(s) repeat those of the same file: dropped",
         "1 score(s) differ from those of the same file for the same model: kept as replicates",

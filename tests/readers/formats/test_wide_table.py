@@ -431,6 +431,7 @@ class Identity:
     model_family: object
     model_name: object
     total_params: object = None
+    checkpoint: object = None
     variant: object = None
     reason: str = ""
 

@@ -1,0 +1,192 @@
+"""Runs of one model are kept apart where their settings differ, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bigbench_meta as bm
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.schema import UNEXPLAINED, conform
+from bigbench_meta.curves.runs import run_problems, separate_runs
+
+SIZES = {"1b": 10**9, "7b": 7 * 10**9, "70b": 70 * 10**9}
+
+
+def row(model, score, said=None, **columns):
+    return {
+        "benchmark": "b", "task": "t", "metric": "acc", "model_family": "f", "model_name": model,
+        "total_params": SIZES[model], "score": score,
+        "settings": None if said is None else json.dumps(said),
+    } | columns  # fmt: skip
+
+
+def curves_of(rows, **options):
+    """Return the scores of each curve by its variant, smallest model first."""
+    curves = bm.build_curves(pd.DataFrame(rows), **options)
+    points = curves.points()
+    variants = points["variant"].astype(object).where(points["variant"].notna(), None)
+    found = defaultdict(list)
+    for variant, score in zip(variants, points["score"], strict=True):
+        found[variant].append(score)
+    return dict(found)
+
+
+def family(said, *scores):
+    return [row(model, score, said) for model, score in zip(SIZES, scores, strict=False)]
+
+
+def test_two_runs_of_every_model_are_two_curves():
+    rows = family({"backend": "neox"}, 0.1, 0.2, 0.3) + family({"backend": "hf"}, 0.2, 0.4, 0.6)
+    assert curves_of(rows) == {"backend=neox": [0.1, 0.2, 0.3], "backend=hf": [0.2, 0.4, 0.6]}
+
+
+def test_what_is_not_said_is_not_named():
+    rows = family(None, 0.1, 0.2, 0.3) + family({"chat_template": "a1"}, 0.2, 0.4, 0.6)
+    assert curves_of(rows) == {None: [0.1, 0.2, 0.3], "chat_template=a1": [0.2, 0.4, 0.6]}
+
+
+def test_settings_that_differ_between_models_alone_tell_nothing_apart():
+    rows = [
+        row("1b", 0.1, {"precision": "float16"}),
+        row("7b", 0.2, {"precision": "bfloat16"}),
+        row("70b", 0.3, {"precision": "bfloat16"}),
+    ]
+    assert curves_of(rows) == {None: [0.1, 0.2, 0.3]}
+    assert run_problems(pd.DataFrame(rows))["reason"].tolist() == [
+        "1 curves join models that were run differently: precision"
+    ]
+
+
+def test_what_tells_runs_of_one_task_apart_tells_them_apart_on_all():
+    """Half of the tasks have no model that was run twice; their curves are of one run each too."""
+    rows = family({"backend": "neox"}, 0.1, 0.2) + family({"backend": "hf"}, 0.2, 0.4)
+    rows += [
+        row("1b", 0.5, {"backend": "neox"}, task="u"), row("7b", 0.6, {"backend": "hf"}, task="u")
+    ]  # fmt: skip
+    assert curves_of([one for one in rows if one["task"] == "u"]) == {None: [0.5, 0.6]}
+    both = bm.build_curves(pd.DataFrame(rows)).keys
+    assert set(both.loc[both["task"] == "u", "variant"]) == {"backend=neox", "backend=hf"}
+
+
+def test_the_fewest_settings_that_tell_runs_apart_are_named():
+    one = {"backend": "neox", "harness": "0.3", "task.b": "1", "task.a": "x"}
+    rows = family(one, 0.1, 0.2) + family(one | {"harness": "0.4", "task.a": "y"}, 0.2, 0.3)
+    assert set(curves_of(rows)) == {"harness=0.3", "harness=0.4"}
+    # What all say goes before what some say.
+    rows = family({"task.cot": "true", "task.subject": "m"}, 0.1) + family({"task.subject": "a"}, 1)
+    assert set(curves_of(rows)) == {"subject=m", "subject=a"}
+
+
+def test_labels_stand_beside_a_variant():
+    rows = [
+        row("1b", score, {"checkpoint": step, "precision": bits}, variant="strict-match")
+        for score, step, bits in (
+            (0.1, "step1", "4bit"), (0.2, "step2", "4bit"), (0.3, "step2", "8bit")
+        )
+    ]  # fmt: skip
+    assert set(curves_of(rows)) == {
+        "step1/strict-match/precision=4bit", "step2/strict-match/precision=4bit",
+        "step2/strict-match/precision=8bit",
+    }  # fmt: skip
+
+
+def test_a_limited_run_gives_way_to_the_full_one():
+    rows = [row("1b", 0.9, {"limit": "10", "backend": "hf"}), row("1b", 0.7, {"backend": "hf"})]
+    rows += [row("7b", 0.8, {"limit": "10", "backend": "hf"})]  # the only one of its model
+    assert curves_of(rows) == {None: [0.7, 0.8]}
+    reasons = run_problems(pd.DataFrame(rows))["reason"].tolist()
+    assert reasons[0] == (
+        "1 scores of runs on some of the examples are left out: the same runs on all are there"
+    )
+    assert reasons[1:] == ["1 curves join models that were run differently: limit"]
+    # Another setting differs: it is another run, and both stay.
+    rows[0] = row("1b", 0.9, {"limit": "10", "backend": "vllm"})
+    assert {0.9, 0.7} <= {score for scores in curves_of(rows).values() for score in scores}
+
+
+STEPS = [
+    row("1b", 0.1, {"checkpoint": "step900"}), row("1b", 0.2, {"checkpoint": "step1000"}),
+    row("7b", 0.3, {"checkpoint": "step2k"}), row("7b", 0.25, {"checkpoint": "step1000"}),
+    row("70b", 0.4),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "found"),
+    [
+        ("all", {"step900": [0.1], "step1000": [0.2, 0.25], "step2k": [0.3], None: [0.4]}),
+        ("last", {None: [0.2, 0.3, 0.4]}),
+        ("step1000", {None: [0.2, 0.25]}),
+    ],
+)
+def test_which_checkpoint_counts(checkpoint, found):
+    assert curves_of(STEPS, checkpoint=checkpoint) == found
+
+
+def test_a_checkpoint_that_no_model_has():
+    with pytest.raises(InputError, match="no model has the checkpoint 'step7'") as caught:
+        curves_of(STEPS, checkpoint="step7")
+    assert "step1000, step2k, step900" in caught.value.hint
+    with pytest.raises(InputError, match="'step7'") as caught:
+        curves_of([row("1b", 0.1)], checkpoint="step7")
+    assert caught.value.hint == "no file names a checkpoint"
+
+
+def test_scores_that_nothing_explains_are_counted():
+    rows = [row("1b", 0.1), row("7b", 0.2), row("7b", 0.3), row("70b", 0.4)]
+    for number, one in enumerate(rows[1:3], 1):
+        one["replicate"] = f"{UNEXPLAINED} {number}"
+    scores = bm.score_curves(bm.build_curves(pd.DataFrame(rows))).iloc[0]
+    assert (scores["n_tied"], scores["n_replicated"]) == (1, 1)
+    named = [one | {"replicate": f"seed {n}"} for n, one in enumerate(rows)]
+    assert bm.score_curves(bm.build_curves(pd.DataFrame(named)))["n_replicated"].tolist() == [0]
+
+
+def test_settings_that_are_no_json_are_a_setting_without_a_name():
+    rows = [row("1b", 0.1) | {"settings": "mine"}, row("1b", 0.2) | {"settings": "yours"}]
+    assert set(curves_of(rows)) == {"mine", "yours"}
+
+
+names = st.sampled_from(["backend", "precision", "task.a", "limit"])
+runs = st.dictionaries(names, st.sampled_from(["x", "y", "x,precision=y"]), max_size=3)
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from(list(SIZES)), st.one_of(st.none(), runs), st.sampled_from("tu")),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_no_point_averages_two_runs(rows):
+    """Whatever the runs, only scores of one run of one model share a point."""
+    observed = pd.DataFrame(
+        [row(model, place / 16, said, task=task) for place, (model, said, task) in enumerate(rows)]
+    )
+    kept = separate_runs(conform(observed))
+    said = [canonical(said) for _, said, _ in rows]
+    variants = iter(kept.table["variant"].to_pylist())
+    point = defaultdict(set)
+    for (model, _, task), run, is_kept in zip(rows, said, kept.kept, strict=True):
+        if is_kept:
+            point[task, model, next(variants)].add(run)
+        else:  # it is limited, and the same without a limit is there
+            full = canonical(
+                {key: value for key, value in json.loads(run).items() if key != "limit"}
+            )
+            assert full != run
+            assert any(
+                (model, full, task) == (*one[:1], two, *one[2:])
+                for one, two in zip(rows, said, strict=True)
+            )
+    assert all(len(runs) == 1 for runs in point.values())
+
+
+def canonical(said):
+    return json.dumps(said or {}, sort_keys=True)
