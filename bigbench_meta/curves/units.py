@@ -42,7 +42,7 @@ class Checked:
     Attributes:
         code: A score is a code for "not measured".
         outside: A score is outside the range, and no such code.
-        stderr: A standard error is larger than the range.
+        stderr: A standard error is larger than the range, that of a score within it.
     """
 
     code: Bools
@@ -70,7 +70,8 @@ def check_range(score: Floats, stderr: Floats, low: Floats, high: Floats) -> Che
         slack = _ROUNDING * np.where(np.isfinite(extent), extent, np.abs(score))
         outside = (score < low - slack) | (score > high + slack)
         code = outside & np.isin(score, CODES)
-        return Checked(code=code, outside=outside & ~code, stderr=stderr > extent + slack)
+        too_large = (stderr > extent + slack) & ~outside
+        return Checked(code=code, outside=outside & ~code, stderr=too_large)
 
 
 def unit_problems(

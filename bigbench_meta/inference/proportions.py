@@ -104,7 +104,8 @@ def proportions(
     best = np.where(bounded, np.where(up, high, low), np.nan)
     curve = curves.ragged.curve
     value, outside = _within((curves.y - worst[curve]) / (best - worst)[curve])
-    out_of_range = curves.ragged.any(outside)
+    # A curve that mixes units has lost its points for it.
+    out_of_range = curves.ragged.any(outside) | keys["mixed_units"].to_numpy(dtype=bool)
     value[out_of_range[curve]] = np.nan
     size = known_size(curves.n_examples)
     if n_examples is not None:

@@ -16,7 +16,8 @@ HEADER = "pattern,family,name,total_params,source,remark"
 
 def look(name, rules=None):
     found = (rules or model_names()).lookup(name)
-    return found.model_family, found.model_name, found.total_params, found.variant
+    parts = filter(None, (found.checkpoint, found.variant))
+    return found.model_family, found.model_name, found.total_params, "/".join(parts) or None
 
 
 def rules_of(tmp_path, *rows, header=HEADER):
@@ -265,6 +266,7 @@ CHECKPOINTS = [
     ("pythia-70m-step143000", "pythia-70m", "step143000"),
     ("EleutherAI/pythia-70m@step1", "pythia-70m", "step1"),
     ("pythia-70m/global_step1000", "pythia-70m", "step1000"),
+    ("pythia-70m/global_step1000_hf", "pythia-70m", "step1000"),
     ("/models/llama-7b/checkpoint-500", "Llama-7b", "checkpoint-500"),
     ("allenai/OLMo-7B-step1000-tokens4B", "OLMo-7B", "step1000-tokens4B"),
     ("TinyLlama-1.1B-intermediate-step-50k-105b", "TinyLlama-1.1B", "step-50k-105b"),
@@ -276,9 +278,9 @@ CHECKPOINTS = [
 ]
 
 
-def test_a_checkpoint_is_the_variant():
+def test_a_checkpoint_is_told_from_the_name():
     found = {name: model_names().lookup(name) for name, *_ in CHECKPOINTS}
-    assert [(n, f.model_name, f.variant) for n, f in found.items()] == CHECKPOINTS
+    assert [(n, f.model_name, f.checkpoint) for n, f in found.items()] == CHECKPOINTS
 
 
 def test_the_reason_names_source_or_size():
@@ -377,7 +379,7 @@ def test_slots_take_what_matched(tmp_path):
     own = rules_of(tmp_path, f"{row},{{stem}}{{chat:-Chat}},{{stem}}/{{size}},,,")
     assert look("owl-3m-CHAT-v2", own) == ("owl-Chat", "owl/3m", 3_000_000, "v2")
     assert look("owl-3m", own) == ("owl", "owl/3m", 3_000_000, None)
-    assert look("owl-3m-v1-step5", own) == ("owl", "owl/3m", 3_000_000, "v1/step5")
+    assert look("owl-3m-v1-step5", own) == ("owl", "owl/3m", 3_000_000, "step5/v1")
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,9 @@ def assert_scored(curves, scores, **options):
         y = curves.oriented[curves.offsets[i] : curves.offsets[i + 1]].tolist()
         expected = oracles.score(y, resolution=resolution[i], **options)
         expected = {name: expected[name] for name in SCORED}
+        if curves.keys["mixed_units"].iloc[i]:
+            assert y == []
+            expected["status"] = "mixed_units"
         assert row.pop("status") == expected.pop("status")
         assert row == pytest.approx(expected, rel=1e-12, abs=0, nan_ok=True)
 
@@ -122,7 +125,8 @@ def test_no_curves():
 
 def test_a_curve_without_points_stands_among_others():
     tasks = {"t": [0.0, 1, 3], "u": [NAN, NAN], "v": [2.0, 5]}
-    scores = scored(pd.concat([observations(y, task=task) for task, y in tasks.items()]))
+    frames = [observations(y, task=task, metric="made_up") for task, y in tasks.items()]
+    scores = scored(pd.concat(frames))
     assert scores["n_scales"].tolist() == [3, 0, 2]
     assert scores["n_missing"].tolist() == [0, 2, 0]
     assert scores["status"].tolist() == ["ok", "too_few_scales", "too_few_scales"]
@@ -132,16 +136,16 @@ def test_a_curve_without_points_stands_among_others():
 
 
 def test_a_falling_curve_of_errors_rises():
-    rows = observations([9.0, 6, 4, 1], metric="brier_score")
+    rows = observations([9 / 16, 6 / 16, 4 / 16, 1 / 16], metric="brier_score")
     row = one(scored(rows))
-    # Upwards -9, -6, -4, -1: steps 3, 2, 3.
+    # Upwards -9, -6, -4, -1 sixteenths: steps 3, 2, 3.
     assert (row["emergence_score"], row["orientation"], row["direction"]) == (
         8 / 3,
         "down",
         "catalog",
     )
     in_the_file = ("score_first", "score_last", "score_min", "score_max")
-    assert [row[name] for name in in_the_file] == [9, 1, 1, 9]
+    assert [16 * row[name] for name in in_the_file] == [9, 1, 1, 9]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +158,8 @@ def test_a_falling_curve_of_errors_rises():
     ],
 )
 def test_orientation(metric, bounds, sign, orientation, direction):
-    row = one(scored(observations([0.0, 1, 3, 13], metric=metric, **bounds)))
+    scores = [0.0, 1 / 16, 3 / 16, 13 / 16]
+    row = one(scored(observations(scores, metric=metric, **bounds)))
     assert row["emergence_score"] == sign * 6.5
     assert (row["orientation"], row["direction"]) == (orientation, direction)
 

@@ -35,7 +35,7 @@ def without_corrections(frame):
         (observations(SMOOTH, n=np.nan), {"n_examples": 100}, "ok"),
         (observations(SMOOTH[:3]), {}, "too_few_scales"),
         (observations([0.5] * 6), {}, "flat"),
-        (observations(SMOOTH * 1.5), {}, "score_out_of_range"),
+        (observations(SMOOTH + 2), {}, "score_out_of_range"),
         (observations(SMOOTH, "bleurt"), {}, "no_range"),
         (observations([0.0] * 5 + [0.005]), {}, "no_information"),
         (observations([0.0] * 4 + [0.005, 0.0]), {}, "few_replicates"),

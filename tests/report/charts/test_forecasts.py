@@ -68,7 +68,7 @@ def test_forecasters_and_scales_have_panels_of_their_own():
 
 def test_no_two_titles_are_alike():
     twice = build_curves(pd.concat([load_embedded().query("task == 'arithmetic 3D+'").assign(
-        benchmark=name) for name in ("one", "two")]))  # fmt: skip
+        benchmark=name, metric="of my own") for name in ("one", "two")]))  # fmt: skip
     figure = plot_forecasts(twice, forecast_curves(twice, k="last"))
     assert figure.data["title"].nunique() == len(twice) == 6
 
