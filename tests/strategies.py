@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 from hypothesis import settings
@@ -56,7 +58,7 @@ def to_ragged(batch):
 # --- Observations: lists of rows, None for what is not known ---
 
 AXES = ("flop_matched_non_embedding_params", "non_embedding_params", "total_params")
-METRICS = ("acc", "brier_score", "made_up", "made_down")
+METRICS = ("bleurt", "brier_score", "made_up", "made_down")
 WHOLE = {"shots", "n_examples", *AXES}
 TEXT = {
     "benchmark", "task", "subtask", "metric", "model_family", "model_name", "variant", "replicate",
@@ -105,7 +107,18 @@ def observation_rows(draw, *, max_size=30):
         }
     )
     cells = draw(st.lists(st.tuples(few_keys, st.sampled_from(models), row), max_size=max_size))
-    return [key | model | own | ranges[key["metric"]] for key, model, own in cells]
+    return [
+        key | model | _within(key["metric"], own) | ranges[key["metric"]]
+        for key, model, own in cells
+    ]
+
+
+def _within(metric, row):
+    """Return a row with its score in the range of the Brier score, if it is one."""
+    score = row["score"]
+    if metric != "brier_score" or score is None or not math.isfinite(score):
+        return row
+    return row | {"score": abs(score) / 8}
 
 
 def to_frame(rows):

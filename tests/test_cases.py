@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from helpers import run, run_json
 
+import bigbench_meta as bm
+
 CASES = Path(__file__).parent / "cases"
 
 
@@ -28,7 +30,7 @@ def test_01_percent_and_fraction_in_one_curve(name: str) -> None:
     assert "pythia-12b: 70.24, but" in told
 
 
-def curves_of(path: Path, *options: str) -> list[dict[str, Any]]:
+def curves_of(path: Path, *options: object) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = run_json("score", path, *options)["curves"]
     return found
 
@@ -65,6 +67,56 @@ def test_04_settings_of_the_run() -> None:
     assert "runs on some of the examples are left out" in run("score", case("04") / "limit").stderr
     chat = curves_of(case("04") / "chat")
     assert {curve["variant"] for curve in chat} == {None, "chat_template=a1b2"}
+
+
+def test_08_sizes_in_billions(tmp_path: Path) -> None:
+    folder = case("08")
+    told = run("score", folder / "base_llm.csv", "--mapping", folder / "mapping.toml").stderr
+    assert "states about 1.29e+10: in billions? Not used" in told
+    text = (folder / "mapping.toml").read_text()
+    mended = text.replace('"Model Size (B)"', '{from = "Model Size (B)", multiply = 1e9}')
+    (tmp_path / "mapping.toml").write_text(mended)
+    found = curves_of(folder / "base_llm.csv", "--mapping", str(tmp_path / "mapping.toml"))
+    assert {curve["n_missing"] for curve in found} == {0}
+    assert {(curve["model_family"], curve["n_scales"]) for curve in found} == {
+        ("Llama", 4), ("Pythia", 8), ("OPT", 8), ("Qwen1.5", 8)
+    }  # fmt: skip
+    tidy = run("score", folder / "tidy_in_billions.csv").stderr
+    assert "total_params: 12, but the name pythia-12b states about 1.18e+10: in billions?" in tidy
+
+
+def test_09_task_per_column(tmp_path: Path) -> None:
+    folder = case("09")
+    found = curves_of(folder / "emergent.csv", "--mapping", folder / "mapping.toml")
+    assert {(curve["task"], curve["metric"], curve["shots"]) for curve in found} == {
+        ("arithmetic_3ds", "acc", 2), ("arithmetic_2da", "acc", 2)
+    }  # fmt: skip
+    lines = [
+        *(folder / "mapping.toml").read_text().split("[metrics")[0].splitlines(),
+        '[metrics."{task}_{shots}_{metric}"]',
+    ]
+    (tmp_path / "one_form.toml").write_text("\n".join(lines))
+    every = curves_of(folder / "emergent.csv", "--mapping", tmp_path / "one_form.toml")
+    assert len({(curve["task"], curve["metric"]) for curve in every}) == 8
+
+
+def test_14_model_in_the_file_name(tmp_path: Path) -> None:
+    text = (case("14") / "mapping.toml").read_text()
+    lines = [
+        "last_of = []",
+        text.replace(
+            'model_name = "_step"', 'model_name = {file = true, regex = "([0-9]+[MB])-1xC"}'
+        ),
+        "[columns.total_params]",
+        "file = true",
+        'regex = "([0-9]+[MB])-1xC"',
+        "map = {190M = 1.9e8, 370M = 3.7e8, 760M = 7.6e8, 1B = 1e9, 3B = 3e9}",
+    ]
+    (tmp_path / "mapping.toml").write_text("\n".join(lines))
+    run("ingest", case("14"), "--mapping", tmp_path / "mapping.toml", "--store", tmp_path / "s")
+    rows = bm.Store(tmp_path / "s").observations()
+    rows = rows[rows["metric"].str.endswith("len_norm")].sort_values("total_params")
+    assert rows["score"].round(3).tolist() == [0.446, 0.506, 0.565, 0.633, 0.705]
 
 
 def test_11_checkpoints_do_not_split_a_family() -> None:

@@ -167,9 +167,9 @@ def _with_own_problems(
     of_units = unit_problems(observations, catalog=catalog(options))
     if len(of_units):
         console.note(
-            f"{len(of_units)} model scores lie outside the range of their metric. A curve that "
-            "mixes such scores with others has no emergence score; if all scores are in another "
-            "unit, say so in a catalog (--catalog)."
+            "Some scores or sizes cannot be in their unit (see below). A curve that mixes units "
+            "has no emergence score, and a model without a plausible size is left out. If all "
+            "scores are in another unit, say so in a catalog (--catalog)."
         )
     of_runs = run_problems(observations, checkpoint=options["checkpoint"])
     found = [some for some in (of_units, of_runs, problems) if len(some)]

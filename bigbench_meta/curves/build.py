@@ -16,7 +16,7 @@ from bigbench_meta.core.keys import group_rows
 from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.core.schema import CURVE_KEY, FALLING_AXES, SCALE_AXES, conform, to_frame
 from bigbench_meta.curves.runs import ALL, separate_runs, unexplained
-from bigbench_meta.curves.units import check_range
+from bigbench_meta.curves.units import check_range, implausible_sizes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -139,7 +139,8 @@ def build_curves(
 
     A score outside the range that the catalog gives its metric is in another unit, or a code for
     "not measured" (-1, -100), which counts as missing. A curve with scores in two units has no
-    points; :func:`bigbench_meta.unit_problems` names these scores.
+    points. A size that contradicts the model's name or another size of the same model is not used.
+    :func:`bigbench_meta.unit_problems` names these scores and sizes.
 
     Args:
         observations: Observations table.
@@ -238,7 +239,10 @@ def _scale_of_rows(
     table: pa.Table, group: Ints, model: Ints, n_groups: int, axes: tuple[str, ...]
 ) -> tuple[Floats, NDArray[np.object_]]:
     """Return x of each row, NaN where it has none, and the axis of each group."""
-    candidates = np.array([_floats(table, axis) for axis in axes])
+    implausible = implausible_sizes(table)
+    candidates = np.array(
+        [np.where(implausible.get(axis, False), np.nan, _floats(table, axis)) for axis in axes]
+    )
     candidates[~(np.isfinite(candidates) & (candidates > 0))] = np.nan
     covered = [_n_models(group, model, ~np.isnan(values), n_groups) for values in candidates]
     best = np.argmax(covered, axis=0)  # the first one on ties

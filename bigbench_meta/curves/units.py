@@ -1,23 +1,28 @@
-"""Scores outside the range that the metric catalog gives their metric: another unit, or a code.
+"""Scores and sizes that cannot be what they are called: another unit, or a code for missing.
 
-A score of 64.18 among fractions is a percentage, and makes the curve look emergent. Nothing is
-rescaled by guess: such values are reported, and a curve that mixes them with others has no points.
+A score of 64.18 among fractions is a percentage, and makes the curve look emergent; a model of 7
+parameters has 7 billion. Nothing is rescaled by guess: such values are reported, a curve that mixes
+units has no points, and a model without a plausible size is none.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from bigbench_meta.catalog.metrics import metric_catalog
+from bigbench_meta.catalog.model_names import model_names
 from bigbench_meta.core.keys import group_rows
-from bigbench_meta.core.schema import PROBLEMS, conform, to_frame
+from bigbench_meta.core.schema import PROBLEMS, SCALE_AXES, conform, to_frame
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
 
-__all__ = ["CODES", "Checked", "check_range", "unit_problems"]
+__all__ = ["CODES", "Checked", "check_range", "implausible_sizes", "unit_problems"]
 
 CODES: Final = (-1.0, -100.0)
 """What evaluation harnesses write for a score that was not measured."""
@@ -33,6 +38,12 @@ CODES: Final = (-1.0, -100.0)
 # A score of 100.00000000000001 percent is 100 percent.
 _ROUNDING: Final = 1e-9
 _METRIC: Final = ("benchmark", "task", "metric")
+_SIZES: Final = SCALE_AXES[:3]
+_LARGE: Final = {"billions": 1e9, "millions": 1e6, "thousands": 1e3}
+# Names round sizes, and sparse models have more parameters than they say, but not so many.
+_OFF_THE_NAME: Final = 10.0
+# Sizes of one model that differ by more contradict each other.
+_ALIKE: Final = 1.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,17 +85,69 @@ def check_range(score: Floats, stderr: Floats, low: Floats, high: Floats) -> Che
         return Checked(code=code, outside=outside & ~code, stderr=too_large)
 
 
+def implausible_sizes(table: pa.Table) -> dict[str, Bools]:
+    """Return which sizes contradict the model's name, or another size of the same model.
+
+    Args:
+        table: Observations.
+
+    Returns:
+        For each size axis one entry a row. Where the sizes of a model differ and its name states
+        none, it is not known which is right, and all of them are named.
+
+    Examples:
+        >>> rows = pd.DataFrame({
+        ...     "benchmark": "b", "task": "t", "metric": "acc", "model_family": "f", "score": 0.5,
+        ...     "model_name": ["llama-7b", "llama-13b"], "total_params": [7, 13 * 10**9],
+        ... })
+        >>> implausible_sizes(conform(rows))["total_params"].tolist()
+        [True, False]
+    """
+    group, first = group_rows(table, ["model_family", "model_name"])
+    names = table["model_name"].cast(pa.string()).take(pa.array(first)).to_pylist()
+    stated = np.array([_stated_size(name) for name in names], dtype=np.float64)[group]
+    found = {}
+    for axis in _SIZES:
+        size = table[axis].to_pandas().to_numpy(dtype=float, na_value=np.nan)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratio = np.exp(np.abs(np.log(size) - np.log(stated)))
+            smallest, largest = (_of_groups(group, size, len(first), end) for end in (min, max))
+            differs = (largest / smallest > _ALIKE)[group] & np.isfinite(size)
+            # The size nearest the name is right, where it names one.
+            nearest = _of_groups(group, ratio, len(first), min)[group]
+            found[axis] = (ratio > _OFF_THE_NAME) | (differs & ~(ratio <= nearest * _ALIKE))
+    return found
+
+
+@lru_cache(maxsize=1 << 16)
+def _stated_size(name: str) -> float:
+    """Return the number of parameters that a model's name states, NaN for none."""
+    size = model_names().lookup(name).total_params if name.strip(" /\\_") else None
+    return np.nan if size is None else float(size)
+
+
+def _of_groups(
+    group: NDArray[np.int64], values: Floats, n_groups: int, end: Callable[..., Any]
+) -> Floats:
+    """Return the least or largest value of each group, NaN for a group without any."""
+    reduce = np.fmin if end is min else np.fmax
+    result = np.full(n_groups, np.nan)
+    reduce.at(result, group, values)
+    return result
+
+
 def unit_problems(
     observations: pd.DataFrame | pa.Table, *, catalog: MetricCatalog | None = None
 ) -> pd.DataFrame:
-    """Return the scores and standard errors that lie outside the range of their metric.
+    """Return scores and standard errors outside the range of their metric, and implausible sizes.
 
     Args:
         observations: Observations table.
         catalog: Metric catalog; the packaged one by default.
 
     Returns:
-        Problems table, a row for each file, metric and model with such values.
+        Problems table: a row for each file, metric and model with such scores, and for each file
+        and model with such sizes.
 
     Raises:
         SchemaError: ``observations`` is no observations table.
@@ -115,7 +178,34 @@ def unit_problems(
         ),
     ):  # fmt: skip
         rows += _told(table, mask, values, low, high, text)
+    for axis, mask in implausible_sizes(table).items():
+        rows += _sizes_told(table, axis, mask)
     return to_frame(conform(pd.DataFrame(rows, columns=PROBLEMS.names), PROBLEMS))
+
+
+def _sizes_told(table: pa.Table, axis: str, mask: Bools) -> list[tuple[str, str, str, str]]:
+    """Return a problem for each file and model whose size a mask chooses."""
+    if not mask.any():
+        return []
+    names = ["source", "model_name", axis]
+    chosen = to_frame(table.select(names).filter(pa.array(mask))).drop_duplicates()
+    rows = []
+    for source, model, size in chosen.itertuples(index=False):
+        stated = _stated_size(str(model))
+        if np.isnan(stated):
+            reason = f"{size:g}, but {model} has another size elsewhere: not used"
+        else:
+            hint = next(
+                (
+                    f": in {word}?"
+                    for word, unit in _LARGE.items()
+                    if 0.5 < stated / unit / size < 2
+                ),
+                "",
+            )
+            reason = f"{size:g}, but the name {model} states about {stated:.3g}{hint} Not used"
+        rows.append(("" if pd.isna(source) else str(source), axis, reason, "warning"))
+    return rows
 
 
 def _told(

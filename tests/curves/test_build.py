@@ -20,7 +20,7 @@ from bigbench_meta.inference.score import score_curves
 INF, NAN = math.inf, math.nan
 
 # What the packaged catalog says of the metrics that the strategy draws; it knows no made-up one.
-DIRECTIONS = {"acc": True, "brier_score": False}
+DIRECTIONS = {"bleurt": True, "brier_score": False}
 POINT = ("x", "y", "spread", "stderr", "n_examples")
 
 

@@ -106,7 +106,7 @@ def test_a_standard_error_beyond_the_range_is_none():
 
 def test_problems_name_file_metric_and_model():
     frame = observations([0.1, 45.0, 46.0, 0.2], source=["a", "b", "b", "c"], shots=[0, 0, 1, 0])
-    frame = frame.assign(model_name=["m0", "m1", "m1", "m3"])
+    frame = frame.assign(model_name=["m0", "m1", "m1", "m3"], total_params=[1, 2, 2, 3])
     (row,) = bm.unit_problems(frame).to_dict("records")
     assert row == {
         "source": "b", "field": "t, acc, m1", "severity": "warning",
@@ -114,3 +114,39 @@ def test_problems_name_file_metric_and_model():
     }  # fmt: skip
     assert bm.unit_problems(frame.head(0)).empty
     assert bm.unit_problems(frame.assign(metric="of my own")).empty
+
+
+def sized(sizes, names=None, **columns):
+    frame = observations([0.1, 0.2, 0.3, 0.4][: len(sizes)], **columns)
+    names = names or frame["model_name"]
+    return frame.assign(total_params=sizes, model_name=names, n_examples=None)
+
+
+def test_a_size_that_contradicts_the_name_is_not_used():
+    names = ["pythia-1b", "llama-7b", "gpt2-xl", "nobody"]
+    frame = sized([1, 6_700, 1557, 12], names, source="f.csv")
+    row = scored(frame)
+    assert (row["n_scales"], row["n_missing"]) == (1, 3)  # nothing speaks against a model of 12
+    assert bm.unit_problems(frame)["reason"].tolist() == [
+        "1, but the name pythia-1b states about 1.01e+09: in billions? Not used",
+        "6700, but the name llama-7b states about 6.74e+09: in millions? Not used",
+        "1557, but the name gpt2-xl states about 1.56e+09: in millions? Not used",
+    ]
+    sound = sized([10**9, 7 * 10**9, 1_600_000_000, 12], names)
+    assert scored(sound)["n_scales"] == 4
+    assert bm.unit_problems(sound).empty
+
+
+def test_sizes_of_one_model_that_contradict_each_other():
+    frame = sized([10**9, 2 * 10**9, 10**10], ["nobody", "nobody", "another"], shots=[0, 1, 0])
+    assert bm.score_curves(bm.build_curves(frame))["n_missing"].tolist() == [1, 1]
+    assert bm.unit_problems(frame)["reason"].tolist() == [
+        "1e+09, but nobody has another size elsewhere: not used",
+        "2e+09, but nobody has another size elsewhere: not used",
+    ]
+    # Of a name that states a size, the size nearest to it counts.
+    named = frame.assign(model_name=["owl-2b", "owl-2b", "another"])
+    assert bm.score_curves(bm.build_curves(named))["n_missing"].tolist() == [1, 0]
+    # Counted and rounded sizes are alike.
+    alike = frame.assign(total_params=[1_000_000_000, 1_010_000_000, 10**10])
+    assert bm.unit_problems(alike).empty

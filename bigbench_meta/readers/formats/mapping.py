@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from string import Formatter
@@ -43,9 +43,7 @@ REQUIRED: Final = ("benchmark", "task", "model_family", "model_name")
 """Columns that a mapping must fill, each from a column or a constant."""
 
 # These come from [metrics], and from the file itself.
-_NOT_FILLABLE: Final = {
-    "metric", "score", "stderr", "is_preferred", "low_score", "high_score", "source",
-}  # fmt: skip
+_NOT_FILLABLE: Final = {"score", "stderr", "is_preferred", "low_score", "high_score", "source"}
 # Arrow types of the columns that a mapping may fill, by name.
 _FILLABLE: Final = {c.name: c.type for c in OBSERVATIONS.columns if c.name not in _NOT_FILLABLE}
 
@@ -75,6 +73,7 @@ class ColumnRule(
 
     source: str | None = None
     format: str | None = None
+    file: bool = False
     missing: list[Any] | None = None
     regex: str | None = None
     remove: str | None = None
@@ -83,6 +82,7 @@ class ColumnRule(
     map: dict[str, Any] | None = None
     unmapped: str | None = None
     default: Value | None = None
+    multiply: float = 1.0
     rules: bool = False
 
     @property
@@ -95,6 +95,8 @@ class ColumnRule(
         """
         if self.source is not None:
             return [("", self.source)]
+        if self.file:
+            return []
         parts = []
         for literal, name, spec, conversion in Formatter().parse(self.format or ""):
             if spec or conversion or name == "":
@@ -111,10 +113,17 @@ class ColumnRule(
 class MetricRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The rule that makes a metric of one of their columns: the keys of a table of ``[metrics]``.
 
-    In a mapping that has been read, the name is never None.
+    Where the name is None, our column ``metric`` gives it. ``task`` to ``model`` are what the
+    column says of its scores; ``model`` stands for family, name and size by the model-name rules.
     """
 
     name: str | None = None
+    task: str | None = None
+    subtask: str | None = None
+    variant: str | None = None
+    shots: int | None = None
+    n_examples: int | None = None
+    model: str | None = None
     stderr: str | None = None
     missing: list[Any] | None = None
     multiply: float = 1.0
@@ -130,6 +139,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
 
     missing: list[Any] = []
     delimiter: str = ","
+    last_of: list[str] | None = None
     constants: dict[str, Any] = {}
     columns: dict[str, Any] = {}
     metrics: list[str] | dict[str, Any] = []
@@ -144,16 +154,22 @@ class Mapping:
         columns: A rule for each of our columns that comes from theirs, by our name.
         constants: Those of our columns that are the same on every row.
         metrics: A rule for each of their columns of scores, by their name.
+        patterns: A rule for the columns of scores whose names are of a form, by the form:
+            ``{task}_{shots}shot_{metric}``.
         missing: Values that say that there is none, numbers or texts.
         delimiter: What separates the columns of a CSV file.
+        last_of: Their columns of each combination of whose values only the last row counts, all
+            rows together if there are none; None if every row counts.
     """
 
     where: str
     columns: dict[str, ColumnRule]
     constants: dict[str, Value]
     metrics: dict[str, MetricRule]
+    patterns: dict[str, MetricRule]
     missing: list[Value]
     delimiter: str
+    last_of: list[str] | None
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -214,15 +230,21 @@ class Mapping:
             name: _value(name, value, f"{where}: constants.{name}")
             for name, value in document.constants.items()
         }
-        metrics = _metric_rules(document.metrics, where)
         for name in columns:
             _require(name not in constants, where, f"{name!r} is both a column and a constant")
+        every = _metric_rules(document.metrics, where, named="metric" in columns | constants)
+        patterns = {key: rule for key, rule in every.items() if _slots(key, where)}
         for name in REQUIRED:
             hint = f'[columns] {name} = "their column", or [constants] {name} = "a name"'
-            _require(name in columns | constants, where, f"nothing gives {name!r}", hint)
+            by_metrics = all(
+                name in _given(rule, _slots(key, where)) for key, rule in every.items()
+            )
+            has_it = name in columns | constants or by_metrics
+            _require(has_it, where, f"nothing gives {name!r}", hint)
         return cls(
-            where=where, columns=columns, constants=constants, metrics=metrics, missing=codes,
-            delimiter=delimiter,
+            where=where, columns=columns, constants=constants, patterns=patterns,
+            metrics={key: rule for key, rule in every.items() if key not in patterns},
+            missing=codes, delimiter=delimiter, last_of=document.last_of,
         )  # fmt: skip
 
     @property
@@ -236,7 +258,33 @@ class Mapping:
             places.setdefault(source, f"metrics.{source}")
             if metric.stderr is not None:
                 places.setdefault(metric.stderr, f"metrics.{source}.stderr")
+        for source in self.last_of or ():
+            places.setdefault(source, "last_of")
         return places
+
+    def for_table(self, found: list[str]) -> Mapping:
+        """Return the mapping for a table, with a rule for each column that is of a form.
+
+        Args:
+            found: The names of its columns.
+
+        Raises:
+            SchemaError: The table lacks a column that the mapping names, or none is of a form.
+        """
+        self.check_columns(found)
+        metrics = dict(self.metrics)
+        for form, rule in self.patterns.items():
+            pattern = _slot_pattern(form)
+            fitting = {name: match for name in found if (match := pattern.fullmatch(name))}
+            used = self.sources
+            for name, match in fitting.items():
+                if name not in used and name not in metrics:
+                    metrics[name] = _filled(rule, match.groupdict())
+            where = f"{self.where}: metrics.{form}"
+            hint = _hint_at(form, found, "columns found")
+            _require(bool(fitting), where, "no column of the table is of this form", hint)
+        _check_distinct(metrics, self.where)
+        return replace(self, metrics=metrics, patterns={})
 
     def check_columns(self, found: list[str]) -> None:
         """Make sure that a table has every column that the mapping names.
@@ -248,6 +296,61 @@ class Mapping:
             if source not in found:
                 where, hint = f"{self.where}: {place}", _hint_at(source, found, "columns found")
                 raise SchemaError(f"the table has no column {source!r}", where=where, hint=hint)
+
+
+# Names in braces in the name of a column of scores.
+_SLOTS: Final = {
+    "metric": ("name", r".+?"), "task": ("task", r".+?"), "subtask": ("subtask", r".+?"),
+    "variant": ("variant", r".+?"), "model": ("model", r".+?"), "shots": ("shots", r"\d{1,9}"),
+}  # fmt: skip
+
+
+def _slots(key: str, where: str) -> list[str]:
+    """Return the names in braces of a column's name, empty if it is a plain name."""
+    try:
+        names = [name for _, name, _, _ in Formatter().parse(key) if name is not None]
+    except ValueError:
+        return []  # a brace that is one
+    if not names or not set(names) & _SLOTS.keys():
+        return []
+    unknown = next((name for name in names if name not in _SLOTS), None)
+    place, hint = f"{where}: metrics.{key}", f"one of {', '.join(_SLOTS)}"
+    _require(unknown is None, place, f"unknown name {unknown!r} in braces", hint)
+    _require(len(set(names)) == len(names), place, "a name in braces stands twice")
+    return names
+
+
+def _slot_pattern(form: str) -> re.Pattern[str]:
+    parts = []
+    for literal, name, _, _ in Formatter().parse(form):
+        parts.append(re.escape(literal))
+        if name is not None:
+            parts.append(f"(?P<{name}>{_SLOTS[name][1]})")
+    return re.compile("".join(parts))
+
+
+def _filled(rule: MetricRule, texts: dict[str, str]) -> MetricRule:
+    """Return a rule with what a column's name says, where the rule itself says nothing."""
+    said = {_SLOTS[name][0]: int(text) if name == "shots" else text for name, text in texts.items()}
+    own = {name: value for name, value in said.items() if getattr(rule, name) is None}
+    return msgspec.structs.replace(rule, **own)
+
+
+def _given(rule: MetricRule, slots: list[str]) -> set[str]:
+    """Return which required columns a rule fills."""
+    said = {name for name in ("task", "model") if getattr(rule, name) is not None} | set(slots)
+    return said | ({"model_family", "model_name"} if "model" in said else set())
+
+
+def _check_distinct(metrics: dict[str, MetricRule], file: str) -> None:
+    """Make sure that no two columns give the same score."""
+    taken: dict[tuple[Any, ...], str] = {}
+    for column, rule in metrics.items():
+        key = (rule.name, rule.task, rule.subtask, rule.variant, rule.shots, rule.model)
+        other = taken.setdefault(key, column)
+        reason = f"a second column gives the metric {rule.name!r}"
+        hint = f"{other!r} gives it too; `task`, `shots` or `variant` tell columns apart"
+        _require(other == column, f"{file}: metrics.{column}", reason, hint)
 
 
 def fitting(column: str, value: object) -> Value | None:
@@ -360,8 +463,9 @@ def _column_rule(column: str, value: object, file: str) -> ColumnRule:
     """Return the rule that fills one of our columns."""
     where = f"{file}: columns.{column}"
     rule = _entry(value, ColumnRule, file, f"columns.{column}", "a column's name")
-    has_one = (rule.source is None) != (rule.format is None)
-    _require(has_one, where, "expected either `from` or `format`", '{from = "their column"}')
+    given = [rule.source is not None, rule.format is not None, rule.file]
+    reason = "expected either `from` or `format` or `file`"
+    _require(sum(given) == 1, where, reason, '{from = "their column"}')
     try:
         sources = rule.sources
     except ValueError as error:
@@ -370,7 +474,12 @@ def _column_rule(column: str, value: object, file: str) -> ColumnRule:
             f"{rule.format!r}: {error}", where=f"{where}.format", hint=hint
         ) from error
     reason = f"{rule.format!r} names no column"
-    _require(bool(sources), f"{where}.format", reason, '"{prompt}, T={T}"')
+    _require(rule.file or bool(sources), f"{where}.format", reason, '"{prompt}, T={T}"')
+    is_number = not pa.types.is_dictionary(_FILLABLE[column])
+    reason = f"expected a positive number, got {rule.multiply}"
+    _require(0 < rule.multiply < math.inf, f"{where}.multiply", reason)
+    reason = f"{column!r} holds texts, which cannot be multiplied"
+    _require(is_number or rule.multiply == 1, f"{where}.multiply", reason)
     _check_codes(rule.missing, f"{where}.missing")
     _check_pattern(rule.regex, f"{where}.regex", with_group=True)
     _check_pattern(rule.remove, f"{where}.remove")
@@ -393,21 +502,33 @@ def _column_rule(column: str, value: object, file: str) -> ColumnRule:
     return rule
 
 
-def _metric_rules(metrics: list[str] | dict[str, Any], file: str) -> dict[str, MetricRule]:
-    """Return the rule of each of their columns of scores."""
+def _metric_rules(
+    metrics: list[str] | dict[str, Any], file: str, *, named: bool
+) -> dict[str, MetricRule]:
+    """Return the rule of each of their columns of scores.
+
+    Args:
+        metrics: What the mapping says of them.
+        file: The mapping, for messages.
+        named: Whether a column of ours says what the metric is.
+    """
     hint = 'metrics = ["their column"]'
     _require(bool(metrics), f"{file}: metrics", "nothing gives a score", hint)
     items = metrics.items() if isinstance(metrics, dict) else [(name, name) for name in metrics]
     rules: dict[str, MetricRule] = {}
-    taken: set[str] = set()
     for column, value in items:
         where = f"{file}: metrics.{column}"
+        _require(column not in rules, where, f"a second column gives the metric {column!r}")
         rule = _entry(value, MetricRule, file, f"metrics.{column}", "a metric's name")
-        name = (column if rule.name is None else rule.name).strip()
-        _require(bool(name), where, "the metric's name is empty")
-        _require(name not in taken, where, f"a second column gives the metric {name!r}")
-        taken.add(name)
-        rules[column] = msgspec.structs.replace(rule, name=name)
+        slots = _slots(column, file)
+        if rule.name is not None or not (named or "metric" in slots):
+            name = (column if rule.name is None else rule.name).strip()
+            _require(bool(name), where, "the metric's name is empty")
+            rule = msgspec.structs.replace(rule, name=name)
+        for key in ("task", "subtask", "variant", "shots", "n_examples"):
+            if (said := getattr(rule, key)) is not None:
+                _value(key, said, f"{where}.{key}")
+        rules[column] = rule
         reason = f"expected a positive number, got {rule.multiply}"
         _require(0 < rule.multiply < math.inf, f"{where}.multiply", reason)
         _check_codes(rule.missing, f"{where}.missing")
@@ -418,4 +539,5 @@ def _metric_rules(metrics: list[str] | dict[str, Any], file: str) -> dict[str, M
         if low is not None and high is not None and up is not None:
             reason = f"low_score {low} and high_score {high} contradict higher_is_better"
             _require(up is not (low > high), where, reason)
+    _check_distinct({key: rule for key, rule in rules.items() if not _slots(key, file)}, file)
     return rules

@@ -10,7 +10,7 @@ import codecs
 import csv
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO, TextIOWrapper
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +25,7 @@ from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.core.errors import BigbenchMetaError
 from bigbench_meta.core.schema import OBSERVATIONS, conform
 from bigbench_meta.readers.formats.mapping import EXPECTED, REQUIRED, fitting, shown
-from bigbench_meta.readers.formats.runs import settings_text
+from bigbench_meta.readers.formats.runs import note_missing_size, settings_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,6 +54,8 @@ _UNREADABLE: Final = (
     OSError, EOFError, ValueError, OverflowError, KeyError, csv.Error, pa.ArrowException,
 )  # fmt: skip
 # Problems of one kind in one column are listed for the first lines and values only.
+# What a column of scores may say of itself.
+_OWN: Final = ("task", "subtask", "variant", "shots", "n_examples")
 _MOST_LINES: Final = 5
 _MOST_VALUES: Final = 20
 # A row of a CSV file must fit in one block.
@@ -103,13 +105,17 @@ def parse_wide(
         >>> log.problems.rows
         [('wide.csv', 'f1', '1 cell holds the missing value -100: no row', 'warning')]
     """
-    file = _read(data, name, log, mapping)
-    if file is None:
+    found = _read(data, name, log, mapping)
+    if found is None:
         return None
+    file, mapping = found
+    if mapping.last_of is not None:
+        file = _last_rows(file, mapping.last_of)
     if not file.n_rows:
         log.warning("", "the table has no rows")
     keys = _keys(file, mapping, names)
-    usable = np.logical_and.reduce([keys[column].is_valid() for column in REQUIRED])
+    needed = [keys[name].is_valid() for name in (*REQUIRED, "metric") if name in keys]
+    usable = np.logical_and.reduce(needed)
     _compare_with_catalog(file, mapping, keys, usable)
     rules = list(mapping.metrics.items())
     score = np.empty((file.n_rows, len(rules)))
@@ -129,7 +135,7 @@ def parse_wide(
     metric = pa.array(np.broadcast_to(np.cumsum(seen, dtype=np.int32) - 1, given.shape)[given])
     metrics = [rules[number][1] for number in np.flatnonzero(seen)]
     columns = {name: column.take(row) for name, column in keys.items()}
-    columns["metric"] = pa.DictionaryArray.from_arrays(metric, [rule.name for rule in metrics])
+    columns = _with_own(columns, metric, metrics, log, names)
     columns["score"] = pa.array(score[given])
     if stderr is not None:
         columns["stderr"] = pa.array(stderr[given], from_pandas=True)
@@ -137,6 +143,69 @@ def parse_wide(
         notes = pa.array([getattr(rule, name) for rule in metrics], _KINDS[name])
         columns[name] = notes.take(metric)
     return conform(pa.table(columns))
+
+
+def _with_own(
+    columns: dict[str, pa.Array],
+    metric: pa.Array,
+    metrics: list[MetricRule],
+    log: FileLog,
+    names: ModelNames,
+) -> dict[str, pa.Array]:
+    """Return columns with what the columns of scores say of themselves in place of what rows say.
+
+    Args:
+        columns: Our columns, one entry a score.
+        metric: Number of the rule of each score.
+        metrics: The rules.
+        log: Where problems are noted.
+        names: The model-name rules.
+    """
+    said: dict[str, list[Value | None]] = {
+        "metric": [rule.name for rule in metrics],
+        **{name: [getattr(rule, name) for rule in metrics] for name in _OWN},
+    }
+    if any(rule.model for rule in metrics):
+        models = [names.lookup(rule.model) if rule.model else None for rule in metrics]
+        for model in models:
+            if model is not None:
+                note_missing_size(model, log)
+        for name in ("model_family", "model_name", "total_params", "settings"):
+            said[name] = [None if one is None else _of_identity(one, name) for one in models]
+    result = dict(columns)
+    for name, values in said.items():
+        if any(value is not None for value in values) or (name == "metric" and not values):
+            result[name] = _over(result.get(name), _recoded(metric, values, _KINDS[name]))
+    if "subtask" not in result:
+        result["subtask"] = result["task"]  # an aggregate row
+    elif result["subtask"].null_count:
+        result["subtask"] = _over(result["task"], result["subtask"])
+    return result
+
+
+def _over(below: pa.Array | None, above: pa.Array) -> pa.Array:
+    """Return an array with another's values where it has none."""
+    if below is None or not above.null_count:
+        return above
+    plain = [
+        each.cast(each.type.value_type) if pa.types.is_dictionary(each.type) else each
+        for each in (above, below)
+    ]
+    joined = pc.coalesce(*plain)
+    return joined.dictionary_encode() if pa.types.is_dictionary(above.type) else joined
+
+
+def _last_rows(file: _File, last_of: list[str]) -> _File:
+    """Return the last row of each combination of values of some columns."""
+    keys = [pd.Series(_texts(file.columns[name]).to_pylist()) for name in last_of]
+    number = pd.Series(np.arange(file.n_rows))
+    if keys:
+        kept = number.groupby(keys, dropna=False, sort=False).max().sort_values().to_numpy()
+    else:
+        kept = number.tail(1).to_numpy()
+    rows = pa.array(kept.astype(np.int64))
+    columns = {name: column.take(rows) for name, column in file.columns.items()}
+    return replace(file, columns=columns, numbers=file.numbers[kept])
 
 
 def _filtered(column: pa.Array, kept: Mask) -> pa.Array:
@@ -202,9 +271,12 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _read(data: bytes, name: str, log: FileLog, mapping: Mapping) -> _File | None:
-    """Return what the mapping names of a file, None after a note if it cannot be used at all."""
-    is_parquet, sources = name.lower().endswith(".parquet"), list(mapping.sources)
+def _read(data: bytes, name: str, log: FileLog, mapping: Mapping) -> tuple[_File, Mapping] | None:
+    """Return what the mapping names of a file, and the mapping for its columns.
+
+    None after a note if the file cannot be used at all.
+    """
+    is_parquet = name.lower().endswith(".parquet")
     try:
         if is_parquet:
             parquet = pq.ParquetFile(pa.BufferReader(data))
@@ -214,14 +286,15 @@ def _read(data: bytes, name: str, log: FileLog, mapping: Mapping) -> _File | Non
         if not found:
             log.error("", "the file is empty")
             return None
-        mapping.check_columns(found)
+        mapping = mapping.for_table(found)
+        sources = list(mapping.sources)
         twice = [source for source in sources if found.count(source) > 1]
         for source in twice:
             log.error(source, "column given twice: the file cannot be used")
         if twice:
             return None
         if not is_parquet:
-            return _read_csv(data, sources, mapping.delimiter, log)
+            return _read_csv(data, sources, mapping.delimiter, log), mapping
         table = parquet.read(columns=sources)
         # Text that is not UTF-8 would fail much later, and as something else.
         table.validate(full=True)
@@ -235,7 +308,7 @@ def _read(data: bytes, name: str, log: FileLog, mapping: Mapping) -> _File | Non
         column = table.column(source)
         is_coded = pa.types.is_dictionary(column.type)
         columns[source] = column.cast(column.type.value_type) if is_coded else column
-    return _File(columns, log, np.arange(1, table.num_rows + 1), "row")
+    return _File(columns, log, np.arange(1, table.num_rows + 1), "row"), mapping
 
 
 def _csv_header(data: bytes, delimiter: str) -> list[str]:
@@ -309,21 +382,27 @@ def _keys(file: _File, mapping: Mapping, names: ModelNames) -> dict[str, pa.Arra
     keys = {}
     for name, rule in mapping.columns.items():
         missing = mapping.missing if rule.missing is None else rule.missing
-        keys[name] = _key(file, name, rule, _joined(rule, texts, missing), names)
+        keys[name] = _key(file, name, rule, _given(file, rule, texts, missing), names)
     named = mapping.columns.get("model_name")
     if named is not None and named.rules and not keys.keys() & {"variant", "settings"}:
         # The rules have cut the checkpoint off.
         missing = mapping.missing if named.missing is None else named.missing
-        keys["settings"] = _key(file, "settings", named, _joined(named, texts, missing), names)
+        given = _given(file, named, texts, missing)
+        keys["settings"] = _key(file, "settings", named, given, names)
     for name, value in {**mapping.constants, "source": file.log.label}.items():
         zeros = pa.array(np.zeros(file.n_rows, dtype=np.int32))
         keys[name] = _recoded(zeros, [value], _KINDS[name])
-    if "subtask" not in keys:
-        keys["subtask"] = keys["task"]  # an aggregate row
-    elif keys["subtask"].null_count:
-        both = (keys[name].cast(pa.string()) for name in ("subtask", "task"))
-        keys["subtask"] = pc.coalesce(*both).dictionary_encode()
     return keys
+
+
+def _given(
+    file: _File, rule: ColumnRule, texts: dict[str, pa.DictionaryArray], missing: list[Value]
+) -> pa.DictionaryArray:
+    """Return the texts that a rule starts from, null where a part is missing."""
+    if rule.file:
+        zeros = pa.array(np.zeros(file.n_rows, dtype=np.int32))
+        return _recoded(zeros, [file.log.label], _TEXT)
+    return _joined(rule, texts, missing)
 
 
 def _texts(column: pa.ChunkedArray) -> pa.DictionaryArray:
@@ -447,6 +526,10 @@ def _meaning(
             return None, None if column in {"variant", "settings"} else reason
     elif value is None:
         value = text if pa.types.is_dictionary(_KINDS[column]) else _number(text)
+    if rule.multiply != 1 and isinstance(value, int | float):
+        value = value * rule.multiply
+        if pa.types.is_integer(_KINDS[column]) and math.isfinite(value):
+            value = round(value)
     result = fitting(column, value)
     return result, f"is not {EXPECTED[column]}" if result is None else None
 
@@ -585,10 +668,14 @@ def _compare_with_catalog(
     }
     if not said or not usable.any():
         return
-    pairs = pa.table({column: keys[column].filter(usable) for column in ("benchmark", "task")})
+    none = pa.nulls(len(usable), pa.string())
+    pairs = pa.table(
+        {name: keys.get(name, none).filter(pa.array(usable)) for name in ("benchmark", "task")}
+    )
     tasks = pairs.to_pandas().drop_duplicates()
     for source, rule in said.items():
-        known = metric_catalog().lookup(tasks.assign(metric=rule.name))
+        own = {"metric": rule.name or "", **({"task": rule.task} if rule.task else {})}
+        known = metric_catalog().lookup(tasks.assign(**own))
         theirs, up = known["higher_is_better"].dropna(), rule.higher_is_better
         has_bounds = rule.low_score is not None and rule.high_score is not None
         reasons = []

@@ -106,7 +106,7 @@ BAD_MAPPINGS = [
         ),
     ),
     ("constants = {score = 1}", "map.toml: constants: unknown column 'score'"),
-    ('constants = {metric = "acc"}', "map.toml: constants: unknown column 'metric'"),
+    ("constants = {stderr = 1}", "map.toml: constants: unknown column 'stderr'"),
     ("constants = {task = 1}", "map.toml: constants.task: expected a text, got 1"),
     ('constants = {task = " "}', "map.toml: constants.task: expected a text, got ' '"),
     ("constants = {shots = -1}", "constants.shots: expected a whole number from 0, got -1"),
@@ -132,7 +132,7 @@ BAD_COLUMNS = [
         'task = {from = "a", regx = "b"}',
         (
             "map.toml: columns.task: unknown key 'regx'\nHint: did "
-            "you mean 'regex'? known keys: from, format, missing, regex, "
+            "you mean 'regex'? known keys: from, format, file, missing, regex, "
         ),
     ),
     ('task = {from = "a", regex = "("}', "columns.task.regex: bad regular expression '(': missing"),
@@ -1060,6 +1060,151 @@ def test_page_shows_the_example_and_it_is_short():
     page = PAGE.read_text(encoding="utf-8")
     assert f"```toml\n{example}```" in page
     assert len(example.splitlines()) <= 30
+
+
+# --- What a column of scores, or the file's name, says ---
+
+
+def rows_of(table, *names):
+    """Return some columns, row by row, in their order."""
+    return [tuple(row[name] for name in names) for row in table.to_pylist()]
+
+
+SAID = """
+constants = {benchmark = "b", model_family = "f"}
+columns = {model_name = "m", total_params = {from = "size", multiply = 1e9}}
+[metrics]
+"""
+TWO_TASKS = [
+    ["m", "size", "sums_2_acc", "sums_0_acc", "rhymes_0_bleu", "note"],
+    ["a", "0.5", "0.1", "0.2", "3", "x"],
+    ["b", "6.7", "0.3", "", "4", "y"],
+]
+
+
+def test_columns_of_scores_say_task_and_shots():
+    mapping = Mapping.parse(
+        SAID
+        + """
+        sums_2_acc = {name = "acc", task = "sums", shots = 2, n_examples = 50}
+        sums_0_acc = {name = "acc", task = "sums", subtask = "sums: easy", variant = "cot"}
+        rhymes_0_bleu = {name = "bleu", task = "rhymes", shots = 0}
+        """
+    )
+    table, log = read(csv_bytes(TWO_TASKS), mapping)
+    names = ("task", "subtask", "metric", "shots", "variant", "n_examples", "score")
+    assert rows_of(table, *names) == [
+        ("sums", "sums", "acc", 2, None, 50, 0.1),
+        ("sums", "sums: easy", "acc", None, "cot", None, 0.2),
+        ("rhymes", "rhymes", "bleu", 0, None, None, 3.0),
+        ("sums", "sums", "acc", 2, None, 50, 0.3),
+        ("rhymes", "rhymes", "bleu", 0, None, None, 4.0),
+    ]
+    assert column(table, "total_params") == [500_000_000] * 3 + [6_700_000_000] * 2
+    assert [reason for _, _, reason, _ in log.rows] == ["1 cell holds nothing: no row"]
+
+
+def test_one_form_stands_for_many_columns():
+    mapping = Mapping.parse(SAID + '"{task}_{shots}_{metric}" = {low_score = 0, high_score = 1}')
+    table, _ = read(csv_bytes(TWO_TASKS), mapping)
+    found = set(rows_of(table, "task", "shots", "metric", "high_score"))
+    assert found == {("sums", 2, "acc", 1), ("sums", 0, "acc", 1), ("rhymes", 0, "bleu", 1)}
+    # A column that is named outright is not taken a second time; what a rule says goes first.
+    named = '"{task}_{shots}_{metric}" = {task = "all"}\nrhymes_0_bleu = {name = "b", task = "r"}'
+    table, _ = read(csv_bytes(TWO_TASKS), Mapping.parse(SAID + named))
+    assert set(rows_of(table, "task", "metric")) == {("all", "acc"), ("r", "b")}
+
+
+def test_models_as_columns():
+    mapping = Mapping.parse(
+        """
+        constants = {benchmark = "b"}
+        columns = {task = "dataset", metric = "kind"}
+        metrics."{model}-hf" = {multiply = 0.01}
+        """
+    )
+    data = csv_bytes([
+        ["dataset", "kind", "pythia-70m-hf", "pythia-1b-step3-hf", "gpt-4-hf"],
+        ["sums", "acc", "25", "50", "75"], ["rhymes", "bleu", "", "12", ""],
+        ["odd", "", "1", "", ""],
+    ])  # fmt: skip
+    table, log = read(data, mapping)
+    assert rows_of(table, "task", "metric", "model_name", "total_params", "score") == [
+        ("sums", "acc", "pythia-70m", 70426624, 0.25),
+        ("sums", "acc", "pythia-1b", 1011781632, 0.5),
+        ("sums", "acc", "gpt-4", None, 0.75),
+        ("rhymes", "bleu", "pythia-1b", 1011781632, 0.12),
+    ]
+    assert column(table, "model_family") == ["pythia", "pythia", "OpenAI", "pythia"]
+    step = '{"checkpoint": "step3"}'
+    assert column(table, "settings") == [None, step, None, step]
+    assert any("gpt-4" in reason for _, field, reason, _ in log.rows if field == "total_params")
+
+
+RUN_LOG = [["step", "run", "acc"], ["1", "a", "0.1"], ["2", "a", "0.2"], ["1", "b", "0.3"]]
+
+
+@pytest.mark.parametrize(
+    ("last_of", "scores"), [(None, [0.1, 0.2, 0.3]), ([], [0.3]), (["run"], [0.2, 0.3])]
+)
+def test_the_last_row_of_a_file_or_group(last_of, scores):
+    top = "" if last_of is None else f"last_of = {last_of}"
+    columns = 'task = "run"\nmodel_name = {file = true, regex = "([0-9]+M)"}'
+    mapping = mapping_of(
+        columns, top=top, constants='constants = {benchmark="b", model_family="f"}\n'
+    )
+    table, log = read(csv_bytes(RUN_LOG), mapping, name="runs/190M-1xC.csv")
+    assert column(table, "score") == scores
+    assert set(column(table, "model_name")) == {"190M"}
+    assert log.rows == []
+
+
+def test_a_name_that_the_path_lacks_costs_the_row():
+    mapping = mapping_of(
+        'model_name = {file = true, regex = "([0-9]+M)"}',
+        constants='constants = {benchmark = "b", task = "t", model_family = "f"}\n',
+    )
+    table, log = read(csv_bytes(RUN_LOG), mapping, name="last.csv")
+    assert table.num_rows == 0
+    assert "'last.csv' does not match the regular expression: left out (3 rows)" in log.rows[0][2]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ('"{task}_x" = {}', "metrics.{task}_x: no column of the table is of this form"),
+        ('"{task}_{task}" = {}', "metrics.{task}_{task}: a name in braces stands twice"),
+        ('"{task}_{n}" = {}', "metrics.{task}_{n}: unknown name 'n' in braces\nHint: one of"),
+        ('a = {task = ""}', "metrics.a.task: expected a text, got ''"),
+        ('a = {task = "t", shots = -1}', "metrics.a.shots: expected a whole number from 0, got -1"),
+        ('a = {name = "x", task = "t"}\nb = {name = "x", task = "t"}',
+         "metrics.b: a second column gives the metric 'x'\nHint: 'a' gives it too; `task`"),
+        ('a = {name = "x"}', "nothing gives 'task'"),
+    ],
+)  # fmt: skip
+def test_bad_columns_of_scores(metrics, message):
+    def used():
+        Mapping.parse(SAID + metrics, where="map.toml").for_table(["m", "size", "acc"])
+
+    with pytest.raises(SchemaError) as caught:
+        used()
+    assert f"map.toml: {message}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ('{from = "a", multiply = 0}', "multiply: expected a positive number, got 0"),
+        ('{from = "a", file = true}', "expected either `from` or `format` or `file`"),
+        ("{file = false}", "expected either `from` or `format` or `file`"),
+    ],
+)
+def test_bad_rules_of_columns(rule, message):
+    with pytest.raises(SchemaError) as caught:
+        mapping_of(f'task = "t"\ntotal_params = {rule}')
+    assert message in str(caught.value)
+    with pytest.raises(SchemaError, match="'variant' holds texts, which cannot be multiplied"):
+        mapping_of('task = "t"\nvariant = {from = "a", multiply = 2}')
 
 
 def test_page_names_every_key():
