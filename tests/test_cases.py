@@ -130,6 +130,34 @@ def test_15_shots_in_the_prompt() -> None:
     assert {curve["shots"] for curve in curves_of(case("15"))} == {5}
 
 
+@pytest.mark.parametrize("by_name", [False, True])
+def test_r02_results_beside_a_study(tmp_path: Path, by_name: bool) -> None:
+    folder = case("r02") / "par"
+    found = run_json("ingest", folder / "a" if by_name else folder, "--store", tmp_path / "s")
+    assert (found["loaded"], found["failed"]) == ((1, 0) if by_name else (2, 0))
+    assert found["problems"] == []
+
+
+@pytest.mark.parametrize("name", ["trunc.zip", "empty.zip", "enc.zip", "trunc.tar.gz"])
+def test_r05_a_damaged_archive_is_a_failure(tmp_path: Path, name: str) -> None:
+    done = run("ingest", case("r05") / name, "--store", tmp_path / "s", code=2)
+    assert "1 failed" in done.stdout
+    assert name in done.stderr
+    assert "no file could be read" in done.stderr
+
+
+def test_r08_a_lock_that_cannot_be_made(tmp_path: Path) -> None:
+    store = tmp_path / "s"
+    run("ingest", case("r12") / "plain.csv", "--store", store)
+    (store / ".lock").unlink(missing_ok=True)
+    (store / ".lock").mkdir()
+    for command in (
+        ("ingest", case("r12") / "plain.csv", "--store", store),
+        ("store", "compact", store),
+    ):
+        assert "cannot be written: Is a directory" in run(*command, code=2).stderr
+
+
 def test_r12_resolution_of_percentages() -> None:
     (plain,) = run_json("score", case("r12") / "plain.csv")["curves"]
     assert plain["resolution_limited_score"] == pytest.approx(680)

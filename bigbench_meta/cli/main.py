@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import sys
@@ -37,6 +38,10 @@ The sentences stand here so that the list of commands is printed without importi
 """
 
 
+# A disk that is full or may not be written: the same wherever it is met.
+_NO_PLACE = {errno.ENOSPC, errno.EROFS, errno.EDQUOT}
+
+
 class _Commands(click.Group):
     """A group that imports a command on use and turns errors into a message and exit code 2."""
 
@@ -63,6 +68,12 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except BigbenchMetaError as error:
             click.echo(f"Error: {error}", err=True)
+            raise SystemExit(2) from error
+        except OSError as error:
+            if error.errno not in _NO_PLACE:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            click.echo(f"Error: {where}cannot be written: {error.strerror}", err=True)
             raise SystemExit(2) from error
 
 

@@ -72,7 +72,7 @@ def members(
     except _BROKEN as error:
         log.error(archive.label, "", f"cannot be read to its end: {error}")
     if not found and len(log.rows) == noted:
-        log.warning(archive.label, "", "no result files in this archive")
+        log.error(archive.label, "", "no result files in this archive")
 
 
 class _Member(Limited):

@@ -208,8 +208,9 @@ class _BatchReader:
 
     def archive(self, file: SourceFile) -> Iterator[BatchResult]:
         """Read the members of an archive, one after the other."""
-        pairs = _Pairs()
+        pairs, is_empty = _Pairs(), True
         for member, stream in members(file, self.log, max_bytes=self.options.max_bytes):
+            is_empty = False
             if member.format in SAMPLES_ONLY and not self.options.samples:
                 continue
             if member.format == "full_log":
@@ -220,6 +221,8 @@ class _BatchReader:
                 yield self.result()
         for other, data, beside in pairs.rest():
             self._content(self._record(other), data, beside)
+        if is_empty:
+            self._record(file)  # a file from which nothing came
 
     def _member(self, member: SourceFile, stream: ByteStream, pairs: _Pairs) -> None:
         try:

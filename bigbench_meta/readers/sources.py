@@ -52,8 +52,11 @@ _NOT_BELOW: Final = {"archive", "paired"}
 # Folders with such a file also hold JSON files that are not results.
 _WITH_OTHER_JSON: Final = {"task.json", "task.py", "run_spec.json"}
 
-# What names a store and what names a study: their tables are made of results, but are none.
-_OURS: Final = ({"manifest.json", "observations", "files"}, {"report.html", "tables", "figures"})
+# What names a store, and what a study adds to a folder: their tables are made of results, but are
+# none. What else lies beside a study is read.
+_STORE: Final = {"manifest.json", "observations", "files"}
+_REPORT: Final = "report.html"
+_OF_A_STUDY: Final = {"tables", "figures"}
 
 
 @dataclass
@@ -246,20 +249,14 @@ def _remote(url: str) -> Iterator[SourceFile]:
 
 
 def _walk(root: str, name: str, log: ProblemLog, search: _Search) -> Iterator[SourceFile]:
-    pending = [(root, name)]
+    pending = [(root, name, False)]
     known, skip = search.stats.known.get, search.stats.skipped.append
     while pending:
-        folder, prefix = pending.pop()
-        try:
-            with os.scandir(folder) as found:
-                entries = {entry.name: entry for entry in found}
-        except OSError as error:
-            log.error(prefix, "", f"cannot be read: {error.strerror}")
-            continue
-        if any(ours <= entries.keys() for ours in _OURS):
-            continue
+        folder, prefix, in_study = pending.pop()
+        entries = _listed(folder, prefix, log, in_study=in_study)
+        is_study = _REPORT in entries
         quiet = not _WITH_OTHER_JSON.isdisjoint(entries)
-        below: list[tuple[str, str]] = []
+        below: list[tuple[str, str, bool]] = []
         for base in sorted(entries):
             entry = entries[base]
             stat = known(entry.path)
@@ -270,12 +267,30 @@ def _walk(root: str, name: str, log: ProblemLog, search: _Search) -> Iterator[So
             if entry.is_dir(follow_symlinks=False):
                 if base.lower().endswith(JSON_ENDINGS):
                     log.error(label, "", "a folder with the name of a JSON file")
-                below.append((entry.path, label))
+                below.append((entry.path, label, is_study))
             elif entry.is_symlink() and _leads_out(entry.path, root):
                 log.warning(label, "", "a link to a folder: not followed; name it to read it")
             elif file := _found(entry, label, log, search, quiet=quiet):
                 yield file
         pending.extend(reversed(below))
+
+
+def _listed(
+    folder: str, prefix: str, log: ProblemLog, *, in_study: bool
+) -> dict[str, os.DirEntry[str]]:
+    """Return what is in a folder, but for what this program made of results."""
+    try:
+        with os.scandir(folder) as found:
+            entries = {entry.name: entry for entry in found}
+    except OSError as error:
+        log.error(prefix, "", f"cannot be read: {error.strerror}")
+        return {}
+    if entries.keys() >= _STORE:
+        return {}
+    # A study of several sets has a folder with tables and figures for each.
+    if (_REPORT in entries or in_study) and entries.keys() >= _OF_A_STUDY:
+        return {base: entry for base, entry in entries.items() if base not in _OF_A_STUDY}
+    return entries
 
 
 def _leads_out(link: str, root: str) -> bool:

@@ -225,6 +225,7 @@ class Readers:
             for path in (options.names, options.mapping)
         )
         self._names = {
+            "archive": base,  # of which nothing came
             "bigbench": base,
             "full_log": base,
             "lm_eval": [*base, *names],

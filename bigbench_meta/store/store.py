@@ -494,14 +494,15 @@ class Store:
         lock = filelock.FileLock(self.path / ".lock", timeout=self.wait)
         try:
             lock.acquire()
-        except (PermissionError, NotImplementedError) as error:
-            raise StoreError(f"cannot be written: {error}", where=str(self.path)) from error
         except filelock.Timeout as error:
             raise StoreError(
                 f"another process has been writing to it for at least {self.wait:g} seconds",
                 where=str(self.path),
                 hint="wait until it is done, then run this again: nothing is lost",
             ) from error
+        except (OSError, NotImplementedError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise StoreError(f"cannot be written: {reason}", where=str(self.path)) from error
         try:
             yield
         finally:

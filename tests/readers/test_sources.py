@@ -125,7 +125,7 @@ def test_an_archive_without_results_is_reported(
     assert by_score(observations) == by_score(bm.read_results(tree)[0])
     assert plain(problems) == [
         {"source": str(path), "field": "", "reason": "no result files in this archive",
-         "severity": "warning"}
+         "severity": "error"}
     ]  # fmt: skip
 
 
