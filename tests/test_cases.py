@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,26 @@ def test_04_settings_of_the_run() -> None:
     assert "runs on some of the examples are left out" in run("score", case("04") / "limit").stderr
     chat = curves_of(case("04") / "chat")
     assert {curve["variant"] for curve in chat} == {None, "chat_template=a1b2"}
+
+
+def test_07_accuracy_of_generated_answers() -> None:
+    kinds = {curve["task"]: curve["metric_type"] for curve in curves_of(case("07"))}
+    assert kinds.pop("mathqa") == "discontinuous"
+    assert len(kinds) >= 5
+    assert set(kinds.values()) == {"nonlinear"}
+
+
+@pytest.mark.parametrize(
+    ("made", "kind"),
+    [("generate_until", "nonlinear"), ("loglikelihood", "nonlinear"),
+     ("multiple_choice", "discontinuous"), (None, "discontinuous")],
+)  # fmt: skip
+def test_07_the_file_says_how_answers_are_made(tmp_path: Path, made: str | None, kind: str) -> None:
+    (path,) = case("15").glob("*.json")
+    document = json.loads(path.read_text())
+    document["configs"]["hardcoded"]["output_type"] = made
+    (tmp_path / "results.json").write_text(json.dumps(document))
+    assert {curve["metric_type"] for curve in curves_of(tmp_path)} == {kind}
 
 
 def test_08_sizes_in_billions(tmp_path: Path) -> None:

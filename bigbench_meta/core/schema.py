@@ -131,6 +131,7 @@ SETTINGS: dict[str, str] = {
     "chat_template": "digest of the chat template that wrapped the prompt",
     "system_instruction": "digest of the system prompt",
     "fewshot_layout": "how in-context examples were laid out, where not as plain text",
+    "answers": "how an answer is made: multiple_choice, loglikelihood, generate_until",
     "task_version": "version of the task's definition",
     "harness": "version of the evaluation program",
 }

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Curves", "build_curves"]
 
 _DEFAULT_AXES = SCALE_AXES[:3]
+# What lm-evaluation-harness calls tasks whose answer counts only if each of its tokens is right.
+_WHOLE_ANSWERS = ["generate_until", "greedy_until", "loglikelihood"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +184,8 @@ def build_curves(
     axes = (scale,) if scale else _DEFAULT_AXES
     x, axis = _scale_of_rows(table, group, model, len(first), axes)
     keys = _keys(table, group, first, catalog or metric_catalog())
+    if catalog is None:
+        keys["metric_type"] = _by_answers(keys["metric_type"], table, first)
     score, stderr = _floats(table, "score"), _floats(table, "stderr")
     low, high = (keys.pop(name).to_numpy(dtype=float)[group] for name in ("low", "high"))
     unit = check_range(score, stderr, low, high)
@@ -313,6 +317,19 @@ def _keys(table: pa.Table, group: Ints, first: Ints, catalog: MetricCatalog) -> 
         .astype(bool),
         direction=np.where(in_catalog, "catalog", np.where(both, "low_high", "assumed")),
     )
+
+
+def _by_answers(kinds: pd.Series[str], table: pa.Table, first: Ints) -> pd.Series[str]:
+    """Return the types of metrics, of plain accuracies by how the file says that answers are made.
+
+    In one task ``acc`` is the best of listed options, in another a whole answer, token by token.
+    """
+    chosen = to_frame(table.select(["metric", "settings"]).take(first)).astype("string").fillna("")
+    made = chosen["settings"].str.extract(r'"answers": "(\w+)"', expand=False).fillna("")
+    plain = chosen["metric"] == "acc"
+    whole = plain & made.isin(_WHOLE_ANSWERS) & (kinds == "discontinuous")
+    best = plain & (made == "multiple_choice") & (kinds == "nonlinear")
+    return kinds.mask(whole, "nonlinear").mask(best, "discontinuous")
 
 
 def _bounds(table: pa.Table, group: Ints, n_groups: int) -> tuple[Floats, Floats]:

@@ -11,6 +11,7 @@ How a log becomes observations:
 - A metric that is computed by group (``grouped``) has a row for each group, which is its
   ``subtask``; the row over all groups is the aggregate, unless the scorer has that metric without
   groups too. Any other metric of several values is named ``metric/value``.
+- ``std`` and ``var`` say how much samples differ; they are no scores and left out.
 - ``stderr`` is the metric of that name, else ``bootstrap_stderr``, with ``accuracy`` or ``mean``,
   the two that it is the standard error of. Without them it is a metric of its own.
 - ``n_examples`` is the number of samples that the scorer scored, after the epochs of a sample were
@@ -93,6 +94,8 @@ _LOCAL: Final = "local"
 _LONGEST: Final = 200
 _STDERRS: Final = ("stderr", "bootstrap_stderr")
 _MEANS: Final = ("accuracy", "mean")
+# How much samples differ is no performance.
+_DISPERSION: Final = {"std", "var"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -372,7 +375,7 @@ def _score_rows(score: dict[str, Any], where: str, log: FileLog) -> Iterator[dic
             if value.metric == kind and value.group in has_mean:
                 errors.setdefault(value.group, value)
     for value in values:
-        if value is errors.get(value.group):
+        if value is errors.get(value.group) or value.metric in _DISPERSION:
             continue
         if not value.metric.strip() or (value.group is not None and not value.group.strip()):
             log.error(value.where, "a metric or a group without a name")

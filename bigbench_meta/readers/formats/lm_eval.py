@@ -408,6 +408,7 @@ def _task_settings(
 ) -> dict[str, dict[str, Any]]:
     """Return what a file says of how each task was set."""
     versions, sizes = log.section(document, "versions"), log.section(document, "n-samples")
+    configs = log.section(document, "configs")
     limit = config.get("limit")
     found = {}
     for task in results:
@@ -415,11 +416,12 @@ def _task_settings(
         numbers = size if isinstance(size, dict) else {}
         effective, original = (as_whole(numbers.get(key)) for key in ("effective", "original"))
         cut = effective is not None and original is not None and effective < original
-        version = versions.get(task)
+        version, own = versions.get(task), configs.get(task)
         found[task] = {
             # A limit beyond the test set cuts nothing.
             "limit": effective if cut else None if effective is not None else _whole_limit(limit),
             "task_version": version if isinstance(version, int | float | str) else None,
+            "answers": own.get("output_type") if isinstance(own, dict) else None,
         }
     return found
 
