@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
@@ -39,6 +40,8 @@ MOST_ROWS = 20
 """Rows that are printed of a table of all curves."""
 
 _MOST_PROBLEMS = 10
+# What differs between problems of one kind: numbers, quoted values, paths and names of files.
+_PARTICULAR = re.compile(r"'[^']*'|\"[^\"]*\"|\S*[/\\]\S*|\S+\.\w{2,8}\b|[-+]?\d[\w.+-]*")
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -112,11 +115,25 @@ def problem_line(row: dict[str, Any]) -> str:
 
 
 def print_problems(problems: pd.DataFrame) -> None:
-    """Print the first problems on standard error, and how many more there are."""
-    for row in records(problems.head(_MOST_PROBLEMS)):
-        note(problem_line(row))
-    if (more := len(problems) - _MOST_PROBLEMS) > 0:
-        note(f"... and {more} more problems")
+    """Print problems on standard error; of many, the first of each kind.
+
+    They are of one kind if their reasons differ in numbers and names alone. Errors come first, then
+    what makes other curves.
+    """
+    kinds: dict[tuple[bool, bool, str], list[dict[str, Any]]] = {}
+    few = len(problems) <= _MOST_PROBLEMS
+    for number, row in enumerate(records(problems)):
+        reason = str(row["reason"])
+        grave = "replicates" in reason
+        like = str(number) if few else _PARTICULAR.sub("#", reason)
+        kind = (row["severity"] != "error", not grave, like)
+        kinds.setdefault(kind, []).append(row)
+    ordered = [rows for _, rows in sorted(kinds.items(), key=lambda item: item[0][:2])]
+    for rows in ordered[:_MOST_PROBLEMS]:
+        more = f" (and {len(rows) - 1} more like this)" if len(rows) > 1 else ""
+        note(problem_line(rows[0]) + more)
+    if rest := sum(map(len, ordered[_MOST_PROBLEMS:])):
+        note(f"... and {rest} more problems")
 
 
 def print_written(written: list[Path], out: Path | None) -> None:

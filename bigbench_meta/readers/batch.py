@@ -261,6 +261,10 @@ class _BatchReader:
             from bigbench_meta.readers.formats import lm_eval
 
             return lm_eval.parse(data, log, names=names())
+        if file.format == "lighteval":
+            from bigbench_meta.readers.formats import lighteval
+
+            return lighteval.parse(data, log, names=names())
         if file.format == "helm":
             from bigbench_meta.readers.formats import helm
 

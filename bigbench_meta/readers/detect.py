@@ -26,6 +26,7 @@ Format = Literal[
     "full_log",
     "lm_eval",
     "lm_eval_samples",
+    "lighteval",
     "helm",
     "inspect",
     "samples_table",
@@ -127,8 +128,11 @@ def by_content(head: bytes) -> Format | None:
     """
     from bigbench_meta.readers.formats import helm as _helm
     from bigbench_meta.readers.formats import inspect as _inspect
+    from bigbench_meta.readers.formats import lighteval as _lighteval
     from bigbench_meta.readers.formats import lm_eval as _lm_eval
 
+    if _lighteval.recognise(head):
+        return "lighteval"
     if _lm_eval.recognise(head):
         return "lm_eval"
     if _helm.recognise(head):

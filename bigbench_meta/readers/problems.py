@@ -24,9 +24,12 @@ class ProblemLog:
 
     Attributes:
         strict: Raise instead of collecting.
+        passed_over: Files that were looked at and are no results, each with the reason; told where
+            nothing is found.
     """
 
     strict: bool = False
+    passed_over: list[str] = field(default_factory=list)
     rows: list[tuple[str, str, str, Severity]] = field(default_factory=list)
     _counts: dict[str, int] = field(default_factory=dict)
 

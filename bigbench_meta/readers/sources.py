@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import gzip
+import json
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -52,6 +53,11 @@ _NOT_BELOW: Final = {"archive", "paired"}
 # Folders with such a file also hold JSON files that are not results.
 _WITH_OTHER_JSON: Final = {"task.json", "task.py", "run_spec.json"}
 
+# Files named where none is recognised.
+_MOST_SHOWN: Final = 5
+# Of a JSON file that is looked into for its keys, and keys and columns that are named.
+_MOST_LOOKED: Final = 1 << 24
+_MOST_NAMES: Final = 6
 # What names a store, and what a study adds to a folder: their tables are made of results, but are
 # none. What else lies beside a study is read.
 _STORE: Final = {"manifest.json", "observations", "files"}
@@ -100,7 +106,7 @@ def discover(
     Raises:
         InputError: A path does not exist, a pattern fits nothing, or the mapping cannot be used.
     """
-    search = _Search(stats or FileStats(), _is_table(mapping))
+    search = _Search(stats or FileStats(), _lacks(mapping))
     found = located(paths)
     names = _names([path for path, _ in found if os.path.isdir(path)])
     for path, given in found:
@@ -115,13 +121,14 @@ def discover(
 
 
 class _Search(NamedTuple):
-    """Which files below folders are skipped, and which of the tables there are taken."""
+    """Which files below folders are skipped, and what a table there lacks to be taken."""
 
     stats: FileStats
-    is_table: Callable[[Path], bool]
+    lacks: Callable[[Path], str]
 
 
-def _is_table(mapping: Path | None) -> Callable[[Path], bool]:
+def _lacks(mapping: Path | None) -> Callable[[Path], str]:
+    """Return what says which columns a table lacks, with those that it has; empty for none."""
     options: dict[str, Any] = {}
     if mapping is not None:
         from bigbench_meta.readers.formats.mapping import Mapping as ColumnMapping
@@ -129,13 +136,38 @@ def _is_table(mapping: Path | None) -> Callable[[Path], bool]:
         rules = ColumnMapping.read(mapping)
         options = {"wanted": rules.sources, "delimiter": rules.delimiter}
 
-    def is_table(path: Path) -> bool:
+    def lacks(path: Path) -> str:
         # Imported here: it imports pandas, which folders without tables do without.
-        from bigbench_meta.readers.formats.tidy_table import has_columns
+        from bigbench_meta.readers.formats.tidy_table import missing_columns
 
-        return has_columns(path, **options)
+        missing, found = missing_columns(path, **options)
+        if not missing:
+            return ""
+        of_mapping = " of the mapping" if mapping else ""
+        what = "column" if len(missing) == 1 else "columns"
+        return f"lacks the {what} {_named_few(missing)}{of_mapping} (it has {_named_few(found)})"
 
-    return is_table
+    return lacks
+
+
+def _named_few(names: Iterable[str]) -> str:
+    """Return the first names of some."""
+    every = list(names)
+    return ", ".join(every[:_MOST_NAMES]) + (", ..." if len(every) > _MOST_NAMES else "")
+
+
+def _keys_of(path: str) -> str | None:
+    """Return what a JSON file has at its top, None where it is none or too large to look into."""
+    try:
+        opener = gzip.open if path.lower().endswith(".gz") else open
+        with opener(path, "rb") as file:
+            content = file.read(_MOST_LOOKED + 1)
+        document = json.loads(content) if len(content) <= _MOST_LOOKED else None
+    except (*UNREADABLE, ValueError, RecursionError):
+        return None
+    if isinstance(document, dict):
+        return f"top keys {_named_few(map(printable, document))}" if document else "an empty object"
+    return None if document is None else "no object at its top"
 
 
 def located(paths: Iterable[str | Path]) -> list[tuple[str, str]]:
@@ -162,12 +194,22 @@ def require_found(named: list[str | Path], n_found: int, log: ProblemLog) -> Non
     Raises:
         InputError: No file was found and no problem noted.
     """
-    if not n_found and not log.n_errors:
+    if n_found or log.n_errors:
+        return
+    looked = log.passed_over
+    if not looked:
         raise InputError(
             "no result files found",
             where=", ".join(map(str, named)),
             hint="BIG-bench score files are named <task>/results/scores_<family>_<model>.json",
         )
+    shown = "; ".join(looked[:_MOST_SHOWN])
+    more = f"; and {len(looked) - _MOST_SHOWN} more" if len(looked) > _MOST_SHOWN else ""
+    raise InputError(
+        f"{len(looked)} file{'s' * (len(looked) > 1)} looked at, none recognised: {shown}{more}",
+        where=", ".join(map(str, named)),
+        hint="docs/reading.md lists the formats; tables of other layouts need --mapping",
+    )
 
 
 def _names(folders: list[str]) -> dict[str, str]:
@@ -219,7 +261,15 @@ def _named(path: str, given: str) -> SourceFile:
         raise InputError("neither file nor folder", where=given)
     detected = by_name(os.path.basename(path))
     if detected is None and path.lower().endswith(JSON_ENDINGS):
-        detected = by_content(_head(path)) or "bigbench"
+        detected = by_content(_head(path)) or by_place(path)
+        keys = None if detected else _keys_of(path)
+        if keys:
+            raise InputError(
+                f"not a results file of a known format ({keys})",
+                where=given,
+                hint="docs/reading.md lists the formats",
+            )
+        detected = detected or "bigbench"  # whose reader says where it is damaged
     if detected is None:
         raise InputError(
             "format not recognised from the name",
@@ -322,7 +372,8 @@ def _found(
         return None
     if not entry.is_file():  # a socket, a device
         return None
-    if detected == "table" and not search.is_table(Path(entry.path)):
+    if detected == "table" and (reason := search.lacks(Path(entry.path))):
+        log.passed_over.append(f"{label} {reason}")
         _hint_at_samples(Path(entry.path), label, log)
         return None
     if detected is None:
@@ -330,7 +381,10 @@ def _found(
     if detected is None:
         if is_unknown and not quiet:
             if status.st_size:
-                log.warning(label, "", "ignored: does not look like a results file")
+                keys = _keys_of(entry.path)
+                has = f" ({keys})" if keys else ""
+                log.warning(label, "", f"ignored: does not look like a results file{has}")
+                log.passed_over.append(f"{label}{has}")
             else:
                 log.error(label, "", "the file is empty")
         return None

@@ -229,6 +229,7 @@ class Readers:
             "bigbench": base,
             "full_log": base,
             "lm_eval": [*base, *names],
+            "lighteval": [*base, *names],
             "helm": [*base, *names],
             # A log refused because the package was missing is read once it is installed.
             "inspect": [*base, *names, *(["inspect-ai"] if find_spec("inspect_ai") else [])],

@@ -81,12 +81,29 @@ def test_json_of_numbers_that_are_not_finite(capsys: pytest.CaptureFixture[str])
     )
 
 
-def test_only_the_first_problems_are_printed(tree: Path) -> None:
-    for number in range(12):
-        (tree / "alpha" / "results" / f"scores_{number:02}.json").write_text("{")
+def test_many_problems_of_one_kind_are_one_line(tree: Path) -> None:
+    folder = tree / "alpha" / "results"
+    for number in range(10):
+        (folder / f"scores_{number:02}.json").write_text("{")
+    assert len(run("score", tree).stderr.splitlines()) == 10
+    for number in range(10, 30):
+        (folder / f"scores_{number:02}.json").write_text("{")
+    (folder / "notes.json").write_text("")
     lines = run("score", tree).stderr.splitlines()
+    assert len(lines) == 2
+    assert lines[1].endswith("(and 29 more like this)")
+
+
+def test_only_the_first_kinds_of_problems_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    reasons = [f"of kind {'abcdefghijkl'[number]}" for number in range(12)]
+    rows = [("f", "", reason, "warning") for reason in reasons]
+    rows += [("f", "", "1 scores kept as replicates", "warning"), ("f", "", "broken", "error")]
+    console.print_problems(pd.DataFrame(rows, columns=["source", "field", "reason", "severity"]))
+    lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 11
-    assert lines[-1] == "... and 2 more problems"
+    assert lines[0] == "error: f: broken"
+    assert lines[1] == "warning: f: 1 scores kept as replicates"
+    assert lines[-1] == "... and 4 more problems"
 
 
 def test_a_terminal_gets_progress(monkeypatch: pytest.MonkeyPatch) -> None:

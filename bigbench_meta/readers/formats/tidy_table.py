@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from bigbench_meta.readers.formats.values import FileLog
 
-__all__ = ["NAMED_SAMPLES", "has_columns", "read_table"]
+__all__ = ["NAMED_SAMPLES", "has_columns", "missing_columns", "read_table"]
 
 NAMED_SAMPLES: Final = "a table of samples must be named samples*.parquet"
 
@@ -38,6 +38,16 @@ def has_columns(
     path: Path, wanted: Collection[str] = OBSERVATIONS.required, *, delimiter: str = ","
 ) -> bool:
     """Return whether a table's header has every column that is wanted, or cannot be seen."""
+    return not missing_columns(path, wanted, delimiter=delimiter)[0]
+
+
+def missing_columns(
+    path: Path, wanted: Collection[str] = OBSERVATIONS.required, *, delimiter: str = ","
+) -> tuple[list[str], list[str]]:
+    """Return the wanted columns that a table's header lacks, and those that it has.
+
+    A header that cannot be seen lacks none: that is for the reader to report.
+    """
     try:
         if path.name.lower().endswith(".parquet"):
             names = pq.read_schema(path).names
@@ -45,10 +55,10 @@ def has_columns(
             header = pd.read_csv(path, nrows=0, encoding="utf-8", sep=delimiter)
             names = header.columns.tolist()
     except (OSError, EOFError, zlib.error, pa.ArrowException):
-        return True  # for the reader to report
+        return [], []
     except ValueError:
-        return False
-    return set(wanted) <= set(names)
+        names = []
+    return [name for name in wanted if name not in names], [str(name) for name in names]
 
 
 def read_table(data: bytes, name: str, log: FileLog) -> pa.Table | None:

@@ -237,7 +237,7 @@ def test_a_json_file_that_is_no_score_file_is_told(tmp_path: Path) -> None:
         {
             "source": "tree/package.json",
             "field": "",
-            "reason": "ignored: does not look like a results file",
+            "reason": "ignored: does not look like a results file (top keys name)",
             "severity": "warning",
         }
     ]
@@ -284,7 +284,7 @@ def test_progress_counts_every_file(tmp_path: Path) -> None:
     [
         ("nowhere", r"nowhere: no such file or folder\nHint: name result files, or a folder"),
         ("empty", r"empty: no result files found\nHint: BIG-bench score files are named"),
-        ("other", r"other: no result files found"),
+        ("other", r"other: 1 file looked at, none recognised: .*package"),
         ("notes.txt", r"notes\.txt: format not recognised from the name\nHint: known endings"),
     ],
 )

@@ -1384,5 +1384,5 @@ def test_below_a_folder_tables_with_the_columns_of_the_mapping_are_read(
     observations, problems = bm.read_results(tmp_path / "tree", mapping=mapping)
     assert sorted(observations["source"]) == [f"tree/a/wide{ending}", f"tree/b/c/wide{ending}"]
     assert problems.empty
-    with pytest.raises(InputError, match="no result files found"):
+    with pytest.raises(InputError, match="3 files looked at, none recognised: tree/other"):
         bm.read_results(tmp_path / "tree")
