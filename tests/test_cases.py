@@ -52,6 +52,24 @@ def test_02_two_training_runs(tmp_path: Path, stored: bool) -> None:
     assert {curve["n_tied"] for curve in curves_of(path)} == {0}
 
 
+def test_02_averaged_runs_are_told_first(tmp_path: Path) -> None:
+    """As with the files above, if they did not say how they were run."""
+    for path in case("02").rglob("*.json"):
+        document = json.loads(path.read_text())
+        document["config"] = {"num_fewshot": 0}
+        target = tmp_path / path.parent.name / path.name.replace("-bf16", "")
+        target.parent.mkdir(exist_ok=True)
+        name = target.name if "pythia" in target.name else f"pythia-{target.name}"
+        target.with_name(name).write_text(json.dumps(document))
+    found = run_json("score", tmp_path)
+    assert found["n_replicated"] == found["n_curves"] == 6
+    for command in ("score", "analyze"):
+        text = run(command, tmp_path, *(["--no-inference"] if command == "analyze" else [])).stdout
+        assert "6 of 6 curves average different scores of one model" in text.splitlines()[0]
+    apart = run_json("score", tmp_path, "--path", "{variant}/*")
+    assert (apart["n_replicated"], apart["n_curves"]) == (0, 12)
+
+
 def test_03_arguments_of_the_task() -> None:
     pytest.importorskip("inspect_ai", reason="inspect-ai is not installed")
     found = {curve["variant"]: curve for curve in curves_of(case("03"))}

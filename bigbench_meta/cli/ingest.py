@@ -60,6 +60,7 @@ def ingest(
         max_bytes=options["max_bytes"],
         mapping=options["mapping"],
         names=options["names"],
+        path=options["path_pattern"],
     )
     with console.progress("Reading") as progress:
         summary = Store(store_path).ingest(

@@ -38,6 +38,7 @@ __all__ = [
     "study_of",
     "study_options",
     "tell_missing_intervals",
+    "tell_replicated",
     "with_counts",
 ]
 
@@ -126,6 +127,7 @@ def load(results: tuple[Path, ...], options: dict[str, Any]) -> Loaded:
                 max_bytes=options["max_bytes"],
                 mapping=options["mapping"],
                 names=options["names"],
+                path=options["path_pattern"],
                 progress=progress,
             )
     elif entry:
@@ -211,8 +213,8 @@ def _embedded_set(results: tuple[Path, ...], options: dict[str, Any]) -> Embedde
             where="--embedded",
             hint="name one; `bigbench-meta analyze` shows several, each by itself",
         )
-    if options["mapping"] or options["names"]:
-        raise InputError("--mapping and --names need RESULTS")
+    if options["mapping"] or options["names"] or options["path_pattern"]:
+        raise InputError("--mapping, --names and --path need RESULTS")
     return embedded_set(named[0] if named else "gpt3")
 
 
@@ -369,6 +371,7 @@ def study_document(study: Study) -> dict[str, Any]:
     """Return the part of a JSON document that describes the curves a study counts."""
     return {
         "n_curves": len(study.counted),
+        "n_replicated": int((study.counted["n_replicated"] > 0).sum()),
         "n_scored": study.n_scored,
         "n_flagged": study.n_flagged,
         "n_infinite": study.n_infinite,
@@ -383,6 +386,17 @@ def prepare_folder(out: Path | None) -> None:
         from bigbench_meta.report.files import prepare_folder
 
         prepare_folder(out)
+
+
+def tell_replicated(scores: pd.DataFrame) -> str:
+    """Return what to say first where curves average scores that nothing explains; else nothing."""
+    n = int((scores["n_replicated"] > 0).sum())
+    if not n:
+        return ""
+    return (
+        f"{n} of {len(scores)} curves average different scores of one model whose files do not say "
+        "how they differ; --path tells files apart by their folders or names."
+    )
 
 
 def tell_missing_intervals(scores: pd.DataFrame, options: dict[str, Any]) -> None:

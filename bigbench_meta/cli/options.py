@@ -129,6 +129,13 @@ reading = options(
         "packaged rules.",
     ),
     click.option(
+        "--path",
+        "path_pattern",
+        metavar="PATTERN",
+        help="Columns that stand in the path of each file: '{variant}/{model}-{shots}shot*.json'. "
+        "They go before what the file says (docs/reading.md).",
+    ),
+    click.option(
         "--max-bytes",
         type=click.IntRange(min=1),
         default=1 << 30,

@@ -125,6 +125,7 @@ def rescore(
         max_bytes=options["max_bytes"],
         mapping=options["mapping"],
         names=options["names"],
+        path=options["path_pattern"],
     )
     with ExitStack() as stack:
         given = len(results) == 1 and Store.is_store(results[0])

@@ -14,6 +14,7 @@ from bigbench_meta.cli.loading import (
     inference_settings,
     load,
     tell_missing_intervals,
+    tell_replicated,
 )
 from bigbench_meta.cli.options import (
     as_json,
@@ -86,9 +87,16 @@ def score(
         console.write_frame(scores, output)
     if as_json:
         console.print_json(
-            {"n_curves": len(scores), "curves": console.records(scores)} | loaded.document(findings)
+            {
+                "n_curves": len(scores),
+                "n_replicated": int((scores["n_replicated"] > 0).sum()),
+                "curves": console.records(scores),
+            }
+            | loaded.document(findings)
         )
     else:
+        if told := tell_replicated(scores):
+            click.echo(told)
         _print_highest(scores, loaded.title, output)
     if inference:
         tell_missing_intervals(scores, options)

@@ -7,7 +7,7 @@ import posixpath
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from bigbench_meta.catalog.model_names import ModelNames
     from bigbench_meta.readers.detect import SourceFile
+    from bigbench_meta.readers.paths import PathPattern
     from bigbench_meta.readers.streams import ByteStream
 
     _Ready = tuple[SourceFile, bytes, bytes | None]
@@ -61,12 +62,15 @@ class ReadOptions:
         max_bytes: Refuse files that hold or expand to more.
         mapping: TOML file that maps the columns of wide tables.
         names: CSV of model-name rules that go before the packaged ones.
+        path: Pattern whose names in braces are columns that stand in the path of each file, see
+            :class:`bigbench_meta.readers.paths.PathPattern`.
     """
 
     samples: bool = False
     max_bytes: int = MAX_BYTES
     mapping: Path | None = None
     names: Path | None = None
+    path: str | None = None
 
     def model_names(self) -> ModelNames:
         """Return the rules from model names to families and sizes."""
@@ -174,6 +178,11 @@ class _BatchReader:
         self.expected = expected
         self.strict = log.strict
         self.on_samples = on_samples
+        self.pattern: PathPattern | None = None
+        if options.path is not None:
+            from bigbench_meta.readers.paths import PathPattern
+
+            self.pattern = PathPattern.parse(options.path)
         self._start(log)
 
     def _start(self, log: ProblemLog) -> None:
@@ -187,9 +196,21 @@ class _BatchReader:
         """Return what was read since the last result, and start anew."""
         tables = [self.scores.table(), *self.tables]
         rows = pa.concat_tables(tables).unify_dictionaries()
+        if self.pattern:
+            rows = self._with_paths(rows, rows[FILE].to_numpy(), self.records)
         result = BatchResult(rows, self.records, self.log)
         self._start(ProblemLog(strict=self.strict))
         return result
+
+    def _with_paths(self, table: pa.Table, number: Any, records: list[FileRecord]) -> pa.Table:
+        """Return a table with the columns that stand in the paths of files."""
+        from bigbench_meta.readers.paths import with_columns
+
+        if self.pattern is None:
+            return table
+        names = self.options.model_names()
+        columns = [self.pattern.columns(record.file.label, names) for record in records]
+        return with_columns(table, columns, number)
 
     def file(self, file: SourceFile) -> None:
         """Read one file of its own."""
@@ -238,6 +259,9 @@ class _BatchReader:
     def _record(self, file: SourceFile) -> FileRecord:
         record = FileRecord(file)
         self.records.append(record)
+        if self.pattern and file.format != "archive" and self.pattern.of(file.label) is None:
+            reason = f"the path does not fit {self.pattern.text!r}: read as the file has it"
+            self.log.warning(file.label, "", reason)
         return record
 
     def _content(self, record: FileRecord, data: bytes, beside: bytes | None) -> None:
@@ -320,6 +344,7 @@ class _BatchReader:
         """Hand over samples of the last record."""
         if self.on_samples:
             self.records[-1].n_samples += table.num_rows
+            table = self._with_paths(table, np.zeros(table.num_rows), self.records[-1:])
             self.on_samples(_numbered(table, len(self.records) - 1))
 
     def _large_file(self, file: SourceFile, record: FileRecord) -> None:

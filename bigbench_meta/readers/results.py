@@ -30,6 +30,7 @@ def read_results(
     max_bytes: int = MAX_BYTES,
     mapping: str | Path | None = None,
     names: str | Path | None = None,
+    path: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read result files into one tidy table.
@@ -42,6 +43,9 @@ def read_results(
         max_bytes: Refuse a file that holds, or expands to, more.
         mapping: TOML file that maps the columns of wide tables, see ``docs/wide_tables.md``.
         names: CSV of rules from model names to families and sizes, put before the packaged ones.
+        path: Columns that stand in the path of each file, such as
+            ``{variant}/{model}-{shots}shot*.json``; see
+            :class:`bigbench_meta.readers.paths.PathPattern`.
         progress: Called with (files done, files found) after each batch.
 
     Returns:
@@ -67,6 +71,7 @@ def read_results(
         max_bytes=max_bytes,
         mapping=Path(mapping) if mapping else None,
         names=Path(names) if names else None,
+        path=path,
     )
     found = list(discover(named, log, mapping=options.mapping))
     require_found(named, len(found), log)

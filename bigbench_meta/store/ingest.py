@@ -220,6 +220,8 @@ class Readers:
 
     def __init__(self, options: ReadOptions) -> None:
         base = [f"v{READER_VERSION}", str(options.max_bytes)]
+        if options.path is not None:
+            base.append(options.path)
         names, mapping = (
             [sha256(path.read_bytes()).hexdigest()[:12]] if path else []
             for path in (options.names, options.mapping)

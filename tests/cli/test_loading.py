@@ -184,7 +184,7 @@ def test_power_of_an_embedded_set() -> None:
         (("--embedded", "lamda", "--task", "PIQA"), "embedded set lamda: no scores of task PIQA"),
         (
             ("--embedded", "lamda", "--names", "pyproject.toml"),
-            "--mapping and --names need RESULTS",
+            "--mapping, --names and --path need RESULTS",
         ),
     ],
 )

@@ -222,7 +222,9 @@ UNUSABLE = {
     "no such class": (["claims", "--scaling-class", "steep"], "no class steep"),
     "no catalog": (["score", "--catalog", "nowhere.csv"], "nowhere.csv: cannot be read as CSV"),
     "catalog that is none": (["score", "--catalog", "TABLE"], "table.csv: missing column"),
-    "rules without results": (["score", "--names", "TABLE"], "--mapping and --names need RESULTS"),
+    "rules without results": (
+        ["score", "--names", "TABLE"], "--mapping, --names and --path need RESULTS"
+    ),
     "unknown ending": (["score", "-o", "scores.txt"], "scores.txt: unknown ending"),
     "no folder to write to": (["score", "-o", "TABLE/s.csv"], "cannot be written: "),
     "file in place of a folder": (["analyze", "--out", "TABLE"], "is a file"),

@@ -1,0 +1,197 @@
+"""Columns that stand in the path of a file: which model, run or checkpoint it is of.
+
+A pattern such as ``{variant}/{model_name}-{shots}shot*.json`` is compared with the end of a path;
+what its names match goes into the columns of all rows of the file, in place of what the file says.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.schema import SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bigbench_meta.catalog.model_names import ModelNames
+
+__all__ = ["PathPattern", "with_columns"]
+
+_TEXTS: Final = (
+    "benchmark", "task", "subtask", "metric", "model_family", "model_name", "variant", "replicate",
+)  # fmt: skip
+_WHOLE: Final = ("shots",)
+# Stands for family, name and size, by the model-name rules.
+_MODEL: Final = "model"
+_TOKEN: Final = re.compile(r"\{(\w*)\}|(\*\*|\*|\?)|([{}])")
+
+_Token = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathPattern:
+    """A pattern over paths, with names in braces.
+
+    Attributes:
+        text: As it was given.
+        tokens: Its parts: ``text``, a star or question mark, or a ``name``.
+    """
+
+    text: str
+    tokens: tuple[_Token, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> PathPattern:
+        """Read a pattern.
+
+        Args:
+            text: For example ``{variant}/{model}-{shots}shot*.json``. ``*`` stands for anything
+                within a name, ``**`` for any folders. Names in braces are text columns of the
+                observations table, ``shots``, settings of a run such as ``checkpoint``, or
+                ``model``: family, name and size by the model-name rules.
+
+        Raises:
+            InputError: A name is unknown or stands twice, or there is none.
+
+        Examples:
+            >>> PathPattern.parse("{variant}/{model}-{shots}shot*.json").of("x/v1/70m-5shot_a.json")
+            {'variant': 'v1', 'model': '70m', 'shots': '5'}
+        """
+        tokens: list[_Token] = []
+        names: list[str] = []
+        end = 0
+        for token in _TOKEN.finditer(text):
+            tokens.append(("text", text[end : token.start()]))
+            end = token.end()
+            name, star, brace = token.groups()
+            if brace:
+                raise InputError(f"a brace without its other half in {text!r}", where="path")
+            if star:
+                tokens.append((star, ""))
+                continue
+            known = (*_TEXTS, *_WHOLE, *SETTINGS, _MODEL)
+            if name not in known or name in names:
+                reason = "stands twice" if name in names else "is no column"
+                raise InputError(
+                    f"{{{name}}} {reason}", where="path", hint=f"names are {', '.join(known)}"
+                )
+            names.append(name)
+            tokens.append(("name", name))
+        if not names:
+            raise InputError(f"{text!r} has no name in braces", where="path", hint="{variant}/*")
+        tokens.append(("text", text[end:]))
+        return cls(text=text, tokens=tuple(token for token in tokens if token != ("text", "")))
+
+    def of(self, label: str) -> dict[str, str] | None:
+        """Return what the names match in a path, None where it does not fit."""
+        path = label.replace("\\", "/")
+        # The last folders first; a failed place is not tried again, so that no path takes long.
+        failed: set[tuple[int, int]] = set()
+        for start in (*(found.end() for found in reversed([*re.finditer("/", path)])), 0):
+            found: dict[str, str] = {}
+            if self._fits(path, start, 0, found, failed):
+                return {name: found[name] for kind, name in self.tokens if kind == "name"}
+        return None
+
+    def _fits(
+        self, path: str, at: int, number: int, found: dict[str, str], failed: set[tuple[int, int]]
+    ) -> bool:
+        """Return whether the tokens from a number on fit a path from a place on, to its end."""
+        if number == len(self.tokens):
+            return at == len(path)
+        if (number, at) in failed:
+            return False
+        kind, value = self.tokens[number]
+        for end in _ends(kind, value, path, at):
+            if self._fits(path, end, number + 1, found, failed):
+                if kind == "name":
+                    found[value] = path[at:end]
+                return True
+        failed.add((number, at))
+        return False
+
+    def columns(self, label: str, names: ModelNames) -> dict[str, Any] | None:
+        """Return the columns that a path gives, None where it does not fit.
+
+        Args:
+            label: The path.
+            names: Rules from model names to families and sizes.
+        """
+        found = self.of(label)
+        if found is None:
+            return None
+        columns: dict[str, Any] = {name: found[name] for name in _TEXTS if name in found}
+        columns |= {name: int(found[name]) for name in _WHOLE if name in found}
+        settings = {name: found[name] for name in SETTINGS if name in found}
+        if _MODEL in found:
+            model = names.lookup(found[_MODEL])
+            columns |= {
+                "model_family": model.model_family, "model_name": model.model_name,
+                "total_params": model.total_params,
+            }  # fmt: skip
+            if model.checkpoint:
+                settings.setdefault("checkpoint", model.checkpoint)
+        return columns | ({"settings": settings} if settings else {})
+
+
+def _ends(kind: str, value: str, path: str, at: int) -> Iterable[int]:
+    """Return where a token that begins at a place may end, the nearest first."""
+    if kind == "text":
+        return (at + len(value),) if path.startswith(value, at) else ()
+    if kind == "?":
+        return (at + 1,) if path[at : at + 1] not in {"", "/"} else ()
+    if kind == "**":
+        return range(at, len(path) + 1)
+    of_name = path.find("/", at)
+    most = len(path) if of_name < 0 else of_name
+    if kind == "*":
+        return range(at, most + 1)
+    if value in _WHOLE:
+        digits = re.compile(r"[0-9]{1,9}").match(path, at)
+        return () if digits is None else range(at + 1, digits.end() + 1)
+    return range(at + 1, most + 1)
+
+
+def with_columns(table: pa.Table, columns: list[dict[str, Any] | None], number: Any) -> pa.Table:
+    """Return a table with the columns that paths give.
+
+    Args:
+        table: Observations or samples.
+        columns: What the path of each file gives.
+        number: The file of each row, an array of shape (rows,).
+    """
+    given = {name for of_file in columns if of_file for name in of_file}
+    file = np.asarray(number, dtype=np.int64)
+    chosen = np.array([of_file is not None for of_file in columns], dtype=bool)[file]
+    for name in sorted(given & set(table.column_names)):
+        place = table.schema.get_field_index(name)
+        field = table.schema.field(place)
+        old = table[name].to_pylist()
+        of_file = [None if one is None else one.get(name) for one in columns]
+        if name == "settings":
+            new = [_joined(text, of_file[f]) for text, f in zip(old, file, strict=True)]
+        else:
+            new = [
+                of_file[f] if is_chosen else value
+                for value, f, is_chosen in zip(old, file, chosen, strict=True)
+            ]
+        plain = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        array = pa.array(new, plain)
+        if pa.types.is_dictionary(field.type):
+            array = array.dictionary_encode().cast(field.type)
+        table = table.set_column(place, field, array)
+    return table
+
+
+def _joined(text: str | None, more: dict[str, str] | None) -> str | None:
+    """Return settings with those of a path in their place."""
+    if not more:
+        return text
+    return json.dumps({**(json.loads(text) if text else {}), **more}, sort_keys=True)

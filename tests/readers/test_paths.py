@@ -1,0 +1,110 @@
+"""Columns that stand in the path of a file, for readers of every kind."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from helpers import entry, plain, run_json, score_file, write_json
+
+import bigbench_meta as bm
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.readers import ReadOptions
+from bigbench_meta.readers.paths import PathPattern
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "found"),
+    [
+        ("{variant}/*", "runs/v0/a.json", {"variant": "v0"}),
+        ("{variant}/*", "a.json", None),
+        ("{variant}/{model_name}-{shots}shot*.json", "x/v1/pythia-70m-5shot_2022.json",
+         {"variant": "v1", "model_name": "pythia-70m", "shots": "5"}),
+        ("{variant}/{model_name}-{shots}shot*.json", "x/v1/pythia-70m-fewshot.json", None),
+        ("{model}-{checkpoint}.csv", "x/1b-step3.csv", {"model": "1b", "checkpoint": "step3"}),
+        ("runs/**/{task}/?.json", "top/runs/a/b/sums/7.json", {"task": "sums"}),
+        ("{variant}/a.json", "runs\\v0\\a.json", {"variant": "v0"}),
+        ("{model_name}.(csv)", "x/a.(csv)", {"model_name": "a"}),
+        ("{model_name}.(csv)", "x/a.csv", None),
+    ],
+)  # fmt: skip
+def test_what_names_match(pattern: str, path: str, found: dict[str, str] | None) -> None:
+    assert PathPattern.parse(pattern).of(path) == found
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("*.json", "'*.json' has no name in braces"),
+        ("{nobody}/*", "{nobody} is no column\nHint: names are benchmark, task"),
+        ("{task}/{task}", "{task} stands twice"),
+        ("{}/*", "{} is no column"),
+        ("{task", "a brace without its other half"),
+        ("{task}}", "a brace without its other half"),
+    ],
+)
+def test_patterns_that_cannot_be(pattern: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        PathPattern.parse(pattern)
+    assert message in str(caught.value)
+
+
+def test_a_long_path_does_not_hang() -> None:
+    pattern = PathPattern.parse("{task}-{subtask}-{variant}-{model_name}-{shots}x")
+    assert pattern.of("-".join("a" * 500)) is None
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Two training runs of one model in folders of their own, in two formats."""
+    for run, score in (("v0", 0.25), ("v1", 0.5)):
+        rows = score_file(scores=[entry(score_dict={"m": score}, preferred_score="m")])
+        write_json(tmp_path / "tree" / run / "scores_Fam_1m.json", rows)
+        harness = {"results": {"piqa": {"acc": score}}, "config": {"model_args": "pretrained=gpt2"}}
+        write_json(tmp_path / "tree" / run / "results.json", harness)
+    return tmp_path / "tree"
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_folders_tell_runs_apart(tree: Path, tmp_path: Path, stored: bool) -> None:
+    def read(path: str | None) -> list[dict[str, object]]:
+        if not stored:
+            return plain(bm.read_results(tree, path=path)[0])
+        store = bm.Store(tmp_path / "store")
+        store.ingest(tree, options=ReadOptions(path=path))
+        return plain(store.observations())
+
+    assert {row["variant"] for row in read(None)} == {None}
+    assert any("unexplained" in str(row["replicate"]) for row in read(None))
+    rows = read("{variant}/*")
+    assert {(row["variant"], row["score"]) for row in rows} == {("v0", 0.25), ("v1", 0.5)}
+    assert {row["replicate"] for row in rows} == {None}
+    assert len(rows) == 4
+
+
+def test_a_model_in_the_path_is_known_by_the_rules(tree: Path) -> None:
+    (tree / "v0").rename(tree / "pythia-70m-step3000")
+    (tree / "v1").rename(tree / "pythia-1b")
+    rows = plain(bm.read_results(tree, path="{model}/*.json")[0])
+    assert {(row["model_name"], row["total_params"], row["score"]) for row in rows} == {
+        ("pythia-70m", 70426624, 0.25), ("pythia-1b", 1011781632, 0.5)
+    }  # fmt: skip
+    said = {row["model_name"]: json.loads(str(row["settings"] or "{}")) for row in rows}
+    assert said["pythia-70m"]["checkpoint"] == "step3000"
+    assert "checkpoint" not in said["pythia-1b"]
+
+
+def test_a_path_that_does_not_fit_is_told(tree: Path) -> None:
+    observations, problems = bm.read_results(tree, path="{variant}/scores_*.json")
+    assert set(observations["variant"].dropna()) == {"v0", "v1"}
+    reasons = problems[problems["reason"].str.startswith("the path does not fit")]
+    assert set(reasons["source"]) == {"tree/v0/results.json", "tree/v1/results.json"}
+
+
+def test_the_command_takes_a_pattern(tree: Path) -> None:
+    found = run_json("score", tree, "--path", "{variant}/*")["curves"]
+    assert {curve["variant"] for curve in found} == {"v0", "v1"}
