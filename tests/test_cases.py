@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import tarfile
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +229,27 @@ def test_r02_results_beside_a_study(tmp_path: Path, by_name: bool) -> None:
     found = run_json("ingest", folder / "a" if by_name else folder, "--store", tmp_path / "s")
     assert (found["loaded"], found["failed"]) == ((1, 0) if by_name else (2, 0))
     assert found["problems"] == []
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.REGTYPE])
+def test_r03_an_archive_that_expands(tmp_path: Path, kind: bytes) -> None:
+    """A header, or a member that nobody wants, of 50 MB of zeros: in memory and time no more."""
+    path = tmp_path / "bomb.tar.gz"
+    info = tarfile.TarInfo("notes.txt")
+    info.type, info.size = kind, 50_000_000
+    block = info.tobuf(tarfile.GNU_FORMAT)
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(block)
+        for _ in range(50):
+            file.write(bytes(1_000_000))
+    tracemalloc.start()
+    arguments = ("ingest", path, "--store", tmp_path / "s", "--max-bytes", 1_000_000)
+    told = run(*arguments, code=2).stderr
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
+    said = "expands to more than 1000000 bytes" if kind == tarfile.REGTYPE else "a header of 5000"
+    assert said in told
 
 
 @pytest.mark.parametrize("name", ["trunc.zip", "empty.zip", "enc.zip", "trunc.tar.gz"])

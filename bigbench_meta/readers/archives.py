@@ -6,14 +6,18 @@ the archive is refused all the same, because its name goes into tables.
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import struct
 import tarfile
 import zipfile
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
+from bigbench_meta.core.errors import InputError
 from bigbench_meta.readers.detect import JSON_ENDINGS, SourceFile, by_content, by_name, by_place
 from bigbench_meta.readers.sources import PEEK
 from bigbench_meta.readers.streams import UNREADABLE, Limited, decompressed
@@ -32,8 +36,16 @@ _DAMAGE = (
     NotImplementedError,
     struct.error,
     UnicodeDecodeError,  # of a name
+    lzma.LZMAError,
 )
 _BROKEN = (*UNREADABLE, *_DAMAGE)
+# Headers and padding of a tar archive, in addition to what its members hold.
+_FRAMES: Final = 1 << 20
+_LONGEST_HEADER: Final = 1 << 16
+_OF_HEADERS: Final = {
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+}  # fmt: skip
 
 
 def members(
@@ -54,10 +66,11 @@ def members(
     """
     left = max_bytes
     reason = f"the archive expands to more than {max_bytes} bytes (--max-bytes)"
-    kind = _zip if archive.path.lower().endswith(".zip") else _tar
+    is_zip = archive.path.lower().endswith(".zip")
+    opened = _zip(archive, log) if is_zip else _tar(archive, log, max_bytes + _FRAMES, reason)
     noted, found = len(log.rows), False
     try:
-        for name, stream in kind(archive, log):
+        for name, stream in opened:
             label = f"{archive.label}/{name}"
             detected = by_name(os.path.basename(name))
             counted = _Member(decompressed(name, stream), left, reason)
@@ -71,6 +84,8 @@ def members(
                 return
     except _BROKEN as error:
         log.error(archive.label, "", f"cannot be read to its end: {error}")
+    except InputError as error:
+        log.error(archive.label, "", error.message)
     if not found and len(log.rows) == noted:
         log.error(archive.label, "", "no result files in this archive")
 
@@ -111,6 +126,8 @@ def _is_wanted(name: str, archive: SourceFile, log: ProblemLog) -> bool:
         log.error(f"{archive.label}/{name}", "", "refused: the name points outside the archive")
         return False
     detected = by_name(os.path.basename(name))
+    if detected == "archive":
+        log.warning(f"{archive.label}/{name}", "", "an archive within an archive: not read")
     return detected != "archive" and (detected is not None or name.lower().endswith(JSON_ENDINGS))
 
 
@@ -132,11 +149,41 @@ def _zip(archive: SourceFile, log: ProblemLog) -> Iterator[tuple[str, ByteStream
                 yield info.filename, stream
 
 
-def _tar(archive: SourceFile, log: ProblemLog) -> Iterator[tuple[str, ByteStream]]:
-    # As a stream: members come in their order, and none is kept.
-    with tarfile.open(archive.path, "r|*") as opened:
+def _expanded(file: io.BufferedReader) -> ByteStream:
+    """Return the content of a tar archive, whichever way it is compressed."""
+    head = file.peek(6)[:6]
+    if head.startswith(b"\x1f\x8b"):
+        return cast("ByteStream", gzip.GzipFile(fileobj=file))
+    if head.startswith(b"BZh"):
+        return bz2.BZ2File(file)
+    return lzma.LZMAFile(file) if head == b"\xfd7zXZ\x00" else file
+
+
+class _Info(tarfile.TarInfo):
+    """A header whose own content, a long name or further fields, is not of any length."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header."""
+        info = super().frombuf(buf, encoding, errors)
+        if info.type in _OF_HEADERS and info.size > _LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {info.size} bytes")
+        return info
+
+
+def _tar(
+    archive: SourceFile, log: ProblemLog, most: int, reason: str
+) -> Iterator[tuple[str, ByteStream]]:
+    # As a stream: members come in their order, and none is kept. What is skipped is counted too.
+    with (
+        open(archive.path, "rb") as file,
+        io.BufferedReader(Limited(_expanded(file), most, reason)) as content,
+        tarfile.open(fileobj=content, mode="r|", tarinfo=_Info) as opened,
+    ):
         for info in opened:
-            if not info.isfile() or not _is_wanted(info.name, archive, log):
+            if info.islnk() and by_name(os.path.basename(info.name)):
+                log.warning(f"{archive.label}/{info.name}", "", "a hard link: not read")
+            if not info.isfile() or info.islnk() or not _is_wanted(info.name, archive, log):
                 continue
             if stream := opened.extractfile(info):
                 yield info.name, stream

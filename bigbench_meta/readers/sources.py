@@ -116,7 +116,7 @@ def discover(
         elif os.path.isdir(path):
             files = _walk(path, names[path], log, search)
         else:
-            files = [_named(path, given)]
+            files = [] if _told_unknown(path, given, log) else [_named(path, given)]
         yield from (one for one in files if samples or one.format not in SAMPLES_ONLY)
 
 
@@ -247,6 +247,19 @@ def _distinct(paths: Iterable[str]) -> list[tuple[str, str]]:
     ]
 
 
+def _told_unknown(path: str, given: str, log: ProblemLog) -> bool:
+    """Return whether a file that was named is sound JSON of no known format, and say so."""
+    if by_name(os.path.basename(path)) or not path.lower().endswith(JSON_ENDINGS):
+        return False
+    if by_content(_head(path)) or by_place(path):
+        return False
+    keys = _keys_of(path)
+    if keys is not None:
+        label = printable(Path(given).as_posix())
+        log.error(label, "", f"not a results file of a known format ({keys})")
+    return keys is not None
+
+
 def _named(path: str, given: str) -> SourceFile:
     try:
         status = os.stat(path)
@@ -261,15 +274,8 @@ def _named(path: str, given: str) -> SourceFile:
         raise InputError("neither file nor folder", where=given)
     detected = by_name(os.path.basename(path))
     if detected is None and path.lower().endswith(JSON_ENDINGS):
-        detected = by_content(_head(path)) or by_place(path)
-        keys = None if detected else _keys_of(path)
-        if keys:
-            raise InputError(
-                f"not a results file of a known format ({keys})",
-                where=given,
-                hint="docs/reading.md lists the formats",
-            )
-        detected = detected or "bigbench"  # whose reader says where it is damaged
+        # Of no known format: the reader of BIG-bench's says where a file is damaged.
+        detected = by_content(_head(path)) or by_place(path) or "bigbench"
     if detected is None:
         raise InputError(
             "format not recognised from the name",
