@@ -199,9 +199,9 @@ def test_frame_has_a_row_for_each_scale_with_several_seeds():
     table = pd.concat(
         [
             observations(TWO),
-            observations(TWO[:5], total_params=2000),
-            observations([0.5] * 12, total_params=3000),
-            observations([0.5], total_params=4000),
+            observations(TWO[:5], total_params=2000, model_name="m2"),
+            observations([0.5] * 12, total_params=3000, model_name="m3"),
+            observations([0.5], total_params=4000, model_name="m4"),
         ]
     )
     found = bm.bimodality(table)
