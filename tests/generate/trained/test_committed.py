@@ -19,11 +19,11 @@ from bigbench_meta.generate.trained import families
 from bigbench_meta.generate.trained.plan import Unit, study_plan
 
 SMALL = [
-    ("arithmetic", "addition", 4, "quick"),
-    ("arithmetic", "multiplication", 4, "quick"),
-    ("autoencoder", "autoencoder", 1, "full"),
-    ("lenet", "lenet", 1, "full"),
-    ("omniglot", "picture", 2, "full"),
+    ("arithmetic", "addition", 4),
+    ("arithmetic", "multiplication", 4),
+    ("autoencoder", "autoencoder", 1),
+    ("lenet", "lenet", 1),
+    ("omniglot", "picture", 2),
 ]
 NOT_SHARES = {
     "mean_squared_error", "cross_entropy", "log_likelihood", "token_edit_distance", "brier_score",
@@ -32,12 +32,12 @@ KEY = ["model_family", "model_name", "replicate", "subtask", "metric", "variant"
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("study", "family", "size", "profile"), SMALL)
-def test_trained_again(study, family, size, profile, tmp_path):
+@pytest.mark.parametrize(("study", "family", "size"), SMALL)
+def test_trained_again(study, family, size, tmp_path):
     pytest.importorskip("jax", reason="needs the extra train")
     pytest.importorskip("optax", reason="needs the extra train")
     plan = study_plan(study)
-    chosen = plan.profile(profile)
+    chosen = plan.profile("full")
     assert size == min(chosen.sizes)
     unit = Unit(study=study, family=family, size=size, seed=0, profile=chosen)
     train = partial(families._train_one, tmp_path)
