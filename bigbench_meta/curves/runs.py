@@ -91,6 +91,10 @@ def separate_runs(table: pa.Table, *, checkpoint: str = ALL) -> Runs:
         return Runs(table=table, kept=whole, n_limited=0, n_other_checkpoints=0)
     combos, combo = _combinations(table)
     wanted = _at_checkpoint(combos, checkpoint)
+    if checkpoint != ALL:
+        # One is chosen of each model: which one tells no curves apart.
+        plain = [{n: v for n, v in said.items() if n != "checkpoint"} for said in combos["said"]]
+        combos["said"] = pd.Series(plain, index=combos.index, dtype=object)
     limited = wanted & _limited(combos, wanted)
     kept = (wanted & ~limited)[combo]
     variant = _variants(combos, np.flatnonzero(wanted & ~limited))

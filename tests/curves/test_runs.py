@@ -129,6 +129,20 @@ def test_which_checkpoint_counts(checkpoint, found):
     assert curves_of(STEPS, checkpoint=checkpoint) == found
 
 
+def test_the_last_checkpoints_of_two_runs_are_two_curves():
+    """One run of a model ended at another step than the other; its family did not."""
+    rows = [
+        row(model, score, {"backend": backend, "checkpoint": step})
+        for model, backend, step, score in (
+            ("1b", "neox", "step900", 0.1), ("1b", "neox", "step500", 0.9),
+            ("1b", "hf", "step1800", 0.2), ("7b", "neox", "step1800", 0.3),
+            ("7b", "hf", "step1800", 0.4),
+        )
+    ]  # fmt: skip
+    found = curves_of(rows, checkpoint="last")
+    assert found == {"backend=neox": [0.1, 0.3], "backend=hf": [0.2, 0.4]}
+
+
 def test_a_checkpoint_that_no_model_has():
     with pytest.raises(InputError, match="no model has the checkpoint 'step7'") as caught:
         curves_of(STEPS, checkpoint="step7")

@@ -36,6 +36,8 @@ __all__ = [
 ]
 
 _ADAPTERS: Final = ("peft", "delta")
+# GPT-NeoX passes the whole configuration of its training, names of log files included.
+_MOST_ARGUMENTS: Final = 30
 _FORMATS: Final = {"fp16": "float16", "half": "float16", "bf16": "bfloat16", "fp32": "float32"}
 # Arguments of a model that say where and how fast it ran, or are read elsewhere.
 _NO_SETTING: Final = {
@@ -103,11 +105,14 @@ def model_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
         '{"precision": "bfloat16", "quantisation": "4bit"}'
     """
     precision = arguments.get("dtype") or arguments.get("precision")
+    others = {key: arguments[key] for key in arguments.keys() - _NO_SETTING}
+    if len(arguments) > _MOST_ARGUMENTS:
+        others = {}
     return {
         "precision": _precision(precision),
         "quantisation": _quantisation(arguments),
         "adapter": next((arguments[key] for key in _ADAPTERS if arguments.get(key)), None),
-        **named_settings("model", {key: arguments[key] for key in arguments.keys() - _NO_SETTING}),
+        **named_settings("model", others),
     }
 
 

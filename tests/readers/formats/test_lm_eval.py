@@ -418,6 +418,15 @@ def test_what_the_file_says_of_its_run_is_kept(document, setting, value):
     assert problems == []
 
 
+def test_a_whole_training_configuration_is_no_setting():
+    """As GPT-NeoX passes it, with the names of its log files."""
+    arguments = {f"key_{number}": number for number in range(200)} | {"precision": "fp16"}
+    rows, _ = read(old_results(model="neox", model_args=arguments), "pythia-1.4b-step3000.json")
+    assert settings_of(rows) == {
+        "backend": "neox", "checkpoint": "step3000", "precision": "float16"
+    }  # fmt: skip
+
+
 def test_a_limit_beyond_the_test_set_is_none():
     document = new_results()
     document["n-samples"] = {
