@@ -24,6 +24,7 @@ from fuzz_expected import REPORTED, Expected, Row, Sound, complaint, plain_rows
 from fuzz_mutations import compressed, mutate_bytes, mutate_document
 from fuzz_oracles_json import (
     expect_helm,
+    expect_lighteval,
     expect_log,
     expect_log_samples,
     expect_results,
@@ -332,7 +333,8 @@ def expected_of(
         expect = expect_wide if options.mapping else expect_table
         name = (file.member or file.path).lower()
         return expect(content, label, is_parquet=name.endswith(".parquet")), nothing
-    expect_json = {"lm_eval": expect_results}.get(file.format, expect_scores)
+    by_format = {"lm_eval": expect_results, "lighteval": expect_lighteval}
+    expect_json = by_format.get(file.format, expect_scores)
     return expect_json(content, label, sound), nothing
 
 

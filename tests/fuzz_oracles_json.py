@@ -373,6 +373,61 @@ def expect_samples(
     return expected
 
 
+# --- lighteval ---
+
+
+def expect_lighteval(data: bytes, label: str, sound: Sound) -> Expected:
+    """Return what may come of a file whose keys are ``suite|task|shots``."""
+    read = parse_json(data)
+    was, now = sound.document, read.document
+    before, results = of(was, "results"), of(now, "results")
+    if not isinstance(results, dict):
+        return Expected(faulty=True)
+    before = before if isinstance(before, dict) else {}
+    changed = {key for key in ("config_general", "config_tasks", "versions")
+               if canonical(of_or_null(was, key)) != canonical(of_or_null(now, key))}  # fmt: skip
+    loose: Row = {"source": label}
+    loose |= dict.fromkeys(MODEL[:-1] if "config_general" in changed else (), ANY)
+    loose |= dict.fromkeys(("n_examples", "settings") if changed else (), ANY)
+    # Only where a task has an average are its rows those of subtasks.
+    averages = {key for key in before if ":_average" in key} ^ {
+        key for key in results if ":_average" in key
+    }
+    loose |= dict.fromkeys(("task", "subtask") if averages else (), ANY)
+    known = dict(zip(lighteval_scores(before), sound.rows, strict=True))
+    expected = Expected(may_refuse=read.strict or "config_general" in changed)
+    for key, scores in results.items():
+        if key == "all":
+            continue
+        if not isinstance(scores, dict) or not re.match(r"[^|]*\|[^|]*[^|\s][^|]*\|", key):
+            expected.faulty = True
+            continue
+        for metric, value in scores.items():
+            row, beside = known.get((key, metric)), f"{metric}_stderr"
+            if row is None:
+                own = dict.fromkeys(OBSERVATIONS.names, ANY)
+                own["score"] = ANY if number(value) is None else number(value)
+                expected.items.append(Item(own | loose, FREE))
+                continue
+            if canonical(of_or_null(scores, beside)) != canonical(of_or_null(before[key], beside)):
+                stderr = number(of_or_null(scores, beside))
+                row = row | {"stderr": None if stderr is None else OrNull(stderr)}
+            if number(value) is not None:
+                row = row | {"score": number(value)}
+            same = canonical(value) == canonical(before[key][metric])
+            expected.items.append(Item(row | loose, SURE if same else REPORTED))
+    return expected
+
+
+def lighteval_scores(results: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (key, metric)
+        for key, scores in results.items()
+        for metric in scores
+        if key != "all" and metric.removesuffix("_stderr") not in scores.keys() - {metric}
+    ]
+
+
 # --- HELM ---
 
 

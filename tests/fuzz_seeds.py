@@ -208,6 +208,35 @@ def new_seeds() -> list[Seed]:
     return [Seed("lm-eval 0.4", name, new_results(), JSON_LAYOUTS)]
 
 
+def lighteval_results() -> dict[str, Any]:
+    """Return what lighteval writes: a task, one of two parts with its average, the mean of all."""
+    return {
+        "config_general": {
+            "lighteval_sha": "?",
+            "model_config": {"model_name": "EleutherAI/pythia-160m", "revision": "main",
+                             "dtype": "torch.float16"},
+            "model_name": "EleutherAI/pythia-160m",
+        },
+        "results": {
+            "leaderboard|arc:challenge|25": {"acc": 0.1875, "acc_stderr": 0.0114, "acc_norm": 0.25},
+            "helm|bbq:age|0": {"em": 0.5, "em_stderr": 0.03},
+            "helm|bbq:race|0": {"em": 0.75, "em_stderr": 0.02},
+            "helm|bbq:_average|0": {"em": 0.625, "em_stderr": 0.018},
+            "all": {"acc": 0.1875, "em": 0.625},
+        },
+        "versions": {"leaderboard|arc:challenge|25": 0, "helm|bbq:age|0": 1},
+        "config_tasks": {
+            "leaderboard|arc:challenge": {"original_num_docs": 1172, "effective_num_docs": 1172},
+            "helm|bbq:age": {"original_num_docs": 400, "effective_num_docs": 40, "version": 2},
+        },
+    }  # fmt: skip
+
+
+def lighteval_seeds() -> list[Seed]:
+    name = "out/EleutherAI/pythia-160m/results_2026-01-31T12-00-00.123456.json"
+    return [Seed("lighteval", name, lighteval_results(), JSON_LAYOUTS)]
+
+
 def sample(
     doc_id: int, arguments: list[list[Any]], responses: list[Any], target: str
 ) -> dict[str, Any]:
@@ -478,9 +507,9 @@ SEEDS: dict[str, list[Seed]] = {
     seeds[0].kind: seeds
     for seeds in (
         score_seeds(), full_log_seeds(samples=False), full_log_seeds(samples=True), old_seeds(),
-        new_seeds(), sample_seeds(), helm_seeds(), helm_spec_seeds(), table_seeds(),
-        parquet_seeds(), samples_table_seeds(), wide_seeds(), wide_parquet_seeds(),
-        archive_seeds("zip"), archive_seeds("tar.gz"),
+        new_seeds(), sample_seeds(), lighteval_seeds(), helm_seeds(), helm_spec_seeds(),
+        table_seeds(), parquet_seeds(), samples_table_seeds(), wide_seeds(),
+        wide_parquet_seeds(), archive_seeds("zip"), archive_seeds("tar.gz"),
     )
 }  # fmt: skip
 """The seeds by what they hold."""

@@ -121,7 +121,7 @@ def _settings(general: dict[str, Any], arguments: dict[str, Any]) -> dict[str, A
         **({"precision": model_settings({"dtype": precision})["precision"]} if precision else {}),
         "chat_template": "yes" if template is True else None,
         "system_instruction": short_digest(system),
-        "harness": None if sha in {None, "?", ""} else sha,
+        "harness": sha if isinstance(sha, str) and sha != "?" else None,
         **named_settings("generation", generation, without={"seed"}),
     }
 
