@@ -243,21 +243,30 @@ def catalog(options: dict[str, Any]) -> MetricCatalog | None:
 
 def with_counts(observations: pd.DataFrame, options: dict[str, Any]) -> pd.DataFrame:
     """Return observations with the numbers of examples that ``--n-examples`` gives."""
-    given: str | None = options.get("example_counts")
-    if given is None:
+    given: tuple[str, ...] = options.get("example_counts", ())
+    if not given:
         return observations
     from bigbench_meta.catalog.example_counts import with_example_counts
 
-    try:
-        filled = with_example_counts(observations, _number(given))
-    except InputError as error:
-        raise InputError(error.message, where=f"--n-examples {error.where}", hint=error.hint) \
-            from error  # fmt: skip
+    filled = observations
+    for one in given:
+        try:
+            filled = with_example_counts(filled, _number(one))
+        except InputError as error:
+            raise InputError(error.message, where=f"--n-examples {error.where}", hint=error.hint) \
+                from error  # fmt: skip
     before, after = (int(rows["n_examples"].notna().sum()) for rows in (observations, filled))
+    named, total = f"--n-examples {' '.join(given)}", len(filled)
     if before == after:
         console.note(
-            f"--n-examples {given} has no effect: each of {len(filled)} scores already has a "
-            "number of examples or is not covered by it."
+            f"{named} has no effect: each of {total} scores already has a number of examples or "
+            "is not covered by it."
+        )
+    elif after < total:
+        tasks = filled.loc[filled["n_examples"].isna(), "task"].unique()
+        console.note(
+            f"{named} gives the number of examples of {after - before} scores. It is still unknown "
+            f"for {total - after} of {total} scores, {min(tasks, key=str)} among their tasks."
         )
     return filled
 
@@ -356,7 +365,7 @@ def study_of(results: tuple[Path, ...], options: dict[str, Any]) -> tuple[Loaded
     inference = options.get("inference", False)
     with console.progress("Inference") as progress:
         study = run_study(
-            with_counts(loaded.observations, options) if inference else loaded.observations,
+            with_counts(loaded.observations, options),
             loaded.problems,
             study_options(loaded, options),
             embedded=loaded.embedded,

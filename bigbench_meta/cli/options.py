@@ -189,10 +189,11 @@ scoring = options(
 example_counts = click.option(
     "--n-examples",
     "example_counts",
+    multiple=True,
     metavar="N|FILE|bigbench",
     help="Number of test examples, for scores whose files do not give it: a number, a CSV file "
     "with columns task and n_examples, or bigbench for the sizes of BIG-bench's own test sets. "
-    "Intervals need this number.",
+    "Intervals need this number. Can be repeated: each fills in what those before it left open.",
 )
 with_samples = click.option(
     "--with-samples",
@@ -206,7 +207,6 @@ jobs = click.option(
     "is enough to do]",
 )
 inference = options(
-    example_counts,
     with_samples,
     click.option(
         "--replicates",
@@ -264,5 +264,7 @@ _level = click.option(
     help="Count the aggregate score of each task, the scores of its subtasks, or all, which "
     "counts tasks with subtasks twice. Default: task; subtask for the figures of the paper.",
 )
-counting = options(embedded, reading, selection, threshold, _level, scoring, known_issues)
+counting = options(
+    embedded, reading, selection, threshold, _level, scoring, example_counts, known_issues
+)
 """Options of commands that count curves and flags."""

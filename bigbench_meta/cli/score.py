@@ -19,6 +19,7 @@ from bigbench_meta.cli.loading import (
 from bigbench_meta.cli.options import (
     as_json,
     embedded,
+    example_counts,
     inference,
     known_issues,
     options,
@@ -47,7 +48,7 @@ __all__ = ["score"]
     help="Add intervals, tests, shapes and forecasts. Tests are corrected for the number of "
     "curves.",
 )
-@options(threshold, inference, output_file("all columns"), strict, as_json)
+@options(threshold, example_counts, inference, output_file("all columns"), strict, as_json)
 def score(
     results: tuple[Path, ...],
     inference: bool,

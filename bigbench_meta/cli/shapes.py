@@ -20,7 +20,6 @@ from bigbench_meta.cli.options import (
     as_json,
     counting,
     criterion,
-    example_counts,
     jobs,
     options,
     output_file,
@@ -44,7 +43,6 @@ _FIRST = ("breakthrough", "nonmonotonic", "noisy", "inverse", "trendless", "incr
 @options(
     results,
     counting,
-    example_counts,
     criterion,
     jobs,
     output_file("one row for each curve, with all columns,"),

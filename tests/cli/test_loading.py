@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pytest
 from helpers import jumps, run, run_json, tree_files, write_tree
 
@@ -134,6 +135,30 @@ def test_numbers_of_examples_that_change_nothing(tree: Path, tmp_path: Path) -> 
     stderr = run("score", tree, "--inference", "--n-examples", sizes, "--task", "alpha").stderr
     assert f"--n-examples {sizes} has no effect: each of 8 scores already has" in stderr
     assert "2 of 2 curves have no interval: the number of examples behind" in stderr
+
+
+def test_numbers_of_examples_from_several_tables(tree: Path, tmp_path: Path) -> None:
+    for task, n in (("alpha", 50), ("beta", 80)):
+        (tmp_path / f"{task}.csv").write_text(f"task,n_examples\n{task},{n}\n")
+    options = ("--n-examples", tmp_path / "alpha.csv")
+    stderr = run("score", tree, *options).stderr
+    assert "gives the number of examples of 8 scores. It is still unknown for 8 of 16" in stderr
+    assert "beta among their tasks" in stderr
+
+    options += ("--n-examples", tmp_path / "beta.csv", "--n-examples", 7)
+    found = run_json("score", tree, *options, "-o", tmp_path / "scores.csv")
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    assert found["n_curves"] == len(scores) == 4
+    assert dict(zip(scores["task"], scores["n_examples_min"], strict=True)) == {
+        "alpha": 50,
+        "beta": 80,
+    }
+
+
+@pytest.mark.parametrize("command", ["accounts", "aggregate", "forecast", "shapes"])
+def test_every_counting_command_takes_numbers_of_examples(command: str, tree: Path) -> None:
+    assert "still unknown" not in run(command, tree, "--n-examples", 50).stderr
+    assert "no.csv: cannot be read" in run(command, tree, "--n-examples", "no.csv", code=2).stderr
 
 
 def test_known_issues_of_the_embedded_results() -> None:
