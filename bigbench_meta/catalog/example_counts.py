@@ -7,13 +7,14 @@ interval and no test of the smooth mechanism. BIG-bench's score files do not sta
 from __future__ import annotations
 
 import csv
+import io
 from os import PathLike
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from bigbench_meta.catalog.published import bigbench_tasks
+from bigbench_meta.catalog.published import bigbench_tasks, read_bounded
 from bigbench_meta.core.errors import InputError, SchemaError
 
 __all__ = ["BIGBENCH", "bigbench_counts", "read_example_counts", "with_example_counts"]
@@ -22,6 +23,7 @@ BIGBENCH: Final = "bigbench"
 """Name that stands for the sizes of BIG-bench 1.0.0."""
 
 _MOST: Final = 10**12
+_HINT: Final = f"a CSV file with columns task and n_examples, a number, or {BIGBENCH}"
 _ROUNDING: Final = 1e-12
 
 
@@ -88,13 +90,11 @@ def read_example_counts(path: str | PathLike[str]) -> pd.DataFrame:
         SchemaError: A column is missing, or two numbers for one subtask.
     """
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:  # noqa: PTH123 - any path
-            frame = _table(list(csv.reader(file)))
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(
-            f"cannot be read: {error}", where=str(path),
-            hint=f"a CSV file with columns task and n_examples, a number, or {BIGBENCH}",
-        ) from error  # fmt: skip
+        frame = _table(list(csv.reader(io.StringIO(read_bounded(path), newline=""))))
+    except InputError as error:
+        raise InputError(error.message, where=error.where, hint=_HINT) from error
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"cannot be read: {error}", where=str(path), hint=_HINT) from error
     return _checked(frame, str(path))
 
 

@@ -6,20 +6,28 @@ origin of each.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
 from bigbench_meta.core.errors import InputError
+
+if TYPE_CHECKING:
+    from os import PathLike
 
 __all__ = [
     "bigbench_tasks",
     "data_path",
     "paper_metrics",
     "preferred_metrics",
+    "read_bounded",
     "read_text",
     "scaling_annotation",
 ]
+
+_MOST_BYTES: Final = 1 << 24
 
 
 def data_path(name: str) -> Path:
@@ -56,13 +64,36 @@ def read_text(path: str | Path, *, skip_blank_lines: bool = True) -> pd.DataFram
     Raises:
         InputError: It cannot be read.
     """
+    text = io.StringIO(read_bounded(path))
     try:
         return pd.read_csv(
-            path, dtype=str, keep_default_na=False, encoding="utf-8",
-            skip_blank_lines=skip_blank_lines,
-        )  # fmt: skip
-    except (OSError, ValueError) as error:
+            text, dtype=str, keep_default_na=False, skip_blank_lines=skip_blank_lines
+        )
+    except ValueError as error:
         raise InputError(f"cannot be read as CSV: {error}", where=str(path)) from error
+
+
+def read_bounded(path: str | PathLike[str]) -> str:
+    """Return the text of a file that is small by its nature, such as a table of metrics.
+
+    Args:
+        path: The file, in UTF-8.
+
+    Raises:
+        InputError: It cannot be read, is not UTF-8, or is larger than 16 MiB.
+    """
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - any path
+            data = file.read(_MOST_BYTES + 1)
+        text = data.decode("utf-8-sig") if len(data) <= _MOST_BYTES else None
+    except UnicodeDecodeError as error:
+        reason = f"byte {error.start} is not UTF-8: {error.reason}"
+        raise InputError(f"cannot be read: {reason}", where=str(path)) from error
+    except (OSError, ValueError) as error:  # a ValueError: a null character in the path
+        raise InputError(f"cannot be read: {error}", where=str(path)) from error
+    if text is None:
+        raise InputError(f"holds more than {_MOST_BYTES >> 20} MiB", where=str(path))
+    return text
 
 
 def bigbench_tasks() -> pd.DataFrame:

@@ -48,7 +48,7 @@ __all__ = ["accounts"]
     as_json,
 )
 def accounts(
-    results: tuple[Path, ...],
+    results: tuple[str, ...],
     with_sensitivity: bool,
     output: Path | None,
     out: Path | None,

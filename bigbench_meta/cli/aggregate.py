@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from bigbench_meta.cli import console
 from bigbench_meta.cli.loading import finish, study_document, study_of
 from bigbench_meta.cli.options import as_json, counting, options, results, strict
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["aggregate"]
 
@@ -28,7 +25,7 @@ __all__ = ["aggregate"]
 @click.option("--sweep", is_flag=True, help="Count at many thresholds instead of by metric.")
 @options(strict, as_json)
 def aggregate(
-    results: tuple[Path, ...],
+    results: tuple[str, ...],
     by: str,
     sweep: bool,
     strict: bool,

@@ -49,7 +49,7 @@ _UNFINISHED: Final = ".unfinished"
 )
 @options(inference, output_folder("tables, figures and report.html"), strict, as_json)
 def analyze(
-    results: tuple[Path, ...], out: Path | None, strict: bool, as_json: bool, **options: Any
+    results: tuple[str, ...], out: Path | None, strict: bool, as_json: bool, **options: Any
 ) -> None:
     """Run the whole study: scores, uncertainty, tables, report.
 

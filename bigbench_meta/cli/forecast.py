@@ -122,7 +122,7 @@ _method = options(
     as_json,
 )
 def forecast(
-    results: tuple[Path, ...],
+    results: tuple[str, ...],
     output: Path | None,
     out: Path | None,
     strict: bool,

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bigbench_meta.cli import console
-from bigbench_meta.cli.options import as_json, jobs, options, reading, strict
+from bigbench_meta.cli.options import as_json, jobs, needed_results, options, reading, strict
 from bigbench_meta.core.errors import InputError
 
 __all__ = ["ingest"]
 
 
 @click.command()
-@click.argument("results", nargs=-1, required=True, type=str)
+@needed_results
 @click.option(
     "--store",
     "store_path",
@@ -64,7 +63,7 @@ def ingest(
     )
     with console.progress("Reading") as progress:
         summary = Store(store_path).ingest(
-            _named(results), options=read, jobs=jobs or available_jobs(), progress=progress
+            results, options=read, jobs=jobs or available_jobs(), progress=progress
         )
     counts = {
         name: getattr(summary, name)
@@ -82,15 +81,3 @@ def ingest(
         raise InputError("no file could be read", where=", ".join(results))
     if strict and len(summary.problems):
         raise SystemExit(1)
-
-
-def _named(results: tuple[str, ...]) -> list[str]:
-    """Return the paths, with a dash replaced by the paths on standard input."""
-    named: list[str] = []
-    for path in results:
-        if path == "-":
-            lines = sys.stdin.read().splitlines()
-            named.extend(line for line in lines if line.strip())
-        else:
-            named.append(path)
-    return named

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from bigbench_meta.catalog.embedded import STUDIED_SETS, embedded_set
 from bigbench_meta.cli import console
@@ -41,6 +41,8 @@ __all__ = [
     "tell_replicated",
     "with_counts",
 ]
+
+_MOST_NAMED: Final = 10
 
 
 class NothingSelectedError(InputError):
@@ -91,7 +93,7 @@ class Loaded:
         }
 
 
-def load(results: tuple[Path, ...], options: dict[str, Any]) -> Loaded:
+def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
     """Read RESULTS, or an embedded set if there are none, and select what options name.
 
     Raises:
@@ -111,14 +113,14 @@ def load(results: tuple[Path, ...], options: dict[str, Any]) -> Loaded:
     problems, store = to_frame(PROBLEMS.empty()), None
     entry = _embedded_set(results, options)
     if len(results) == 1 and Store.is_store(results[0]):
-        store = results[0]
+        store = Path(results[0])
         observations = Store(store).observations(**selected)
         problems = Store(store).problems()
     elif results:
         if stores := [path for path in results if Store.is_store(path)]:
             raise InputError(
                 "a store cannot be combined with other results",
-                where=str(stores[0]),
+                where=stores[0],
                 hint="`bigbench-meta ingest` adds results to a store",
             )
         with console.progress("Reading") as progress:
@@ -140,12 +142,14 @@ def load(results: tuple[Path, ...], options: dict[str, Any]) -> Loaded:
         names = ", ".join(f"{name} {' or '.join(values)}" for name, values in selected.items())
         raise (NothingSelectedError if selected else InputError)(
             f"no scores of {names}" if selected else "no score could be read",
-            where=f"embedded set {entry.name}" if entry else ", ".join(map(str, results)),
+            where=f"embedded set {entry.name}" if entry else ", ".join(results),
             hint="`bigbench-meta score -o scores.csv` lists tasks, metrics and families"
             if selected
             else "a table with one column for each metric needs --mapping (docs/wide_tables.md)",
         )
-    folders = [path.resolve().name for path in results]
+    folders = [Path(path).resolve().name for path in results]
+    if len(folders) > _MOST_NAMED:
+        folders[_MOST_NAMED:] = [f"{len(folders) - _MOST_NAMED} more"]
     return Loaded(
         observations=observations,
         problems=_with_own_problems(problems, observations, options),
@@ -179,8 +183,8 @@ def _with_own_problems(
 
 
 def _known_issues(
-    results: tuple[Path, ...], options: dict[str, Any]
-) -> tuple[KnownIssues, bool | list[str], tuple[Path, ...]]:
+    results: tuple[str, ...], options: dict[str, Any]
+) -> tuple[KnownIssues, bool | list[str], tuple[str, ...]]:
     """Return the registry, what to exclude, and the results.
 
     In ``--exclude-known-issues results`` the word is a path of results and not an issue, unless
@@ -196,11 +200,11 @@ def _known_issues(
     if not ids:
         raise InputError("names no issue", where="--exclude-known-issues")
     if not set(ids) <= set(registry.ids) and _exists(given):
-        return registry, True, (Path(given), *results)
+        return registry, True, (given, *results)
     return registry, list(registry.select(ids).ids), results
 
 
-def _embedded_set(results: tuple[Path, ...], options: dict[str, Any]) -> EmbeddedSet | None:
+def _embedded_set(results: tuple[str, ...], options: dict[str, Any]) -> EmbeddedSet | None:
     """Return the set that is read in place of RESULTS: GPT-3's results if none is named."""
     named = options["embedded"]
     if results:
@@ -218,7 +222,7 @@ def _embedded_set(results: tuple[Path, ...], options: dict[str, Any]) -> Embedde
     return embedded_set(named[0] if named else "gpt3")
 
 
-def sets_to_study(results: tuple[Path, ...], options: dict[str, Any]) -> tuple[str, ...]:
+def sets_to_study(results: tuple[str, ...], options: dict[str, Any]) -> tuple[str, ...]:
     """Return the names of the embedded sets that ``analyze`` studies, none if there are RESULTS."""
     if _known_issues(results, options)[2]:
         return ()
@@ -357,7 +361,7 @@ def inference_settings(loaded: Loaded, options: dict[str, Any]) -> dict[str, Any
     }
 
 
-def study_of(results: tuple[Path, ...], options: dict[str, Any]) -> tuple[Loaded, Study]:
+def study_of(results: tuple[str, ...], options: dict[str, Any]) -> tuple[Loaded, Study]:
     """Run the study of RESULTS."""
     from bigbench_meta.report.study import run_study
 

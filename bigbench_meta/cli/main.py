@@ -12,6 +12,7 @@ import click
 
 from bigbench_meta import __version__
 from bigbench_meta.core.errors import BigbenchMetaError
+from bigbench_meta.core.text import shown
 
 __all__ = ["COMMANDS", "main"]
 
@@ -67,7 +68,9 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BigbenchMetaError as error:
-            click.echo(f"Error: {error}", err=True)
+            # Names in results can hold what steers a terminal; a hint is a line of its own.
+            lines = (shown(line) for line in f"Error: {error}".split("\n"))
+            click.echo("\n".join(lines), err=True)
             raise SystemExit(2) from error
         except OSError as error:
             if error.errno not in _NO_PLACE:

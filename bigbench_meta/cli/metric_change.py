@@ -146,7 +146,7 @@ _comparison = options(
     as_json,
 )
 def metric_change(
-    results: tuple[Path, ...],
+    results: tuple[str, ...],
     output: Path | None,
     out: Path | None,
     strict: bool,
@@ -190,7 +190,7 @@ def metric_change(
         finish(one.loaded, one.findings, strict=strict, as_json=as_json)
 
 
-def _compare(results: tuple[Path, ...], options: dict[str, Any]) -> _Comparison:
+def _compare(results: tuple[str, ...], options: dict[str, Any]) -> _Comparison:
     from bigbench_meta.aggregate.metric_change import metric_change as compare
     from bigbench_meta.inference.chunks import Execution
 

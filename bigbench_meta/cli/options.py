@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bigbench_meta.catalog.embedded import STUDIED_SETS
+from bigbench_meta.core.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,7 @@ __all__ = [
     "inference",
     "jobs",
     "known_issues",
+    "needed_results",
     "options",
     "output_file",
     "output_folder",
@@ -99,7 +102,20 @@ def output_folder(content: str) -> Callable[..., Any]:
     )
 
 
-results = click.argument("results", nargs=-1, type=click.Path(path_type=Path))
+def _listed(
+    _context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return RESULTS with a dash replaced by the lines of standard input."""
+    named: list[str] = []
+    for path in given:
+        named += sys.stdin.read().splitlines() if path == "-" else [path]
+    if given and not (named := [path for path in named if path.strip()]):
+        raise InputError("standard input names no results", where="-")
+    return tuple(named)
+
+
+results = click.argument("results", nargs=-1, callback=_listed)
+needed_results = click.argument("results", nargs=-1, required=True, callback=_listed)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 strict = click.option("--strict", is_flag=True, help="Exit with code 1 if there were problems.")
 seed = click.option(

@@ -25,8 +25,6 @@ from bigbench_meta.cli.options import (
 from bigbench_meta.core.errors import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
 
     from bigbench_meta.curves.build import Curves
@@ -89,7 +87,7 @@ _test = options(
     "proportion).",
 )
 @options(embedded, reading, selection, threshold, scoring, known_issues, strict, as_json)
-def power(results: tuple[Path, ...], strict: bool, as_json: bool, **options: Any) -> None:
+def power(results: tuple[str, ...], strict: bool, as_json: bool, **options: Any) -> None:
     """Compute which accuracies a test set can detect.
 
     With --accuracy or --token-error: the number of examples that detect this accuracy as above
@@ -184,7 +182,7 @@ def _document(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resolution_of_results(
-    results: tuple[Path, ...], options: dict[str, Any], *, strict: bool, as_json: bool
+    results: tuple[str, ...], options: dict[str, Any], *, strict: bool, as_json: bool
 ) -> None:
     """Print the resolution of each curve."""
     loaded = load(results, options)

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bigbench_meta.cli import console
-from bigbench_meta.cli.options import as_json, jobs, options, output_file, reading, strict
+from bigbench_meta.cli.options import (
+    as_json,
+    jobs,
+    needed_results,
+    options,
+    output_file,
+    reading,
+    strict,
+)
 from bigbench_meta.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +29,7 @@ __all__ = ["rescore"]
 
 
 @click.command()
-@click.argument("results", nargs=-1, required=True, type=str)
+@needed_results
 @click.option(
     "--metric",
     "metrics",

@@ -50,7 +50,7 @@ __all__ = ["score"]
 )
 @options(threshold, example_counts, inference, output_file("all columns"), strict, as_json)
 def score(
-    results: tuple[Path, ...],
+    results: tuple[str, ...],
     inference: bool,
     output: Path | None,
     strict: bool,

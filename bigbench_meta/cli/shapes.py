@@ -51,7 +51,7 @@ _FIRST = ("breakthrough", "nonmonotonic", "noisy", "inverse", "trendless", "incr
     as_json,
 )
 def shapes(
-    results: tuple[Path, ...],
+    results: tuple[str, ...],
     output: Path | None,
     out: Path | None,
     strict: bool,

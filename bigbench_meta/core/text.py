@@ -7,9 +7,10 @@ from typing import Final
 
 __all__ = ["drawable", "printable", "shown"]
 
-# What XML cannot hold: control characters except tab and line ends, half surrogate pairs.
+# What XML cannot hold: control characters except tab and line ends, half surrogate pairs. And
+# controls of direction, with which a name can pass for another.
 _UNDRAWABLE: Final = re.compile(
-    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]"
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
 
 
@@ -34,7 +35,7 @@ def shown(text: str) -> str:
 
 
 def drawable(text: str) -> str:
-    r"""Return a text with a replacement character for what no SVG or HTML can hold.
+    r"""Return a text with a replacement character for what no SVG, HTML or page should hold.
 
     Examples:
         >>> drawable("a\x00b") == "a\ufffdb"

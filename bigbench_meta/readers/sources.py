@@ -228,6 +228,8 @@ def _names(folders: list[str]) -> dict[str, str]:
 
 def _expand(paths: Iterable[str | Path]) -> Iterator[str]:
     for path in map(str, paths):
+        if "\0" in path:
+            raise InputError("no path holds a null character", where=path)
         if "://" in path or os.path.exists(path) or not glob.has_magic(path):
             yield path
         elif found := sorted(glob.glob(path, recursive=True)):

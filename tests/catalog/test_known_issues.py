@@ -420,13 +420,13 @@ def test_bad_registry(read, lines, message):
     ],
 )
 def test_unreadable_registry(read, lines, encoding):
-    with pytest.raises(InputError, match=r"own.csv: cannot be read as CSV: ."):
+    with pytest.raises(InputError, match=r"own.csv: cannot be read( as CSV)?: ."):
         read(*lines, encoding=encoding)
 
 
 @pytest.mark.parametrize("name", ["none.csv", ".", "a\0b", "n" * 5000])
 def test_no_such_registry(tmp_path, name):
-    with pytest.raises(InputError, match="cannot be read as CSV"):
+    with pytest.raises(InputError, match="cannot be read: "):
         KnownIssues.read(tmp_path / name)
 
 
@@ -811,7 +811,7 @@ def test_switch_before_the_results(tmp_path):
         ([f"--exclude-known-issues={PIQA},x"], "Error: no known issue 'x'\n"),
         (["--exclude-known-issues=" + "n" * 5000], "Error: no known issue 'nnn"),
         (["--exclude-known-issues= , "], "Error: --exclude-known-issues: names no issue"),
-        (["--known-issues", "none.csv"], "Error: none.csv: cannot be read as CSV"),
+        (["--known-issues", "none.csv"], "Error: none.csv: cannot be read: "),
     ],
 )
 def test_bad_options(command, options, message):

@@ -280,12 +280,12 @@ def test_bad_catalog(read, lines, message):
     ],
 )
 def test_unreadable_catalog(read, lines, encoding):
-    with pytest.raises(InputError, match=r"own.csv: cannot be read as CSV: ."):
+    with pytest.raises(InputError, match=r"own.csv: cannot be read( as CSV)?: ."):
         read(*lines, encoding=encoding)
 
 
 def test_no_such_catalog(tmp_path):
-    with pytest.raises(InputError, match=r"none.csv: cannot be read as CSV: .*No such file"):
+    with pytest.raises(InputError, match=r"none.csv: cannot be read: .*No such file"):
         MetricCatalog.read(tmp_path / "none.csv")
 
 

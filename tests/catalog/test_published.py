@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 import pytest
 
 from bigbench_meta.catalog import published
+from bigbench_meta.catalog.example_counts import read_example_counts
+from bigbench_meta.catalog.known_issues import KnownIssues
+from bigbench_meta.catalog.metrics import MetricCatalog
+from bigbench_meta.catalog.model_names import ModelNames
 from bigbench_meta.catalog.published import (
     bigbench_tasks,
     data_path,
@@ -15,6 +21,11 @@ from bigbench_meta.catalog.published import (
 )
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.readers import load_embedded
+from bigbench_meta.readers.formats.mapping import Mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 
 def test_tasks():
@@ -106,3 +117,15 @@ def test_returned_tables_are_copies():
         assert "spoiled" not in set(function()[column])
     paper_metrics().clear()
     assert len(paper_metrics()) == 39
+
+
+@pytest.mark.parametrize(
+    "read",
+    [MetricCatalog.read, ModelNames.read, KnownIssues.read, read_example_counts, Mapping.read],
+)
+def test_a_huge_file_of_options_is_refused(read: Callable[[Path], object], tmp_path: Path) -> None:
+    huge = tmp_path / "huge.csv"
+    with huge.open("wb") as file:
+        file.truncate((1 << 24) + 1)
+    with pytest.raises(InputError, match=r"huge.csv: holds more than 16 MiB"):
+        read(huge)

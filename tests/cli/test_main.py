@@ -214,13 +214,13 @@ UNUSABLE = {
     "two, one not there": (["score", "TREE", "nowhere"], "nowhere: no such file or folder"),
     "name like markup": (["score", "[bold]"], "[bold]: no file matches the pattern"),
     "name with a percent sign": (["score", "100 %"], "100 %: no such file or folder"),
-    "name with a tab": (["score", "a\tb"], "a\tb: no such file or folder"),
+    "name with a tab": (["score", "a\tb"], "a\\tb: no such file or folder"),
     "folder without results": (["analyze", "EMPTY"], "empty: no result files found"),
     "no such task": (["score", "--task", "gamma"], "no scores of task gamma"),
     "no such metric": (["score", "TREE", "--metric", "x"], "tree: no scores of metric x"),
     "no such family": (["analyze", "TREE", "--family", "GPT"], "no scores of model_family "),
     "no such class": (["claims", "--scaling-class", "steep"], "no class steep"),
-    "no catalog": (["score", "--catalog", "nowhere.csv"], "nowhere.csv: cannot be read as CSV"),
+    "no catalog": (["score", "--catalog", "nowhere.csv"], "nowhere.csv: cannot be read: "),
     "catalog that is none": (["score", "--catalog", "TABLE"], "table.csv: missing column"),
     "rules without results": (
         ["score", "--names", "TABLE"], "--mapping, --names and --path need RESULTS"

@@ -161,6 +161,23 @@ def test_paths_on_standard_input(tree: Path, tmp_path: Path) -> None:
     )
 
 
+def test_every_command_takes_paths_on_standard_input(tree: Path) -> None:
+    listed = "\n".join(map(str, sorted(tree.rglob("*.json"))))
+    result = CliRunner().invoke(main, ["score", "-", "--json"], input=listed)
+    assert result.exit_code == 0, result.output
+    curves = json.loads(result.stdout)["curves"]
+    assert curves == json.loads(CliRunner().invoke(main, ["score", str(tree), "--json"]).stdout)[
+        "curves"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("listed", "said"), [("\n", "names no results"), ("a\0b\n", "a\\x00b")])
+def test_a_list_that_names_nothing(listed: str, said: str) -> None:
+    result = CliRunner().invoke(main, ["score", "-"], input=listed)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
 @pytest.fixture
 def served(tree: Path) -> Iterator[str]:
     """Serve the tree on loopback, quietly."""
@@ -191,6 +208,10 @@ def test_a_url(tree: Path, served: str) -> None:
     assert plain(problems) == []
     with pytest.raises(InputError, match="cannot be reached"):
         bm.read_results(f"{served}/nowhere/scores_x.json")
+    command = ["score", url, "--json", "--min-scales", "2"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["n_curves"] == observations["metric"].nunique()
 
 
 def test_compact_keeps_rows_and_forgets_what_is_gone(tree: Path, tmp_path: Path) -> None:

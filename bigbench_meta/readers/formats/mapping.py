@@ -12,19 +12,20 @@ import re
 import tomllib
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import msgspec
 import pyarrow as pa
 
+from bigbench_meta.catalog.published import read_bounded
 from bigbench_meta.core.errors import InputError, SchemaError
 from bigbench_meta.core.schema import OBSERVATIONS
 from bigbench_meta.readers.formats.values import MOST_PARAMS, as_number, as_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 __all__ = [
     "EXPECTED",
@@ -57,7 +58,6 @@ EXPECTED: Final = {
 
 _NAMED_BY_RULES: Final = ("model_family", "model_name", "total_params", "variant")
 _MOST_SHOTS: Final = 10**9
-_MOST_BYTES: Final = 1 << 22
 _MOST_LISTED: Final = 30
 _KINDS: Final = {
     "str": "text", "object": "table", "bool": "true or false", "int": "whole number",
@@ -174,18 +174,7 @@ class Mapping:
     @classmethod
     def read(cls, path: str | Path) -> Self:
         """Read a mapping file; what it raises is as for :meth:`parse`."""
-        try:
-            with Path(path).open("rb") as file:
-                data = file.read(_MOST_BYTES + 1)
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            reason = f"byte {error.start} is not UTF-8: {error.reason}"
-            raise InputError(reason, where=str(path)) from error
-        except (OSError, ValueError) as error:  # a ValueError: a null character in the path
-            raise InputError(f"cannot be read: {error}", where=str(path)) from error
-        if len(data) > _MOST_BYTES:
-            raise InputError(f"holds more than {_MOST_BYTES} bytes", where=str(path))
-        return cls.parse(text, where=str(path))
+        return cls.parse(read_bounded(path), where=str(path))
 
     @classmethod
     def parse(cls, text: str, *, where: str = "mapping") -> Self:

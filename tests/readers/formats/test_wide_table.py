@@ -240,8 +240,8 @@ def test_mapping_file_reads_like_its_text(tmp_path):
     ("content", "message"),
     [
         (None, "cannot be read: "),
-        (b"\xff", "byte 0 is not UTF-8: "),
-        (b"x = 1 # " + b" " * (1 << 22), "holds more than 4194304 bytes"),
+        (b"\xff", "cannot be read: byte 0 is not UTF-8: "),
+        (b"x = 1 # " + b" " * (1 << 24), "holds more than 16 MiB"),
     ],
 )
 def test_mapping_file_that_cannot_be_read(tmp_path, content, message):
