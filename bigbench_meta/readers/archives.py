@@ -6,8 +6,6 @@ the archive is refused all the same, because its name goes into tables.
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
 import lzma
 import os
@@ -15,7 +13,7 @@ import struct
 import tarfile
 import zipfile
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.readers.detect import JSON_ENDINGS, SourceFile, by_content, by_name, by_place
@@ -149,16 +147,6 @@ def _zip(archive: SourceFile, log: ProblemLog) -> Iterator[tuple[str, ByteStream
                 yield info.filename, stream
 
 
-def _expanded(file: io.BufferedReader) -> ByteStream:
-    """Return the content of a tar archive, whichever way it is compressed."""
-    head = file.peek(6)[:6]
-    if head.startswith(b"\x1f\x8b"):
-        return cast("ByteStream", gzip.GzipFile(fileobj=file))
-    if head.startswith(b"BZh"):
-        return bz2.BZ2File(file)
-    return lzma.LZMAFile(file) if head == b"\xfd7zXZ\x00" else file
-
-
 class _Info(tarfile.TarInfo):
     """A header whose own content, a long name or further fields, is not of any length."""
 
@@ -175,12 +163,11 @@ def _tar(
     archive: SourceFile, log: ProblemLog, most: int, reason: str
 ) -> Iterator[tuple[str, ByteStream]]:
     # As a stream: members come in their order, and none is kept. What is skipped is counted too.
-    with (
-        open(archive.path, "rb") as file,
-        io.BufferedReader(Limited(_expanded(file), most, reason)) as content,
-        tarfile.open(fileobj=content, mode="r|", tarinfo=_Info) as opened,
-    ):
+    with tarfile.open(archive.path, "r|*", tarinfo=_Info) as opened:
         for info in opened:
+            most -= info.size + tarfile.BLOCKSIZE
+            if most < 0:
+                raise InputError(reason)
             if info.islnk() and by_name(os.path.basename(info.name)):
                 log.warning(f"{archive.label}/{info.name}", "", "a hard link: not read")
             if not info.isfile() or info.islnk() or not _is_wanted(info.name, archive, log):
