@@ -38,7 +38,6 @@ __all__ = [
     "study_of",
     "study_options",
     "tell_missing_intervals",
-    "tell_replicated",
     "with_counts",
 ]
 
@@ -173,9 +172,10 @@ def _with_own_problems(
     of_units = unit_problems(observations, catalog=catalog(options))
     if len(of_units):
         console.note(
-            "Some scores or sizes cannot be in their unit (see below). A curve that mixes units "
-            "has no emergence score, and a model without a plausible size is left out. If all "
-            "scores are in another unit, say so in a catalog (--catalog)."
+            "Some scores are outside the range of their metric, or some sizes contradict a model's "
+            "name (see below). A curve that mixes units has no emergence score, and a model "
+            "without a plausible size is left out. If all scores are in another unit, say so in a "
+            "catalog (--catalog)."
         )
     of_runs = run_problems(observations, checkpoint=options["checkpoint"])
     found = [some for some in (of_units, of_runs, problems) if len(some)]
@@ -399,17 +399,6 @@ def prepare_folder(out: Path | None) -> None:
         from bigbench_meta.report.files import prepare_folder
 
         prepare_folder(out)
-
-
-def tell_replicated(scores: pd.DataFrame) -> str:
-    """Return what to say first where curves average scores that nothing explains; else nothing."""
-    n = int((scores["n_replicated"] > 0).sum())
-    if not n:
-        return ""
-    return (
-        f"{n} of {len(scores)} curves average different scores of one model whose files do not say "
-        "how they differ; --path tells files apart by their folders or names."
-    )
 
 
 def tell_missing_intervals(scores: pd.DataFrame, options: dict[str, Any]) -> None:

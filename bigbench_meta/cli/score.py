@@ -14,7 +14,6 @@ from bigbench_meta.cli.loading import (
     inference_settings,
     load,
     tell_missing_intervals,
-    tell_replicated,
 )
 from bigbench_meta.cli.options import (
     as_json,
@@ -70,6 +69,7 @@ def score(
       bigbench-meta score results/ --exclude-known-issues --json
       bigbench-meta score store --inference --n-examples bigbench -o scores.parquet
     """
+    from bigbench_meta.curves.runs import replicated_sentence
     from bigbench_meta.inference.score import score_curves
 
     loaded = load(results, options)
@@ -96,7 +96,7 @@ def score(
             | loaded.document(findings)
         )
     else:
-        if told := tell_replicated(scores):
+        if told := replicated_sentence(scores):
             click.echo(told)
         _print_highest(scores, loaded.title, output)
     if inference:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Bools = NDArray[np.bool_]
 
-__all__ = ["ALL", "Runs", "run_problems", "separate_runs", "unexplained"]
+__all__ = ["ALL", "Runs", "replicated_sentence", "run_problems", "separate_runs", "unexplained"]
 
 ALL: Final = "all"
 LAST: Final = "last"
@@ -144,6 +144,21 @@ def run_problems(observations: pd.DataFrame | pa.Table, *, checkpoint: str = ALL
         ]
     rows += _mixed_settings(runs.table)
     return to_frame(conform(pd.DataFrame(rows, columns=PROBLEMS.names), PROBLEMS))
+
+
+def replicated_sentence(scores: pd.DataFrame) -> str:
+    """Return what to say first where curves average scores that nothing explains; else nothing.
+
+    Args:
+        scores: Scores of curves, with ``n_replicated``.
+    """
+    n = int((scores["n_replicated"] > 0).sum())
+    if not n:
+        return ""
+    return (
+        f"{n} of {len(scores)} curves average different scores of one model whose files do not say "
+        "how they differ; --path tells files apart by their folders or names."
+    )
 
 
 def _combinations(table: pa.Table) -> tuple[pd.DataFrame, Ints]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
@@ -21,8 +21,6 @@ from bigbench_meta.core.keys import group_rows
 from bigbench_meta.core.schema import PROBLEMS, SCALE_AXES, conform, to_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
@@ -111,10 +109,12 @@ def implausible_sizes(table: pa.Table) -> dict[str, Bools]:
         size = table[axis].to_pandas().to_numpy(dtype=float, na_value=np.nan)
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio = np.exp(np.abs(np.log(size) - np.log(stated)))
-            smallest, largest = (_of_groups(group, size, len(first), end) for end in (min, max))
+            smallest, largest = (
+                _of_groups(group, size, len(first), end) for end in (np.fmin, np.fmax)
+            )
             differs = (largest / smallest > _ALIKE)[group] & np.isfinite(size)
             # The size nearest the name is right, where it names one.
-            nearest = _of_groups(group, ratio, len(first), min)[group]
+            nearest = _of_groups(group, ratio, len(first), np.fmin)[group]
             found[axis] = (ratio > _OFF_THE_NAME) | (differs & ~(ratio <= nearest * _ALIKE))
     return found
 
@@ -126,13 +126,10 @@ def _stated_size(name: str) -> float:
     return np.nan if size is None else float(size)
 
 
-def _of_groups(
-    group: NDArray[np.int64], values: Floats, n_groups: int, end: Callable[..., Any]
-) -> Floats:
+def _of_groups(group: NDArray[np.int64], values: Floats, n_groups: int, end: np.ufunc) -> Floats:
     """Return the least or largest value of each group, NaN for a group without any."""
-    reduce = np.fmin if end is min else np.fmax
     result = np.full(n_groups, np.nan)
-    reduce.at(result, group, values)
+    end.at(result, group, values)
     return result
 
 

@@ -117,8 +117,9 @@ def _settings(general: dict[str, Any], arguments: dict[str, Any]) -> dict[str, A
     template = arguments.get("use_chat_template") or general.get("use_chat_template")
     system = arguments.get("system_prompt") or general.get("system_prompt")
     return {
-        **model_settings({key: arguments[key] for key in arguments.keys() - _NO_SETTING}),
-        **({"precision": model_settings({"dtype": precision})["precision"]} if precision else {}),
+        **model_settings(
+            {key: arguments[key] for key in arguments.keys() - _NO_SETTING} | {"dtype": precision}
+        ),
         "chat_template": "yes" if template is True else None,
         "system_instruction": short_digest(system),
         "harness": sha if isinstance(sha, str) and sha != "?" else None,

@@ -53,9 +53,9 @@ _KINDS: Final = {column.name: column.type for column in OBSERVATIONS.columns}
 _UNREADABLE: Final = (
     OSError, EOFError, ValueError, OverflowError, KeyError, csv.Error, pa.ArrowException,
 )  # fmt: skip
-# Problems of one kind in one column are listed for the first lines and values only.
 # What a column of scores may say of itself.
 _OWN: Final = ("task", "subtask", "variant", "shots", "n_examples")
+# Problems of one kind in one column are listed for the first lines and values only.
 _MOST_LINES: Final = 5
 _MOST_VALUES: Final = 20
 # A row of a CSV file must fit in one block.
