@@ -778,6 +778,11 @@ def test_real_files_without_config(shared):
         with_config, _ = read(document, path.name)
         del document["config"]
         without, _ = read(document, path.name)
+        # Task versions stand elsewhere in the file, checkpoints in its name.
+        for row in with_config:
+            settings = json.loads(row["settings"])
+            assert settings.pop("backend") == "hf-causal"
+            row["settings"] = json.dumps(settings)
         if "bloom" in path.name:
             # BLOOM's file names say nothing of shots.
             with_config = [row | {"shots": None} for row in with_config]
