@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bigbench_meta.cli import console
-from bigbench_meta.cli.loading import finish, load, prepare_folder, study_options, with_counts
+from bigbench_meta.cli.loading import finish, load, study_options, with_counts
 from bigbench_meta.cli.options import (
     as_json,
     counting,
@@ -17,6 +17,7 @@ from bigbench_meta.cli.options import (
     results,
     strict,
 )
+from bigbench_meta.cli.output import prepare_folder, print_written, write_frame, write_results
 from bigbench_meta.core.text import shown
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from bigbench_meta.aggregate.attribution.account import Account
     from bigbench_meta.aggregate.attribution.regression import FlagModel
     from bigbench_meta.aggregate.by_metric import Level
+    from bigbench_meta.cli.loading import Loaded
     from bigbench_meta.report.tables.table import Table
 
 __all__ = ["accounts"]
@@ -89,8 +91,8 @@ def accounts(
             varied = sensitivity(observations, study, progress=progress)
         tables += sensitivity_tables(varied)
     if output:
-        console.write_frame(account.estimates() if varied is None else varied, output)
-    written = _write(out, tables, varied) if out else []
+        write_frame(account.estimates() if varied is None else varied, output)
+    written = _write(out, tables, varied, loaded) if out else []
     if as_json:
         console.print_json(
             _document(account, study.level)
@@ -99,7 +101,7 @@ def accounts(
         )
     else:
         _print(account, tables, loaded.title)
-        console.print_written(written, out)
+        print_written(written, out)
     finish(loaded, findings, strict=strict, as_json=as_json)
 
 
@@ -166,8 +168,10 @@ def _sensitivity_document(table: pd.DataFrame | None) -> dict[str, Any]:
     }
 
 
-def _write(out: Path, tables: list[Table], varied: pd.DataFrame | None) -> list[Path]:
-    from bigbench_meta.report.files import figure_files, table_files, write_files
+def _write(
+    out: Path, tables: list[Table], varied: pd.DataFrame | None, loaded: Loaded
+) -> list[Path]:
+    from bigbench_meta.report.files import figure_files, table_files
 
     contents: dict[str, str | bytes] = {}
     for table in tables:
@@ -179,5 +183,4 @@ def _write(out: Path, tables: list[Table], varied: pd.DataFrame | None) -> list[
         for statistic in ("odds_ratio", "common_odds_ratio", "share_sharper"):
             if statistic in drawn:
                 contents |= figure_files(plot_specifications(varied, statistic=statistic))
-    with console.progress("Writing") as progress:
-        return write_files(out, contents, progress=progress)
+    return write_results(out, contents, loaded.inputs)

@@ -10,7 +10,6 @@ from bigbench_meta.cli import console
 from bigbench_meta.cli.loading import (
     NothingSelectedError,
     finish,
-    prepare_folder,
     sets_to_study,
     study_document,
     study_of,
@@ -25,6 +24,7 @@ from bigbench_meta.cli.options import (
     results,
     strict,
 )
+from bigbench_meta.cli.output import prepare_folder, write_results
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,11 +69,8 @@ def analyze(
 
     If a run with --out was stopped, running it again computes only what is missing.
     """
-    prepare_folder(out)
+    prepare_folder(out, sure="report.html")
     if out:
-        from bigbench_meta.report.page import is_earlier_report
-
-        is_earlier_report(out)  # refuse to overwrite another program's report before the work
         options["keep"] = out / _UNFINISHED
     names = sets_to_study(results, options)
     if len(names) > 1:
@@ -125,14 +122,14 @@ def _studies_of(names: tuple[str, ...], options: dict[str, Any]) -> list[tuple[L
 
 
 def _write(studies: list[tuple[Loaded, Study]], out: Path, *, several: bool) -> list[Path]:
-    from bigbench_meta.report.page import write_studies, write_study
+    from bigbench_meta.report.page import studies_files, study_files
 
-    with console.progress("Writing") as progress:
-        if several:
-            by_name = {loaded.embedded.name: study for loaded, study in studies if loaded.embedded}
-            return write_studies(by_name, out, progress=progress)
-        loaded, study = studies[0]
-        return write_study(study, out, sources=loaded.sources, progress=progress)
+    inputs = {name: value for loaded, _ in studies for name, value in loaded.inputs.items()}
+    if several:
+        by_name = {loaded.embedded.name: study for loaded, study in studies if loaded.embedded}
+        return write_results(out, studies_files(by_name), inputs)
+    loaded, study = studies[0]
+    return write_results(out, study_files(study, loaded.sources), inputs)
 
 
 def _print(loaded: Loaded, study: Study) -> None:

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import pandas as pd
 
@@ -25,15 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MOST_ROWS",
+    "json_text",
     "note",
     "print_json",
     "print_problems",
     "print_table",
-    "print_written",
     "problem_line",
     "progress",
     "records",
-    "write_frame",
 ]
 
 MOST_ROWS = 20
@@ -46,10 +43,10 @@ _PARTICULAR = re.compile(r"'[^']*'|\"[^\"]*\"|\S*[/\\]\S*|\S+\.\w{2,8}\b|[-+]?\d
 
 def print_json(document: dict[str, Any]) -> None:
     """Print one JSON document on standard output; a number that is not finite becomes a text."""
-    click.echo(_json_text(document))
+    click.echo(json_text(document))
 
 
-def _json_text(document: Any) -> str:
+def json_text(document: Any) -> str:
     """Return a document as JSON in ASCII, which a pipe of any encoding takes."""
     return json.dumps(_plain(document), allow_nan=False, indent=1)
 
@@ -134,30 +131,6 @@ def print_problems(problems: pd.DataFrame) -> None:
         note(problem_line(rows[0]) + more)
     if rest := sum(map(len, ordered[_MOST_PROBLEMS:])):
         note(f"... and {rest} more problems")
-
-
-def print_written(written: list[Path], out: Path | None) -> None:
-    """Print how many files are in the folder that ``--out`` names, if it does."""
-    if out:
-        click.echo(f"{len(written)} files written into {out.as_posix()}.")
-
-
-def write_frame(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table, unrounded, to a file whose ending is one of those that ``-o`` takes."""
-    writers: dict[str, Callable[[Path], Any]] = {
-        ".csv": lambda target: frame.to_csv(target, index=False),
-        ".parquet": lambda target: frame.to_parquet(target, index=False),
-        ".json": lambda target: target.write_text(
-            _json_text(records(frame)) + "\n", encoding="utf-8"
-        ),
-    }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        writers[path.suffix](path)
-    except OSError as error:
-        raise InputError(
-            f"cannot be written: {error.strerror or error}", where=str(path)
-        ) from error
 
 
 @contextmanager

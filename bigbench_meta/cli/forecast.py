@@ -14,7 +14,6 @@ from bigbench_meta.cli.loading import (
     finish,
     level_of,
     load,
-    prepare_folder,
 )
 from bigbench_meta.cli.options import (
     FloatRange,
@@ -28,12 +27,14 @@ from bigbench_meta.cli.options import (
     results,
     strict,
 )
+from bigbench_meta.cli.output import prepare_folder, print_written, write_frame, write_results
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
 
+    from bigbench_meta.cli.loading import Loaded
     from bigbench_meta.curves.build import Curves
     from bigbench_meta.report.tables.table import Table
 
@@ -154,8 +155,8 @@ def forecast(
     forecasts = _forecasts(curves, scores, options)
     tables = {table.name: table for table in forecast_tables(forecasts)}
     if output:
-        console.write_frame(forecasts, output)
-    written = _write(out, tables, curves, forecasts) if out else []
+        write_frame(forecasts, output)
+    written = _write(out, tables, curves, forecasts, loaded) if out else []
     if as_json:
         console.print_json(
             _document(forecasts, tables, options | {"level": level_of(loaded, options)})
@@ -168,7 +169,7 @@ def forecast(
             f"{forecasts['curve'].nunique()} of them with larger models to forecast."
         )
         _print(forecasts, tables, options)
-        console.print_written(written, out)
+        print_written(written, out)
     finish(loaded, findings, strict=strict, as_json=as_json)
 
 
@@ -243,9 +244,13 @@ def _print(forecasts: pd.DataFrame, tables: dict[str, Table], options: dict[str,
 
 
 def _write(
-    out: Path, tables: dict[str, Table], curves: Curves, forecasts: pd.DataFrame
+    out: Path,
+    tables: dict[str, Table],
+    curves: Curves,
+    forecasts: pd.DataFrame,
+    loaded: Loaded,
 ) -> list[Path]:
-    from bigbench_meta.report.files import figure_files, table_files, write_files
+    from bigbench_meta.report.files import figure_files, table_files
 
     contents: dict[str, str | bytes] = {}
     for table in tables.values():
@@ -254,5 +259,4 @@ def _write(
         from bigbench_meta.report.charts.forecasts import plot_forecasts
 
         contents |= figure_files(plot_forecasts(curves, forecasts))
-    with console.progress("Writing") as progress:
-        return write_files(out, contents, progress=progress)
+    return write_results(out, contents, loaded.inputs)

@@ -8,6 +8,7 @@ import click
 
 from bigbench_meta.cli import console
 from bigbench_meta.cli.options import as_json, jobs, options, seed
+from bigbench_meta.cli.output import print_written, write_results
 
 __all__ = ["generate"]
 
@@ -60,10 +61,9 @@ def lm_eval_tasks(out: Path, n: int, seed: int, as_json: bool) -> None:
 
     from bigbench_meta.generate.lm_eval_tasks import GROUP
     from bigbench_meta.generate.lm_eval_tasks import lm_eval_tasks as make
-    from bigbench_meta.report.files import write_files
 
     tasks = make(n=n, seed=seed)
-    written = write_files(out, tasks.files)
+    written = write_results(out, tasks.files)
     sizes = [asdict(size) for size in tasks.sizes]
     if as_json:
         console.print_json(
@@ -90,7 +90,7 @@ def lm_eval_tasks(out: Path, n: int, seed: int, as_json: bool) -> None:
     frame.columns = ["task", "questions", "held out"]
     console.print_table(Table(name="tasks", caption=caption, frame=frame))
     click.echo(caption + "\n")
-    console.print_written(written, out)
+    print_written(written, out)
 
 
 def _study(name: str, title: str, about: str, data: str) -> None:
@@ -172,7 +172,7 @@ def _train(
 
     from bigbench_meta.generate.trained.families import train_families
     from bigbench_meta.report.charts.families import plot_families
-    from bigbench_meta.report.files import figure_files, write_files
+    from bigbench_meta.report.files import figure_files
 
     start = time.perf_counter()
     with console.progress("Training") as progress:
@@ -181,7 +181,7 @@ def _train(
     drawn = [figure_files(figure) for figure in plot_families(found.observations)]
     written = [
         *found.files, *(out / name for name in ("scores.csv", "checkpoints.csv")),
-        *write_files(out, {name: content for files in drawn for name, content in files.items()}),
+        *write_results(out, {name: content for files in drawn for name, content in files.items()}),
     ]  # fmt: skip
     counts = {
         "study": study,
@@ -214,4 +214,4 @@ def _train(
         f"{counts['models']} models trained in {seconds / 60:.1f} minutes, the others before.\n"
         f"Next: bigbench-meta score {(out / 'scores.csv').as_posix()}"
     )
-    console.print_written(written, out)
+    print_written(written, out)

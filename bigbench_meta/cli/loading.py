@@ -31,7 +31,6 @@ __all__ = [
     "inference_settings",
     "level_of",
     "load",
-    "prepare_folder",
     "samples_of",
     "sets_to_study",
     "study_document",
@@ -56,6 +55,8 @@ class Loaded:
         observations: Their scores, those that the options select.
         problems: Problems of reading.
         sources: Names of the files, folders or store.
+        inputs: XXH3-128 digest of each file that was read, by name; of a store, of its manifest,
+            which holds the digests of its files. None for a file that could not be read.
         store: The store, if RESULTS are one.
         embedded: The set of published results, if there are no RESULTS.
         issues: Registry of known issues.
@@ -65,6 +66,7 @@ class Loaded:
     observations: pd.DataFrame
     problems: pd.DataFrame
     sources: list[str]
+    inputs: dict[str, str | None]
     store: Path | None = None
     embedded: EmbeddedSet | None = None
     issues: KnownIssues
@@ -99,8 +101,10 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
         InputError: Results and embedded sets are named, or several sets; something cannot be read.
         NothingSelectedError: There are scores, but none that the options select.
     """
+    from bigbench_meta.catalog.published import data_path
     from bigbench_meta.core.schema import PROBLEMS, to_frame
     from bigbench_meta.readers import load_embedded, read_results
+    from bigbench_meta.report.folder import digest_of_file
     from bigbench_meta.store.store import Store
 
     issues, exclude, results = _known_issues(results, options)
@@ -110,11 +114,13 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
         if options[name]
     }
     problems, store = to_frame(PROBLEMS.empty()), None
+    inputs: dict[str, str | None] = {}
     entry = _embedded_set(results, options)
     if len(results) == 1 and Store.is_store(results[0]):
         store = Path(results[0])
         observations = Store(store).observations(**selected)
         problems = Store(store).problems()
+        inputs[(store / "manifest.json").as_posix()] = digest_of_file(store / "manifest.json")
     elif results:
         if stores := [path for path in results if Store.is_store(path)]:
             raise InputError(
@@ -130,9 +136,12 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
                 names=options["names"],
                 path=options["path_pattern"],
                 progress=progress,
+                on_file=inputs.__setitem__,
             )
     elif entry:
         observations = load_embedded(entry.name)
+        file = data_path(entry.file)
+        inputs[file.name] = digest_of_file(file)
     if not store:
         for column, values in selected.items():
             observations = observations[observations[column].isin(values)]
@@ -152,6 +161,7 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
     return Loaded(
         observations=observations,
         problems=_with_own_problems(problems, observations, options),
+        inputs=inputs,
         sources=[entry.title] if entry else [f"store {folders[0]}"] if store else folders,
         store=store,
         embedded=entry,
@@ -391,14 +401,6 @@ def study_document(study: Study) -> dict[str, Any]:
         "threshold": study.threshold,
         "level": study.level,
     }
-
-
-def prepare_folder(out: Path | None) -> None:
-    """Make the folder that ``--out`` names, if it does, before the work."""
-    if out:
-        from bigbench_meta.report.files import prepare_folder
-
-        prepare_folder(out)
 
 
 def tell_missing_intervals(scores: pd.DataFrame, options: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from bigbench_meta import __version__
+from bigbench_meta.cli.output import ARGUMENTS
 from bigbench_meta.core.errors import BigbenchMetaError
 from bigbench_meta.core.text import shown
 
@@ -59,6 +60,18 @@ class _Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **more: Any,
+    ) -> click.Context:
+        given = list(args)  # which the parser uses up
+        context = super().make_context(info_name, args, parent, **more)
+        context.meta[ARGUMENTS] = given
+        return context
 
     def invoke(self, ctx: click.Context) -> Any:
         for stream in (sys.stdout, sys.stderr):

@@ -13,7 +13,6 @@ from bigbench_meta.cli.loading import (
     counted_curves,
     finish,
     load,
-    prepare_folder,
     samples_of,
     sets_to_study,
 )
@@ -34,6 +33,7 @@ from bigbench_meta.cli.options import (
     strict,
     with_samples,
 )
+from bigbench_meta.cli.output import prepare_folder, print_written, write_frame, write_results
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -178,14 +178,14 @@ def metric_change(
     names = sets_to_study(results, selected)
     found = _of_sets(names, selected) if names else [_compare(results, selected)]
     if output:
-        console.write_frame(_joined(found), output)
+        write_frame(_joined(found), output)
     written = _write(out, found, options["threshold"]) if out else []
     if as_json:
         console.print_json(_document(found, options, written if out else None))
     else:
         for one in found:
             _print(one, options)
-        console.print_written(written, out)
+        print_written(written, out)
     for one in found:
         finish(one.loaded, one.findings, strict=strict, as_json=as_json)
 
@@ -370,7 +370,7 @@ def _write(out: Path, found: list[_Comparison], threshold: float) -> list[Path]:
     from bigbench_meta.aggregate.induce import CHOICES
     from bigbench_meta.report.charts.induce import plot_induced
     from bigbench_meta.report.charts.metric_change import plot_metric_change
-    from bigbench_meta.report.files import figure_files, table_files, write_files
+    from bigbench_meta.report.files import figure_files, table_files
     from bigbench_meta.report.tables.induce import induced_tables
     from bigbench_meta.report.tables.metric_change import metric_change_tables, predictions_table
 
@@ -390,5 +390,5 @@ def _write(out: Path, found: list[_Comparison], threshold: float) -> list[Path]:
         for figure in filter(None, figures):
             files |= figure_files(figure)
         contents |= {folder + name: content for name, content in files.items()}
-    with console.progress("Writing") as progress:
-        return write_files(out, contents, progress=progress)
+    inputs = {name: value for one in found for name, value in one.loaded.inputs.items()}
+    return write_results(out, contents, inputs)

@@ -18,6 +18,7 @@ from bigbench_meta.cli.options import (
     reading,
     strict,
 )
+from bigbench_meta.cli.output import write_frame
 from bigbench_meta.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def rescore(
         stated = source.reported(metric=sorted(scores["metric"].unique()))
         scores, differing = new_scores(scores, stated)
         if output:
-            console.write_frame(scores, output)
+            write_frame(scores, output)
         if given or store_path:
             store.keep(scores)
         _report(

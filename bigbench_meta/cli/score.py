@@ -30,6 +30,7 @@ from bigbench_meta.cli.options import (
     strict,
     threshold,
 )
+from bigbench_meta.cli.output import write_frame
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +86,7 @@ def score(
             **(inference_settings(loaded, options) if inference else {}),
         )
     if output:
-        console.write_frame(scores, output)
+        write_frame(scores, output)
     if as_json:
         console.print_json(
             {

@@ -14,7 +14,6 @@ from bigbench_meta.cli.loading import (
     finish,
     level_of,
     load,
-    prepare_folder,
 )
 from bigbench_meta.cli.options import (
     as_json,
@@ -27,6 +26,7 @@ from bigbench_meta.cli.options import (
     results,
     strict,
 )
+from bigbench_meta.cli.output import prepare_folder, print_written, write_frame, write_results
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,13 +93,14 @@ def shapes(
     )
     tables = shape_tables(frame)
     if output:
-        console.write_frame(frame, output)
+        write_frame(frame, output)
     written: list[Path] = []
     if out:
-        from bigbench_meta.report.files import table_files, write_files
+        from bigbench_meta.report.files import table_files
 
         files = [table_files(table) for table in tables]
-        written = write_files(out, {name: text for each in files for name, text in each.items()})
+        contents = {name: text for each in files for name, text in each.items()}
+        written = write_results(out, contents, loaded.inputs)
     if as_json:
         console.print_json(
             {
@@ -115,7 +116,7 @@ def shapes(
         )
     else:
         _print(frame, loaded.title)
-        console.print_written(written, out)
+        print_written(written, out)
     finish(loaded, findings, strict=strict, as_json=as_json)
 
 

@@ -9,7 +9,9 @@ import click
 
 from bigbench_meta.cli import console
 from bigbench_meta.cli.options import as_json, options, output_folder, seed, threshold
+from bigbench_meta.cli.output import print_written, write_results
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.text import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -188,7 +190,7 @@ def simulate(out: Path | None, as_json: bool, **options: Any) -> None:
     for table in tables:
         console.print_table(table)
         click.echo(table.caption + "\n")
-    console.print_written(written, out)
+    print_written(written, out)
     if not out:
         click.echo("No files written; --out FOLDER writes observations, tables and figures.")
 
@@ -277,10 +279,10 @@ def _write(
     options: dict[str, Any],
 ) -> list[Path]:
     from bigbench_meta.report.charts.mirage import plot_mirage
-    from bigbench_meta.report.files import figure_files, table_files, write_files
+    from bigbench_meta.report.files import figure_files, table_files
 
     contents: dict[str, str | bytes] = {
-        "observations.csv": observations.to_csv(index=False, lineterminator="\n"),
+        "observations.csv": csv_text(observations),
         "observations.parquet": observations.to_parquet(index=False),
     }
     for table in tables:
@@ -293,7 +295,7 @@ def _write(
                 progress(number + 1, len(figures))
     if options["samples"]:
         contents["samples.parquet"] = _samples(setting, options)
-    return write_files(out, contents)
+    return write_results(out, contents)
 
 
 def _with_expected(

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["drawable", "printable", "shown"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["csv_text", "drawable", "inert", "printable", "shown"]
 
 # What XML cannot hold: control characters except tab and line ends, half surrogate pairs. And
 # controls of direction, with which a name can pass for another.
 _UNDRAWABLE: Final = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
+
+# What a spreadsheet takes for a formula; of what begins with a sign, not numbers and intervals.
+_FORMULA: Final = re.compile(
+    r"[=@\t\r]|[+\-](?!(?:inf|[\d.,%e+\-\[\]\s])*$)", re.IGNORECASE | re.ASCII
+)
+_DIRECTION: Final = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
 
 
 def printable(text: str) -> str:
@@ -42,3 +51,35 @@ def drawable(text: str) -> str:
         True
     """
     return _UNDRAWABLE.sub("\ufffd", text)
+
+
+def inert(text: str) -> str:
+    r"""Return a text that a spreadsheet shows and does not run, and that reads as it is written.
+
+    Examples:
+        >>> inert("=1+2"), inert("arithmetic 2D+"), inert("-1"), inert("a\u202eb")
+        ("'=1+2", 'arithmetic 2D+', '-1', 'a\\u202eb')
+    """
+    text = _DIRECTION.sub(lambda found: f"\\u{ord(found[0]):x}", text)
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """Return a table as CSV: unrounded, missing values empty, no cell that a spreadsheet would run.
+
+    Examples:
+        >>> import pandas as pd
+        >>> print(csv_text(pd.DataFrame({"task": ["=1+2", None], "score": [0.5, -1.0]})))
+        task,score
+        '=1+2,0.5
+        ,-1.0
+        <BLANKLINE>
+    """
+    safe = frame.copy(deep=False)
+    for name, column in frame.items():
+        if column.dtype.kind not in "biufcmM":
+            changed = {text: inert(text) for text in column.unique() if isinstance(text, str)}
+            if any(text != other for text, other in changed.items()):
+                safe[name] = [changed.get(value, value) for value in column]
+    safe.columns = [inert(str(name)) for name in frame]
+    return safe.to_csv(index=False, lineterminator="\n")

@@ -31,6 +31,7 @@ def read_results(
     mapping: str | Path | None = None,
     names: str | Path | None = None,
     path: str | None = None,
+    on_file: Callable[[str, str | None], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read result files into one tidy table.
@@ -46,6 +47,8 @@ def read_results(
         path: Columns that stand in the path of each file, such as
             ``{variant}/{model}-{shots}shot*.json``; see
             :class:`bigbench_meta.readers.paths.PathPattern`.
+        on_file: Called with the name of each file read and the XXH3-128 digest of its bytes in
+            hexadecimal, None if it could not be read.
         progress: Called with (files done, files found) after each batch.
 
     Returns:
@@ -80,6 +83,9 @@ def read_results(
         for result in read_batch(batch, options, strict=strict):
             tables.append(result.observations.drop_columns(FILE))
             log.extend(result.log)
+            if on_file:
+                for record in result.records:
+                    on_file(record.file.label, record.digest.hex() or None)
         done += len(batch)
         if progress:
             progress(done, len(found))

@@ -58,8 +58,8 @@ _MOST_SHOWN: Final = 5
 # Of a JSON file that is looked into for its keys, and keys and columns that are named.
 _MOST_LOOKED: Final = 1 << 24
 _MOST_NAMES: Final = 6
-# What names a store, and what a study adds to a folder: their tables are made of results, but are
-# none. What else lies beside a study is read.
+# What names a store, and what a study or its record says that it added to a folder: their tables
+# are made of results, but are none. What else lies beside a study is read.
 _STORE: Final = {"manifest.json", "observations", "files"}
 _REPORT: Final = "report.html"
 _OF_A_STUDY: Final = {"tables", "figures"}
@@ -311,8 +311,7 @@ def _walk(root: str, name: str, log: ProblemLog, search: _Search) -> Iterator[So
     known, skip = search.stats.known.get, search.stats.skipped.append
     while pending:
         folder, prefix, in_study = pending.pop()
-        entries = _listed(folder, prefix, log, in_study=in_study)
-        is_study = _REPORT in entries
+        entries, is_study = _listed(folder, prefix, log, in_study=in_study)
         quiet = not _WITH_OTHER_JSON.isdisjoint(entries)
         below: list[tuple[str, str, bool]] = []
         for base in sorted(entries):
@@ -335,20 +334,32 @@ def _walk(root: str, name: str, log: ProblemLog, search: _Search) -> Iterator[So
 
 def _listed(
     folder: str, prefix: str, log: ProblemLog, *, in_study: bool
-) -> dict[str, os.DirEntry[str]]:
-    """Return what is in a folder, but for what this program made of results."""
+) -> tuple[dict[str, os.DirEntry[str]], bool]:
+    """Return what is in a folder, but for what this program made of results, and if it made any."""
     try:
         with os.scandir(folder) as found:
             entries = {entry.name: entry for entry in found}
     except OSError as error:
         log.error(prefix, "", f"cannot be read: {error.strerror}")
-        return {}
+        return {}, False
     if entries.keys() >= _STORE:
-        return {}
+        return {}, False
+    made = {base for base in entries if _is_record(entries[base])}
+    is_study = bool(made) or _REPORT in entries
     # A study of several sets has a folder with tables and figures for each.
-    if (_REPORT in entries or in_study) and entries.keys() >= _OF_A_STUDY:
-        return {base: entry for base, entry in entries.items() if base not in _OF_A_STUDY}
-    return entries
+    if made or ((is_study or in_study) and entries.keys() >= _OF_A_STUDY):
+        made |= _OF_A_STUDY
+    return {base: entry for base, entry in entries.items() if base not in made}, is_study
+
+
+def _is_record(entry: os.DirEntry[str]) -> bool:
+    """Return whether a file is the record of a run of this program."""
+    return (
+        entry.name.startswith("run")
+        and entry.name.endswith(".json")
+        and entry.is_file()
+        and b'"program": "bigbench-meta"' in _head(entry.path)
+    )
 
 
 def _leads_out(link: str, root: str) -> bool:

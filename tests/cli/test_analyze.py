@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -266,3 +267,28 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         kept = now
     assert start(killed).wait() == 0
     assert files(killed) == files(whole)
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_another_study_takes_the_place_of_the_earlier_one(tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    written = run_json("analyze", tree, "--out", out, "--replicates", 99, "--seed", 5)["outputs"]
+    (out / "tables" / "mine.csv").write_text("mine")
+    record = json.loads((out / "run.json").read_text())
+    assert record["seed"] == record["options"]["seed"] == 5
+    assert f"analyze {tree} --out {out} --replicates 99" in record["command"]
+    assert {entry["path"] for entry in record["inputs"]} == {
+        path.relative_to(tree.parent).as_posix() for path in tree.rglob("*.json")
+    }
+    assert {(out / entry["path"]).as_posix() for entry in record["outputs"]} == {*written} - {
+        (out / "run.json").as_posix()
+    }
+    fewer = run_json("analyze", tree, "--out", out, "--no-inference")["outputs"]
+    assert len(fewer) < len(written)
+    there = {path.as_posix() for path in out.rglob("*") if path.is_file()}
+    assert there == {*fewer, (out / "tables" / "mine.csv").as_posix()}
+
+    (out / "tables" / "by_metric.tex").write_text("corrected by hand")
+    refused = run("analyze", tree, "--out", out, "--no-inference", code=2).stderr
+    assert "by_metric.tex: was changed after this program wrote it" in refused
+    assert (out / "tables" / "by_metric.tex").read_text() == "corrected by hand"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 
 import pytest
@@ -10,6 +11,7 @@ from helpers import run, run_json
 from bigbench_meta.generate.lm_eval_tasks import GROUP, MAX_QUESTIONS, lm_eval_tasks
 
 COMMAND = ("generate", "lm-eval-tasks")
+RECORD = "run_generate_lm-eval-tasks.json"
 
 
 def test_json_and_files(tmp_path):
@@ -22,17 +24,19 @@ def test_json_and_files(tmp_path):
         "seed": 5,
         "n_questions": 8 * 60 + 55,
         "tasks": [asdict(size) for size in tasks.sizes],
-        "outputs": [(out / name).as_posix() for name in tasks.files],
+        "outputs": [(out / name).as_posix() for name in (*tasks.files, RECORD)],
     }
-    assert {path.name: path.read_text() for path in out.iterdir()} == tasks.files
+    written = {path.name: path.read_text() for path in out.iterdir()}
+    assert json.loads(written.pop(RECORD))["seed"] == 5
+    assert written == tasks.files
 
 
 def test_text(tmp_path):
     text = run(*COMMAND, "--out", tmp_path).stdout
     assert "schaeffer2023_2_digit_multiplication_length_4       1,000        6,606" in text
     assert f"lm_eval --include_path {tmp_path.as_posix()} --tasks {GROUP}." in text
-    assert "23 files written into" in text
-    assert {path.name for path in tmp_path.iterdir()} == lm_eval_tasks().files.keys()
+    assert "24 files written into" in text
+    assert {path.name for path in tmp_path.iterdir()} == {*lm_eval_tasks().files, RECORD}
 
 
 @pytest.mark.parametrize(

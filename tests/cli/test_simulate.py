@@ -131,7 +131,7 @@ def test_files(tmp_path):
                "mirage_c_accuracy_log", "mirage_d_multiple_choice_grade",
                "mirage_e_token_edit_distance", "mirage_f_brier_score"}  # fmt: skip
     assert written == {
-        "observations.csv", "observations.parquet", "samples.parquet",
+        "observations.csv", "observations.parquet", "samples.parquet", "run_simulate.json",
         *(f"tables/{name}.{end}" for name in ("curve_scores", "mechanism")
           for end in ("csv", "md", "tex")),
         *(f"figures/{name}.{end}" for name in figures for end in ("svg", "png", "vl.json", "csv")),

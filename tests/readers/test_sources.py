@@ -307,3 +307,32 @@ def test_gzip_within_an_archive(tmp_path: Path) -> None:
         info.size = len(document)
         archive.addfile(info, io.BytesIO(document))
     assert len(bm.read_results(path)[0]) == 2
+
+
+def test_what_the_program_wrote_into_results_is_not_read_as_results(tree: Path) -> None:
+    from bigbench_meta.report.folder import Run, write_files
+
+    observations = bm.read_results(tree)[0]
+    scores = observations.to_csv(index=False)
+    contents = {"tables/a.csv": scores, "figures/a.csv": scores, "figures/a.vl.json": '{"a": 1}'}
+    for command in ("analyze", "metric-change"):
+        write_files(tree, contents, Run(command=command))
+    again, problems = bm.read_results(tree)
+    assert by_score(again) == by_score(observations)
+    assert problems.empty
+    # A record of another program hides nothing.
+    (tree / "run.json").write_text('{"program": "mine"}')
+    (tree / "run_metric-change.json").unlink()
+    assert len(bm.read_results(tree)[1]) > 0
+
+
+def test_the_files_read_are_told_with_their_digests(tree: Path) -> None:
+    from xxhash import xxh3_128_hexdigest
+
+    (tree / "broken").mkdir()
+    (tree / "broken" / "scores_a.json.gz").write_bytes(b"no gzip")
+    told: dict[str, str | None] = {}
+    bm.read_results(tree, on_file=told.__setitem__)
+    files = {path.relative_to(tree.parent).as_posix(): path for path in tree.rglob("scores_*")}
+    digests = {name: xxh3_128_hexdigest(path.read_bytes()) for name, path in files.items()}
+    assert told == digests | {"tree/broken/scores_a.json.gz": None}

@@ -7,11 +7,9 @@ import json
 
 import altair as alt
 import pandas as pd
-import pytest
 
-from bigbench_meta.core.errors import InputError
 from bigbench_meta.report.charts.figure import Figure
-from bigbench_meta.report.files import figure_files, prepare_folder, table_files, write_files
+from bigbench_meta.report.files import figure_files, table_files
 from bigbench_meta.report.tables.table import Table
 
 FRAME = pd.DataFrame({"metric": ["a", "b"], "emergence_score": [1.25, float("inf")]})
@@ -38,25 +36,6 @@ def test_a_table_in_every_form():
     }
 
 
-def test_files_are_written_and_overwritten(tmp_path):
-    seen = []
-    contents = {"a.txt": "α\n", "deep/er/b.bin": b"\x00\xff"}
-    (tmp_path / "a.txt").write_text("an older and longer one")
-    written = write_files(
-        tmp_path, contents, progress=lambda done, total: seen.append((done, total))
-    )
-    assert written == [tmp_path / "a.txt", tmp_path / "deep/er/b.bin"]
-    assert (tmp_path / "a.txt").read_bytes() == "α\n".encode()
-    assert (tmp_path / "deep/er/b.bin").read_bytes() == b"\x00\xff"
-    assert seen == [(1, 2), (2, 2)]
-
-
-def test_what_cannot_be_written(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match="cannot be written"):
-        write_files(tmp_path / "file", {"a.txt": ""})
-
-
 def test_control_characters_are_replaced_before_they_end_the_process():
     frame = FRAME.assign(metric=["\x1b[31mred", "b\x00"])
     chart = (
@@ -66,11 +45,3 @@ def test_control_characters_are_replaced_before_they_end_the_process():
     assert "\x1b" not in files["figures/f.svg"]
     assert files["figures/f.png"].startswith(b"\x89PNG")
     assert pd.read_csv(io.StringIO(files["figures/f.csv"]))["metric"][0] == "\x1b[31mred"
-
-
-def test_a_folder_is_prepared_or_refused(tmp_path):
-    prepare_folder(tmp_path / "a" / "b")
-    assert list((tmp_path / "a" / "b").iterdir()) == []
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
-        prepare_folder(tmp_path / "file" / "below")

@@ -25,7 +25,8 @@ from bigbench_meta.core.schema import PROBLEMS, to_frame
 from bigbench_meta.readers import load_embedded
 from bigbench_meta.report import files
 from bigbench_meta.report import page as report
-from bigbench_meta.report.page import write_studies, write_study
+from bigbench_meta.report.folder import Run, write_files
+from bigbench_meta.report.page import studies_files, study_files
 from bigbench_meta.report.study import Study, run_study
 
 if TYPE_CHECKING:
@@ -86,6 +87,13 @@ class Page(HTMLParser):
         self.text += data
 
 
+RUN = Run(command="analyze")
+
+
+def write_study(study: Study, folder: Path, *, sources: list[str]) -> list[Path]:
+    return write_files(folder, study_files(study, sources), RUN)
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return study_of(tmp_path_factory.mktemp("plain"), ["alpha", "beta"])
@@ -98,13 +106,9 @@ def written(
     """The study on disk: folder, files, and what progress was told."""
     folder = tmp_path_factory.mktemp("out") / "deep" / "study"
     told: list[tuple[int, int]] = []
-    files = write_study(
-        study,
-        folder,
-        sources=["results <of> A & B"],
-        progress=lambda done, total: told.append((done, total)),
-    )
-    return folder, files, told
+    contents = study_files(study, ["results <of> A & B"])
+    files = write_files(folder, contents, RUN, progress=lambda *done: told.append(done))
+    return folder, files[:-1], told
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +127,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Study]:
 def test_files_are_those_listed(written: tuple[Path, list[Path], list[tuple[int, int]]]) -> None:
     folder, files, told = written
     assert [path for path in files if not path.stat().st_size] == []
-    assert set(files) == {path for path in folder.rglob("*") if path.is_file()}
+    assert {*files, folder / "run.json"} == {p for p in folder.rglob("*") if p.is_file()}
     assert {path.relative_to(folder).as_posix() for path in files} == {
         "report.html",
         *(f"tables/{name}{ending}" for name in TABLES for ending in (".csv", ".md", ".tex")),
@@ -395,25 +399,6 @@ def test_study_without_problems_has_an_empty_table(written: tuple[Path, Any, Any
     assert list(to_frame(PROBLEMS.empty())) == PROBLEMS.names
 
 
-def test_a_report_of_somebody_else_is_not_overwritten(tmp_path: Path, study: Study) -> None:
-    mine = {"report.html": "<title>mine</title>", "figures/flagged_curves.svg": "mine"}
-    files.write_files(tmp_path, mine)
-    with pytest.raises(InputError, match=r"report.html: would be overwritten, and this program"):
-        write_study(study, tmp_path, sources=["x"])
-    assert {name: (tmp_path / name).read_text() for name in mine} == mine
-    assert len(list(tmp_path.rglob("*.*"))) == len(mine)
-
-
-def test_a_report_of_ours_is_replaced_with_its_figures(
-    tmp_path: Path, written: tuple[Path, Any, Any]
-) -> None:
-    page = (written[0] / "report.html").read_bytes()
-    old = {"report.html": page, "figures/flagged_curves.svg": "old", "figures/mine.svg": "mine"}
-    files.write_files(tmp_path, old)
-    report._clear(tmp_path, keep=set())
-    assert {path.name for path in tmp_path.rglob("*.*")} == {"report.html", "mine.svg"}
-
-
 # The overview of several sets --------------------------------------------------------------------
 
 
@@ -424,7 +409,7 @@ def two_sets(study: Study, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     write_study(study, folder, sources=["results"])
     (folder / "tables" / "mine.csv").write_text("kept")
     studies = {name: replace(study, embedded=embedded_set(name)) for name in ("lamda", "paper")}
-    return folder, write_studies(studies, folder)
+    return folder, write_files(folder, studies_files(studies), RUN)[:-1]
 
 
 def test_each_set_has_a_folder_of_its_own(
@@ -437,7 +422,7 @@ def test_each_set_has_a_folder_of_its_own(
     assert {path.relative_to(folder).as_posix() for path in files} == expected
     # The earlier study is gone; what somebody else put beside it is not.
     found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    assert found == expected | {"tables/mine.csv"}
+    assert found == expected | {"tables/mine.csv", "run.json"}
     for name in ("tables/by_metric.csv", "figures/flagged_curves.csv"):
         assert (folder / "lamda" / name).read_bytes() == (written[0] / name).read_bytes()
 

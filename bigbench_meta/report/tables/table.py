@@ -12,7 +12,7 @@ from pylatexenc.latexencode import UnicodeToLatexEncoder
 from tabulate import tabulate
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.core.text import drawable
+from bigbench_meta.core.text import csv_text, drawable, inert
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,8 +70,11 @@ class Table:
     links: tuple[str, ...] = ()
 
     def to_csv(self) -> str:
-        """Return every row and column, unrounded; infinite is ``inf``, missing is empty."""
-        return self.frame.to_csv(index=False, lineterminator="\n")
+        """Return every row and column, unrounded; infinite is ``inf``, missing is empty.
+
+        Names that a spreadsheet would run as a formula begin with an apostrophe.
+        """
+        return csv_text(self.frame)
 
     def to_markdown(self) -> str:
         """Return a GitHub-flavoured Markdown table with the caption below."""
@@ -221,7 +224,7 @@ def format_value(column: str, value: Any) -> str:
         return _FORMATS.get(column, "{:.4g}".format)(float(value))
     if isinstance(value, int | np.integer):
         return f"{value:,}"
-    return str(value).replace(";", "; ")
+    return inert(str(value)).replace(";", "; ")
 
 
 def _markdown(text: str) -> str:

@@ -1,0 +1,117 @@
+"""What the command line writes: a table to a file, results and a record into a folder."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bigbench_meta.cli import console
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.text import csv_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import pandas as pd
+
+__all__ = ["ARGUMENTS", "prepare_folder", "print_written", "write_frame", "write_results"]
+
+ARGUMENTS = "bigbench_meta.arguments"
+"""Where the context holds the arguments of the program."""
+
+# Options that name files to read, or may.
+_INPUTS = ("mapping", "names", "catalog_path", "issues_path", "example_counts")
+
+
+def prepare_folder(out: Path | None, *, sure: str = "") -> None:
+    """Make the folder that ``--out`` names, if it does, before the work.
+
+    Raises:
+        InputError: It cannot be written to, or holds a file that would be lost.
+    """
+    if out:
+        from bigbench_meta.report.folder import prepare_folder
+
+        prepare_folder(out, _command(click.get_current_context()), sure=sure)
+
+
+def write_results(
+    out: Path, contents: Mapping[str, str | bytes], inputs: Mapping[str, str | None] | None = None
+) -> list[Path]:
+    """Write the results of the current command into a folder, with a record of the run.
+
+    Args:
+        out: The folder.
+        contents: Contents by path below it.
+        inputs: Digests of the files of results that were read, by name.
+    """
+    from bigbench_meta.report.folder import Run, digest_of_file, write_files
+
+    context = click.get_current_context()
+    run = Run(
+        command=_command(context),
+        line=shlex.join(["bigbench-meta", *context.meta.get(ARGUMENTS, ())]),
+        options={
+            max(parameter.opts, key=len).lstrip("-"): _plain(context.params[parameter.name])
+            for parameter in context.command.params
+            if parameter.name in context.params
+        },
+        inputs={
+            **(inputs or {}),
+            **{
+                path.as_posix(): digest_of_file(path)
+                for path in _option_files(context.params)
+                if path.is_file()
+            },
+        },
+    )
+    with console.progress("Writing") as progress:
+        return write_files(out, contents, run, progress=progress)
+
+
+def print_written(written: list[Path], out: Path | None) -> None:
+    """Print how many files are in the folder that ``--out`` names, if it does."""
+    if out:
+        click.echo(f"{len(written)} files written into {out.as_posix()}.")
+
+
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table, unrounded, to a file whose ending is one of those that ``-o`` takes."""
+    writers: dict[str, Callable[[Path], Any]] = {
+        ".csv": lambda target: target.write_text(csv_text(frame), encoding="utf-8", newline=""),
+        ".parquet": lambda target: frame.to_parquet(target, index=False),
+        ".json": lambda target: target.write_text(
+            console.json_text(console.records(frame)) + "\n", encoding="utf-8"
+        ),
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writers[path.suffix](path)
+    except OSError as error:
+        raise InputError(
+            f"cannot be written: {error.strerror or error}", where=str(path)
+        ) from error
+
+
+def _command(context: click.Context) -> str:
+    """Return the name of the current command, such as ``generate lenet``."""
+    return context.command_path.removeprefix(context.find_root().command_path).strip()
+
+
+def _option_files(given: Mapping[str, Any]) -> list[Path]:
+    return [
+        Path(value)
+        for name in _INPUTS
+        if given.get(name)
+        for value in (given[name] if isinstance(given[name], tuple) else (given[name],))
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """Return the value of an option as JSON takes it."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float) else str(value)
