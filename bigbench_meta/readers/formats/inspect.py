@@ -312,10 +312,12 @@ def _scores(log: Any) -> list[dict[str, Any]] | None:
 def _observations(header: dict[str, Any], run: _Run, log: FileLog) -> pa.Table | None:
     scores = json.loads(header["scores"] or "[]")
     reducers = {score["reducer"] for score in scores} - {None}
+    limit = as_whole(header["limit"])
     rows = []
     for number, score in enumerate(scores):
         where = f"results.scores.{number}"
-        size = {"n_examples": _size(score, header["completed"], run.epochs, where, log)}
+        n_examples = _size(score, header["completed"], run.epochs, where, log, limit=limit)
+        size = {"n_examples": n_examples}
         for row in _score_rows(score, f"{where}.metrics", log):
             variants = _variants(score, row["metric"], names_mean=len(reducers) > 1)
             rows.append(run.key(log.label, *variants) | size | row)
@@ -341,7 +343,13 @@ def _has_scores(header: dict[str, Any], rows: list[dict[str, Any]], log: FileLog
 
 
 def _size(
-    score: dict[str, Any], completed: Any, epochs: int, where: str, log: FileLog
+    score: dict[str, Any],
+    completed: Any,
+    epochs: int,
+    where: str,
+    log: FileLog,
+    *,
+    limit: int | None,
 ) -> int | None:
     """Return how many samples a score is a mean over."""
     number, where = as_whole(score["scored"]), f"{where}.scored_samples"
@@ -354,7 +362,10 @@ def _size(
             log.warning(where, reason)
             return None
         number //= epochs
-    return log.n_examples(number, where) if number else None
+    n_examples = log.n_examples(number, where) if number else None
+    if n_examples and limit and n_examples > limit:
+        log.agree(where, n_examples, _HEADER["limit"], limit)
+    return n_examples
 
 
 def _variants(score: dict[str, Any], metric: str, *, names_mean: bool) -> list[str | None]:

@@ -268,9 +268,11 @@ def _sizes(
     """Return the number of examples by metric where they differ, and that of the task."""
     stated = run.n_samples.get(task)
     size = stated.get("effective") if isinstance(stated, dict) else stated
-    where = f"n-samples.{task}.effective"
+    where, beside = f"n-samples.{task}.effective", f"results.{task}.sample_len"
     if size is None:
-        size, where = scores.get("sample_len"), f"results.{task}.sample_len"
+        size, where = scores.get("sample_len"), beside
+    number = None if size is None else log.n_examples(size, where)
+    log.agree(where, number, beside, as_whole(scores.get("sample_len")))
     counts = scores.get("sample_count")
     by_metric = counts if isinstance(counts, dict) else {}
     found = {
@@ -280,7 +282,7 @@ def _sizes(
     }
     return (
         {key: count for key, count in found.items() if count is not None},
-        None if size is None else log.n_examples(size, where),
+        number,
     )
 
 
@@ -416,6 +418,9 @@ def _task_settings(
         numbers = size if isinstance(size, dict) else {}
         effective, original = (as_whole(numbers.get(key)) for key in ("effective", "original"))
         cut = effective is not None and original is not None and effective < original
+        most = as_whole(limit)
+        if effective is not None and most is not None and 1 < most < effective:
+            log.agree(f"n-samples.{task}.effective", effective, "config.limit", most)
         version, own = versions.get(task), configs.get(task)
         found[task] = {
             # A limit beyond the test set cuts nothing.
@@ -468,17 +473,28 @@ def _task_shots(
     """Return the shots of each task, and of a group whose members all have the same."""
     stated = log.section(document, "n-shot")
     configs = log.section(document, "configs")
-    found = {
+    in_configs = {
         task: log.shots(own["num_fewshot"], f"configs.{task}.num_fewshot")
         for task, own in configs.items()
         if isinstance(own, dict) and "num_fewshot" in own
     }
-    found |= {task: log.shots(value, f"n-shot.{task}") for task, value in stated.items()}
+    found = in_configs | {
+        task: log.shots(value, f"n-shot.{task}") for task, value in stated.items()
+    }
     for task, own in configs.items():
         metadata = own.get("metadata") if isinstance(own, dict) else None
+        where = f"configs.{task}.metadata.num_fewshot"
         inside = metadata.get("num_fewshot") if isinstance(metadata, dict) else None
-        if inside is not None and found.get(task) in (None, 0):
-            found[task] = log.shots(inside, f"configs.{task}.metadata.num_fewshot")
+        inside = log.shots(inside, where)
+        if inside and found.get(task) in (None, 0):
+            found[task] = inside
+        elif inside:
+            log.agree(f"n-shot.{task}", found[task], where, inside)
+        else:
+            log.agree(
+                f"n-shot.{task}", found.get(task), f"configs.{task}.num_fewshot",
+                in_configs.get(task),
+            )  # fmt: skip
     seen: dict[str, set[int | None]] = {task: {shots} for task, shots in found.items()}
     for _ in range(_DEEPEST):
         for group in members.keys() - found.keys():

@@ -133,6 +133,11 @@ class FileLog:
         self.warning(where, f"expected a whole number, got {show_value(value)}: left empty")
         return None
 
+    def agree(self, where: str, value: int | None, other: str, other_value: int | None) -> None:
+        """Note that two places of a file say different numbers of one thing; the first counts."""
+        if value is not None and other_value is not None and value != other_value:
+            self.warning(where, f"{value}, but {other} says {other_value}")
+
 
 def _load(data: bytes) -> tuple[Any, set[str]]:
     """Return what JSON holds, and the keys that are given twice in one of its objects."""

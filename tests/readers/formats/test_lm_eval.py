@@ -79,7 +79,7 @@ def new_results(**config):
                 "sums", 20, exact_match__strict9match=0.0, exact_match_stderr__strict9match=0.0,
                 exact_match__flexible9extract=0.68, exact_match_stderr__flexible9extract=0.095,
             ),
-            "text": scores("text", 30, word_perplexity__none=11.5,
+            "text": scores("text", 25, word_perplexity__none=11.5,
                            word_perplexity_stderr__none="N/A"),
             "zoo": group,
             "pool": {"alias": "pool", "name": "pool"},
@@ -93,7 +93,7 @@ def new_results(**config):
         "n-samples": {
             task: {"original": 40, "effective": n}
             for task, n in {"quiz": 25, "zoo_owls": 25, "zoo_cats": 25, "sums": 20,
-                            "text": 30}.items()
+                            "text": 25}.items()
         },
         "config": {
             "model": "hf",
@@ -444,7 +444,35 @@ def test_shots_that_stand_in_the_prompt_count(stated, inside, shots):
     document["configs"]["quiz"] = {"num_fewshot": stated, "metadata": {"num_fewshot": inside}}
     rows, problems = read(document)
     assert {row["shots"] for row in rows if row["task"] == "quiz"} == {shots}
-    assert problems == []
+    reason = f"{stated}, but configs.quiz.metadata.num_fewshot says {inside}"
+    told = [("n-shot.quiz", reason, "warning")] if stated and stated != inside else []
+    assert problems == told
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "reason"),
+    [
+        (
+            lambda document: document["n-shot"].update(quiz=5),
+            "n-shot.quiz", "5, but configs.quiz.num_fewshot says 2",
+        ),
+        (
+            lambda document: document["results"]["quiz"].update(sample_len=40),
+            "n-samples.quiz.effective", "25, but results.quiz.sample_len says 40",
+        ),
+        (
+            lambda document: document["config"].update(limit=10),
+            "n-samples.quiz.effective", "25, but config.limit says 10",
+        ),
+    ],
+)  # fmt: skip
+def test_statements_that_contradict_each_other_are_quoted(change, place, reason):
+    document = new_results()
+    before = read(document)[0]
+    change(document)
+    rows, problems = read(document)
+    assert (place, reason, "warning") in problems
+    assert [row["score"] for row in rows] == [row["score"] for row in before]
 
 
 @pytest.mark.parametrize("args", ["load_in_4bit=True", "peft=me/lora", "gptq=True"])
@@ -490,7 +518,8 @@ def test_shots_come_from_the_task_then_the_file():
     rows, problems = read(document)
     shots = {row["subtask"]: row["shots"] for row in rows}
     assert shots == {"quiz": 1, "zoo_owls": 2, "zoo_cats": 0, "sums": 5, "text": 9, "zoo": None}
-    assert problems == []
+    reason = "1, but configs.quiz.num_fewshot says 2"
+    assert problems == [("n-shot.quiz", reason, "warning")]
 
 
 def test_a_group_has_the_shots_that_its_members_share():
