@@ -59,6 +59,8 @@ _PROMPTS: Final = ("full_prompt", "example")
 # What the leaderboard of 2023 scored, each a column.
 _METRICS: Final = ("acc", "acc_norm", "mc1", "mc2", "em", "f1")
 _FLAT: Final = [*_PROMPTS, "predictions", "choices", "gold_index", "gold", "metrics", *_METRICS]
+# As rows of Python's own values: a text that a file holds once may stand in each of them.
+_MOST_ROWS: Final = 1 << 10
 # Longer texts are not taken apart: that takes a hundred times the memory.
 _LONGEST: Final = 1 << 20
 _MISFIT: Final = (pa.ArrowException, ValueError, OverflowError, TypeError)
@@ -110,7 +112,7 @@ def read_details(
     read = _nested if columns is _NESTED else _flat
     notes: Notes = Counter()
     n_examples = 0
-    for first, batch in parts(file, columns, log, max_bytes=max_bytes):
+    for first, batch in parts(file, columns, log, max_bytes=max_bytes, most_rows=_MOST_ROWS):
         try:
             examples = batch.to_pylist()
         except _MISFIT as error:
@@ -238,17 +240,14 @@ def _predicted(predictions: Iterable[Any]) -> tuple[list[str], list[float]]:
     texts: list[str] = []
     logprobs: list[float] = []
     for one in predictions:
-        is_pair = bool(_listed(one)) and (isinstance(one, tuple) or _is_numbers(one))
-        for part in _listed(one[0] if is_pair else one):
+        own = _listed(one)
+        is_pair = isinstance(one, tuple) or (own and as_number(own[0]) is not None)
+        for part in _listed(own[0]) if own and is_pair else own:
             if isinstance(part, str):
                 texts.append(part)
             elif (number := as_number(part)) is not None:
                 logprobs.append(number)
     return texts, logprobs
-
-
-def _is_numbers(value: Any) -> bool:
-    return isinstance(value, list) and as_number(value[0]) is not None
 
 
 def _answers(example: _Example) -> list[str] | None:

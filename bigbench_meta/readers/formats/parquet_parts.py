@@ -44,7 +44,12 @@ def open_table(source: pa.BufferReader | IO[bytes], log: FileLog) -> pq.ParquetF
 
 
 def parts(
-    file: pq.ParquetFile, columns: Sequence[str], log: FileLog, *, max_bytes: int
+    file: pq.ParquetFile,
+    columns: Sequence[str],
+    log: FileLog,
+    *,
+    max_bytes: int,
+    most_rows: int = _BATCH_ROWS,
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
     """Yield parts of a file, each with the number of its first row; leave out what is damaged.
 
@@ -53,6 +58,7 @@ def parts(
         columns: What is read of it: columns, or fields of structs (``doc.query``).
         log: Where problems are noted; rows are counted from 1.
         max_bytes: Leave out row groups that expand to more.
+        most_rows: Rows of a part at most.
     """
     end = 0
     for number in range(file.num_row_groups):
@@ -65,7 +71,7 @@ def parts(
         size = _BATCH_BYTES * group.num_rows // max(group.total_byte_size, 1)
         try:
             for batch in file.iter_batches(
-                min(max(size, 1), _BATCH_ROWS), row_groups=[number], columns=columns
+                min(max(size, 1), most_rows), row_groups=[number], columns=columns
             ):
                 batch.validate(full=True)  # texts that are no UTF-8 raise only when they are used
                 yield first, batch

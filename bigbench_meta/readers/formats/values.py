@@ -232,7 +232,11 @@ def literal(text: str) -> Any:
         with warnings.catch_warnings():
             # Text that is no value of ours may hold escapes that Python frowns upon.
             warnings.simplefilter("ignore")
-            return ast.literal_eval(_Numbers().visit(ast.parse(text.strip(" \t"), mode="eval")))
+            tree = ast.parse(text.strip(" \t"), mode="eval")
+            try:
+                return ast.literal_eval(tree)
+            except ValueError:
+                return ast.literal_eval(_Numbers().visit(tree))
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return None
 
