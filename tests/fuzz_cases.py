@@ -32,7 +32,7 @@ from fuzz_oracles_json import (
     expect_scores,
     scattered_samples,
 )
-from fuzz_oracles_table import expect_samples_table, expect_table, expect_wide
+from fuzz_oracles_table import expect_details, expect_samples_table, expect_table, expect_wide
 from fuzz_seeds import SEEDS, member_seeds
 from helpers import expected_rows, score_file, write_json
 
@@ -179,9 +179,9 @@ class Folder:
             old.unlink()
         inside = self.root / "named" if named else self.tree / "m"
         path = inside / name
-        path.parent.mkdir(parents=True, exist_ok=True)
         files = {inside / other: content for other, content in seed.beside.items()} | {path: data}
         for each, content in files.items():
+            each.parent.mkdir(parents=True, exist_ok=True)
             each.write_bytes(content)
         self.written = list(files)
         if not named:
@@ -230,6 +230,9 @@ def beside_of(name: str) -> str:
     folder, base = posixpath.split(name)
     if base == "stats.json":
         return f"{folder}/run_spec.json"
+    if base.startswith("details_"):
+        results = posixpath.dirname(folder).replace("details/", "results/", 1)
+        return f"{results}/results_{posixpath.basename(folder)}.json"
     date = base.removesuffix(".jsonl").rpartition("_")[2]
     return f"{folder}/results_{date}.json" if base.startswith("samples_") else ""
 
@@ -325,6 +328,8 @@ def expected_of(
         return Expected(faulty=True), nothing
     if file.format == "lm_eval_samples":
         return nothing, expect_samples(content, label, sound, same_run=same_run)
+    if file.format == "lighteval_details":
+        return nothing, expect_details(content, label, sound, same_run=same_run)
     if file.format == "samples_table":
         return nothing, expect_samples_table(content, label)
     if file.format == "helm":

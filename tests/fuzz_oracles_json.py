@@ -376,6 +376,9 @@ def expect_samples(
 # --- lighteval ---
 
 
+LIGHTEVAL_KEY = re.compile(r"[^|]*\|[^|]*[^|\s][^|]*\||[^|]*[^|\s][^|]*\|\d+$")
+
+
 def expect_lighteval(data: bytes, label: str, sound: Sound) -> Expected:
     """Return what may come of a file whose keys are ``suite|task|shots``."""
     read = parse_json(data)
@@ -399,7 +402,7 @@ def expect_lighteval(data: bytes, label: str, sound: Sound) -> Expected:
     for key, scores in results.items():
         if key == "all":
             continue
-        if not isinstance(scores, dict) or not re.match(r"[^|]*\|[^|]*[^|\s][^|]*\|", key):
+        if not isinstance(scores, dict) or not LIGHTEVAL_KEY.match(key):
             expected.faulty = True
             continue
         for metric, value in scores.items():

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fuzz_expected import ANY, FREE, MISSING, REPORTED, SURE, Expected, Item, Row
+from fuzz_oracles_json import MODEL
 from fuzz_seeds import WIDE_MAPPING
 
 from bigbench_meta.core.schema import OBSERVATIONS, SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+
+    from fuzz_expected import Sound
 
 NUMBER = re.compile(
     r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)", re.IGNORECASE | re.ASCII
@@ -241,6 +244,65 @@ def sample_cell(row: Row, name: str, schema: dict[str, pa.DataType]) -> tuple[An
     if name == "targets" and None in cell:
         return None, True
     return (None, False) if cell == "" and name != "output" else (cell, False)
+
+
+# --- Details of lighteval ---
+
+DETAILS = ("doc", "metric", "model_response")
+LEAVES = ("doc.query", "doc.choices", "doc.gold_index", "metric", "model_response.input",
+          "model_response.text", "model_response.logprobs")  # fmt: skip
+FLAT_DETAILS = ("acc", "choices", "example", "full_prompt", "gold", "gold_index", "metrics",
+                "predictions")  # fmt: skip
+UNREAD = "model_response.input_tokens"
+MOST_ANSWERS = 4
+
+
+def expect_details(data: bytes, label: str, sound: Sound, *, same_run: bool = True) -> Expected:
+    """Say what may come of details: of a row as it was its samples, of any other at least one."""
+    try:
+        schema = pq.ParquetFile(pa.BufferReader(data)).schema_arrow
+    except (OSError, ValueError, EOFError, pa.ArrowException):
+        return Expected(faulty=True)
+    names = set(schema.names)
+    is_nested = names >= set(DETAILS)
+    is_ours = is_nested or ("predictions" in names and names & {"example", "full_prompt"})
+    if len(names) < len(schema.names) or not is_ours:
+        return Expected(faulty=True)
+    if is_nested and not all(pa.types.is_struct(schema.field(name).type) for name in DETAILS):
+        return Expected(faulty=True)
+    try:
+        wanted = LEAVES if is_nested else [name for name in FLAT_DETAILS if name in names]
+        table = pq.ParquetFile(pa.BufferReader(data)).read(columns=list(wanted))
+        table.validate(full=True)
+        rows = [what_is_read(row) for row in table.to_pylist()]
+    except (OSError, ValueError, EOFError, OverflowError, pa.ArrowException):
+        return Expected(unknown=True, faulty=True)
+    before = {name: cells.to_pylist() for name, cells in sound.document or ()
+              if name in DETAILS + FLAT_DETAILS}  # fmt: skip
+    was = [dict(zip(before, cells, strict=True)) for cells in zip(*before.values(), strict=True)]
+    known: dict[str, list[Row]] = {}
+    for number, row in enumerate(was, 1):
+        own = [one for one in sound.samples if one["example_id"] == str(number)]
+        known[what_is_read(row)] = own
+    run = {} if same_run else dict.fromkeys(("task", "subtask", *MODEL), ANY)
+    expected = Expected()
+    for number, text in enumerate(rows, 1):
+        own_values = {"example_id": str(number), "source": label}
+        loose = dict.fromkeys(SAMPLES.names, ANY) | own_values
+        expected.items += [Item(one | run | own_values) for one in known.get(text, ())]
+        if text not in known:
+            expected.items += [Item(loose), *[Item(loose, FREE)] * MOST_ANSWERS]
+    return expected
+
+
+def what_is_read(row: Row) -> str:
+    """Return a row of details as a text, without what lies in structs and is not read."""
+    flat = {
+        f"{name}.{part}": value
+        for name, cell in row.items()
+        for part, value in (cell.items() if isinstance(cell, dict) else [("", cell)])
+    }
+    return repr(sorted(item for item in flat.items() if item[0] not in ("doc.id", UNREAD)))
 
 
 # --- Wide tables, with the mapping of the seeds ---

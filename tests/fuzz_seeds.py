@@ -237,6 +237,48 @@ def lighteval_seeds() -> list[Seed]:
     return [Seed("lighteval", name, lighteval_results(), JSON_LAYOUTS)]
 
 
+def lighteval_details() -> list[list[tuple[str, pa.Array]]]:
+    """Return the details of a task in each of the layouts that lighteval has written."""
+    prompts = [f"Q: {n}\nA:" for n in range(4)]
+    choices, right = [[" é", " b"]] * 4, [[0], [1], [0], [1]]
+    logprobs = [[-0.5, -1.5], [-2.0, -0.25], [-7.0, -6.5], [-0.1, -3.0]]
+    texts = [["14"], ["a", "b"], [""], ["it's 👧"]]
+    tokens = [[1, 2, 3]] * 4
+    chosen = [{"acc": n % 2, "acc_norm": 0.5} for n in range(4)]
+    wrote = [{"em": n % 2} for n in range(4)]
+    flat: list[dict[str, Any]] = [
+        {"choices": choices[n], "example": str(n), "full_prompt": prompts[n], "gold": ["x"],
+         "gold_index": right[n], "input_tokens": tokens[n], "metrics": chosen[n],
+         "predictions": [[each, 0.0] for each in logprobs[n]]}
+        for n in range(4)
+    ]  # fmt: skip
+    written = [{name: str(value) for name, value in row.items()}
+               | {"predictions": str(texts[n]), "metrics": str(wrote[n])}
+               for n, row in enumerate(flat)]  # fmt: skip
+    doc = [{"query": prompts[n], "choices": choices[n], "gold_index": right[n], "id": str(n)}
+           for n in range(4)]  # fmt: skip
+    response = [{"input": prompts[n], "input_tokens": tokens[n], "logprobs": [], "text": texts[n]}
+                for n in range(4)]  # fmt: skip
+    structs = [{"doc": doc[n], "metric": wrote[n], "model_response": response[n]} for n in range(4)]
+    old = [{name: row[name] for name in ("choices", "example", "full_prompt", "predictions")}
+           | {"gold": n % 2, "acc": 0.5} for n, row in enumerate(flat)]  # fmt: skip
+    return [
+        [(name, pa.array([row[name] for row in rows])) for name in rows[0]]
+        for rows in (flat, written, structs, old)
+    ]
+
+
+def lighteval_details_seeds() -> list[Seed]:
+    run, date = "EleutherAI/pythia-160m", "2026-01-31T12-00-00.123456"
+    name = f"out/details/{run}/{date}/details_leaderboard|arc:challenge|25_{date}.parquet"
+    beside = {f"out/results/{run}/results_{date}.json": indented(lighteval_results())}
+    return [
+        Seed("lighteval details", name, columns, (parquet, uncompressed), own, samples=True,
+             gzip=False)
+        for columns, own in zip(lighteval_details(), (beside, beside, beside, {}), strict=True)
+    ]  # fmt: skip
+
+
 def sample(
     doc_id: int, arguments: list[list[Any]], responses: list[Any], target: str
 ) -> dict[str, Any]:
@@ -483,7 +525,7 @@ def member_seeds() -> list[Seed]:
     """Return the seeds whose files are put into archives."""
     return [
         score_seeds()[0], new_seeds()[0], helm_seeds()[0], full_log_seeds(samples=True)[0],
-        sample_seeds()[0], samples_table_seeds()[0],
+        sample_seeds()[0], samples_table_seeds()[0], lighteval_details_seeds()[0],
     ]  # fmt: skip
 
 
@@ -507,8 +549,8 @@ SEEDS: dict[str, list[Seed]] = {
     seeds[0].kind: seeds
     for seeds in (
         score_seeds(), full_log_seeds(samples=False), full_log_seeds(samples=True), old_seeds(),
-        new_seeds(), sample_seeds(), lighteval_seeds(), helm_seeds(), helm_spec_seeds(),
-        table_seeds(), parquet_seeds(), samples_table_seeds(), wide_seeds(),
+        new_seeds(), sample_seeds(), lighteval_seeds(), lighteval_details_seeds(), helm_seeds(),
+        helm_spec_seeds(), table_seeds(), parquet_seeds(), samples_table_seeds(), wide_seeds(),
         wide_parquet_seeds(), archive_seeds("zip"), archive_seeds("tar.gz"),
     )
 }  # fmt: skip

@@ -6,7 +6,7 @@ import gc
 import posixpath
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import count
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,7 +17,7 @@ from bigbench_meta.core.arrow import numbers
 from bigbench_meta.core.errors import InputError, SchemaError
 from bigbench_meta.core.schema import FILE
 from bigbench_meta.readers.archives import members
-from bigbench_meta.readers.detect import SAMPLES_ONLY, paired_name
+from bigbench_meta.readers.detect import SAMPLES_ONLY, paired_names
 from bigbench_meta.readers.formats.bigbench import ScoreFileReader
 from bigbench_meta.readers.formats.values import FileLog
 from bigbench_meta.readers.problems import ProblemLog
@@ -50,7 +50,9 @@ __all__ = ["BatchResult", "FileRecord", "ReadOptions", "batches", "read_batch"]
 _BATCH_BYTES: Final = 16 << 20
 _BATCH_FILES: Final = 2048
 # Formats of which a file may be read with another one.
-_PAIRED: Final = {"paired", "lm_eval"}
+_PAIRED: Final = {"paired", "lm_eval", "lighteval"}
+# Tables of samples, which are read some rows at a time.
+_TABLES: Final = {"samples_table", "lighteval_details"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,17 +217,23 @@ class _BatchReader:
     def file(self, file: SourceFile) -> None:
         """Read one file of its own."""
         record = self._record(file)
-        if file.format == "full_log" or (file.format == "samples_table" and "://" not in file.path):
-            self._large_file(file, record)
-            return
         try:
-            data, beside = read_bytes(file, max_bytes=self.options.max_bytes), None
-            if name := paired_name(file):
-                beside = read_beside(file, name, max_bytes=self.options.max_bytes)
+            if file.format == "full_log" or (file.format in _TABLES and "://" not in file.path):
+                self._large_file(file, record)
+                return
+            data = read_bytes(file, max_bytes=self.options.max_bytes)
+            beside = self._beside(file)
         except InputError as error:
             self.log.error(file.label, "", error.message)
             return
         self._content(record, data, beside)
+
+    def _beside(self, file: SourceFile) -> bytes | None:
+        """Return the content of the file that a file is read with, None if there is none."""
+        found = (
+            read_beside(file, name, max_bytes=self.options.max_bytes) for name in paired_names(file)
+        )
+        return next((content for content in found if content is not None), None)
 
     def archive(self, file: SourceFile) -> Iterator[BatchResult]:
         """Read the members of an archive, one after the other."""
@@ -317,8 +325,8 @@ class _BatchReader:
             if table is not None and table.num_rows:
                 self._samples(table)
             return None
-        if file.format == "samples_table":
-            self._samples_table(file, pa.BufferReader(data))
+        if file.format in _TABLES:
+            self._samples_table(file, pa.BufferReader(data), beside)
             return None
         if self.options.mapping:
             from bigbench_meta.readers.formats.mapping import Mapping
@@ -334,11 +342,21 @@ class _BatchReader:
 
         return read_table(data, name, log)
 
-    def _samples_table(self, file: SourceFile, source: pa.BufferReader | IO[bytes]) -> None:
-        from bigbench_meta.readers.formats.samples_table import read_samples
+    def _samples_table(
+        self, file: SourceFile, source: pa.BufferReader | IO[bytes], beside: bytes | None
+    ) -> None:
+        log, max_bytes = FileLog(file.label, self.log), self.options.max_bytes
+        if file.format == "samples_table":
+            from bigbench_meta.readers.formats.samples_table import read_samples
 
-        log = FileLog(file.label, self.log)
-        read_samples(source, log, self._samples, max_bytes=self.options.max_bytes)
+            read_samples(source, log, self._samples, max_bytes=max_bytes)
+            return
+        from bigbench_meta.readers.formats.lighteval import read_run
+        from bigbench_meta.readers.formats.lighteval_details import read_details
+
+        names, quiet = self.options.model_names(), FileLog(file.label, ProblemLog())
+        run = None if beside is None else read_run(beside, quiet, names=names)
+        read_details(source, log, self._samples, names=names, results=run, max_bytes=max_bytes)
 
     def _samples(self, table: pa.Table) -> None:
         """Hand over samples of the last record."""
@@ -349,17 +367,18 @@ class _BatchReader:
 
     def _large_file(self, file: SourceFile, record: FileRecord) -> None:
         """Read a file that need not fit into memory, unless it has not changed."""
+        beside = self._beside(file)
         try:
             if expected := self.expected.get(file.identity):
                 with open_raw(file) as raw:
-                    record.digest = digest_of(raw)
+                    record.digest = digest_of(raw, beside or b"")
                 record.unchanged = record.digest == expected
             if not record.unchanged:
                 with open_raw(file) as raw:
-                    if file.format == "samples_table":
-                        self._samples_table(file, raw)
+                    if file.format in _TABLES:
+                        self._samples_table(file, raw, beside)
                         raw.seek(0)
-                        record.digest = digest_of(raw)
+                        record.digest = digest_of(raw, beside or b"")
                         return
                     digesting = Digesting(raw)
                     stream = within(file, digesting, max_bytes=self.options.max_bytes)
@@ -395,25 +414,33 @@ class _Pairs:
 
     def __init__(self) -> None:
         self._paired: dict[str, bytes] = {}
-        self._waiting: dict[str, list[tuple[SourceFile, bytes]]] = {}
+        self._waiting: dict[int, tuple[SourceFile, bytes]] = {}
+        self._wanted: dict[str, list[int]] = {}
+        self._numbers = count()
 
     def add(self, member: SourceFile, data: bytes) -> Iterator[_Ready]:
         """Take the next member; yield members that are complete, with their paired files."""
-        name = paired_name(member)
-        wanted = name and posixpath.join(posixpath.dirname(member.member), name)
-        if wanted and wanted not in self._paired:
-            self._waiting.setdefault(wanted, []).append((member, data))
+        folder = posixpath.dirname(member.member)
+        wanted = [posixpath.normpath(posixpath.join(folder, one)) for one in paired_names(member)]
+        found = next((self._paired[name] for name in wanted if name in self._paired), None)
+        if wanted and found is None:
+            number = next(self._numbers)
+            self._waiting[number] = member, data
+            for name in wanted:
+                self._wanted.setdefault(name, []).append(number)
             return
+        name = posixpath.normpath(member.member)
         if member.format in _PAIRED:
-            self._paired[member.member] = data
+            self._paired[name] = data
         if member.format != "paired":
-            yield member, data, self._paired.get(wanted)
-        for other, its_data in self._waiting.pop(member.member, ()):
-            yield other, its_data, data
+            yield member, data, found
+        for number in self._wanted.pop(name, ()):
+            if number in self._waiting:
+                yield *self._waiting.pop(number), data
 
     def rest(self) -> Iterator[_Ready]:
         """Yield the members whose paired file has not come."""
-        for member, data in chain.from_iterable(self._waiting.values()):
+        for member, data in self._waiting.values():
             yield member, data, None
 
 

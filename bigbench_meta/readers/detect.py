@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
@@ -10,6 +11,7 @@ from bigbench_meta.core.text import printable
 
 __all__ = [
     "ARCHIVE_ENDINGS",
+    "DETAILS_NAME",
     "JSON_ENDINGS",
     "SAMPLES_ONLY",
     "TABLE_ENDINGS",
@@ -18,7 +20,7 @@ __all__ = [
     "by_content",
     "by_name",
     "by_place",
-    "paired_name",
+    "paired_names",
 ]
 
 Format = Literal[
@@ -27,6 +29,7 @@ Format = Literal[
     "lm_eval",
     "lm_eval_samples",
     "lighteval",
+    "lighteval_details",
     "helm",
     "inspect",
     "samples_table",
@@ -40,7 +43,14 @@ JSON_ENDINGS: Final = (".json", ".json.gz")
 TABLE_ENDINGS: Final = (".csv", ".csv.gz", ".parquet")
 ARCHIVE_ENDINGS: Final = (".tar.gz", ".tgz", ".tar", ".zip")
 
-SAMPLES_ONLY: Final = {"lm_eval_samples", "samples_table"}
+DETAILS_NAME: Final = re.compile(
+    r"details_(?P<task>(?:[^|]+\|){1,3}\d+)_"
+    r"(?P<date>\d{4}-\d\d-\d\dT\d\d[-:]\d\d[-:]\d\d(?:\.\d+)?)\.parquet",
+    re.ASCII,
+)
+"""What lighteval calls the details of a task: ``details_<suite>|<task>|<shots>_<date>.parquet``."""
+
+SAMPLES_ONLY: Final = {"lm_eval_samples", "lighteval_details", "samples_table"}
 """Formats of files that hold nothing but samples: skipped unless samples are asked for."""
 
 
@@ -89,6 +99,8 @@ def by_name(name: str) -> Format | None:
         return "inspect"
     if lower.startswith("samples_") and lower.endswith(".jsonl"):
         return "lm_eval_samples"
+    if DETAILS_NAME.fullmatch(name):
+        return "lighteval_details"
     if lower.startswith("samples") and lower.endswith(".parquet"):
         return "samples_table"
     if lower.endswith(TABLE_ENDINGS):
@@ -142,17 +154,31 @@ def by_content(head: bytes) -> Format | None:
     return "bigbench" if b'"score_dict"' in head or b'"scores"' in head else None
 
 
-def paired_name(file: SourceFile) -> str:
-    """Return the name of the file in the same folder that a file is read with, empty if none.
+def paired_names(file: SourceFile) -> list[str]:
+    """Return where a file may be that a file is read with, as seen from its folder, best first.
+
+    lighteval writes the details of a run into ``details/<model>/<date>`` and its results into
+    ``results/<model>``; on the Hub, results lie in the folder above or in that of the details.
 
     Examples:
-        >>> paired_name(SourceFile("/a/samples_x_2024-05-01T10-00-00.json", "a", "lm_eval_samples"))
-        'results_2024-05-01T10-00-00.json'
+        >>> paired_names(SourceFile("/a/samples_x_2024-05-01.jsonl", "a", "lm_eval_samples"))
+        ['results_2024-05-01.json']
     """
     if file.format == "bigbench":  # most files are
-        return ""
-    name = posixpath.basename(file.member or file.path)
+        return []
+    folder, name = posixpath.split(file.member or file.path)
     if file.format == "lm_eval_samples":
         stem = name.removesuffix(".jsonl").removesuffix(".json")
-        return f"results_{stem.rpartition('_')[2]}.json"
-    return name.replace("stats", "run_spec") if file.format == "helm" else ""
+        return [f"results_{stem.rpartition('_')[2]}.json"]
+    if file.format == "lighteval_details":
+        results = f"results_{name.removesuffix('.parquet').rpartition('_')[2]}.json"
+        parts = folder.split("/")
+        if "details" not in parts[:-1]:
+            return [results, f"../{results}"]
+        own = parts[len(parts) - parts[::-1].index("details") : -1]
+        return [
+            results,
+            f"../{results}",
+            "/".join([*[".."] * (len(own) + 2), "results", *own, results]),
+        ]
+    return [name.replace("stats", "run_spec")] if file.format == "helm" else []

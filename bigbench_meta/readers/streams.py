@@ -138,11 +138,12 @@ class Limited(io.RawIOBase):
         return count
 
 
-def digest_of(stream: ByteStream) -> bytes:
-    """Return the XXH3-128 of what is left of a stream."""
+def digest_of(stream: ByteStream, then: bytes = b"") -> bytes:
+    """Return the XXH3-128 of what is left of a stream and of the bytes that follow."""
     found = xxh3_128()
     for piece in pieces(stream):
         found.update(piece)
+    found.update(then)
     return found.digest()
 
 

@@ -39,7 +39,7 @@ _WORTH_PROCESSES: Final = 192 << 20
 # Formats that hold samples. An archive may hold such files; they are skipped unless asked for.
 _WITH_SAMPLES: Final = {"full_log", "inspect", *SAMPLES_ONLY}
 
-READER_VERSION: Final = 3
+READER_VERSION: Final = 4
 """Raised when readers learn to read more or better; files read before are then read again."""
 
 
@@ -232,6 +232,7 @@ class Readers:
             "full_log": base,
             "lm_eval": [*base, *names],
             "lighteval": [*base, *names],
+            "lighteval_details": [*base, *names],
             "helm": [*base, *names],
             # A log refused because the package was missing is read once it is installed.
             "inspect": [*base, *names, *(["inspect-ai"] if find_spec("inspect_ai") else [])],

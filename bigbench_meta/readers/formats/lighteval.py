@@ -3,7 +3,8 @@
 A file has ``config_general`` (the model and how it was run), ``results["suite|task|shots"]`` with
 ``metric`` and ``metric_stderr``, and ``config_tasks``. How it becomes observations:
 
-- ``task`` is the middle of the key and ``shots`` its last part; the suite is a setting of the run.
+- ``task`` is the middle of the key and ``shots`` the part behind it; the suite, which files since
+  0.12 no longer name, is a setting of the run.
   ``all`` is a mean over tasks and left out. Where a task has a row ``task:_average``, that is the
   aggregate, and the other rows ``task:...`` are its subtasks.
 - The model is what ``config_general`` names, never the folder. ``settings`` are its precision,
@@ -11,11 +12,13 @@ A file has ``config_general`` (the model and how it was run), ``results["suite|t
   the task's version.
 - ``n_examples`` is ``effective_num_docs`` of the task.
 
-The formats are those of lighteval 0.6 to 0.10 and of the leaderboard's results of 2023.
+The formats are those of lighteval 0.4 to 0.13 and of the leaderboard's results of 2023.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from bigbench_meta.core.schema import OBSERVATIONS
@@ -32,19 +35,21 @@ from bigbench_meta.readers.formats.runs import (
 from bigbench_meta.readers.formats.values import as_whole, clean, kind_of, show_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import pyarrow as pa
 
     from bigbench_meta.catalog.model_names import ModelIdentity, ModelNames
     from bigbench_meta.readers.formats.values import FileLog
 
-__all__ = ["parse", "recognise"]
+__all__ = ["Run", "parse", "read_run", "recognise", "run_of_folder"]
 
 BENCHMARK: Final = "lighteval"
 
 _ALL: Final = "all"
 _AVERAGE: Final = ":_average"
+# Folders that are not named after a model.
+_NO_MODEL: Final = {"", ".", "..", "details", "results"}
 _STDERR: Final = "_stderr"
 # Of how and where a model ran, or read elsewhere.
 _NO_SETTING: Final = {
@@ -53,6 +58,78 @@ _NO_SETTING: Final = {
     "max_model_length", "system_prompt", "use_chat_template", "override_chat_template",
     "trust_remote_code", "skip_special_tokens", "pairwise_tokenization", "compile",
 }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One evaluation of one model.
+
+    Attributes:
+        model: The model, at its checkpoint.
+        settings: What the file says of the run.
+        results: The scores: ``suite|task|shots``, then the metric. Not yet checked.
+        tasks: How each task was set. Not yet checked.
+        versions: The version of each task. Not yet checked.
+    """
+
+    model: ModelIdentity
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    results: Mapping[str, Any] = field(default_factory=dict)
+    tasks: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, Any] = field(default_factory=dict)
+
+    def key(self, name: str, where: str, log: FileLog) -> dict[str, Any] | None:
+        """Return the columns that say which model did which task, and how.
+
+        Args:
+            name: The task: ``suite|task|shots``, or ``task|shots`` as since 0.12.
+            where: The place of the name in the file.
+            log: Where problems are noted.
+
+        Returns:
+            The columns, None after a note if the name is none of a task.
+        """
+        suite, task, rest = _parted(name)
+        if not task.strip():
+            log.error(where, f"expected suite|task|shots, got {show_value(name)}")
+            return None
+        stem, shots = task.partition(":")[0], rest.partition("|")[0]
+        average = f"{name.removesuffix(f'{task}|{rest}')}{stem}{_AVERAGE}|{rest}"
+        is_number = shots.isdecimal() and len(shots) < 10
+        config = self.config(name)
+        effective, original = (
+            as_whole(config.get(each)) for each in ("effective_num_docs", "original_num_docs")
+        )
+        cut = effective is not None and original is not None and effective < original
+        version = config.get("version", self.versions.get(name))
+        return key_columns(
+            self.model,
+            benchmark=BENCHMARK,
+            task=stem if average in self.results else task,
+            subtask=task.removesuffix(_AVERAGE),
+            shots=log.shots(int(shots) if is_number else shots, f"{where} shots".strip()),
+            settings={
+                **self.settings,
+                "limit": effective if cut else None,
+                "task_version": version if isinstance(version, int | float | str) else None,
+                "task.suite": suite,
+            },
+            source=log.label,
+        )
+
+    def config(self, name: str) -> Mapping[str, Any]:
+        """Return what the file says of how a task was set."""
+        own = self.tasks.get("|".join(name.split("|")[:2]), self.tasks.get(name))
+        return own if isinstance(own, dict) else {}
+
+
+def _parted(name: str) -> tuple[str, str, str]:
+    """Return suite, task, and what follows it; empty texts if the name is none of a task."""
+    first, _, rest = name.partition("|")
+    if rest.isdecimal():
+        return "", first, rest
+    task, bar, shots = rest.partition("|")
+    return (first, task, shots) if bar else ("", "", "")
 
 
 def recognise(head: bytes) -> bool:
@@ -82,6 +159,27 @@ def parse(data: bytes, log: FileLog, *, names: ModelNames) -> pa.Table | None:
     Returns:
         An observations table, one row a score; None if the file cannot be used at all.
     """
+    run = read_run(data, log, names=names)
+    if run is None:
+        return None
+    note_missing_size(run.model, log)
+    rows = [row for key in run.results if key != _ALL for row in _task_rows(run, key, log)]
+    if not rows:
+        log.warning("results", "no scores")
+    return to_table(rows, OBSERVATIONS)
+
+
+def read_run(data: bytes, log: FileLog, *, names: ModelNames) -> Run | None:
+    """Read the evaluation that a results file describes, for the details of its examples.
+
+    Args:
+        data: As for :func:`parse`.
+        log: As for :func:`parse`.
+        names: As for :func:`parse`.
+
+    Returns:
+        The evaluation, None if the file has no results or names no model.
+    """
     document = log.decode(data, dict, what="a file of lighteval")
     if document is None:
         return None
@@ -96,18 +194,30 @@ def parse(data: bytes, log: FileLog, *, names: ModelNames) -> pa.Table | None:
     if model is None:
         log.error("config_general.model_name", "names no model")
         return None
-    model = at_checkpoint(model, arguments.get("revision", general.get("model_revision")))
-    note_missing_size(model, log)
-    settings = _settings(general, arguments)
-    rows = [
-        row
-        for key in results
-        if key != _ALL
-        for row in _task_rows(document, key, model, settings, log)
-    ]
-    if not rows:
-        log.warning("results", "no scores")
-    return to_table(rows, OBSERVATIONS)
+    return Run(
+        model=at_checkpoint(model, arguments.get("revision", general.get("model_revision"))),
+        settings=_settings(general, arguments),
+        results=results,
+        tasks=log.section(document, "config_tasks"),
+        versions=log.section(document, "versions"),
+    )
+
+
+def run_of_folder(label: str, *, names: ModelNames) -> Run | None:
+    """Return the evaluation that the folders of a details file name, None if they name no model.
+
+    Args:
+        label: For example ``"out/details/gpt2/2025-01-02T00-00-00/details_a|b|0_....parquet"``, or
+            with the folder ``details_openai__gpt2`` of the leaderboard for the model.
+        names: Rules from model names to families and sizes.
+    """
+    path = PurePosixPath(label.replace("\\", "/"))
+    date = path.stem.rpartition("_")[2]
+    folder = next((each.name for each in path.parents if each.name != date), "")
+    if folder.lower() in _NO_MODEL:
+        return None
+    model = find_model(names, folder.removeprefix("details_").removesuffix("_private"))
+    return None if model is None else Run(model=model)
 
 
 def _settings(general: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
@@ -127,34 +237,17 @@ def _settings(general: dict[str, Any], arguments: dict[str, Any]) -> dict[str, A
     }
 
 
-def _task_rows(
-    document: dict[str, Any],
-    key: str,
-    model: ModelIdentity,
-    settings: dict[str, Any],
-    log: FileLog,
-) -> Iterator[dict[str, Any]]:
-    results, where = document["results"], f"results.{key}"
-    scores, parts = results[key], key.split("|")
+def _task_rows(run: Run, key: str, log: FileLog) -> Iterator[dict[str, Any]]:
+    scores, where = run.results[key], f"results.{key}"
     if not isinstance(scores, dict):
         log.error(where, f"expected the scores of a task, got {kind_of(scores)}")
         return
-    if len(parts) < 3 or not parts[1].strip():
-        log.error(where, f"expected suite|task|shots, got {show_value(key)}")
+    columns = run.key(key, where, log)
+    if columns is None:
         return
-    suite, name = parts[0], parts[1]
-    stem = name.partition(":")[0]
-    average = "|".join([suite, stem + _AVERAGE, *parts[2:]])
-    size, settings_of_task = _task(document, "|".join(parts[:2]), key, log)
-    columns = key_columns(
-        model,
-        benchmark=BENCHMARK,
-        task=stem if average in results else name,
-        subtask=name.removesuffix(_AVERAGE),
-        shots=log.shots(int(parts[2]) if parts[2].isdecimal() else parts[2], f"{where} shots"),
-        settings={**settings, **settings_of_task, "task.suite": suite},
-        source=log.label,
-    )
+    size = run.config(key).get("effective_num_docs")
+    of_size = f"config_tasks.{'|'.join(key.split('|')[:2])}.effective_num_docs"
+    n_examples = None if size is None else log.n_examples(size, of_size)
     for metric, value in scores.items():
         if metric.endswith(_STDERR) and metric.removesuffix(_STDERR) in scores:
             continue
@@ -166,27 +259,5 @@ def _task_rows(
             "metric": clean(metric),
             "score": score,
             "stderr": None if stderr is None else log.stderr(stderr, f"{where}.{metric}{_STDERR}"),
-            "n_examples": size,
+            "n_examples": n_examples,
         }
-
-
-def _task(
-    document: dict[str, Any], name: str, key: str, log: FileLog
-) -> tuple[int | None, dict[str, Any]]:
-    """Return the number of examples of a task, and what the file says of how it was set."""
-    configs, versions = log.section(document, "config_tasks"), log.section(document, "versions")
-    own = configs.get(name, configs.get(key))
-    config: dict[str, Any] = own if isinstance(own, dict) else {}
-    effective, original = (
-        as_whole(config.get(field)) for field in ("effective_num_docs", "original_num_docs")
-    )
-    version = config.get("version", versions.get(key))
-    size = config.get("effective_num_docs")
-    cut = effective is not None and original is not None and effective < original
-    return (
-        None if size is None else log.n_examples(size, f"config_tasks.{name}.effective_num_docs"),
-        {
-            "limit": effective if cut else None,
-            "task_version": version if isinstance(version, int | float | str) else None,
-        },
-    )

@@ -13,9 +13,7 @@ One line is one document under one filter (``lm_eval.evaluator`` and ``lm_eval.r
 
 from __future__ import annotations
 
-import ast
 import re
-import warnings
 from collections import Counter
 from io import BytesIO
 from pathlib import PurePosixPath
@@ -24,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bigbench_meta.core.schema import SAMPLES
 from bigbench_meta.readers.formats.lm_eval import Run, decode, run_of_file
 from bigbench_meta.readers.formats.runs import input_hash, share, to_table
-from bigbench_meta.readers.formats.values import as_number, clean
+from bigbench_meta.readers.formats.values import as_number, clean, literal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -223,13 +221,7 @@ def _listed(target: Any) -> list[Any] | None:
         return None
     if not (target.startswith("[") and target.endswith("]")):
         return None
-    try:
-        with warnings.catch_warnings():
-            # Text that is no list of ours may hold escapes that Python frowns upon.
-            warnings.simplefilter("ignore")
-            value = ast.literal_eval(target)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return None
+    value = literal(target)
     return value if isinstance(value, list) else None
 
 

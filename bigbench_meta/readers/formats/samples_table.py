@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from bigbench_meta.core.arrow import codes, maps, numbers
 from bigbench_meta.core.schema import SAMPLES, SCALE_AXES, Column, conform
+from bigbench_meta.readers.formats.parquet_parts import open_table, parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -38,13 +38,9 @@ _KEY: Final = [
     "example_id",
 ]  # fmt: skip
 _NOT_STATED: Final = -1  # as shots in BIG-bench's files
-# Decoded at a time: what takes so many bytes in the file, decompressed, and no more rows than that.
-_BATCH_BYTES: Final = 16 << 20
-_BATCH_ROWS: Final = 1 << 16
 # Problems of one kind in one column are listed for the first rows only.
 _MOST_ROWS: Final = 5
 _MISFIT: Final = (pa.ArrowInvalid, pa.ArrowTypeError)
-_BROKEN: Final = (OSError, ValueError, EOFError, pa.ArrowException)
 
 
 def read_samples(
@@ -67,15 +63,10 @@ def read_samples(
         on_samples: Called with each table of samples.
         max_bytes: Leave out row groups that expand to more.
     """
-    try:
-        file = pq.ParquetFile(source, page_checksum_verification=True)
-        names = file.schema_arrow.names
-    except _BROKEN as error:
-        log.error("", f"cannot be read as a table: {error}")
+    file = open_table(source, log)
+    if file is None:
         return
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        log.error(", ".join(twice), "column given twice")
-        return
+    names = file.schema_arrow.names
     if missing := [name for name in SAMPLES.required if name not in names]:
         hint = "; a table of scores must not be named samples*.parquet" * ("score" in names)
         log.error(", ".join(missing), f"required column missing{hint}")
@@ -85,39 +76,11 @@ def read_samples(
     if not file.metadata.num_rows:
         log.warning("", "the table has no rows")
     checks = _Checks(log)
-    for first, batch in _batches(file, log, max_bytes):
+    columns = [name for name in SAMPLES.names if name in names]
+    for first, batch in parts(file, columns, log, max_bytes=max_bytes):
         if (samples := checks.samples(batch, first)).num_rows:
             on_samples(samples)
     checks.finish()
-
-
-def _batches(
-    file: pq.ParquetFile, log: FileLog, max_bytes: int
-) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield parts of a file, each with the number of its first row; leave out what is damaged."""
-    columns = [name for name in SAMPLES.names if name in file.schema_arrow.names]
-    end = 0
-    for number in range(file.num_row_groups):
-        group = file.metadata.row_group(number)
-        first, end = end + 1, end + group.num_rows
-        if group.total_byte_size > max_bytes:
-            reason = f"more than {max_bytes} bytes in a row group (--max-bytes): left out"
-            log.error(f"rows {first} to {end}", reason)
-            continue
-        size = _BATCH_BYTES * group.num_rows // max(group.total_byte_size, 1)
-        try:
-            for batch in file.iter_batches(
-                min(max(size, 1), _BATCH_ROWS), row_groups=[number], columns=columns
-            ):
-                batch.validate(full=True)  # texts that are no UTF-8 raise only when they are used
-                yield first, batch
-                first += batch.num_rows
-            if first <= end:
-                log.error(f"rows {first} to {end}", "are not there: the file is damaged")
-        except _BROKEN as error:
-            log.error(f"rows {first} to {end}", f"cannot be read, left out: {error}")
-    if end != file.metadata.num_rows:
-        log.error("", f"{end} of {file.metadata.num_rows} rows found: the file is damaged")
 
 
 @dataclass

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -19,6 +21,7 @@ __all__ = [
     "as_whole",
     "clean",
     "kind_of",
+    "literal",
     "show_value",
 ]
 
@@ -214,6 +217,33 @@ def show_value(value: Any) -> str:
         return kind_of(value)
     text = json.dumps(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+class _Numbers(ast.NodeTransformer):
+    """Puts the numbers that have no literal in place of their names."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(float(node.id)) if node.id in {"nan", "inf"} else node
+
+
+def literal(text: str) -> Any:
+    """Return the value that Python's ``str`` made a text of, None if it made it of none.
+
+    Examples:
+        >>> literal("[(-1.5, True), (-inf, False)]"), literal("some text")
+        ([(-1.5, True), (-inf, False)], None)
+    """
+    try:
+        with warnings.catch_warnings():
+            # Text that is no value of ours may hold escapes that Python frowns upon.
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text.strip(" \t"), mode="eval")
+            try:
+                return ast.literal_eval(tree)
+            except ValueError:
+                return ast.literal_eval(_Numbers().visit(tree))
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return None
 
 
 def clean(text: str) -> str:

@@ -130,6 +130,28 @@ def test_a_broken_task_costs_no_other(key, value, problem):
     assert len(rows) == 5
 
 
+def test_keys_without_a_suite_as_since_012():
+    content = document()
+    content["results"] = {
+        key.partition("|")[2]: scores for key, scores in content["results"].items() if key != "all"
+    }
+    content["results"]["leaderboard|mmlu:x|" + "9" * 5000] = {"acc": 0.5}
+    content["config_tasks"] = {"gsm8k|5": {"original_num_docs": 1319, "effective_num_docs": 12}}
+    content["results"] = {key.removesuffix("|0|0") + "|0" * key.endswith("|0|0"): scores
+                          for key, scores in content["results"].items()}  # fmt: skip
+    rows, problems = read(content)
+    names = ("task", "subtask", "shots", "n_examples")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        ("gsm8k", "gsm8k", 5, 12), ("mmlu", "mmlu:anatomy", 0, None),
+        ("mmlu", "mmlu:virology", 0, None), ("mmlu", "mmlu", 0, None),
+        ("aime24", "aime24", 0, None), ("mmlu:x", "mmlu:x", None, None),
+    ]  # fmt: skip
+    assert "task.suite" not in said(rows[0])
+    assert said(rows[0])["limit"] == "12"
+    ((_, reason, severity),) = problems
+    assert (reason[:24], severity) == ("expected a whole number,", "warning")
+
+
 @pytest.mark.parametrize(("results", "reason"), [(MISSING, "missing"), ([], "expected an object")])
 def test_without_results(results, reason):
     rows, problems = read(changed(document(), "results", results))
