@@ -386,7 +386,11 @@ def test_slots_take_what_matched(tmp_path):
     ("rows", "header", "message"),
     [
         ([], "pattern,name", "missing column family"),
-        (["(,owl,,,,"], HEADER, r"line 2: pattern: '\(': missing \), unterminated"),
+        (
+            ["(,owl,,,,"],
+            HEADER,
+            r"line 2: pattern: bad regular expression '\(': missing \), unterminated",
+        ),
         (["owl,owl,,,,", ",owl,,,,"], HEADER, "line 3: pattern and family must not be empty"),
         (["owl, ,,,,"], HEADER, "line 2: pattern and family must not be empty"),
         (["owl,{size},,,,"], HEADER, r"line 2: family: \{size\} is not a group of the pattern"),

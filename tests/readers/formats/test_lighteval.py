@@ -108,9 +108,10 @@ def test_what_the_file_says_of_its_run(general, setting, value):
 def test_the_model_is_what_the_file_names(place):
     rows, _ = read(changed(document(), f"config_general.{place}", MISSING))
     assert {row["model_name"] for row in rows} == {"Qwen2.5-0.5B"}
+    reason = "neither the file nor its path names a model"
     nameless = changed(document(), "config_general.model_name", MISSING)
     nameless["config_general"].pop("model_config")
-    assert read(nameless) == (None, [("config_general.model_name", "names no model", "error")])
+    assert read(nameless) == (None, [("config_general.model_name", reason, "error")])
 
 
 @pytest.mark.parametrize(

@@ -435,6 +435,10 @@ class Identity:
     variant: object = None
     reason: str = ""
 
+    @property
+    def settings(self):
+        return {"checkpoint": self.checkpoint} if self.checkpoint else {}
+
 
 class Names:
     def lookup(self, name):
