@@ -163,10 +163,10 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
 def _with_own_problems(
     problems: pd.DataFrame, observations: pd.DataFrame, options: dict[str, Any]
 ) -> pd.DataFrame:
-    """Return problems behind those that the scores themselves have: their unit and their runs."""
+    """Return problems behind those that the scores themselves have: unit, runs and families."""
     import pandas as pd
 
-    from bigbench_meta.curves.runs import run_problems
+    from bigbench_meta.curves.runs import family_problems, run_problems
     from bigbench_meta.curves.units import unit_problems
 
     of_units = unit_problems(observations, catalog=catalog(options))
@@ -178,7 +178,8 @@ def _with_own_problems(
             "catalog (--catalog)."
         )
     of_runs = run_problems(observations, checkpoint=options["checkpoint"])
-    found = [some for some in (of_units, of_runs, problems) if len(some)]
+    of_families = family_problems(observations)
+    found = [some for some in (of_units, of_runs, of_families, problems) if len(some)]
     return pd.concat(found, ignore_index=True) if found else problems
 
 
