@@ -147,9 +147,12 @@ class PathPattern:
         settings = {name: found[name] for name in SETTINGS if name in found}
         if _MODEL in found:
             model = names.lookup(found[_MODEL])
-            columns |= {
+            if not model.is_known and "model_family" in found:
+                # A size alone takes the family that the path gives.
+                model = names.lookup(f"{found['model_family']}/{found[_MODEL]}")
+            columns = {
                 "model_family": model.model_family, "model_name": model.model_name,
-                "total_params": model.total_params,
+                "total_params": model.total_params, **columns,
             }  # fmt: skip
             settings = {**model.settings, **settings}
         return columns | ({"settings": settings} if settings else {})

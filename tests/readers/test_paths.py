@@ -127,6 +127,15 @@ def test_a_model_in_the_path_is_known_by_the_rules(tree: Path) -> None:
     assert "checkpoint" not in said["pythia-1b"]
 
 
+def test_a_size_alone_takes_the_family_of_the_path(tree: Path) -> None:
+    (tree / "v0").rename(tree / "owl-30m")
+    (tree / "v1").rename(tree / "owl-1b")
+    rows = plain(bm.read_results(tree, path="{model_family}-{model}/*.json")[0])
+    assert {(row["model_family"], row["model_name"], row["total_params"]) for row in rows} == {
+        ("owl", "owl-30m", 30_000_000), ("owl", "owl-1b", 10**9)
+    }  # fmt: skip
+
+
 def test_a_path_that_does_not_fit_is_told(tree: Path) -> None:
     observations, problems = bm.read_results(tree, path="{variant}/scores_*.json")
     assert set(observations["variant"].dropna()) == {"v0", "v1"}

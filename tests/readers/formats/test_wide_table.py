@@ -1404,9 +1404,7 @@ def test_a_pattern_of_a_mapping_cannot_hang(key):
         where="my.toml",
     )
     data = csv_bytes([["m", "acc"], ["a" * 200, "1"]])
-    with pytest.raises(
-        PatternError, match=rf"my.toml: columns.model_name.{key}: .* takes too long"
-    ):
+    with pytest.raises(PatternError, match="takes too long on 'aaaa") as caught:
         read(data, mapping)
     assert caught.value.where == f"my.toml: columns.model_name.{key}"
 
