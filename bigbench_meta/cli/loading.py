@@ -176,7 +176,7 @@ def _with_own_problems(
     """Return problems behind those that the scores themselves have: their unit and their runs."""
     import pandas as pd
 
-    from bigbench_meta.curves.runs import run_problems
+    from bigbench_meta.curves.runs import family_hint, run_problems
     from bigbench_meta.curves.units import unit_problems
 
     of_units = unit_problems(observations, catalog=catalog(options))
@@ -188,6 +188,8 @@ def _with_own_problems(
             "catalog (--catalog)."
         )
     of_runs = run_problems(observations, checkpoint=options["checkpoint"])
+    if hint := family_hint(observations):
+        console.note(hint)
     found = [some for some in (of_units, of_runs, problems) if len(some)]
     return pd.concat(found, ignore_index=True) if found else problems
 

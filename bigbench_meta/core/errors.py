@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BigbenchMetaError", "InputError", "SchemaError", "StoreError"]
+__all__ = ["BigbenchMetaError", "InputError", "PatternError", "SchemaError", "StoreError"]
 
 
 class BigbenchMetaError(Exception):
@@ -33,6 +33,10 @@ class BigbenchMetaError(Exception):
 
 class InputError(BigbenchMetaError, ValueError):
     """An argument, a path or a file that cannot be used."""
+
+
+class PatternError(BigbenchMetaError, ValueError):
+    """A regular expression of a user's that takes too long to be used."""
 
 
 class SchemaError(BigbenchMetaError, ValueError):

@@ -31,7 +31,15 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Bools = NDArray[np.bool_]
 
-__all__ = ["ALL", "Runs", "replicated_sentence", "run_problems", "separate_runs", "unexplained"]
+__all__ = [
+    "ALL",
+    "Runs",
+    "family_hint",
+    "replicated_sentence",
+    "run_problems",
+    "separate_runs",
+    "unexplained",
+]
 
 ALL: Final = "all"
 LAST: Final = "last"
@@ -40,6 +48,13 @@ _FAMILY: Final = ["benchmark", "model_family"]
 _RANK: Final = {name: place for place, name in enumerate(SETTINGS)}
 _LIMITED: Final = (
     "{n} scores of runs on some of the examples are left out: the same runs on all are there"
+)
+_MOST_NAMED: Final = 4
+# In the name of a family: a size, a release date, a version at the end, how it is stored.
+_OF_A_MODEL: Final = re.compile(
+    r"(?<![a-z0-9.])(?:\d+(?:[._]\d+)?[kmbt]\d?|20\d\d-\d\d(?:-\d\d)?|\d{4}|\d{6}|\d{8}"
+    r"|v\d+(?:\.\d+)*$|hf|final|latest|tiny|mini|small|base|medium|large|xl|xxl)(?![a-z0-9])",
+    re.ASCII,
 )
 _UNEXPLAINED: Final = rf"(?:^|, ){UNEXPLAINED} \d+$"
 
@@ -144,6 +159,51 @@ def run_problems(observations: pd.DataFrame | pa.Table, *, checkpoint: str = ALL
         ]
     rows += _mixed_settings(runs.table)
     return to_frame(conform(pd.DataFrame(rows, columns=PROBLEMS.names), PROBLEMS))
+
+
+def family_hint(observations: pd.DataFrame | pa.Table) -> str:
+    """Return a sentence where families of one model each have names that look like one family's.
+
+    They look alike if their names differ in a size, a release date, a version at the end or ``-hf``
+    alone. Nothing is joined: another date is another training, unless someone says otherwise.
+
+    Args:
+        observations: Observations table.
+
+    Returns:
+        The sentence, empty if there are no such families.
+
+    Raises:
+        SchemaError: ``observations`` is no observations table.
+
+    Examples:
+        >>> rows = pd.DataFrame({
+        ...     "benchmark": "b", "task": "t", "metric": "acc", "score": 0.5,
+        ...     "model_family": ["owl-0424", "owl-1124"], "model_name": ["owl-1b", "owl-7b"],
+        ... })
+        >>> print(family_hint(rows))
+        2 families of one model each look like one family: owl-0424, owl-1124. They are kept apart;
+        a rule of --names or {model_family} in --path can join them.
+    """
+    table = conform(observations)
+    _, first = group_rows(table, [*_FAMILY, "model_name"])
+    models = to_frame(table.select(_FAMILY).take(pa.array(first))).astype(str)
+    alike: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for benchmark, family in models.drop_duplicates(keep=False).itertuples(index=False):
+        plain = re.sub(r"[^a-z0-9.]+", "-", _OF_A_MODEL.sub("", family.lower())).strip("-.")
+        alike[benchmark, plain].append(family)
+    groups = {key: families for key, families in alike.items() if len(families) > 1}
+    if not groups:
+        return ""
+    families = next(iter(groups.values()))
+    more = f" and {len(families) - _MOST_NAMED} more" if len(families) > _MOST_NAMED else ""
+    rest = sum(map(len, groups.values())) - len(families)
+    others = f"; {rest} others look alike, too" if rest else ""
+    return (
+        f"{len(families)} families of one model each look like one family: "
+        f"{', '.join(families[:_MOST_NAMED])}{more}{others}. They are kept apart; a rule of "
+        "--names or {model_family} in --path can join them."
+    )
 
 
 def replicated_sentence(scores: pd.DataFrame) -> str:

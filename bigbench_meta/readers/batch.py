@@ -6,6 +6,7 @@ import gc
 import posixpath
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from bigbench_meta.catalog.model_names import ModelNames
     from bigbench_meta.readers.detect import SourceFile
+    from bigbench_meta.readers.formats.mapping import Mapping
     from bigbench_meta.readers.paths import PathPattern
     from bigbench_meta.readers.streams import ByteStream
 
@@ -187,6 +189,19 @@ class _BatchReader:
             self.pattern = PathPattern.parse(options.path)
         self._start(log)
 
+    # Read once: it takes longer than many a file, and their patterns have one time limit.
+    @cached_property
+    def names(self) -> ModelNames:
+        return self.options.model_names()
+
+    @cached_property
+    def mapping(self) -> Mapping:
+        from bigbench_meta.readers.formats.mapping import Mapping
+
+        if self.options.mapping is None:
+            raise ValueError("there is no mapping")
+        return Mapping.read(self.options.mapping)
+
     def _start(self, log: ProblemLog) -> None:
         self.log = log
         self.scores = ScoreFileReader(log)
@@ -210,8 +225,7 @@ class _BatchReader:
 
         if self.pattern is None:
             return table
-        names = self.options.model_names()
-        columns = [self.pattern.columns(record.file.label, names) for record in records]
+        columns = [self.pattern.columns(record.file.label, self.names) for record in records]
         return with_columns(table, columns, number)
 
     def file(self, file: SourceFile) -> None:
@@ -287,21 +301,21 @@ class _BatchReader:
 
     def _parsed(self, file: SourceFile, data: bytes, beside: bytes | None) -> pa.Table | None:
         """Return the observations of a file in any format but BIG-bench's own, None if none."""
-        log, names = FileLog(file.label, self.log), self.options.model_names
+        log = FileLog(file.label, self.log)
         name = posixpath.basename(file.member or file.path)
         if file.format == "lm_eval":
             from bigbench_meta.readers.formats import lm_eval
 
-            return lm_eval.parse(data, log, names=names())
+            return lm_eval.parse(data, log, names=self.names)
         if file.format == "lighteval":
             from bigbench_meta.readers.formats import lighteval
 
-            return lighteval.parse(data, log, names=names())
+            return lighteval.parse(data, log, names=self.names)
         if file.format == "helm":
             from bigbench_meta.readers.formats import helm
 
             folder = posixpath.basename(posixpath.dirname(file.member or file.path))
-            return helm.parse(data, beside, folder, log, names=names())
+            return helm.parse(data, beside, folder, log, names=self.names)
         if file.format == "inspect":
             from bigbench_meta.readers.formats import inspect
 
@@ -309,7 +323,7 @@ class _BatchReader:
                 data,
                 name.removesuffix(".gz"),
                 log,
-                names=names(),
+                names=self.names,
                 max_bytes=self.options.max_bytes,
                 samples=self.options.samples,
                 on_samples=self._samples,
@@ -320,8 +334,8 @@ class _BatchReader:
 
             # What is wrong with the results file is noted where it is read itself.
             quiet = FileLog(file.label, ProblemLog())
-            run = None if beside is None else read_run(beside, quiet, names=names())
-            table = parse_samples(data, log, names=names(), results=run)
+            run = None if beside is None else read_run(beside, quiet, names=self.names)
+            table = parse_samples(data, log, names=self.names, results=run)
             if table is not None and table.num_rows:
                 self._samples(table)
             return None
@@ -329,12 +343,10 @@ class _BatchReader:
             self._samples_table(file, pa.BufferReader(data), beside)
             return None
         if self.options.mapping:
-            from bigbench_meta.readers.formats.mapping import Mapping
             from bigbench_meta.readers.formats.wide_table import parse_wide
 
-            mapping = Mapping.read(self.options.mapping)
             try:
-                return parse_wide(data, name, log, mapping, names=names())
+                return parse_wide(data, name, log, self.mapping, names=self.names)
             except SchemaError as error:  # the mapping is for another of the tables
                 log.error("", str(error))
                 return None
@@ -354,7 +366,7 @@ class _BatchReader:
         from bigbench_meta.readers.formats.lighteval import read_run
         from bigbench_meta.readers.formats.lighteval_details import read_details
 
-        names, quiet = self.options.model_names(), FileLog(file.label, ProblemLog())
+        names, quiet = self.names, FileLog(file.label, ProblemLog())
         run = None if beside is None else read_run(beside, quiet, names=names)
         read_details(source, log, self._samples, names=names, results=run, max_bytes=max_bytes)
 

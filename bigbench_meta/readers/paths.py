@@ -18,8 +18,6 @@ from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from bigbench_meta.catalog.model_names import ModelNames
 
 __all__ = ["PathPattern", "with_columns"]
@@ -31,6 +29,10 @@ _WHOLE: Final = ("shots",)
 # Stands for family, name and size, by the model-name rules.
 _MODEL: Final = "model"
 _TOKEN: Final = re.compile(r"\{(\w*)\}|(\*\*|\*|\?)|([{}])")
+
+_MOST_TOKENS: Final = 100
+# Longer ones, which no file system takes, stand in hostile archives.
+_LONGEST: Final = 4096
 
 _Token = tuple[str, str]
 
@@ -58,7 +60,8 @@ class PathPattern:
                 ``model``: family, name and size by the model-name rules.
 
         Raises:
-            InputError: A name is unknown or stands twice, or there is none.
+            InputError: A name is unknown or stands twice, or there is none; or there are more than
+                100 names, stars and texts.
 
         Examples:
             >>> PathPattern.parse("{variant}/{model}-{shots}shot*.json").of("x/v1/70m-5shot_a.json")
@@ -86,14 +89,19 @@ class PathPattern:
             tokens.append(("name", name))
         if not names:
             raise InputError(f"{text!r} has no name in braces", where="path", hint="{variant}/*")
-        tokens.append(("text", text[end:]))
-        return cls(text=text, tokens=tuple(token for token in tokens if token != ("text", "")))
+        tokens = [token for token in (*tokens, ("text", text[end:])) if token != ("text", "")]
+        if len(tokens) > _MOST_TOKENS:
+            raise InputError(f"more than {_MOST_TOKENS} names, stars and texts", where="path")
+        return cls(text=text, tokens=tuple(tokens))
 
     def of(self, label: str) -> dict[str, str] | None:
-        """Return what the names match in a path, None where it does not fit."""
+        """Return what the names match in a path, None where it does not fit or is too long."""
         path = label.replace("\\", "/")
-        # The last folders first; a failed place is not tried again, so that no path takes long.
-        failed: set[tuple[int, int]] = set()
+        if len(path) > _LONGEST:
+            return None
+        # The last folders first. Where a token cannot begin to end, it need not be tried again:
+        # so each takes a time in proportion to the path, and no pattern can hang.
+        failed: dict[tuple[int, int], int] = {}
         for start in (*(found.end() for found in reversed([*re.finditer("/", path)])), 0):
             found: dict[str, str] = {}
             if self._fits(path, start, 0, found, failed):
@@ -101,20 +109,27 @@ class PathPattern:
         return None
 
     def _fits(
-        self, path: str, at: int, number: int, found: dict[str, str], failed: set[tuple[int, int]]
+        self,
+        path: str,
+        at: int,
+        number: int,
+        found: dict[str, str],
+        failed: dict[tuple[int, int], int],
     ) -> bool:
         """Return whether the tokens from a number on fit a path from a place on, to its end."""
         if number == len(self.tokens):
             return at == len(path)
-        if (number, at) in failed:
-            return False
         kind, value = self.tokens[number]
-        for end in _ends(kind, value, path, at):
+        ends = _ends(kind, value, path, at)
+        if not ends:
+            return False
+        last = (number, ends[-1])
+        for end in range(ends[0], min(ends[-1] + 1, failed.get(last, len(path) + 1))):
             if self._fits(path, end, number + 1, found, failed):
                 if kind == "name":
                     found[value] = path[at:end]
                 return True
-        failed.add((number, at))
+        failed[last] = min(ends[0], failed.get(last, ends[0]))
         return False
 
     def columns(self, label: str, names: ModelNames) -> dict[str, Any] | None:
@@ -132,21 +147,24 @@ class PathPattern:
         settings = {name: found[name] for name in SETTINGS if name in found}
         if _MODEL in found:
             model = names.lookup(found[_MODEL])
-            columns |= {
+            if not model.is_known and "model_family" in found:
+                # A size alone takes the family that the path gives.
+                model = names.lookup(f"{found['model_family']}/{found[_MODEL]}")
+            columns = {
                 "model_family": model.model_family, "model_name": model.model_name,
-                "total_params": model.total_params,
+                "total_params": model.total_params, **columns,
             }  # fmt: skip
-            if model.checkpoint:
-                settings.setdefault("checkpoint", model.checkpoint)
+            settings = {**model.settings, **settings}
         return columns | ({"settings": settings} if settings else {})
 
 
-def _ends(kind: str, value: str, path: str, at: int) -> Iterable[int]:
-    """Return where a token that begins at a place may end, the nearest first."""
+def _ends(kind: str, value: str, path: str, at: int) -> range:
+    """Return where a token that begins at a place may end."""
     if kind == "text":
-        return (at + len(value),) if path.startswith(value, at) else ()
+        end = at + len(value)
+        return range(end, end + path.startswith(value, at))
     if kind == "?":
-        return (at + 1,) if path[at : at + 1] not in {"", "/"} else ()
+        return range(at + 1, at + 1 + (path[at : at + 1] not in {"", "/"}))
     if kind == "**":
         return range(at, len(path) + 1)
     of_name = path.find("/", at)
@@ -155,7 +173,7 @@ def _ends(kind: str, value: str, path: str, at: int) -> Iterable[int]:
         return range(at, most + 1)
     if value in _WHOLE:
         digits = re.compile(r"[0-9]{1,9}").match(path, at)
-        return () if digits is None else range(at + 1, digits.end() + 1)
+        return range(0) if digits is None else range(at + 1, digits.end() + 1)
     return range(at + 1, most + 1)
 
 

@@ -10,6 +10,7 @@ import glob
 import gzip
 import json
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +59,8 @@ _MOST_SHOWN: Final = 5
 # Of a JSON file that is looked into for its keys, and keys and columns that are named.
 _MOST_LOOKED: Final = 1 << 24
 _MOST_NAMES: Final = 6
+# All but the last ** of several in a row.
+_DEEP: Final = re.compile(r"(?<![^/\\])(?:\*\*[/\\]+)+(?=\*\*(?:[/\\]|$))")
 # What names a store, and what a study or its record says that it added to a folder: their tables
 # are made of results, but are none. What else lies beside a study is read.
 _STORE: Final = {"manifest.json", "observations", "files"}
@@ -232,7 +235,8 @@ def _expand(paths: Iterable[str | Path]) -> Iterator[str]:
             raise InputError("no path holds a null character", where=path)
         if "://" in path or os.path.exists(path) or not glob.has_magic(path):
             yield path
-        elif found := sorted(glob.glob(path, recursive=True)):
+        # Folders of any depth within folders of any depth are searched once.
+        elif found := sorted(glob.glob(_DEEP.sub("", path), recursive=True)):
             yield from found
         else:
             raise InputError("no file matches the pattern", where=path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import product
 
 import numpy as np
@@ -307,3 +308,14 @@ def test_overriding_by_nothing_changes_nothing(read):
     assert found["metric_type"].tolist() == ["nonlinear", "unknown"]
     assert found["higher_is_better"].tolist() == [False, pd.NA]
     assert len(both.entries) == len(metric_catalog().entries)
+
+
+def test_a_pattern_over_tasks_or_metrics_cannot_hang(tmp_path):
+    path = tmp_path / "mine.csv"
+    rows = [f"m,{'*a' * 40}b,linear,true", f"{'x*' * 40}y,,linear,true"]
+    path.write_text("\n".join(["metric,task_pattern,metric_type,higher_is_better", *rows]) + "\n")
+    keys = pd.DataFrame({"benchmark": "b", "task": ["a" * 5000], "metric": ["m"]})
+    started = time.process_time()
+    found = MetricCatalog.read(path).lookup(pd.concat([keys, keys.assign(metric="x" * 5000)]))
+    assert set(found["metric_type"]) == {"unknown"}
+    assert time.process_time() - started < 5

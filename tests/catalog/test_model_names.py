@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bigbench_meta.catalog.model_names import ModelNames, model_names
-from bigbench_meta.core.errors import InputError, SchemaError
+from bigbench_meta.core.errors import InputError, PatternError, SchemaError
 
 HEADER = "pattern,family,name,total_params,source,remark"
 
@@ -236,6 +237,102 @@ def test_known_names():
     assert [(name, *look(name)) for name, *_ in KNOWN] == [(*known, None) for known in KNOWN]
 
 
+# A release date is part of the family, never a size.
+DATED = [
+    ("allenai/OLMo-1B-0724-hf", "OLMo-0724", "OLMo-1B-0724", 10**9),
+    ("OLMo-7B-0724", "OLMo-0724", "OLMo-7B-0724", 7 * 10**9),
+    ("OLMo-7B-0424", "OLMo-0424", "OLMo-7B-0424", 7 * 10**9),
+    ("allenai/OLMo-2-1124-7B", "OLMo-2-1124", "OLMo-2-1124-7B", 7 * 10**9),
+    ("allenai/OLMo-2-1124-13B", "OLMo-2-1124", "OLMo-2-1124-13B", 13 * 10**9),
+    ("Qwen2.5-7B-Instruct-2024-09", "Qwen2.5-Instruct-2024-09", "Qwen2.5-7B-Instruct-2024-09",
+     7 * 10**9),
+    ("mistral-7b-2407", "mistral-2407", "mistral-7b-2407", 7 * 10**9),
+    ("mistral-2407_7b", "mistral-2407", "mistral-2407_7b", 7 * 10**9),
+    ("owl-2024-07_7b", "owl-2024-07", "owl-2024-07_7b", 7 * 10**9),
+    ("owl-30m-2024-07-18", "owl-2024-07-18", "owl-30m-2024-07-18", 30 * 10**6),
+    ("owl-0724b", "owl-0724b", "owl-0724b", None),
+    ("owl-20240307b", "owl-20240307b", "owl-20240307b", None),
+    ("gpt-4o-mini-2024-07-18", "OpenAI", "gpt-4o-mini-2024-07-18", None),
+    ("gpt-3.5-turbo-0613", "OpenAI", "gpt-3.5-turbo-0613", None),
+    ("gpt-35-turbo-0613", "OpenAI", "gpt-35-turbo-0613", None),
+    ("anthropic/claude-3-haiku-20240307", "Claude", "claude-3-haiku-20240307", None),
+    ("anthropic.claude-3-haiku-20240307-v1:0", "Claude", "anthropic.claude-3-haiku-20240307-v1:0",
+     None),
+]  # fmt: skip
+
+# A size or a date takes the part of the path before it, unless that is no name.
+PLACED = [
+    ("models/pythia/1.4b", "pythia", "pythia-1.4b", 1414647808),
+    ("bloom/7b1", "bloom", "bloom-7b1", 7069016064),
+    ("/data/owl/30m", "owl", "owl-30m", 30 * 10**6),
+    ("C:\\models\\owl\\30m", "owl", "owl-30m", 30 * 10**6),
+    ("owl__30m", "owl", "owl-30m", 30 * 10**6),
+    ("owl/7b-chat", "owl-chat", "owl-7b-chat", 7 * 10**9),
+    ("owl/7b/hf", "owl", "owl-7b", 7 * 10**9),
+    ("owl-7b/2024-07-18", "owl-2024-07-18", "owl-7b-2024-07-18", 7 * 10**9),
+    (
+        "/hub/models--EleutherAI--pythia-70m/snapshots/" + "0a" * 20,
+        "pythia",
+        "pythia-70m",
+        70426624,
+    ),
+    ("7b", "7b", "7b", None),
+    ("models/7b", "models/7b", "models/7b", None),
+    ("runs/2024-07-18/7b", "runs/2024-07-18/7b", "runs/2024-07-18/7b", None),
+    ("/scratch/models/ckpt", "/scratch/models/ckpt", "/scratch/models/ckpt", None),
+]
+
+
+def test_dates_and_paths():
+    cases = DATED + PLACED
+    assert [(name, *look(name)) for name, *_ in cases] == [(*known, None) for known in cases]
+    assert look("checkpoints/my-owl/7b/step1000") == ("my-owl", "my-owl-7b", 7 * 10**9, "step1000")
+    assert model_names().lookup("models/7b").reason.startswith("a size alone names no model")
+
+
+# Family, name, size and settings. A tag with a size alone is Ollama's own choice of weights.
+PACKED = [
+    ("qwen2.5:0.5b", "qwen2.5", "qwen2.5:0.5b", 5 * 10**8, {}),
+    ("ollama/qwen2.5:7b", "qwen2.5", "qwen2.5:7b", 7 * 10**9, {}),
+    ("qwen2.5:7b-q4_K_M", "qwen2.5", "qwen2.5:7b", 7 * 10**9, {"quantisation": "q4_k_m"}),
+    ("llama3.1:8b-instruct-q4_K_M", "Llama-3.1-Instruct", "Llama-3.1-8B-Instruct", 8030261248,
+     {"quantisation": "q4_k_m"}),
+    ("qwen2.5:0.5b-instruct-fp16", "Qwen2.5-Instruct", "Qwen2.5-0.5B-Instruct", 494032768,
+     {"precision": "float16"}),
+    ("llama3.1:latest", "llama3.1", "llama3.1", None, {}),
+    ("mixtral:8x7b", "mixtral", "mixtral:8x7b", None, {}),
+    ("hf.co/me/Llama-3.2-3B-GGUF:Q4_K_M", "Llama-3.2", "Llama-3.2-3B", 3212749824,
+     {"quantisation": "q4_k_m"}),
+    ("Llama-3.2-3B.Q8_0.gguf", "Llama-3.2", "Llama-3.2-3B", 3212749824, {"quantisation": "q8_0"}),
+    ("TheBloke/Llama-2-7B-GPTQ", "Llama-2", "Llama-2-7b", 6738415616, {"quantisation": "gptq"}),
+    ("Qwen2.5-7B-Instruct-GPTQ-Int4", "Qwen2.5-Instruct", "Qwen2.5-7B-Instruct", 7615616512,
+     {"quantisation": "gptq-int4"}),
+    ("owl-7b-bnb-4bit", "owl", "owl-7b", 7 * 10**9, {"quantisation": "4bit"}),
+    ("owl-7b-8-bit/step5", "owl", "owl-7b", 7 * 10**9,
+     {"checkpoint": "step5", "quantisation": "8bit"}),
+    ("deepseek-r1:free", "deepseek-r1:free", "deepseek-r1:free", None, {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "family", "model", "size", "settings"), PACKED)
+def test_how_weights_are_packed_is_a_setting(name, family, model, size, settings):
+    found = model_names().lookup(name)
+    assert (found.model_family, found.model_name, found.total_params) == (family, model, size)
+    assert found.settings == settings
+
+
+@given(
+    st.sampled_from(["owl", "my-owl", "owl-2", "owl.x"]),
+    st.sampled_from(["7b", "1.4b", "30m", "0.5b"]),
+    st.sampled_from(["", "-chat", "-0724", "-2024-07-18"]),
+    st.sampled_from(["{}-{}{}", "{}/{}{}", "/data/{}/{}{}/hf", "org/{}-{}{}-hf", "{}__{}{}"]),
+)
+def test_however_it_is_written_a_model_is_one(stem, size, rest, form):
+    found = model_names().lookup(form.format(stem, size, rest))
+    assert found == model_names().lookup(f"{stem}-{size}{rest}")
+    assert found.model_family == stem + rest
+
+
 UNSIZED = [
     ("gpt-4", "OpenAI does not say"),
     ("gpt-4o-mini", "OpenAI does not say"),
@@ -386,7 +483,11 @@ def test_slots_take_what_matched(tmp_path):
     ("rows", "header", "message"),
     [
         ([], "pattern,name", "missing column family"),
-        (["(,owl,,,,"], HEADER, r"line 2: pattern: '\(': missing \), unterminated"),
+        (
+            ["(,owl,,,,"],
+            HEADER,
+            r"line 2: pattern: bad regular expression '\(': missing \), unterminated",
+        ),
         (["owl,owl,,,,", ",owl,,,,"], HEADER, "line 3: pattern and family must not be empty"),
         (["owl, ,,,,"], HEADER, "line 2: pattern and family must not be empty"),
         (["owl,{size},,,,"], HEADER, r"line 2: family: \{size\} is not a group of the pattern"),
@@ -409,3 +510,49 @@ def test_a_file_that_cannot_be_read(tmp_path):
     path.write_bytes(b"\xff\xfe\x00pattern")
     with pytest.raises(InputError, match="cannot be read: "):
         ModelNames.read(path)
+
+
+def test_own_rules_may_name_what_is_cut_off_for_others(tmp_path):
+    rules = r"owl-(?P<size>\d+b)-4bit,packed owl,,,,", r"7b,mine,,7,,"
+    both = model_names().overridden_by(rules_of(tmp_path, *rules))
+    assert look("me/owl-7b-4bit", both)[0] == "packed owl"
+    assert look("me/owl-7b-8bit", both)[0] == "owl"
+    assert look("owl/7b", both)[0] == "mine"
+
+
+# Patterns that Python's own engine takes longer than anyone lives for.
+HANGING = [r"(a|aa)+b", r"(?P<size>(a|aa|aaa)+)!", r"(?:a|aa)+$", r"(a|aa)+[b-d]"]
+ENDING = [r"(a+)+$", r"(a*)*b", r"(a|a?)+b", r"(.*)*x", r"(a|a)*b", r"a*a*a*a*a*a*a*a*b"]
+
+
+@pytest.mark.parametrize("pattern", [*HANGING, *ENDING])
+def test_a_pattern_cannot_hang(tmp_path, pattern):
+    own = rules_of(tmp_path, "owl,owl,,,,", f"{pattern},owl,,,,")
+    started, name = time.process_time(), "a" * 150 + "?"
+    if pattern in ENDING:
+        assert not own.lookup(name).is_known
+    else:
+        with pytest.raises(PatternError) as caught:
+            own.lookup(name)
+        place = f"{tmp_path / 'rules.csv'}, line 3: pattern"
+        said = f"{place}: the regular expression {pattern!r} takes too long on 'aaaa"
+        assert str(caught.value).startswith(said)
+    assert time.process_time() - started < 5  # half a second, on a machine with nothing else to do
+
+
+def test_many_names_together_cannot_hang(tmp_path):
+    own = rules_of(tmp_path, r"(a|aa)+b,owl,,,,")
+    started = time.process_time()
+    with pytest.raises(PatternError):
+        [own.lookup("a" * 24 + f"?{number}") for number in range(100_000)]
+    assert time.process_time() - started < 30
+
+
+@pytest.mark.parametrize(
+    "name", ["-1" * 100, "1b-" * 66, "-1.1" * 50, "a-1b" * 50, "-1_1b-" * 33, "8x7" * 60,
+             "-q4_0" * 40, "-step1" * 30, "7b/" * 1000 + "7b", "-" * 100_000, "7b:" * 60],
+)  # fmt: skip
+def test_no_name_is_slow_under_the_packaged_rules(name):
+    started = time.process_time()
+    assert model_names().lookup(name).model_family
+    assert time.process_time() - started < 0.5

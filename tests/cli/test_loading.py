@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
-from helpers import jumps, run, run_json, tree_files, write_tree
+from helpers import jumps, run, run_json, tree_files, write_json, write_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -219,3 +219,17 @@ def test_embedded_sets_that_cannot_be_read(
     monkeypatch.chdir(tree.parent)
     (tree.parent / "pyproject.toml").write_text("")
     assert message in run("score", *arguments, code=2).stderr
+
+
+@pytest.mark.parametrize("command", ["score", "ingest"])
+def test_a_pattern_that_would_hang_ends_the_command(tmp_path: Path, command: str) -> None:
+    names, place = tmp_path / "names.csv", tmp_path / "runs"
+    names.write_text("pattern,family\nowl.*,owl\n(a|aa)+b,owl\n")
+    model = {"model_args": f"pretrained={'a' * 150}"}
+    for number in range(3):
+        content = {"results": {"piqa": {"acc": 0.5}}, "config": model}
+        write_json(place / f"results_{number}.json", content)
+    options = ["--store", tmp_path / "store"] if command == "ingest" else []
+    result = run(command, place, *options, "--names", names, code=2)
+    told = f"{names}, line 3: pattern: the regular expression '(a|aa)+b' takes too long on 'aaa"
+    assert told in result.stderr

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import bigbench_meta as bm
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import UNEXPLAINED, conform
-from bigbench_meta.curves.runs import run_problems, separate_runs
+from bigbench_meta.curves.runs import family_hint, run_problems, separate_runs
 
 SIZES = {"1b": 10**9, "7b": 7 * 10**9, "70b": 70 * 10**9}
 
@@ -204,3 +204,68 @@ def test_no_point_averages_two_runs(rows):
 
 def canonical(said):
     return json.dumps(said or {}, sort_keys=True)
+
+
+# --- Families that look like one ---
+
+
+def families(*names, model="{}-x"):
+    shared = {"benchmark": "b", "task": "t", "metric": "acc", "score": 0.5}
+    rows = [{**shared, "model_family": name, "model_name": model.format(name)} for name in names]
+    return family_hint(pd.DataFrame(rows))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("owl-0424", "owl-1124"),
+        ("owl-chat-2024-07-18", "owl-chat-20240307"),
+        ("owl", "Owl-hf"),
+        ("owl-7b", "owl-13b"),
+        ("owl-small", "owl-large"),
+        ("me/owl-v1", "me/owl-v1.5"),
+        ("7b", "13b"),
+    ],
+)
+def test_families_of_one_model_that_look_alike_are_told(names):
+    assert families(*names).startswith(
+        f"2 families of one model each look like one family: {names[0]}, {names[1]}. They are kept"
+    )
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("owl", "eagle"),
+        ("owl2.5", "owl3"),
+        ("owl-2.5", "owl-3"),
+        ("owl", "owl-chat"),
+        ("owl-v1-chat", "owl-v2-chat"),
+        ("owl",),
+    ],
+)
+def test_other_families_are_not(names):
+    assert families(*names) == ""
+
+
+def test_the_hint_is_one_line_and_changes_nothing():
+    names = [f"owl-{date}" for date in range(1000, 1006)] + ["cat-0424", "cat-1124"]
+    assert families(*names).startswith(
+        "6 families of one model each look like one family: owl-1000, owl-1001, owl-1002, owl-1003 "
+        "and 2 more; 2 others look alike, too. They are kept apart"
+    )
+    rows = [row("1b", 0.1, model_family="owl-0424"), row("7b", 0.9, model_family="owl-1124")]
+    curves = bm.build_curves(pd.DataFrame(rows))
+    assert curves.keys["model_family"].tolist() == ["owl-0424", "owl-1124"]
+
+
+def test_a_family_of_several_models_is_no_part_of_the_hint():
+    rows = [
+        row("1b", 0.1, model_family="owl-0424"),
+        row("7b", 0.1, model_family="owl-0424"),
+        row("7b", 0.9, model_family="owl-1124"),
+    ]
+    assert family_hint(pd.DataFrame(rows)) == ""
+    # Nor is one that is alike in another benchmark.
+    apart = [rows[0], rows[2] | {"benchmark": "c"}]
+    assert family_hint(pd.DataFrame(apart)) == ""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from helpers import entry, plain, run_json, score_file, write_json
+from hypothesis import given
+from hypothesis import strategies as st
 
 import bigbench_meta as bm
 from bigbench_meta.core.errors import InputError
@@ -15,6 +19,9 @@ from bigbench_meta.readers.paths import PathPattern
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_TOKENS = ["a", "/", "-", "*", "**", "?"]
+_AS_REGEX = {"*": "[^/]*?", "**": ".*?", "?": "[^/]", "{task}": "(?P<task>[^/]+?)"}
 
 
 @pytest.mark.parametrize(
@@ -45,6 +52,7 @@ def test_what_names_match(pattern: str, path: str, found: dict[str, str] | None)
         ("{}/*", "{} is no column"),
         ("{task", "a brace without its other half"),
         ("{task}}", "a brace without its other half"),
+        ("{task}" + "*a" * 50, "more than 100 names, stars and texts"),
     ],
 )
 def test_patterns_that_cannot_be(pattern: str, message: str) -> None:
@@ -53,9 +61,30 @@ def test_patterns_that_cannot_be(pattern: str, message: str) -> None:
     assert message in str(caught.value)
 
 
-def test_a_long_path_does_not_hang() -> None:
-    pattern = PathPattern.parse("{task}-{subtask}-{variant}-{model_name}-{shots}x")
-    assert pattern.of("-".join("a" * 500)) is None
+@pytest.mark.parametrize(
+    ("pattern", "path"),
+    [
+        ("{task}-{subtask}-{variant}-{model_name}-{shots}x", "-".join("a" * 2000)),
+        ("**a**b**c**d**{task}x", "abcd/" * 800),
+        ("*a" * 40 + "{task}x", "a" * 4000),
+        ("**/" * 40 + "{task}x", "a/" * 2000),
+        ("?" * 90 + "{task}x", "a" * 4000),
+        ("**{task}**x", "a/" * 30_000),  # as in an archive; no path that fits is so long
+    ],
+)
+def test_no_path_takes_long(pattern: str, path: str) -> None:
+    started = time.process_time()
+    assert PathPattern.parse(pattern).of(path) is None
+    assert time.process_time() - started < 5
+
+
+@given(st.text("a/5-", max_size=9), st.lists(st.sampled_from(_TOKENS), min_size=1, max_size=5))
+def test_a_path_fits_as_a_regular_expression_does(path: str, tokens: list[str]) -> None:
+    parts = [*tokens, "{task}"]
+    found = PathPattern.parse("".join(parts)).of(path)
+    # The last folders first, then each token as short as can be.
+    same = re.fullmatch("(?:.*/|)" + "".join(_AS_REGEX.get(t, t) for t in parts), path)
+    assert found == (same and same.groupdict())
 
 
 @pytest.fixture
@@ -96,6 +125,15 @@ def test_a_model_in_the_path_is_known_by_the_rules(tree: Path) -> None:
     said = {row["model_name"]: json.loads(str(row["settings"] or "{}")) for row in rows}
     assert said["pythia-70m"]["checkpoint"] == "step3000"
     assert "checkpoint" not in said["pythia-1b"]
+
+
+def test_a_size_alone_takes_the_family_of_the_path(tree: Path) -> None:
+    (tree / "v0").rename(tree / "owl-30m")
+    (tree / "v1").rename(tree / "owl-1b")
+    rows = plain(bm.read_results(tree, path="{model_family}-{model}/*.json")[0])
+    assert {(row["model_family"], row["model_name"], row["total_params"]) for row in rows} == {
+        ("owl", "owl-30m", 30_000_000), ("owl", "owl-1b", 10**9)
+    }  # fmt: skip
 
 
 def test_a_path_that_does_not_fit_is_told(tree: Path) -> None:

@@ -37,8 +37,8 @@ from bigbench_meta.core.text import shown
 from bigbench_meta.readers.formats.inspect_files import LogFaultError, open_log, read_header
 from bigbench_meta.readers.formats.runs import (
     at_checkpoint,
-    find_model,
     key_columns,
+    model_of_run,
     model_settings,
     named_settings,
     note_missing_size,
@@ -261,7 +261,7 @@ def _model(header: dict[str, Any], log: FileLog, *, names: ModelNames) -> ModelI
     folder = arguments.get("model_path")
     if name == _LOCAL and isinstance(folder, str) and folder.strip():
         name = folder
-    model = find_model(names, name)
+    model = model_of_run(log, _HEADER["model"], name, names=names)
     if model is None:
         return None
     note_missing_size(model, log)

@@ -7,7 +7,8 @@ A file has ``config_general`` (the model and how it was run), ``results["suite|t
   0.12 no longer name, is a setting of the run.
   ``all`` is a mean over tasks and left out. Where a task has a row ``task:_average``, that is the
   aggregate, and the other rows ``task:...`` are its subtasks.
-- The model is what ``config_general`` names, never the folder. ``settings`` are its precision,
+- The model is what ``config_general`` names; where that is no name, or a place where a model is
+  stored, what the path says, with a warning. ``settings`` are its precision,
   revision and other arguments, the chat template, the system prompt, a limit on the examples and
   the task's version.
 - ``n_examples`` is ``effective_num_docs`` of the task.
@@ -26,6 +27,7 @@ from bigbench_meta.readers.formats.runs import (
     at_checkpoint,
     find_model,
     key_columns,
+    model_of_run,
     model_settings,
     named_settings,
     note_missing_size,
@@ -190,9 +192,10 @@ def read_run(data: bytes, log: FileLog, *, names: ModelNames) -> Run | None:
         return None
     own = general.get("model_config")
     arguments: dict[str, Any] = own if isinstance(own, dict) else {}
-    model = find_model(names, general.get("model_name"), arguments.get("model_name"))
+    stated = general.get("model_name"), arguments.get("model_name")
+    model = model_of_run(log, "config_general.model_name", *stated, names=names)
     if model is None:
-        log.error("config_general.model_name", "names no model")
+        log.error("config_general.model_name", "neither the file nor its path names a model")
         return None
     return Run(
         model=at_checkpoint(model, arguments.get("revision", general.get("model_revision"))),

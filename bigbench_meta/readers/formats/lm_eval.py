@@ -9,7 +9,8 @@ becomes observations:
   into ``variant``, after the checkpoint if there is one: ``step3000/strict-match``.
 - A group with scores of its own is the ``task`` of its members, as is the outermost such group;
   its own row is the aggregate. A group without scores is a mere list of tasks.
-- The model is what ``config.model_args`` names, else ``config.model``, else the file's name.
+- The model is what ``config.model_args`` names, else ``config.model``; where that is no name, or a
+  place where a model is stored, the file's or its folder's name, with a warning.
   ``total_params`` is the number that the harness counted (``config.model_num_parameters``), else
   the one of the model-name rules; of a quantised model or one with an adapter, whose parameters it
   counts otherwise, the latter.
@@ -23,14 +24,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from bigbench_meta.core.schema import OBSERVATIONS
 from bigbench_meta.readers.formats.runs import (
     at_checkpoint,
-    find_model,
     key_columns,
+    model_in_path,
+    model_of_run,
     model_settings,
     named_settings,
     note_missing_size,
@@ -67,10 +68,6 @@ _NAME_ARGS: Final = ("pretrained", "model", "path", "engine")
 _RUNNERS: Final = re.compile(
     r"(?:hf|vllm|local|openai|neox|sglang|huggingface)(?:-.*)?", re.IGNORECASE
 )
-_SHOTS_IN_NAME: Final = re.compile(r"[-_](\d{1,3})-?shot", re.IGNORECASE | re.ASCII)
-# GPT-NeoX adds _eval_results_<date>, the harness _<date>.
-_DATE_IN_NAME: Final = re.compile(r"_(?:eval_results(?=_)|\d{4}-\d\d-\d\dT\d).*", re.ASCII)
-_NO_MODEL: Final = re.compile(r"(?:(?:eval_)?results|samples)(?:_.*)?", re.IGNORECASE)
 _STDERR: Final = "_stderr"
 # What a task has in addition to its scores: names and counts in 0.4.13, a blank in 0.4.8.
 _NO_METRIC: Final = {"alias", "name", "sample_len", "sample_count", "samples", ""}
@@ -300,18 +297,10 @@ def run_of_file(label: str, *, names: ModelNames) -> Run | None:
             ``"out/EleutherAI__pythia-70m/results_2026-01-31T00-00-00.000000.json"``.
         names: Rules from model names to families and sizes.
     """
-    path = PurePosixPath(label.replace("\\", "/"))
-    stem = re.sub(r"(?:\.jsonl?)?(?:\.gz)?$", "", path.name, flags=re.IGNORECASE)
-    stem = _DATE_IN_NAME.sub("", stem)
-    if _NO_MODEL.fullmatch(stem):
-        stem = path.parent.name
-    if _NO_MODEL.fullmatch(stem):
+    model, shots = model_in_path(label, names=names)
+    if model is None or _runs_models(model.model_name):
         return None
-    shots = _SHOTS_IN_NAME.search(stem)
-    model = _named_model(names, _SHOTS_IN_NAME.sub("", stem).strip(" .").rstrip("-_"))
-    if model is None:
-        return None
-    return Run(model=model, file_shots=int(shots[1]) if shots else None)
+    return Run(model=model, file_shots=shots)
 
 
 def _model(
@@ -326,7 +315,8 @@ def _model(
     # If the arguments are empty, the top-level model_name is a random word.
     candidates = [*(args.get(key) for key in _NAME_ARGS), config.get("model")]
     candidates += [] if config else [document.get("model_name")]
-    model = _named_model(names, *candidates)
+    stated = (None if _runs_models(name) else name for name in candidates)
+    model = model_of_run(log, "config.model_args", *stated, names=names)
     if model is None:
         if named is None:
             return None
@@ -335,22 +325,10 @@ def _model(
     model = at_checkpoint(model, args.get("revision", config.get("model_revision")))
     counted = config.get("model_num_parameters")
     own = model_settings(args)
-    if own["quantisation"] or own["adapter"]:
+    if own["quantisation"] or own["adapter"] or model.quantisation:
         # Packed weights are fewer than the parameters, and an adapter adds its own.
         counted = None
     return _sized(model, counted, log)
-
-
-def _named_model(names: ModelNames, *candidates: Any) -> ModelIdentity | None:
-    """Return the first model among candidates that may also be ways to run one."""
-    return find_model(
-        names,
-        *(
-            name
-            for name in candidates
-            if isinstance(name, str) and not _RUNNERS.fullmatch(name.strip())
-        ),
-    )
 
 
 def _model_args(value: Any, log: FileLog) -> dict[str, Any]:

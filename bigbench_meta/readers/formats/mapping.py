@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from bigbench_meta.catalog.published import read_bounded
 from bigbench_meta.core.errors import InputError, SchemaError
+from bigbench_meta.core.patterns import TimedPattern
 from bigbench_meta.core.schema import OBSERVATIONS
 from bigbench_meta.readers.formats.values import MOST_PARAMS, as_number, as_whole
 
@@ -160,6 +161,7 @@ class Mapping:
         delimiter: What separates the columns of a CSV file.
         last_of: Their columns of each combination of whose values only the last row counts, all
             rows together if there are none; None if every row counts.
+        regexes: The regular expressions of the rules, by their text.
     """
 
     where: str
@@ -170,6 +172,7 @@ class Mapping:
     missing: list[Value]
     delimiter: str
     last_of: list[str] | None
+    regexes: dict[str, TimedPattern]
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -212,8 +215,10 @@ class Mapping:
             for name in given:
                 hint = _hint_at(name, _FILLABLE, "columns to fill")
                 _require(name in _FILLABLE, f"{where}: {key}", f"unknown column {name!r}", hint)
+        regexes: dict[str, TimedPattern] = {}
         columns = {
-            name: _column_rule(name, value, where) for name, value in document.columns.items()
+            name: _column_rule(name, value, where, regexes)
+            for name, value in document.columns.items()
         }
         constants = {
             name: _value(name, value, f"{where}: constants.{name}")
@@ -233,7 +238,7 @@ class Mapping:
         return cls(
             where=where, columns=columns, constants=constants, patterns=patterns,
             metrics={key: rule for key, rule in every.items() if key not in patterns},
-            missing=codes, delimiter=delimiter, last_of=document.last_of,
+            missing=codes, delimiter=delimiter, last_of=document.last_of, regexes=regexes,
         )  # fmt: skip
 
     @property
@@ -259,17 +264,18 @@ class Mapping:
 
         Raises:
             SchemaError: The table lacks a column that the mapping names, or none is of a form.
+            PatternError: A column's name is too long to say whether it is of a form.
         """
         self.check_columns(found)
         metrics = dict(self.metrics)
         for form, rule in self.patterns.items():
-            pattern = _slot_pattern(form)
+            where = f"{self.where}: metrics.{form}"
+            pattern = _slot_pattern(form, where)
             fitting = {name: match for name in found if (match := pattern.fullmatch(name))}
             used = self.sources
             for name, match in fitting.items():
                 if name not in used and name not in metrics:
                     metrics[name] = _filled(rule, match.groupdict())
-            where = f"{self.where}: metrics.{form}"
             hint = _hint_at(form, found, "columns found")
             _require(bool(fitting), where, "no column of the table is of this form", hint)
         _check_distinct(metrics, self.where)
@@ -309,13 +315,13 @@ def _slots(key: str, where: str) -> list[str]:
     return names
 
 
-def _slot_pattern(form: str) -> re.Pattern[str]:
+def _slot_pattern(form: str, where: str) -> TimedPattern:
     parts = []
     for literal, name, _, _ in Formatter().parse(form):
         parts.append(re.escape(literal))
         if name is not None:
             parts.append(f"(?P<{name}>{_SLOTS[name][1]})")
-    return re.compile("".join(parts))
+    return TimedPattern("".join(parts), where=where)
 
 
 def _filled(rule: MetricRule, texts: dict[str, str]) -> MetricRule:
@@ -435,21 +441,10 @@ def _check_codes(codes: list[Any] | None, where: str) -> None:
         _require(is_code, where, f"expected numbers and texts, got {shown(code)}")
 
 
-def _check_pattern(text: str | None, where: str, *, with_group: bool = False) -> None:
-    if text is None:
-        return
-    try:
-        regex = re.compile(text)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise SchemaError(f"bad regular expression {shown(text)}: {error}", where=where) from error
-    if with_group:
-        hint, names = "put what counts in parentheses", ", ".join(regex.groupindex)
-        _require(regex.groups > 0, where, f"{shown(text)} has no group", hint)
-        _require(len(regex.groupindex) < 2, where, f"more than one named group: {names}")
-
-
-def _column_rule(column: str, value: object, file: str) -> ColumnRule:
-    """Return the rule that fills one of our columns."""
+def _column_rule(
+    column: str, value: object, file: str, regexes: dict[str, TimedPattern]
+) -> ColumnRule:
+    """Return the rule that fills one of our columns; put its expressions among the others."""
     where = f"{file}: columns.{column}"
     rule = _entry(value, ColumnRule, file, f"columns.{column}", "a column's name")
     given = [rule.source is not None, rule.format is not None, rule.file]
@@ -470,8 +465,15 @@ def _column_rule(column: str, value: object, file: str) -> ColumnRule:
     reason = f"{column!r} holds texts, which cannot be multiplied"
     _require(is_number or rule.multiply == 1, f"{where}.multiply", reason)
     _check_codes(rule.missing, f"{where}.missing")
-    _check_pattern(rule.regex, f"{where}.regex", with_group=True)
-    _check_pattern(rule.remove, f"{where}.remove")
+    for key, text in (("regex", rule.regex), ("remove", rule.remove)):
+        if text is not None and text not in regexes:
+            regexes[text] = TimedPattern(text, where=f"{where}.{key}")
+    if rule.regex is not None:
+        regex = regexes[rule.regex]
+        hint, named = "put what counts in parentheses", ", ".join(regex.groupindex)
+        _require(regex.groups > 0, f"{where}.regex", f"{shown(rule.regex)} has no group", hint)
+        is_one = len(regex.groupindex) < 2
+        _require(is_one, f"{where}.regex", f"more than one named group: {named}")
     _require("" not in rule.replace, f"{where}.replace", "an empty text cannot be replaced")
     reason, hint = f"the model-name rules do not give {column!r}", ", ".join(_NAMED_BY_RULES)
     is_ruled = not rule.rules or column in _NAMED_BY_RULES

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -26,6 +28,8 @@ __all__ = [
     "find_model",
     "input_hash",
     "key_columns",
+    "model_in_path",
+    "model_of_run",
     "model_settings",
     "named_settings",
     "note_missing_size",
@@ -35,6 +39,14 @@ __all__ = [
     "to_table",
 ]
 
+_ENDING: Final = r"(?:\.jsonl?|\.eval)?(?:\.gz)?$"
+_SHOTS_IN_NAME: Final = re.compile(r"[-_](\d{1,3})-?shot", re.IGNORECASE | re.ASCII)
+# GPT-NeoX adds _eval_results_<date>, the harness _<date>.
+_DATE_IN_NAME: Final = re.compile(r"_(?:eval_results(?=_)|\d{4}-\d\d-\d\dT\d).*", re.ASCII)
+# Named by programs after the date and the task, or after nothing.
+_NO_MODEL: Final = re.compile(
+    r"(?:(?:eval_)?results|samples)(?:_.*)?|\d{4}-\d\d-\d\dT\d.*|", re.IGNORECASE | re.ASCII
+)
 _ADAPTERS: Final = ("peft", "delta")
 # GPT-NeoX passes the whole configuration of its training, names of log files included.
 _MOST_ARGUMENTS: Final = 30
@@ -67,6 +79,79 @@ def find_model(names: ModelNames, *candidates: Any) -> ModelIdentity | None:
             except InputError:
                 continue
     return None
+
+
+def model_in_path(label: str, *, names: ModelNames) -> tuple[ModelIdentity | None, int | None]:
+    """Return the model that a file's name says, else that its folder's does, and the shots.
+
+    Args:
+        label: For example ``"runs/pythia-1.4b-0shot-step143000.json"`` or
+            ``"out/EleutherAI__pythia-70m/results_2026-01-31T00-00-00.000000.json"``.
+        names: Rules from model names to families and sizes.
+
+    Returns:
+        The model, if need be one that no rule knows, None where nothing can be one; and the number
+        of in-context examples that stands beside it.
+    """
+    *folders, name = PurePosixPath(label.replace("\\", "/")).parts or ("",)
+    stem = _DATE_IN_NAME.sub("", re.sub(_ENDING, "", name, flags=re.IGNORECASE))
+    folder, above = "".join(folders[-1:]), "".join(folders[-2:-1])
+    model: ModelIdentity | None = None
+    shots: int | None = None
+    texts = [pair for pair in ((stem, folder), (folder, above)) if not _NO_MODEL.fullmatch(pair[0])]
+    for number, (text, before) in enumerate(texts):
+        if shots is None and (stated := _SHOTS_IN_NAME.search(text)):
+            shots = int(stated[1])
+        plain = _SHOTS_IN_NAME.sub("", text).strip(" .").rstrip("-_")
+        # A size alone belongs to the folder above.
+        found = find_model(names, f"{before}/{plain}") if plain else None
+        if found is not None and found.is_known:
+            return found, shots
+        if number == 0:
+            model = find_model(names, plain)
+    return model, shots
+
+
+def model_of_run(
+    log: FileLog, where: str, *candidates: Any, names: ModelNames
+) -> ModelIdentity | None:
+    """Return the model that a file names; where that says nothing, the one that its name does.
+
+    A place such as ``/scratch/ckpt``, and a size alone, say nothing of the model that is there. The
+    file's or its folder's name counts only where the rules know it, and a warning names both.
+
+    Args:
+        log: Where the warning is noted; its label is the path.
+        where: The place in the file that names the model.
+        candidates: What stands there: names, and what stands where a name should.
+        names: Rules from model names to families and sizes.
+
+    Returns:
+        The model, None if nothing names one.
+    """
+    stated = find_model(names, *candidates)
+    if stated is not None and stated.is_known:
+        return stated
+    found, _ = model_in_path(log.label, names=names)
+    if found is None or not found.is_known:
+        return stated
+    if stated is None:
+        log.warning(where, "names no model: taken from the file's name")
+        return found
+    begins = found.model_name.lower().startswith(f"{stated.model_name.lower()}-")
+    if not (begins or stated.is_vague):
+        return stated
+    log.warning(
+        where,
+        f"{show_value(stated.model_name)} does not say which model: "
+        f"{show_value(found.model_name)} is taken from the file's name",
+    )
+    return replace(
+        found,
+        checkpoint=stated.checkpoint or found.checkpoint,
+        quantisation=stated.quantisation or found.quantisation,
+        precision=stated.precision or found.precision,
+    )
 
 
 def at_checkpoint(model: ModelIdentity, revision: Any) -> ModelIdentity:
@@ -187,7 +272,10 @@ def key_columns(
         "total_params": model.total_params,
         "shots": shots,
         "variant": clean("/".join(part for part in (model.variant, *variants) if part)) or None,
-        "settings": settings_text({"checkpoint": model.checkpoint, **settings}),
+        # What the file says of the run goes before the model's name.
+        "settings": settings_text(
+            {**settings, **{n: settings.get(n) or v for n, v in model.settings.items()}}
+        ),
         "source": clean(source),
     }
 

@@ -382,13 +382,13 @@ def _keys(file: _File, mapping: Mapping, names: ModelNames) -> dict[str, pa.Arra
     keys = {}
     for name, rule in mapping.columns.items():
         missing = mapping.missing if rule.missing is None else rule.missing
-        keys[name] = _key(file, name, rule, _given(file, rule, texts, missing), names)
+        keys[name] = _key(file, mapping, name, rule, _given(file, rule, texts, missing), names)
     named = mapping.columns.get("model_name")
     if named is not None and named.rules and not keys.keys() & {"variant", "settings"}:
         # The rules have cut the checkpoint off.
         missing = mapping.missing if named.missing is None else named.missing
         given = _given(file, named, texts, missing)
-        keys["settings"] = _key(file, "settings", named, given, names)
+        keys["settings"] = _key(file, mapping, "settings", named, given, names)
     for name, value in {**mapping.constants, "source": file.log.label}.items():
         zeros = pa.array(np.zeros(file.n_rows, dtype=np.int32))
         keys[name] = _recoded(zeros, [value], _KINDS[name])
@@ -459,11 +459,16 @@ def _joined(
 
 
 def _key(
-    file: _File, column: str, rule: ColumnRule, texts: pa.DictionaryArray, names: ModelNames
+    file: _File,
+    mapping: Mapping,
+    column: str,
+    rule: ColumnRule,
+    texts: pa.DictionaryArray,
+    names: ModelNames,
 ) -> pa.Array:
     """Return one of our columns, by the steps of its rule on each distinct text."""
     distinct = texts.dictionary.to_pylist()
-    left, faults = _stepped(pd.Series(distinct, dtype=object), rule)
+    left, faults = _stepped(pd.Series(distinct, dtype=object), rule, mapping)
     values: dict[int, Value | None] = dict(zip(left.index.tolist(), left.tolist(), strict=True))
     if rule.rules or rule.map is not None or not pa.types.is_dictionary(_KINDS[column]):
         for number, text in zip(values, left, strict=True):
@@ -482,11 +487,10 @@ def _key(
     return result
 
 
-def _stepped(texts: pd.Series[str], rule: ColumnRule) -> tuple[pd.Series[str], dict[int, str]]:
-    """Return what a rule's steps make of texts, and what is wrong with those they lead nowhere.
-
-    The texts are of type object, for which pandas takes Python's regular expressions, not Arrow's.
-    """
+def _stepped(
+    texts: pd.Series[str], rule: ColumnRule, mapping: Mapping
+) -> tuple[pd.Series[str], dict[int, str]]:
+    """Return what a rule's steps make of texts, and what is wrong with those they lead nowhere."""
     faults: dict[int, str] = {}
 
     def without(wrong: pd.Series[bool], reason: str) -> pd.Series[str]:
@@ -494,11 +498,13 @@ def _stepped(texts: pd.Series[str], rule: ColumnRule) -> tuple[pd.Series[str], d
         return texts[~wrong]
 
     if rule.regex is not None:
-        group = next(iter(re.compile(rule.regex).groupindex), 0)
-        texts = texts.str.extract(rule.regex)[group]
+        regex = mapping.regexes[rule.regex]
+        group = next(iter(regex.groupindex), 1)
+        found = [match and match[group] for match in map(regex.search, texts)]
+        texts = pd.Series(found, index=texts.index, dtype=object)
         texts = without(texts.isna(), "does not match the regular expression")
     if rule.remove is not None:
-        texts = texts.str.replace(rule.remove, "", regex=True)
+        texts = texts.map(mapping.regexes[rule.remove].remove)
     if rule.strip_suffix:
         texts = texts.str.removesuffix(rule.strip_suffix)
     for old, new in rule.replace.items():
@@ -537,9 +543,10 @@ def _meaning(
 def _of_identity(identity: ModelIdentity, column: str) -> Value | None:
     """Return what one of our columns holds of a model."""
     if column == "settings":
-        return settings_text({"checkpoint": identity.checkpoint})
+        return settings_text(identity.settings)
     if column == "variant":
-        return "/".join(filter(None, (identity.checkpoint, identity.variant))) or None
+        said = {"checkpoint": None, "variant": identity.variant, **identity.settings}
+        return "/".join(filter(None, said.values())) or None
     value: Value | None = getattr(identity, column)
     return value
 

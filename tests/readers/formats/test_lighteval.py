@@ -47,10 +47,10 @@ def document(**general):
     }  # fmt: skip
 
 
-def read(content):
+def read(content, label=LABEL):
     log = ProblemLog()
     data = content if isinstance(content, bytes) else json.dumps(content).encode()
-    table = parse(data, FileLog(LABEL, log), names=model_names())
+    table = parse(data, FileLog(label, log), names=model_names())
     assert table is None or table.schema == OBSERVATIONS.arrow
     rows = None if table is None else plain(to_frame(table))
     return rows, [problem[1:] for problem in log.rows if problem[1] != "total_params"]
@@ -108,9 +108,30 @@ def test_what_the_file_says_of_its_run(general, setting, value):
 def test_the_model_is_what_the_file_names(place):
     rows, _ = read(changed(document(), f"config_general.{place}", MISSING))
     assert {row["model_name"] for row in rows} == {"Qwen2.5-0.5B"}
+    reason = "neither the file nor its path names a model"
     nameless = changed(document(), "config_general.model_name", MISSING)
     nameless["config_general"].pop("model_config")
-    assert read(nameless) == (None, [("config_general.model_name", "names no model", "error")])
+    assert read(nameless) == (None, [("config_general.model_name", reason, "error")])
+
+
+@pytest.mark.parametrize(
+    ("stated", "folder", "model", "reason"),
+    [
+        ("/scratch/ckpt", "meta-llama/Llama-2-7b-hf", "Llama-2-7b",
+         '"/scratch/ckpt" does not say which model: "Llama-2-7b" is taken from the file\'s name'),
+        (MISSING, "meta-llama/Llama-2-7b-hf", "Llama-2-7b",
+         "names no model: taken from the file's name"),
+        ("org/owl", "meta-llama/Llama-2-7b-hf", "org/owl", None),
+        ("gpt-4", "meta-llama/Llama-2-7b-hf", "gpt-4", None),
+        ("/scratch/ckpt", "runs/mine", "/scratch/ckpt", None),
+    ],
+)  # fmt: skip
+def test_the_folder_names_what_the_file_does_not(stated, folder, model, reason):
+    content = changed(document(), "config_general.model_name", stated)
+    content["config_general"].pop("model_config")
+    rows, problems = read(content, f"{folder}/results_2025-01-02.json")
+    assert {row["model_name"] for row in rows} == {model}
+    assert [told for _, told, _ in problems] == ([] if reason is None else [reason])
 
 
 @pytest.mark.parametrize(

@@ -361,6 +361,39 @@ def test_a_file_without_model_is_named_by_its_name(label, model, checkpoint, sho
     )
 
 
+@pytest.mark.parametrize(
+    ("stated", "label", "model", "checkpoint"),
+    [
+        ("/scratch/models/ckpt", "r/pythia-1.4b-0shot.json", "pythia-1.4b", None),
+        ("/scratch/models/ckpt/step500", "pythia-1.4b/eval.json", "pythia-1.4b", "step500"),
+        ("/scratch/exp42", f"pythia/1.4b/results_{DATE}.json", "pythia-1.4b", None),
+        ("7b", "r/owl-7b.json", "owl-7b", None),
+        ("owl", "r/owl-7b.json", "owl-7b", None),
+    ],
+)
+def test_a_place_gives_way_to_the_name_of_the_file(stated, label, model, checkpoint):
+    rows, problems = read(old_results(model_args=f"pretrained={stated}"), label)
+    assert of_row(rows, "model_name") == (model,)
+    assert settings_of(rows).get("checkpoint") == checkpoint
+    named = stated.removesuffix("/step500")
+    reason = f'"{named}" does not say which model: "{model}" is taken from the file\'s name'
+    assert ("config.model_args", reason, "warning") in problems
+
+
+@pytest.mark.parametrize("stated", ["org/owl", "exp42", "gpt-4", "/data/owl/30m", "davinci"])
+def test_what_names_a_model_does_not(stated):
+    rows, problems = read(old_results(model_args=f"pretrained={stated}"), "pythia-1.4b.json")
+    assert of_row(rows, "model_name") != ("pythia-1.4b",)
+    assert not [reason for _, reason, _ in problems if "taken from" in reason]
+
+
+def test_a_quantised_name_is_a_setting_of_the_run():
+    args = "pretrained=me/owl-7b-GPTQ,dtype=float16"
+    rows, _ = read(old_results(model_args=args, model_num_parameters=10**9))
+    assert of_row(rows, "model_name", "total_params") == ("owl-7b", 7 * 10**9)
+    assert settings_of(rows).items() >= {"quantisation": "gptq", "precision": "float16"}.items()
+
+
 def test_what_the_file_says_goes_before_its_name():
     rows, problems = read(old_results(num_fewshot=3), "gpt2-0shot-step1.json")
     assert of_row(rows, "model_name", "shots") == ("pythia-1.4b", 3)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import bigbench_meta as bm
 from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.catalog.model_names import model_names
-from bigbench_meta.core.errors import InputError, SchemaError
+from bigbench_meta.core.errors import BigbenchMetaError, InputError, PatternError, SchemaError
 from bigbench_meta.core.schema import OBSERVATIONS, conform, to_frame
 from bigbench_meta.readers.formats.mapping import Mapping
 from bigbench_meta.readers.formats.values import FileLog
@@ -434,6 +434,10 @@ class Identity:
     checkpoint: object = None
     variant: object = None
     reason: str = ""
+
+    @property
+    def settings(self):
+        return {"checkpoint": self.checkpoint} if self.checkpoint else {}
 
 
 class Names:
@@ -1386,3 +1390,30 @@ def test_below_a_folder_tables_with_the_columns_of_the_mapping_are_read(
     assert problems.empty
     with pytest.raises(InputError, match="3 files looked at, none recognised: tree/other"):
         bm.read_results(tmp_path / "tree")
+
+
+# --- Patterns that would hang ---
+
+
+@pytest.mark.parametrize("key", ["regex", "remove"])
+def test_a_pattern_of_a_mapping_cannot_hang(key):
+    column = f'model_name = {{from = "m", {key} = "((?:a|aa)+)!"}}'
+    mapping = Mapping.parse(
+        f'metrics = ["acc"]\n[constants]\nbenchmark = "b"\ntask = "t"\nmodel_family = "f"\n'
+        f"[columns]\n{column}\n",
+        where="my.toml",
+    )
+    data = csv_bytes([["m", "acc"], ["a" * 200, "1"]])
+    with pytest.raises(PatternError, match="takes too long on 'aaaa") as caught:
+        read(data, mapping)
+    assert caught.value.where == f"my.toml: columns.model_name.{key}"
+
+
+def test_the_form_of_a_column_cannot_hang():
+    form = "{task}_{subtask}_{variant}_{model}_{shots}_{metric}!"
+    mapping = Mapping.parse(
+        f'[constants]\nbenchmark = "b"\n[metrics]\n"{form}" = {{}}\n', where="my.toml"
+    )
+    with pytest.raises(BigbenchMetaError) as caught:
+        read(csv_bytes([["a_" * 2000, "b"], ["1", "2"]]), mapping)
+    assert str(caught.value).startswith(f"my.toml: metrics.{form}: ")
