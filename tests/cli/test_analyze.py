@@ -101,7 +101,7 @@ def test_the_default_settings_are_those_of_the_library(
         observations: pd.DataFrame, problems: pd.DataFrame, options: bm.StudyOptions, **more: Any
     ) -> Any:
         pd.testing.assert_frame_equal(observations, bm.load_embedded())
-        assert problems.empty
+        assert problems["field"].tolist() == bm.check_counts(observations)[1]["field"].tolist()
         assert replace(options, issues=None) == bm.StudyOptions()
         assert more == {
             "embedded": embedded_set("gpt3"), "inference": True, "progress": None, "n_boot": None,
@@ -136,7 +136,7 @@ def test_without_results_every_embedded_set_is_studied_by_itself(tmp_path: Path)
     # There is no total: what belongs to a single set is null.
     for name in ("n_curves", "n_scored", "n_flagged", "n_infinite", "by_metric"):
         assert found[name] is None
-    assert (found["threshold"], found["n_problems"]) == (100.0, 0)
+    assert (found["threshold"], found["n_problems"]) == (100.0, 3)  # misprints of GPT-3's table
     assert set(found["outputs"]) == {p.as_posix() for p in tmp_path.rglob("*") if p.is_file()}
     assert (tmp_path / "report.html").as_posix() in found["outputs"]
 
