@@ -98,6 +98,12 @@ from .catalog.published import (
 from .core.errors import BigbenchMetaError as BigbenchMetaError
 from .curves.build import Curves as Curves
 from .curves.build import build_curves as build_curves
+from .curves.counts import (
+    check_counts as check_counts,
+)
+from .curves.counts import (
+    fitting_counts as fitting_counts,
+)
 from .curves.emergence import (
     emergence_score as emergence_score,
 )

@@ -26,11 +26,11 @@ METRIC_TYPES: Final = ("discontinuous", "nonlinear", "linear", "continuous", "un
 
 _METRIC_COLUMNS: Final = (
     "metric", "benchmark", "task_pattern", "unit", "low", "high", "higher_is_better",
-    "metric_type", "step", "strictly_proper", "needs", "reason", "source",
+    "metric_type", "step", "binary", "strictly_proper", "needs", "reason", "source",
 )  # fmt: skip
 _OPTIONAL: Final = {
-    "benchmark", "task_pattern", "unit", "low", "high", "step", "strictly_proper", "needs",
-    "reason", "source",
+    "benchmark", "task_pattern", "unit", "low", "high", "step", "binary", "strictly_proper",
+    "needs", "reason", "source",
 }  # fmt: skip
 _TRUTH: Final = {"true": True, "false": False, "": pd.NA}
 
@@ -45,10 +45,12 @@ class MetricCatalog:
             shell-style glob over the task name, and a metric with a ``*`` in it one over metrics
             that have no entry of their own), ``unit, low, high, higher_is_better, metric_type``
             (one of :data:`METRIC_TYPES`), ``step`` (the most that one example can change the
-            metric, times the number of examples; NaN where there is no such constant),
-            ``strictly_proper`` (whether every forecast has a worse expected score than the true
-            probabilities, where one answer is right; NA where not judged), ``needs`` (the columns
-            of :data:`bigbench_meta.core.schema.SAMPLES` that rescoring computes it from, see
+            metric, times the number of examples; NaN where there is no such constant), ``binary``
+            (whether every example is either right or wrong, so that the score is a count over the
+            number of examples; NA where not judged), ``strictly_proper`` (whether every forecast
+            has a worse expected score than the true probabilities, where one answer is right; NA
+            where not judged), ``needs`` (the columns of
+            :data:`bigbench_meta.core.schema.SAMPLES` that rescoring computes it from, see
             :meth:`needs`; empty where it cannot), ``reason`` and ``source``.
     """
 
@@ -74,7 +76,7 @@ class MetricCatalog:
             raise SchemaError(f"missing column {', '.join(missing)}", where=str(path))
         frame = frame.reindex(columns=list(_METRIC_COLUMNS), fill_value="")
         _check_values(frame, "metric_type", METRIC_TYPES, str(path))
-        for column in ("higher_is_better", "strictly_proper"):
+        for column in ("higher_is_better", "binary", "strictly_proper"):
             _check_values(frame, column, tuple(_TRUTH), str(path))
             frame[column] = frame[column].map(_TRUTH).astype("boolean")
         for line, text in enumerate(frame["needs"], start=2):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bigbench_meta.cli import console
-from bigbench_meta.cli.loading import finish, load, study_options, with_counts
+from bigbench_meta.cli.loading import finish, load, study_options
 from bigbench_meta.cli.options import (
     as_json,
     counting,
@@ -82,13 +82,12 @@ def accounts(
     prepare_folder(out)
     loaded = load(results, options)
     study = study_options(loaded, options)
-    observations = with_counts(loaded.observations, options)
-    curves, findings = study.curves(observations)
+    curves, findings = study.curves(loaded.observations)
     account = account_for_flags(study.scores(curves), threshold=study.threshold, level=study.level)
     tables, varied = account_tables(account), None
     if with_sensitivity:
         with console.progress("Sensitivity") as progress:
-            varied = sensitivity(observations, study, progress=progress)
+            varied = sensitivity(loaded.observations, study, progress=progress)
         tables += sensitivity_tables(varied)
     if output:
         write_frame(account.estimates() if varied is None else varied, output)

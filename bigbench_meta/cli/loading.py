@@ -37,10 +37,10 @@ __all__ = [
     "study_of",
     "study_options",
     "tell_missing_intervals",
-    "with_counts",
 ]
 
 _MOST_NAMED: Final = 10
+_MOST_HINTS: Final = 3
 
 
 class NothingSelectedError(InputError):
@@ -52,8 +52,9 @@ class Loaded:
     """What RESULTS hold.
 
     Attributes:
-        observations: Their scores, those that the options select.
-        problems: Problems of reading.
+        observations: Their scores, those that the options select, with the numbers of examples
+            that ``--n-examples`` gives and without those that the scores contradict.
+        problems: Problems of the scores themselves and of reading.
         sources: Names of the files, folders or store.
         inputs: XXH3-128 digest of each file that was read, by name; of a store, of its manifest,
             which holds the digests of its files. None for a file that could not be read.
@@ -155,12 +156,13 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
             if selected
             else "a table with one column for each metric needs --mapping (docs/wide_tables.md)",
         )
+    observations, of_counts = _with_counts(observations, options, is_published=entry is not None)
     folders = [Path(path).resolve().name for path in results]
     if len(folders) > _MOST_NAMED:
         folders[_MOST_NAMED:] = [f"{len(folders) - _MOST_NAMED} more"]
     return Loaded(
         observations=observations,
-        problems=_with_own_problems(problems, observations, options),
+        problems=_with_own_problems([of_counts, problems], observations, options),
         inputs=inputs,
         sources=[entry.title] if entry else [f"store {folders[0]}"] if store else folders,
         store=store,
@@ -171,7 +173,7 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
 
 
 def _with_own_problems(
-    problems: pd.DataFrame, observations: pd.DataFrame, options: dict[str, Any]
+    problems: list[pd.DataFrame], observations: pd.DataFrame, options: dict[str, Any]
 ) -> pd.DataFrame:
     """Return problems behind those that the scores themselves have: their unit and their runs."""
     import pandas as pd
@@ -190,8 +192,8 @@ def _with_own_problems(
     of_runs = run_problems(observations, checkpoint=options["checkpoint"])
     if hint := family_hint(observations):
         console.note(hint)
-    found = [some for some in (of_units, of_runs, problems) if len(some)]
-    return pd.concat(found, ignore_index=True) if found else problems
+    found = [some for some in (of_units, of_runs, *problems) if len(some)]
+    return pd.concat(found, ignore_index=True) if found else of_units
 
 
 def _known_issues(
@@ -257,11 +259,41 @@ def catalog(options: dict[str, Any]) -> MetricCatalog | None:
     return metric_catalog().overridden_by(MetricCatalog.read(path))
 
 
-def with_counts(observations: pd.DataFrame, options: dict[str, Any]) -> pd.DataFrame:
+def _with_counts(
+    observations: pd.DataFrame, options: dict[str, Any], *, is_published: bool
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return observations with numbers of examples, and problems of numbers that are wrong.
+
+    Those that files state come first; where none is, or one is wrong, ``--n-examples`` counts. The
+    numbers of embedded sets were checked when they were taken over (docs/uncertainty.md).
+    """
+    import pandas as pd
+
+    from bigbench_meta.core.schema import PROBLEMS, to_frame
+    from bigbench_meta.curves.counts import check_counts
+
+    metrics = catalog(options)
+    stated, problems = observations, to_frame(PROBLEMS.empty())
+    if not is_published:
+        stated, problems = check_counts(observations, catalog=metrics)
+    if given := options.get("example_counts", ()):
+        named = f"--n-examples {' '.join(given)}"
+        filled = _filled(stated, given, named)
+        added = filled["n_examples"].where(stated["n_examples"].isna())
+        checked, of_given = check_counts(
+            filled.assign(n_examples=added), catalog=metrics, where=named
+        )
+        counts = stated["n_examples"].fillna(checked["n_examples"])
+        stated = stated.assign(n_examples=counts)
+        if len(of_given):
+            problems = pd.concat([problems, of_given], ignore_index=True)
+    if "example_counts" in options:
+        _hint_counts(stated, metrics)
+    return stated, problems
+
+
+def _filled(observations: pd.DataFrame, given: tuple[str, ...], named: str) -> pd.DataFrame:
     """Return observations with the numbers of examples that ``--n-examples`` gives."""
-    given: tuple[str, ...] = options.get("example_counts", ())
-    if not given:
-        return observations
     from bigbench_meta.catalog.example_counts import with_example_counts
 
     filled = observations
@@ -272,7 +304,7 @@ def with_counts(observations: pd.DataFrame, options: dict[str, Any]) -> pd.DataF
             raise InputError(error.message, where=f"--n-examples {error.where}", hint=error.hint) \
                 from error  # fmt: skip
     before, after = (int(rows["n_examples"].notna().sum()) for rows in (observations, filled))
-    named, total = f"--n-examples {' '.join(given)}", len(filled)
+    total = len(filled)
     if before == after:
         console.note(
             f"{named} has no effect: each of {total} scores already has a number of examples or "
@@ -285,6 +317,24 @@ def with_counts(observations: pd.DataFrame, options: dict[str, Any]) -> pd.DataF
             f"for {total - after} of {total} scores, {min(tasks, key=str)} among their tasks."
         )
     return filled
+
+
+def _hint_counts(observations: pd.DataFrame, metrics: MetricCatalog | None) -> None:
+    """Print which numbers of examples would fit scores whose number is unknown."""
+    from bigbench_meta.curves.counts import fitting_counts
+
+    found = fitting_counts(observations, catalog=metrics).drop_duplicates(["benchmark", "subtask"])
+    if found.empty:
+        return
+    some = found.head(_MOST_HINTS)
+    fits = [f"{n:,} ({task})" for task, n in zip(some["subtask"], some["n_examples"], strict=True)]
+    more = (
+        f", and there is such a number for {rest} more" if (rest := len(found) - len(some)) else ""
+    )
+    console.note(
+        "Where the number of examples is unknown, the smallest that gives all scores of a task is "
+        f"{', '.join(fits)}{more}. It is not used; it or a multiple may be right (--n-examples)."
+    )
 
 
 def _number(given: str) -> int | str:
@@ -323,8 +373,8 @@ def level_of(loaded: Loaded, options: dict[str, Any]) -> Level:
 
 
 def curves_of(loaded: Loaded, options: dict[str, Any]) -> tuple[Curves, IssueFindings]:
-    """Return the curves of RESULTS, with numbers of examples, and what known issues affect."""
-    return study_options(loaded, options).curves(with_counts(loaded.observations, options))
+    """Return the curves of RESULTS and what known issues affect."""
+    return study_options(loaded, options).curves(loaded.observations)
 
 
 def counted_curves(
@@ -381,7 +431,7 @@ def study_of(results: tuple[str, ...], options: dict[str, Any]) -> tuple[Loaded,
     inference = options.get("inference", False)
     with console.progress("Inference") as progress:
         study = run_study(
-            with_counts(loaded.observations, options),
+            loaded.observations,
             loaded.problems,
             study_options(loaded, options),
             embedded=loaded.embedded,

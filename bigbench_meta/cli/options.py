@@ -209,7 +209,8 @@ example_counts = click.option(
     metavar="N|FILE|bigbench",
     help="Number of test examples, for scores whose files do not give it: a number, a CSV file "
     "with columns task and n_examples, or bigbench for the sizes of BIG-bench's own test sets. "
-    "Intervals need this number. Can be repeated: each fills in what those before it left open.",
+    "Intervals need this number; one that the scores contradict is not used. Can be repeated: each "
+    "fills in what those before it left open.",
 )
 with_samples = click.option(
     "--with-samples",

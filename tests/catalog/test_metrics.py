@@ -71,6 +71,10 @@ def test_ranges():
     # One example moves a mean by at most the whole range over their number.
     stepped = bounded[bounded["step"].notna()]
     assert (stepped["step"] <= stepped["high"] - stepped["low"]).all()
+    # One example that is right or wrong moves it by the whole range.
+    binary = entries[entries["binary"].fillna(value=False)]
+    assert (binary["step"] == binary["high"] - binary["low"]).all()
+    assert not binary["metric_type"].isin(["linear", "continuous"]).any()
 
 
 @pytest.mark.parametrize(
@@ -205,13 +209,13 @@ def test_lookup_keeps_order_index_and_repetitions(dtype):
     assert found.index.tolist() == [3, 3, 1, 0]
     assert found["unit"].fillna("").tolist() == ["perplexity", "percent", "perplexity", ""]
     assert list(found.columns) == [
-        "unit", "low", "high", "higher_is_better", "metric_type", "step", "strictly_proper",
-        "needs", "reason", "source",
+        "unit", "low", "high", "higher_is_better", "metric_type", "step", "binary",
+        "strictly_proper", "needs", "reason", "source",
     ]  # fmt: skip
 
 
 def test_lookup_of_nothing():
-    assert lookup(metric_catalog()).shape == (0, 10)
+    assert lookup(metric_catalog()).shape == (0, 11)
 
 
 def test_lookup_in_an_empty_catalog(read):
@@ -235,7 +239,7 @@ def test_full_catalog(read):
         {
             "metric": "m", "benchmark": "b", "task_pattern": "t*", "unit": "cm", "low": 0.0,
             "high": 2.5, "higher_is_better": False, "metric_type": "linear", "step": 1.0,
-            "strictly_proper": None, "needs": "", "reason": "a, b", "source": "s",
+            "binary": None, "strictly_proper": None, "needs": "", "reason": "a, b", "source": "s",
         }
     ]  # fmt: skip
 

@@ -233,3 +233,59 @@ def test_a_pattern_that_would_hang_ends_the_command(tmp_path: Path, command: str
     result = run(command, place, *options, "--names", names, code=2)
     told = f"{names}, line 3: pattern: the regular expression '(a|aa)+b' takes too long on 'aaa"
     assert told in result.stderr
+
+
+def table(path: Path, shares: list[float], **columns: object) -> Path:
+    names = [f"{10**place}m" for place in range(len(shares))]
+    sizes = [10 ** (place + 6) for place in range(len(shares))]
+    rows = {"benchmark": "b", "task": "t", "metric": "acc", "model_family": "f"} | columns
+    frame = pd.DataFrame({"model_name": names, "total_params": sizes, "score": shares} | rows)
+    frame.to_csv(path, index=False)
+    return path
+
+
+SHARES = [k / 1319 for k in (15, 114, 262, 436, 568, 704)]
+
+
+def test_a_number_of_examples_that_scores_contradict_is_not_used(tmp_path: Path) -> None:
+    rows = table(tmp_path / "scores.csv", SHARES)
+    wrong = ("score", rows, "--n-examples", 500)
+    found = run_json(*wrong)
+    assert (found["n_problems"], found["curves"][0]["n_examples_min"]) == (1, None)
+    stderr = run(*wrong, "--strict", code=1).stderr
+    assert (
+        "warning: --n-examples 500: t, acc: 6 of 6 scores are no count of right answers of 500 "
+        "examples (0.01137225171 x 500 = 5.686126, 1m): the number is not used; 1,319 would fit"
+    ) in stderr
+    right = run_json("score", rows, "--n-examples", 2638, "--strict")
+    assert right["curves"][0]["n_examples_min"] == 2638
+
+
+@pytest.mark.parametrize("command", ["accounts", "aggregate", "power", "shapes"])
+def test_every_command_says_which_number_of_examples_is_wrong(command: str, tmp_path: Path) -> None:
+    rows = table(tmp_path / "scores.csv", SHARES, n_examples=500)
+    assert "scores.csv: t, acc: 6 of 6 scores are no count" in run(command, rows).stderr
+
+
+def test_a_stated_number_that_is_wrong_can_be_given(tmp_path: Path) -> None:
+    rows = table(tmp_path / "scores.csv", SHARES, n_examples=500)
+    found = run_json("score", rows, "--n-examples", 1319)
+    assert (found["n_problems"], found["curves"][0]["n_examples_min"]) == (1, 1319)
+
+
+def test_a_number_of_examples_that_fits_is_a_hint_and_not_used(tmp_path: Path) -> None:
+    hint = "the smallest that gives all scores of a task is 1,319 (t). It is not used"
+    rows = table(tmp_path / "scores.csv", SHARES)
+    assert hint in run("score", rows).stderr
+    assert run_json("score", rows, "--strict")["curves"][0]["n_examples_min"] is None
+    assert "the smallest that" not in run("score", rows, "--n-examples", 1319).stderr
+    few = table(tmp_path / "few.csv", [0.1, 0.2, 0.4, 0.7])
+    assert "the smallest that" not in run("score", few).stderr
+
+
+def test_of_many_hints_some_are_named(tmp_path: Path) -> None:
+    for number in range(5):
+        table(tmp_path / f"{number}.csv", SHARES, task=f"t{number}")
+    assert "1,319 (t0), 1,319 (t1), 1,319 (t2), and there is such a number for 2 more" in (
+        run("score", tmp_path).stderr
+    )
