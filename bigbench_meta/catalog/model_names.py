@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["ModelIdentity", "ModelNames", "ModelRule", "checkpoint_name", "model_names"]
+__all__ = [
+    "ModelIdentity",
+    "ModelNames",
+    "ModelRule",
+    "checkpoint_name",
+    "model_names",
+    "nominal_size",
+]
 
 _COLUMNS: Final = ("pattern", "family", "name", "total_params", "source", "remark")
 _NEEDED: Final = ("pattern", "family")
@@ -171,7 +178,7 @@ class ModelRule:
             return self.total_params, self.source or "given in the rule"
         if size is None:
             return None, self.remark or "the name states no size"
-        number = _parse_size(size)
+        number = nominal_size(size)
         if number is None:
             return None, f"{size!r} is not a size"
         return number, f"nominal size {size} in the name"
@@ -366,7 +373,13 @@ def _fill(template: str, groups: Mapping[str, str | None]) -> str:
     return _SLOT.sub(text, template)
 
 
-def _parse_size(text: str) -> int | None:
+def nominal_size(text: str) -> int | None:
+    """Return the number of parameters that a size in a name stands for, None if it is none.
+
+    Examples:
+        >>> nominal_size("410m"), nominal_size("1_6b"), nominal_size("7b1"), nominal_size("7bn")
+        (410000000, 1600000000, 7100000000, None)
+    """
     found = _SIZE.fullmatch(text)
     if found is None or (found[2] and found[4]):
         return None

@@ -18,6 +18,7 @@ from bigbench_meta.core.arrow import numbers
 from bigbench_meta.core.errors import InputError, SchemaError
 from bigbench_meta.core.schema import FILE
 from bigbench_meta.readers.archives import members
+from bigbench_meta.readers.contradictions import compare_with_name
 from bigbench_meta.readers.detect import SAMPLES_ONLY, paired_names
 from bigbench_meta.readers.formats.bigbench import ScoreFileReader
 from bigbench_meta.readers.formats.values import FileLog
@@ -296,6 +297,10 @@ class _BatchReader:
         else:
             table = self._parsed(file, data, beside)
             if table is not None:
+                known = (self.pattern.of(file.label) if self.pattern else None) or ()
+                compare_with_name(
+                    FileLog(file.label, self.log), table, names=self.names, known=known
+                )
                 record.n_rows = table.num_rows
                 self.tables.append(_numbered(table, number))
 

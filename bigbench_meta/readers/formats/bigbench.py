@@ -23,6 +23,7 @@ from msgspec import UNSET, UnsetType
 
 from bigbench_meta.core.arrow import codes, flags, numbers
 from bigbench_meta.core.schema import FILE, OBSERVATIONS, SCALE_AXES
+from bigbench_meta.readers.contradictions import compare_size_with_name
 from bigbench_meta.readers.formats.values import (
     MOST_PARAMS,
     FileLog,
@@ -170,6 +171,8 @@ class ScoreFileReader:
                 model.total_params,
             )
         )
+        size = model.total_params or model.non_embedding_params
+        compare_size_with_name(FileLog(source, self.log), [(model.model_name, size)])
         self._add_entries(file.scores, task)
         named = map(dict.__contains__, map(_SCORE_DICT, file.scores), map(_PREFERRED, file.scores))
         if not all(named):
