@@ -76,19 +76,22 @@ def compare_size_with_name(
     found = _stated(log.label, _SIZE)
     if found is None or not models:
         return
-    token = found[0].lower()
-    stated = [[size[0].lower() for size in _SIZE.finditer(name)] for name, _ in models]
-    if any(token in sizes for sizes in stated):
+    # 1_6b is 1.6b or, behind a number, 6b.
+    tokens = {found[0].lower(), found[0].lower().rpartition("_")[2]}
+    stated = [{size[0].lower() for size in _SIZE.finditer(name)} for name, _ in models]
+    if any(tokens & sizes for sizes in stated):
         return
     # Imported here: they bring pandas along, which score files do without.
     from bigbench_meta.catalog.model_names import nominal_size
     from bigbench_meta.readers.formats.runs import model_in_path
 
-    named = nominal_size(token)
+    named = {size for size in map(nominal_size, tokens) if size}
     for sizes, (_, size) in zip(stated, models, strict=True):
-        if named is None or (size is None and not sizes):
+        if size is None and not sizes:
             return
-        if named in map(nominal_size, sizes) or (size and 1 / _ALIKE < size / named < _ALIKE):
+        if named & set(map(nominal_size, sizes)) or not named:
+            return
+        if size and any(1 / _ALIKE < size / one < _ALIKE for one in named):
             return
     by_rule = model_in_path(log.label, names=names)[0] if names else None
     if by_rule and by_rule.total_params in {size for _, size in models} - {None}:

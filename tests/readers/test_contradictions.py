@@ -57,6 +57,8 @@ def test_a_difference_is_quoted(tmp_path, name, field, reason):
         "mmlu_0_shot.json",
         "pythia-70m-vs-410m.json",
         "7bit-1e5m-x12b.json",
+        "T=0_70m.json",
+        "v2_0.07b.json",
         "results_2024-05-01T10-00-00.json",
         "pythia-v0.1.json",
         "one-shot.json",
@@ -98,7 +100,10 @@ def test_a_table_of_many_models_is_not_of_one(tmp_path):
 def test_score_files_of_bigbench(tmp_path):
     file = score_file(model_name="2m", params=2_000_000)
     write_json(tmp_path / "a" / "results" / "scores_BIG-G_2m.json", file)
-    assert bm.read_results(tmp_path)[1].empty
+    write_json(tmp_path / "a" / "results" / "scores_BIG-G_T=0_2m.json", file)
+    write_json(tmp_path / "a" / "results" / "scores_BIG-G_2_M_T=0.json", file)
+    found = bm.read_results(tmp_path)[1]
+    assert not found["reason"].str.contains("the file's name").any()
     write_json(tmp_path / "b" / "results" / "scores_BIG-G_128b.json", file)
     found = bm.read_results(tmp_path / "b")[1]
     assert found["reason"].tolist() == ["2m (2,000,000), but the file's name says 128b"]

@@ -171,8 +171,9 @@ class ScoreFileReader:
                 model.total_params,
             )
         )
-        size = model.total_params or model.non_embedding_params
-        compare_size_with_name(FileLog(source, self.log), [(model.model_name, size)])
+        if f"_{model.model_name}" not in source:  # as BIG-bench names its files
+            size = model.total_params or model.non_embedding_params
+            compare_size_with_name(FileLog(source, self.log), [(model.model_name, size)])
         self._add_entries(file.scores, task)
         named = map(dict.__contains__, map(_SCORE_DICT, file.scores), map(_PREFERRED, file.scores))
         if not all(named):

@@ -244,10 +244,10 @@ def test_a_json_file_that_is_no_score_file_is_told(tmp_path: Path) -> None:
 
 
 def test_a_score_file_of_another_name_is_found_by_its_content(tmp_path: Path) -> None:
-    write_json(tmp_path / "tree" / "sub" / "GPT 8b.json", score_file())
+    write_json(tmp_path / "tree" / "sub" / "GPT 1m.json", score_file())
     write_json(tmp_path / "tree" / "sub" / "GPT 9b.json.gz", score_file(model_name="9b"))
     assert [row["source"] for row in read(tmp_path / "tree")[::2]] == [
-        "tree/sub/GPT 8b.json",
+        "tree/sub/GPT 1m.json",
         "tree/sub/GPT 9b.json.gz",
     ]
 
