@@ -348,19 +348,20 @@ def _listed(
         return {}, False
     if entries.keys() >= _STORE:
         return {}, False
-    made = {base for base in entries if _is_record(entries[base])}
+    made = {base for base in entries if base.startswith("run") and _is_record(entries[base])}
     is_study = bool(made) or _REPORT in entries
     # A study of several sets has a folder with tables and figures for each.
     if made or ((is_study or in_study) and entries.keys() >= _OF_A_STUDY):
         made |= _OF_A_STUDY
-    return {base: entry for base, entry in entries.items() if base not in made}, is_study
+    if made:
+        entries = {base: entry for base, entry in entries.items() if base not in made}
+    return entries, is_study
 
 
 def _is_record(entry: os.DirEntry[str]) -> bool:
     """Return whether a file is the record of a run of this program."""
     return (
-        entry.name.startswith("run")
-        and entry.name.endswith(".json")
+        entry.name.endswith(".json")
         and entry.is_file()
         and b'"program": "bigbench-meta"' in _head(entry.path)
     )
