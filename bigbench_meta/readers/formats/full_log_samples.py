@@ -57,7 +57,7 @@ _ROWS: Final = pa.schema(
 _BATCH_BYTES: Final = 1 << 22
 # A table has at least one of these, unless it is the last one of its log.
 _TABLE_ROWS: Final = 1 << 16
-_TABLE_BYTES: Final = 1 << 24
+_TABLE_BYTES: Final = 1 << 23
 _SPOOL_BYTES: Final = 1 << 23
 
 
