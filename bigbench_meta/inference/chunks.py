@@ -7,9 +7,11 @@ results.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -87,7 +89,7 @@ class Analysis:
         of_curves: Those that have one value a curve.
         samples: Samples table, for a function that takes ``samples``.
         cost: About what a curve costs, compared with other analyses.
-        size: Curves of a chunk.
+        size: Curves of a chunk, at most.
     """
 
     function: Callable[..., pd.DataFrame]
@@ -98,11 +100,12 @@ class Analysis:
     size: int = CHUNK
 
     def chunks(self, name: str, curves: Curves) -> list[Chunk]:
-        """Return the analysis in chunks: one at least, which may be empty."""
-        return [self._chunk(name, curves, at) for at in range(0, len(curves) or 1, self.size)]
+        """Return the analysis in chunks of like size: one at least, which may be empty."""
+        n = max(math.ceil(len(curves) / self.size), 1)
+        ends = [len(curves) * number // n for number in range(n + 1)]
+        return [self._chunk(name, curves, *of_chunk) for of_chunk in pairwise(ends)]
 
-    def _chunk(self, name: str, curves: Curves, start: int) -> Chunk:
-        stop = start + self.size
+    def _chunk(self, name: str, curves: Curves, start: int, stop: int) -> Chunk:
         chosen = np.zeros(len(curves), dtype=bool)
         chosen[start:stop] = True
         some = curves.select(chosen)

@@ -29,9 +29,10 @@ def figure_files(figure: Figure) -> dict[str, str | bytes]:
         Contents by path.
     """
     spec = _drawable(figure.to_dict())
+    svg = vl_convert.vegalite_to_svg(spec)
     return {
-        f"figures/{figure.name}.svg": vl_convert.vegalite_to_svg(spec),
-        f"figures/{figure.name}.png": vl_convert.vegalite_to_png(spec, scale=_PNG_SCALE),
+        f"figures/{figure.name}.svg": svg,
+        f"figures/{figure.name}.png": vl_convert.svg_to_png(svg, scale=_PNG_SCALE),
         f"figures/{figure.name}.vl.json": json.dumps(spec, indent=1, ensure_ascii=False) + "\n",
         f"figures/{figure.name}.csv": csv_text(figure.data),
     }

@@ -340,7 +340,7 @@ def test_problems_are_listed_and_escaped(study: Study, page: str) -> None:
 
 
 def test_nothing_flagged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files.vl_convert, "vegalite_to_png", lambda *_, **__: b"")
+    monkeypatch.setattr(files.vl_convert, "svg_to_png", lambda *_, **__: b"")
     study = study_of(tmp_path, ["alpha"], scores=(0.1, 0.2, 0.3, 0.4), threshold=50)
     assert set(study.figures) == {"emergence_by_metric", "claims_by_metric"}
     written = write_study(study, tmp_path / "out", sources=["x"])
@@ -352,7 +352,7 @@ def test_nothing_flagged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_no_curve_has_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files.vl_convert, "vegalite_to_png", lambda *_, **__: b"")
+    monkeypatch.setattr(files.vl_convert, "svg_to_png", lambda *_, **__: b"")
     study = study_of(tmp_path, ["alpha"], min_scales=9)
     write_study(study, tmp_path / "out", sources=["x"])
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
@@ -380,7 +380,7 @@ def test_place_that_is_taken(
     tmp_path: Path, study: Study, taken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files.vl_convert, "vegalite_to_svg", lambda *_, **__: "<svg></svg>")
-    monkeypatch.setattr(files.vl_convert, "vegalite_to_png", lambda *_, **__: b"")
+    monkeypatch.setattr(files.vl_convert, "svg_to_png", lambda *_, **__: b"")
     folder = tmp_path / "out"
     if taken:
         folder.mkdir()
