@@ -203,7 +203,7 @@ def expect_samples_table(data: bytes, label: str) -> Expected:
         column.to_pylist() if schema[name] == SAMPLE_KINDS[name] else legible(column)
         for name, column in zip(table.column_names, table.columns, strict=True)
     ]
-    expected, seen = Expected(), set()
+    expected, seen = Expected(faulty=counts_differ(file)), set()
     for cells_of_row in zip(*columns, strict=True):
         row = dict(zip(table.column_names, cells_of_row, strict=True))
         cells = {name: sample_cell(row, name, schema) for name in SAMPLES.names}
@@ -221,6 +221,13 @@ def expect_samples_table(data: bytes, label: str) -> Expected:
         seen.add(key)
         expected.items.append(Item(values, REPORTED if ANY in values.values() else SURE))
     return expected
+
+
+def counts_differ(file: pq.ParquetFile) -> bool:
+    """Return whether the footer, which counts rows twice, says two numbers: it is damaged."""
+    meta = file.metadata
+    in_groups = (meta.row_group(number).num_rows for number in range(meta.num_row_groups))
+    return bool(sum(in_groups) != meta.num_rows)
 
 
 def sample_cell(row: Row, name: str, schema: dict[str, pa.DataType]) -> tuple[Any, bool]:
@@ -260,7 +267,8 @@ MOST_ANSWERS = 4
 def expect_details(data: bytes, label: str, sound: Sound, *, same_run: bool = True) -> Expected:
     """Say what may come of details: of a row as it was its samples, of any other at least one."""
     try:
-        schema = pq.ParquetFile(pa.BufferReader(data)).schema_arrow
+        file = pq.ParquetFile(pa.BufferReader(data))
+        schema = file.schema_arrow
     except (OSError, ValueError, EOFError, pa.ArrowException):
         return Expected(faulty=True)
     names = set(schema.names)
@@ -272,7 +280,7 @@ def expect_details(data: bytes, label: str, sound: Sound, *, same_run: bool = Tr
         return Expected(faulty=True)
     try:
         wanted = LEAVES if is_nested else [name for name in FLAT_DETAILS if name in names]
-        table = pq.ParquetFile(pa.BufferReader(data)).read(columns=list(wanted))
+        table = file.read(columns=list(wanted))
         table.validate(full=True)
         rows = [what_is_read(row) for row in table.to_pylist()]
     except (OSError, ValueError, EOFError, OverflowError, pa.ArrowException):
@@ -285,7 +293,7 @@ def expect_details(data: bytes, label: str, sound: Sound, *, same_run: bool = Tr
         own = [one for one in sound.samples if one["example_id"] == str(number)]
         known[what_is_read(row)] = own
     run = {} if same_run else dict.fromkeys(("task", "subtask", *MODEL), ANY)
-    expected = Expected()
+    expected = Expected(faulty=counts_differ(file))
     for number, text in enumerate(rows, 1):
         own_values = {"example_id": str(number), "source": label}
         loose = dict.fromkeys(SAMPLES.names, ANY) | own_values
