@@ -148,8 +148,8 @@ reading = options(
         "--path",
         "path_pattern",
         metavar="PATTERN",
-        help="Columns that stand in the path of each file: '{variant}/{model}-{shots}shot*.json'. "
-        "They go before what the file says (docs/reading.md).",
+        help="Columns to read from the path of each file: '{variant}/{model}-{shots}shot*.json'. "
+        "They override the values in the file (docs/reading.md).",
     ),
     click.option(
         "--max-bytes",
