@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -36,6 +37,8 @@ __all__ = ["analyze"]
 
 # Folder in --out with the chunks that are finished while the study is not.
 _UNFINISHED: Final = ".unfinished"
+# As :mod:`bigbench_meta.core.execute` names them.
+_CHUNK: Final = re.compile(r"[0-9a-f]{32}\.(arrow|part)")
 
 
 @click.command()
@@ -99,8 +102,9 @@ def analyze(
 def _forget(folder: Path) -> None:
     """Delete the finished chunks of a study that is written."""
     if folder.is_dir():
-        for file in (*folder.glob("*.arrow"), *folder.glob("*.part")):
-            file.unlink()
+        for file in folder.iterdir():
+            if _CHUNK.fullmatch(file.name):
+                file.unlink()
         if not any(folder.iterdir()):
             folder.rmdir()
 

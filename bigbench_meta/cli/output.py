@@ -13,11 +13,18 @@ from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import csv_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     import pandas as pd
 
-__all__ = ["ARGUMENTS", "prepare_folder", "print_written", "write_frame", "write_results"]
+__all__ = [
+    "ARGUMENTS",
+    "prepare_folder",
+    "print_written",
+    "refuse_input",
+    "write_frame",
+    "write_results",
+]
 
 ARGUMENTS = "bigbench_meta.arguments"
 """Where the context holds the arguments of the program."""
@@ -80,20 +87,41 @@ def print_written(written: list[Path], out: Path | None) -> None:
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
     """Write a table, unrounded, to a file whose ending is one of those that ``-o`` takes."""
-    writers: dict[str, Callable[[Path], Any]] = {
-        ".csv": lambda target: target.write_text(csv_text(frame), encoding="utf-8", newline=""),
-        ".parquet": lambda target: frame.to_parquet(target, index=False),
-        ".json": lambda target: target.write_text(
-            console.json_text(console.records(frame)) + "\n", encoding="utf-8"
-        ),
+    from bigbench_meta.report.folder import write_whole
+
+    contents: dict[str, Callable[[], bytes]] = {
+        ".csv": lambda: csv_text(frame).encode(),
+        ".parquet": lambda: frame.to_parquet(index=False),
+        ".json": lambda: f"{console.json_text(console.records(frame))}\n".encode(),
     }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        writers[path.suffix](path)
-    except OSError as error:
-        raise InputError(
-            f"cannot be written: {error.strerror or error}", where=str(path)
-        ) from error
+    write_whole(path, contents[path.suffix]())
+
+
+def refuse_input(results: Collection[str], read: Collection[str] = ()) -> None:
+    """Refuse to write over what is read, before the work.
+
+    Args:
+        results: RESULTS of the current command.
+        read: Names of the files that were read.
+
+    Raises:
+        InputError: The file that ``-o`` names is one of the results, or of the options' files.
+    """
+    given = click.get_current_context().params
+    output: Path | None = given.get("output")
+    if output is None or not output.exists():
+        return
+    for place in (*map(Path, results), *_option_files(given)):
+        if not place.exists():  # a URL or a pattern
+            continue
+        is_read = place.samefile(output)
+        if place.is_dir() and (whole := output.resolve()).is_relative_to(place.resolve()):
+            below = whole.relative_to(place.resolve()).as_posix()
+            is_read = any(f"/{name}".endswith(f"/{below}") for name in read)
+        if is_read:
+            raise InputError(
+                "is read, and would be overwritten", where=str(output), hint="name another file"
+            )
 
 
 def _command(context: click.Context) -> str:

@@ -18,9 +18,10 @@ _UNDRAWABLE: Final = re.compile(
 
 # What a spreadsheet takes for a formula; of what begins with a sign, not numbers and intervals.
 _FORMULA: Final = re.compile(
-    r"[=@\t\r]|[+\-](?!(?:inf|[\d.,%e+\-\[\]\s])*$)", re.IGNORECASE | re.ASCII
+    r"[\0\ufeff\u200b ]*(?:[=@\uff0b\uff0d\uff1d\uff20\t\r]|[+\-](?!(?:inf|[\d.,%e+\-\[\]\s])*$))",
+    re.IGNORECASE | re.ASCII,
 )
-_DIRECTION: Final = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
+_DIRECTION: Final = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def printable(text: str) -> str:
@@ -60,7 +61,7 @@ def inert(text: str) -> str:
         >>> inert("=1+2"), inert("arithmetic 2D+"), inert("-1"), inert("a\u202eb")
         ("'=1+2", 'arithmetic 2D+', '-1', 'a\\u202eb')
     """
-    text = _DIRECTION.sub(lambda found: f"\\u{ord(found[0]):x}", text)
+    text = _DIRECTION.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     return f"'{text}" if _FORMULA.match(text) else text
 
 

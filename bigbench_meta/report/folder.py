@@ -15,6 +15,7 @@ from hashlib import file_digest
 from importlib.metadata import version
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from uuid import uuid4
 
 import msgspec
 from xxhash import xxh3_128, xxh3_128_hexdigest
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
 
     Digests = dict[str, set[str]]
 
-__all__ = ["Run", "digest_of_file", "prepare_folder", "write_files"]
+__all__ = ["Run", "digest_of_file", "prepare_folder", "write_files", "write_whole"]
 
 _PROGRAM: Final = "bigbench-meta"
+_SEAL: Final = "xxh3_128"
 # What numbers and figures are computed with.
 _PACKAGES: Final = ("altair", "numpy", "pandas", "pyarrow", "scipy", "statsmodels")
 
@@ -92,7 +94,13 @@ class Run:
                 for path, values in replaces.items()
                 for value in sorted(values)
             ]
-        return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+        return _sealed(document)
+
+
+def _sealed(document: dict[str, Any]) -> str:
+    """Return a record as text, with the digest of what it would be without it."""
+    digest = xxh3_128_hexdigest(json.dumps(document).encode())
+    return json.dumps({**document, _SEAL: digest}, indent=1, ensure_ascii=False) + "\n"
 
 
 def prepare_folder(folder: Path, command: str, *, sure: str = "") -> None:
@@ -159,17 +167,18 @@ def write_files(
     record = folder / _record(run.command)
     earlier = _recorded(record)
     _refuse_foreign(folder, outputs, _all_recorded(folder))
-    _write(record, run.document(outputs, earlier).encode())
+    write_whole(record, run.document(outputs, earlier).encode())
+    others = _all_recorded(folder, without=record)
     for name in earlier.keys() - outputs.keys():
-        if _current(folder / name) in earlier[name]:
+        if _current(folder / name) in earlier[name] - others.get(name, set()):
             _delete(folder, name)
     written = []
     for name, content in data.items():
-        _write(folder / name, content)
+        write_whole(folder / name, content)
         written.append(folder / name)
         if progress:
             progress(len(written), len(data))
-    _write(record, run.document(outputs, {}).encode())
+    write_whole(record, run.document(outputs, {}).encode())
     return [*written, record]
 
 
@@ -190,27 +199,36 @@ def _record(command: str) -> str:
 def _recorded(record: Path) -> Digests:
     """Return the digests of the files that a record names, by path; none without a record."""
     try:
-        document = msgspec.json.decode(record.read_bytes(), type=_Document)
+        content = json.loads(record.read_bytes())
+        document = msgspec.convert(content, _Document)
+        seal = content.pop(_SEAL)
+        is_sealed = seal == xxh3_128_hexdigest(json.dumps(content).encode())
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", where=str(record)) from error
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, KeyError, ValueError, RecursionError) as error:
         raise InputError(
             "would be overwritten, and is no record of an earlier run of this program",
             where=str(record),
             hint="move it, or name another folder",
         ) from error
+    if not is_sealed:
+        raise InputError(
+            "was changed after this program wrote it",
+            where=str(record),
+            hint="move it, or name another folder",
+        )
     found: Digests = {}
     for entry in (*document.outputs, *document.replaces):
         found.setdefault(entry.path, set()).add(entry.xxh3_128)
     return found
 
 
-def _all_recorded(folder: Path) -> Digests:
-    """Return the digests of the files that any command's record in a folder names."""
+def _all_recorded(folder: Path, *, without: Path | None = None) -> Digests:
+    """Return the digests of the files that the commands' records in a folder name."""
     found: Digests = {}
-    for record in (folder / "run.json", *sorted(folder.glob("run_*.json"))):
+    for record in {folder / "run.json", *folder.glob("run_*.json")} - {without}:
         with suppress(InputError):  # somebody else's file of such a name records nothing
             for name, digests in _recorded(record).items():
                 found.setdefault(name, set()).update(digests)
@@ -228,20 +246,28 @@ def _refuse_foreign(folder: Path, outputs: Mapping[str, str], own: Digests) -> N
 
 
 def _current(path: Path) -> str | None:
-    """Return the digest of a file as it is now, None if there is none."""
+    """Return the digest of a file as it is now, None if there is none, "" of what is no file."""
     try:
         return digest_of_file(path)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
+    except FileNotFoundError:
+        return "" if path.is_symlink() else None
+    except (NotADirectoryError, IsADirectoryError):
+        return ""
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
 
 
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is the old one or the new one, whatever happens meanwhile.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
+        with part.open("xb") as file:
+            file.write(content)
         part.replace(path)
     except OSError as error:
         with suppress(OSError):

@@ -292,3 +292,12 @@ def test_another_study_takes_the_place_of_the_earlier_one(tree: Path, tmp_path: 
     refused = run("analyze", tree, "--out", out, "--no-inference", code=2).stderr
     assert "by_metric.tex: was changed after this program wrote it" in refused
     assert (out / "tables" / "by_metric.tex").read_text() == "corrected by hand"
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_what_a_user_keeps_beside_unfinished_chunks_stays(tree: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "out" / ".unfinished" / "mine.arrow"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    run("analyze", tree, "--out", tmp_path / "out", "--replicates", 99)
+    assert [path.name for path in mine.parent.iterdir()] == ["mine.arrow"]

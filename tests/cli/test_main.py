@@ -264,3 +264,16 @@ def test_nothing_readable_exits_2(tmp_path: Path) -> None:
     result = run("analyze", tmp_path / "scores_a.json", code=2)
     assert "truncated JSON" in result.stderr
     assert "no score could be read" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["score", "shapes", "accounts", "forecast", "metric-change"])
+def test_what_is_read_is_not_written_over(tmp_path: Path, command: str) -> None:
+    table = tmp_path / "x" / "own.csv"
+    table.parent.mkdir()
+    bm.load_embedded("gpt3").query("task == 'PIQA'").to_csv(table, index=False)
+    before = table.read_bytes()
+    (tmp_path / "link.csv").symlink_to(table)
+    for results, output in ((table, table), (table, tmp_path / "link.csv"), (table.parent, table)):
+        stderr = run(command, results, "-o", output, code=2).stderr
+        assert f"{output}: is read, and would be overwritten" in stderr
+        assert table.read_bytes() == before

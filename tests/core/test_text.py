@@ -14,7 +14,7 @@ from bigbench_meta.core.text import csv_text, inert
 
 FORMULAS = (
     "=1+2", "=HYPERLINK(x)", "@SUM(A1)", "+1+cmd|' /C calc'!A0", "-2+3+cmd|' /C calc'!A0", "-A1",
-    "+(1)", "\t=1", "\r=1",
+    "+(1)", "\t=1", "\r=1", "\ufeff=1", "\0=1", " =1", "\uff1d1+2", "\uff0b1+2",
 )  # fmt: skip
 PLAIN = ("a", "arithmetic 2D+", "-1", "+5", "-1.5e-3", "-inf", "-9.12 [-455, -8.14]", "-5.2%", "",
          "1=2", "a@b", "'=1")  # fmt: skip
@@ -23,6 +23,11 @@ PLAIN = ("a", "arithmetic 2D+", "-1", "+5", "-1.5e-3", "-inf", "-9.12 [-455, -8.
 @pytest.mark.parametrize("text", FORMULAS)
 def test_a_formula_becomes_a_text(text):
     assert inert(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("mark", ["\u202e", "\u200f", "\u061c"])
+def test_controls_of_direction_are_written_out(mark):
+    assert inert(f"a{mark}b") == f"a\\u{ord(mark):04x}b"
 
 
 @pytest.mark.parametrize("text", PLAIN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from itertools import count
 from typing import TYPE_CHECKING
@@ -122,9 +123,10 @@ def test_a_record_of_somebody_else(tmp_path, content):
     out.mkdir()
     text = content.replace("D", digest_of_file(mine))
     (out / "run.json").write_text(text)
-    with pytest.raises(InputError, match=r"run\.json: would be overwritten, and is no record"):
+    reason = r"run\.json: (would be overwritten, and is no record|was changed after)"
+    with pytest.raises(InputError, match=reason):
         prepare_folder(out, "analyze")
-    with pytest.raises(InputError, match=r"run\.json: would be overwritten, and is no record"):
+    with pytest.raises(InputError, match=reason):
         write_files(out, {"a": "1"}, RUN)
     assert mine.read_text() == "mine"
     assert (out / "run.json").read_text() == text
@@ -153,7 +155,7 @@ def test_a_run_that_is_stopped_is_followed_by_another(tmp_path_factory, runs, st
         return stopped
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("_write", "_delete"):
+        for name in ("write_whole", "_delete"):
             patch.setattr(module, name, stopping(getattr(module, name)))
         try:
             for contents in runs[1:]:
@@ -169,12 +171,61 @@ def test_a_run_that_is_stopped_is_followed_by_another(tmp_path_factory, runs, st
 
 def test_what_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="would be overwritten"):
         write_files(tmp_path / "file", {"a.txt": ""}, RUN)
     (tmp_path / "folder" / "a.txt").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"a\.txt: cannot be written: Is a directory"):
-        write_files(tmp_path / "folder", {"a.txt": ""}, RUN)
-    assert not list(tmp_path.rglob("*.part"))
+    (tmp_path / "folder" / "b").write_text("")
+    for name in ("a.txt", "b/c"):
+        with pytest.raises(InputError, match=f"{name}: would be overwritten"):
+            write_files(tmp_path / "folder", {"first": "", name: ""}, RUN)
+    assert {path.name for path in tmp_path.rglob("*")} == {"file", "folder", "a.txt", "b"}
+
+
+def test_a_disk_that_is_full_leaves_the_old_file(tmp_path, monkeypatch):
+    write_files(tmp_path, {"a": "1"}, RUN)
+    record = (tmp_path / "run.json").read_text()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", full)
+    with pytest.raises(InputError, match="cannot be written: No space left"):
+        write_files(tmp_path, {"a": "2"}, RUN)
+    assert found(tmp_path) == {"a": "1"}
+    assert (tmp_path / "run.json").read_text() == record
+
+
+def test_a_record_that_was_edited_stays(tmp_path):
+    write_files(tmp_path, {"a": "1"}, RUN)
+    record = tmp_path / "run.json"
+    edited = json.dumps({"note": "for the paper", **json.loads(record.read_text())})
+    record.write_text(edited)
+    with pytest.raises(InputError, match=r"run\.json: was changed after this program wrote it"):
+        prepare_folder(tmp_path, "analyze")
+    with pytest.raises(InputError, match=r"run\.json: was changed"):
+        write_files(tmp_path, {"a": "2"}, RUN)
+    assert record.read_text() == edited
+    assert found(tmp_path) == {"a": "1"}
+
+
+def test_what_another_command_wrote_as_well_stays(tmp_path):
+    write_files(tmp_path, {"tables/both.csv": "1", "tables/own.csv": "1"}, RUN)
+    write_files(tmp_path, {"tables/both.csv": "1"}, OTHER)
+    write_files(tmp_path, {}, RUN)
+    assert found(tmp_path) == {"tables/both.csv": "1"}
+
+
+def test_links_of_somebody_else_stay(tmp_path):
+    mine, out = tmp_path / "mine.txt", tmp_path / "out"
+    mine.write_text("mine")
+    out.mkdir()
+    (out / ".run.json.part").symlink_to(mine)
+    (out / "b").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="b: would be overwritten"):
+        write_files(out, {"b": "1"}, RUN)
+    write_files(out, {"a": "1"}, RUN)
+    assert mine.read_text() == "mine"
+    assert (out / ".run.json.part").is_symlink()
 
 
 def test_a_folder_is_prepared_or_refused(tmp_path):
