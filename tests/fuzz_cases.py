@@ -287,7 +287,8 @@ def tar_members_of(data: bytes) -> tuple[Members, bool]:
 
 
 BROKEN = (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile, ValueError,
-          NotImplementedError, RuntimeError, struct.error)  # fmt: skip
+          NotImplementedError, RuntimeError, struct.error,
+          TypeError)  # from tarfile, where a gzip header is cut off  # fmt: skip
 
 
 def opened(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[bytes, bool]:

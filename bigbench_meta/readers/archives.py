@@ -163,7 +163,11 @@ def _tar(
     archive: SourceFile, log: ProblemLog, most: int, reason: str
 ) -> Iterator[tuple[str, ByteStream]]:
     # As a stream: members come in their order, and none is kept. What is skipped is counted too.
-    with tarfile.open(archive.path, "r|*", tarinfo=_Info) as opened:
+    try:
+        opened = tarfile.open(archive.path, "r|*", tarinfo=_Info)  # noqa: SIM115 - closed below
+    except TypeError as error:  # from tarfile, where a gzip header is cut off
+        raise tarfile.ReadError("the file ends in its header") from error
+    with opened:
         for info in opened:
             most -= info.size + tarfile.BLOCKSIZE
             if most < 0:

@@ -400,9 +400,21 @@ class _BatchReader:
                     digesting = Digesting(raw)
                     stream = within(file, digesting, max_bytes=self.options.max_bytes)
                     self._stream_log(record, stream)
+                    if stream is not digesting:
+                        self._check_end(file, stream)
                     record.digest = digesting.digest()
         except OSError as error:
             self.log.error(file.label, "", f"cannot be read: {error.strerror or error}")
+
+    def _check_end(self, file: SourceFile, stream: ByteStream) -> None:
+        """Read what is left of a compressed file: its checksum comes last."""
+        try:
+            while stream.read(1 << 20):
+                pass
+        except InputError as error:
+            self.log.error(file.label, "", error.message)
+        except UNREADABLE as error:
+            self.log.error(file.label, "", f"damaged, what was read can be wrong: {error}")
 
     def _log_member(self, record: FileRecord, content: ByteStream) -> None:
         digesting = Digesting(content)

@@ -336,3 +336,12 @@ def test_the_files_read_are_told_with_their_digests(tree: Path) -> None:
     files = {path.relative_to(tree.parent).as_posix(): path for path in tree.rglob("scores_*")}
     digests = {name: xxh3_128_hexdigest(path.read_bytes()) for name, path in files.items()}
     assert told == digests | {"tree/broken/scores_a.json.gz": None}
+
+
+@pytest.mark.parametrize("length", [1, 3, 9, 12])
+def test_an_archive_that_ends_in_its_header(tree: Path, tmp_path: Path, length: int) -> None:
+    whole = tarred(tree, tmp_path / "whole.tar.gz").read_bytes()
+    (tmp_path / "cut.tar.gz").write_bytes(whole[:length])
+    observations, problems = bm.read_results(tmp_path / "cut.tar.gz")
+    assert observations.empty
+    assert problems["severity"].tolist() == ["error"]

@@ -866,3 +866,23 @@ def test_the_cursor_finds_the_end_of_any_value(value, window, indent):
         cursor = _json_stream.JsonStream(BytesIO(text + tail), window_bytes=window)
         assert cursor.take(len(text) - 1) is None
         assert cursor.offset == len(text)
+
+
+@pytest.mark.parametrize("samples", [False, True])
+def test_a_checksum_that_does_not_fit_is_reported(tmp_path, samples):
+    """Though the log itself is read to its end: what it says can be wrong."""
+    import bigbench_meta as bm
+    from bigbench_meta.readers import ReadOptions
+
+    content = bytearray(gzip.compress(json.dumps(full_log(query([choice()]))).encode()))
+    path = tmp_path / "full-log_F_1m.json.gz"
+    path.write_bytes(content)
+    store = bm.Store(tmp_path / "sound")
+    store.ingest(path, options=ReadOptions(samples=samples))
+    assert store.problems().empty
+    content[-8] ^= 1
+    path.write_bytes(content)
+    store = bm.Store(tmp_path / "damaged")
+    store.ingest(path, options=ReadOptions(samples=samples))
+    (reason,) = store.problems()["reason"]
+    assert reason.startswith("damaged, what was read can be wrong: CRC check failed")
