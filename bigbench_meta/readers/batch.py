@@ -413,8 +413,9 @@ class _BatchReader:
                 pass
         except InputError as error:
             self.log.error(file.label, "", error.message)
-        except UNREADABLE as error:
-            self.log.error(file.label, "", f"damaged, what was read can be wrong: {error}")
+        except UNREADABLE:
+            reason = "its checksum or its end is wrong: what was read can be damaged"
+            self.log.error(file.label, "", reason)
 
     def _log_member(self, record: FileRecord, content: ByteStream) -> None:
         digesting = Digesting(content)
