@@ -281,6 +281,7 @@ CURVE_SCORES = TableSchema(
             "points that average different scores of one model whose files do not say why",
             "count",
         ),
+        _whole("n_same_size", "points that average models with different names", "count"),
         _real("scale_min", "smallest x", "unit of the axis"),
         _real("scale_max", "largest x", "unit of the axis"),
         _real("score_first", "score at the smallest x (of a loss the largest)", "unit of score"),
