@@ -124,6 +124,7 @@ UNEXPLAINED = "unexplained"
 SETTINGS: dict[str, str] = {
     "checkpoint": "training step or revision of the model",
     "limit": "how many examples of the test set were used, where not all were",
+    "epochs": "how often each example was asked, where more than once",
     "backend": "what ran the model: hf, vllm, neox, an API",
     "precision": "number format of the weights: float16, bfloat16, float32",
     "quantisation": "weights stored in fewer bits: 4bit, 8bit, gptq",
