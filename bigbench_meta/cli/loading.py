@@ -449,6 +449,7 @@ def study_document(study: Study) -> dict[str, Any]:
     return {
         "n_curves": len(study.counted),
         "n_replicated": int((study.counted["n_replicated"] > 0).sum()),
+        "n_same_size": int((study.counted["n_same_size"] > 0).sum()),
         "n_scored": study.n_scored,
         "n_flagged": study.n_flagged,
         "n_infinite": study.n_infinite,

@@ -70,7 +70,7 @@ def score(
       bigbench-meta score results/ --exclude-known-issues --json
       bigbench-meta score store --inference --n-examples bigbench -o scores.parquet
     """
-    from bigbench_meta.curves.runs import replicated_sentence
+    from bigbench_meta.curves.runs import averaged_sentence
     from bigbench_meta.inference.score import score_curves
 
     loaded = load(results, options)
@@ -92,12 +92,13 @@ def score(
             {
                 "n_curves": len(scores),
                 "n_replicated": int((scores["n_replicated"] > 0).sum()),
+                "n_same_size": int((scores["n_same_size"] > 0).sum()),
                 "curves": console.records(scores),
             }
             | loaded.document(findings)
         )
     else:
-        if told := replicated_sentence(scores):
+        if told := averaged_sentence(scores):
             click.echo(told)
         _print_highest(scores, loaded.title, output)
     if inference:

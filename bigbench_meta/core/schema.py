@@ -124,6 +124,7 @@ UNEXPLAINED = "unexplained"
 SETTINGS: dict[str, str] = {
     "checkpoint": "training step or revision of the model",
     "limit": "how many examples of the test set were used, where not all were",
+    "epochs": "how often each example was asked, where more than once",
     "backend": "what ran the model: hf, vllm, neox, an API",
     "precision": "number format of the weights: float16, bfloat16, float32",
     "quantisation": "weights stored in fewer bits: 4bit, 8bit, gptq",
@@ -281,6 +282,7 @@ CURVE_SCORES = TableSchema(
             "points that average different scores of one model whose files do not say why",
             "count",
         ),
+        _whole("n_same_size", "points that average models with different names", "count"),
         _real("scale_min", "smallest x", "unit of the axis"),
         _real("scale_max", "largest x", "unit of the axis"),
         _real("score_first", "score at the smallest x (of a loss the largest)", "unit of score"),

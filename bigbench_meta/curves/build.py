@@ -44,7 +44,8 @@ class Curves:
     Attributes:
         keys: One row a curve: the key columns, ``scale`` (the axis), ``n_missing`` (models left
             out), ``n_tied`` (observations averaged into another), ``n_replicated`` (points that
-            average different scores of one model whose files do not say why), ``n_outside`` (scores
+            average different scores of one model whose files do not say why), ``n_same_size``
+            (points that average models with different names), ``n_outside`` (scores
             outside the range of the metric), ``mixed_units`` (whether others lie inside: then the
             curve has no points), ``is_preferred``, ``low_score``, ``high_score``, ``metric_type``,
             ``step``, ``higher_is_better`` and ``direction`` (where that comes from: ``catalog``,
@@ -211,7 +212,13 @@ def build_curves(
             scale=axis,
             n_missing=_missing_models(group, model, usable, len(first)),
             n_tied=np.bincount(group[rows], minlength=len(first)) - n_points,
-            n_replicated=_unexplained_points(table, group, rows, starts, len(first)),
+            n_replicated=_points_with(unexplained(table)[rows], group[rows], starts, len(first)),
+            n_same_size=_points_with(
+                model[rows] != np.repeat(model[rows[starts]], sizes),
+                group[rows],
+                starts,
+                len(first),
+            ),
             n_outside=n_outside,
             mixed_units=mixed,
         ),
@@ -224,14 +231,12 @@ def build_curves(
     )
 
 
-def _unexplained_points(
-    table: pa.Table, group: Ints, rows: Ints, starts: Ints, n_groups: int
-) -> Ints:
-    """Count the points of each group that average scores of one model without a known reason."""
+def _points_with(chosen: NDArray[np.bool_], group: Ints, starts: Ints, n_groups: int) -> Ints:
+    """Count the points of each group that average a chosen row; each begins at one of starts."""
     if not len(starts):
         return np.zeros(n_groups, dtype=np.int64)
-    any_of_point = np.logical_or.reduceat(unexplained(table)[rows], starts)
-    return np.bincount(group[rows[starts[any_of_point]]], minlength=n_groups)
+    any_of_point = np.logical_or.reduceat(chosen, starts)
+    return np.bincount(group[starts[any_of_point]], minlength=n_groups)
 
 
 def _floats(table: pa.Table, name: str) -> Floats:
@@ -248,9 +253,26 @@ def _scale_of_rows(
         [np.where(implausible.get(axis, False), np.nan, _floats(table, axis)) for axis in axes]
     )
     candidates[~(np.isfinite(candidates) & (candidates > 0))] = np.nan
+    models, _ = group_rows(table, ["model_family", "model_name"])
+    for axis, values in zip(axes, candidates, strict=True):
+        if axis in _DEFAULT_AXES:
+            _settle(values, models)
     covered = [_n_models(group, model, ~np.isnan(values), n_groups) for values in candidates]
     best = np.argmax(covered, axis=0)  # the first one on ties
     return candidates[best[group], np.arange(len(group))], np.array(axes, dtype=object)[best]
+
+
+def _settle(size: Floats, model: Ints) -> None:
+    """Give each model its commonest size, the smallest on ties: counts differ by rounding."""
+    low, high = np.full((2, int(model.max(initial=0)) + 1), np.nan)
+    np.fmin.at(low, model, size)
+    np.fmax.at(high, model, size)
+    rows = np.flatnonzero((low < high)[model] & np.isfinite(size))
+    if not len(rows):
+        return
+    counts = pd.DataFrame({"model": model[rows], "size": size[rows]}).value_counts().reset_index()
+    best = counts.sort_values(["count", "size"], ascending=[False, True]).drop_duplicates("model")
+    size[rows] = best.set_index("model")["size"].reindex(model[rows]).to_numpy()
 
 
 def _points(

@@ -8,9 +8,8 @@ family. A run on some of the examples is left out where there is one on all of t
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +20,15 @@ import pyarrow.compute as pc
 
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.keys import group_rows
-from bigbench_meta.core.schema import CURVE_KEY, PROBLEMS, SETTINGS, UNEXPLAINED, conform, to_frame
+from bigbench_meta.core.schema import (
+    CURVE_KEY,
+    PROBLEMS,
+    SCALE_AXES,
+    SETTINGS,
+    UNEXPLAINED,
+    conform,
+    to_frame,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,8 +41,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ALL",
     "Runs",
+    "averaged_sentence",
     "family_hint",
-    "replicated_sentence",
     "run_problems",
     "separate_runs",
     "unexplained",
@@ -45,9 +52,13 @@ ALL: Final = "all"
 LAST: Final = "last"
 
 _FAMILY: Final = ["benchmark", "model_family"]
+_SIZES: Final = SCALE_AXES[:3]
 _RANK: Final = {name: place for place, name in enumerate(SETTINGS)}
 _LIMITED: Final = (
     "{n} scores of runs on some of the examples are left out: the same runs on all are there"
+)
+_NOT_LAST: Final = (
+    "{model}: the names of its checkpoints do not say which is the last ({names}): each has a curve"
 )
 _MOST_NAMED: Final = 4
 # In the name of a family: a size, a release date, a version at the end, how it is stored.
@@ -58,7 +69,23 @@ _OF_A_MODEL: Final = re.compile(
 )
 _UNEXPLAINED: Final = rf"(?:^|, ){UNEXPLAINED} \d+$"
 
+# Where training stood: steps (step143000, iter_1000, checkpoint-500, step-50k), else tokens
+# (100B-tokens, tokens1T), both within a stage where there are several (stage2-step1000).
+_STAGE: Final = re.compile(r"stage[-_]?(\d+)", re.IGNORECASE | re.ASCII)
+_STEP: Final = re.compile(
+    r"(?:step|iter|iteration|ckpt|checkpoint)s?[-_]?(\d+(?:\.\d+)?)([kmb]?)(?![a-z0-9])",
+    re.IGNORECASE | re.ASCII,
+)
+_TOKENS: Final = re.compile(
+    r"tokens?[-_]?(\d+(?:\.\d+)?)([kmbt])(?![a-z0-9])"
+    r"|(?<![a-z0-9.])(\d+(?:\.\d+)?)([kmbt])[-_]?tokens?(?![a-z0-9])",
+    re.IGNORECASE | re.ASCII,
+)
+_TIMES: Final = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
+
 Settings = dict[str, str]
+# The variant that a file gives, and the settings that are named beside it.
+Named = tuple[str | None, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +97,15 @@ class Runs:
         kept: Which of the given rows they are.
         n_limited: Scores left out because the same run on all examples is there.
         n_other_checkpoints: Scores left out because another checkpoint was asked for.
+        unordered: Benchmark, family and a sentence for each model whose last checkpoint is not
+            known, as the names of its checkpoints do not say in what order they were.
     """
 
     table: pa.Table
     kept: Bools
     n_limited: int
     n_other_checkpoints: int
+    unordered: tuple[tuple[str, str, str], ...] = ()
 
 
 def separate_runs(table: pa.Table, *, checkpoint: str = ALL) -> Runs:
@@ -84,7 +114,8 @@ def separate_runs(table: pa.Table, *, checkpoint: str = ALL) -> Runs:
     Args:
         table: Observations.
         checkpoint: ``all`` (each that a model was scored at several times is a variant), ``last``
-            (of each model), or the name of one.
+            (of each model; where the names of its checkpoints do not say which that is, each is a
+            variant), or the name of one.
 
     Raises:
         InputError: No model has the checkpoint.
@@ -105,11 +136,14 @@ def separate_runs(table: pa.Table, *, checkpoint: str = ALL) -> Runs:
             raise _no_checkpoint(checkpoint, [])
         return Runs(table=table, kept=whole, n_limited=0, n_other_checkpoints=0)
     combos, combo = _combinations(table)
-    wanted = _at_checkpoint(combos, checkpoint)
-    if checkpoint != ALL:
-        # One is chosen of each model: which one tells no curves apart.
-        plain = [{n: v for n, v in said.items() if n != "checkpoint"} for said in combos["said"]]
-        combos["said"] = pd.Series(plain, index=combos.index, dtype=object)
+    wanted, is_chosen = _at_checkpoint(combos, checkpoint)
+    unordered = _unordered(combos, wanted & ~is_chosen) if checkpoint == LAST else ()
+    # Where one is chosen of a model, which one tells no curves apart.
+    plain = [
+        {n: v for n, v in said.items() if not (chosen and n == "checkpoint")}
+        for said, chosen in zip(combos["said"], is_chosen.tolist(), strict=True)
+    ]
+    combos["said"] = pd.Series(plain, index=combos.index, dtype=object)
     limited = wanted & _limited(combos, wanted)
     kept = (wanted & ~limited)[combo]
     variant = _variants(combos, np.flatnonzero(wanted & ~limited))
@@ -123,6 +157,7 @@ def separate_runs(table: pa.Table, *, checkpoint: str = ALL) -> Runs:
         kept=kept,
         n_limited=int(limited[combo].sum()),
         n_other_checkpoints=int((~wanted)[combo].sum()),
+        unordered=unordered,
     )
 
 
@@ -140,8 +175,9 @@ def run_problems(observations: pd.DataFrame | pa.Table, *, checkpoint: str = ALL
         checkpoint: See :func:`separate_runs`.
 
     Returns:
-        Problems table: a row for each family whose runs on some of the examples were left out, and
-        for each whose models of different size were run with different settings.
+        Problems table: a row for each family whose runs on some of the examples were left out, for
+        each model whose last checkpoint is not known, for each family whose models of different
+        size were run with different settings, and for each model that only some scores give a size.
 
     Raises:
         SchemaError: ``observations`` is no observations table.
@@ -157,7 +193,8 @@ def run_problems(observations: pd.DataFrame | pa.Table, *, checkpoint: str = ALL
             (str(benchmark), str(family), _LIMITED.format(n=n), "warning")
             for benchmark, family, n in counts.reset_index().itertuples(index=False)
         ]
-    rows += _mixed_settings(runs.table)
+    rows += [(*told, "warning") for told in runs.unordered]
+    rows += _mixed_settings(runs.table) + _without_size(runs.table)
     return to_frame(conform(pd.DataFrame(rows, columns=PROBLEMS.names), PROBLEMS))
 
 
@@ -206,31 +243,50 @@ def family_hint(observations: pd.DataFrame | pa.Table) -> str:
     )
 
 
-def replicated_sentence(scores: pd.DataFrame) -> str:
-    """Return what to say first where curves average scores that nothing explains; else nothing.
+def averaged_sentence(scores: pd.DataFrame) -> str:
+    """Return what to say first where curves average scores of runs or models; else nothing.
 
     Args:
-        scores: Scores of curves, with ``n_replicated``.
+        scores: Scores of curves, with ``n_replicated`` and ``n_same_size``.
     """
-    n = int((scores["n_replicated"] > 0).sum())
-    if not n:
-        return ""
-    return (
-        f"{n} of {len(scores)} curves average different scores of one model whose files do not say "
-        "how they differ; --path tells files apart by their folders or names."
-    )
+    told = []
+    if n := int((scores["n_replicated"] > 0).sum()):
+        told.append(
+            f"{n} of {len(scores)} curves average different scores of one model whose files do not "
+            "say how they differ; --path tells files apart by their folders or names."
+        )
+    if n := int((scores["n_same_size"] > 0).sum()):
+        told.append(
+            f"{n} of {len(scores)} curves average different models of one size; "
+            "a rule of --names or {model_family} in --path tells them apart."
+        )
+    return " ".join(told)
 
 
 def _combinations(table: pa.Table) -> tuple[pd.DataFrame, Ints]:
     """Return one row for each curve, model and settings, and the row of each observation."""
     columns = [*CURVE_KEY, "model_name", "settings"]
     combo, first = group_rows(table, columns)
-    frame = to_frame(table.select(columns).take(pa.array(first)))
-    frame = frame.astype(dict.fromkeys(frame, object)).where(frame.notna(), None)
+    frame = to_frame(table.select([*columns, *_SIZES]).take(pa.array(first)))
+    size, *others = (frame[name].astype("float64") for name in _SIZES)
+    for other in others:
+        size = size.fillna(other)
+    frame = frame[columns].astype(dict.fromkeys(columns, object))
+    frame = frame.where(frame.notna(), None)
     texts = frame["settings"].tolist()
     decoded = {text: _decoded(text) for text in set(texts)}
     said = pd.Series([decoded[text] for text in texts], index=frame.index, dtype=object)
-    return frame.assign(said=said), combo
+    # Spelling makes no two models of one: Owl-7B and owl_7b.
+    spelled = {name: _spelled(name) for name in set(frame["model_name"].tolist())}
+    model = frame["model_name"].map(spelled)
+    # Nor are two models of one size two points.
+    size = size.groupby([*_texts(frame, _FAMILY), model]).transform("max")
+    place = size.map(str).where(size.notna(), model)
+    return frame.assign(said=said, model=model, place=place), combo
+
+
+def _spelled(model: str) -> str:
+    return re.sub(r"[^\w.]+|_+", "-", model.lower())
 
 
 def _texts(frame: pd.DataFrame, names: Iterable[str]) -> list[pd.Series[str]]:
@@ -260,20 +316,40 @@ def _decoded(text: str | None) -> Settings:
 # Checkpoints and limits -----------------------------------------------------------------------
 
 
-def _at_checkpoint(combos: pd.DataFrame, checkpoint: str) -> Bools:
-    """Return which rows are of the checkpoint that counts."""
+def _at_checkpoint(combos: pd.DataFrame, checkpoint: str) -> tuple[Bools, Bools]:
+    """Return which rows are of a checkpoint that counts, and of models with one such alone."""
     if checkpoint == ALL:
-        return np.ones(len(combos), dtype=bool)
-    at = [said.get("checkpoint") for said in combos["said"]]
+        return np.ones(len(combos), dtype=bool), np.zeros(len(combos), dtype=bool)
+    at: list[str | None] = [said.get("checkpoint") for said in combos["said"]]
     if checkpoint != LAST:
         chosen = np.array([name == checkpoint for name in at], dtype=bool)
         if not chosen.any():
             raise _no_checkpoint(checkpoint, sorted({name for name in at if name}))
-        return chosen
+        return chosen, np.ones(len(combos), dtype=bool)
     rest = combos["said"].map(lambda said: _text(said, without="checkpoint"))
-    step = pd.Series([_step(name) for name in at])
-    keys = [*_texts(combos, [*_FAMILY, "model_name"]), rest]
-    return np.asarray(step == step.groupby(keys).transform("max"), dtype=bool)
+    run = combos.groupby([*_texts(combos, [*_FAMILY, "model"]), rest], sort=False).ngroup().tolist()
+    names: defaultdict[int, set[str | None]] = defaultdict(set)
+    for number, name in zip(run, at, strict=True):
+        names[number].add(name)
+    last = {number: _last(found) for number, found in names.items()}
+    return (
+        np.array([name in last[number] for number, name in zip(run, at, strict=True)], dtype=bool),
+        np.array([len(last[number]) == 1 for number in run], dtype=bool),
+    )
+
+
+def _last(names: set[str | None]) -> set[str | None]:
+    """Return the last of some checkpoints; several where their names do not say which it is."""
+    if None in names:
+        return {None}  # a model without a checkpoint is the final one
+    order = {name: _moment(name or "") for name in names}
+    moments = set(order.values())
+    if len(names) > 1 and (
+        None in moments or len({moment[:2] for moment in moments if moment}) > 1
+    ):
+        return names
+    latest = max((moment for moment in moments if moment), default=None)
+    return {name for name, moment in order.items() if moment == latest}
 
 
 def _no_checkpoint(name: str, known: list[str]) -> InputError:
@@ -285,12 +361,35 @@ def _no_checkpoint(name: str, known: list[str]) -> InputError:
     )
 
 
-def _step(checkpoint: str | None) -> float:
-    """Return the training step in a checkpoint's name; a model without one is the final one."""
-    found = re.search(r"(\d+)(k?)", checkpoint or "", re.IGNORECASE)
-    if found is None:
-        return math.inf
-    return int(found[1]) * (1000.0 if found[2] else 1.0)
+def _moment(checkpoint: str) -> tuple[bool, bool, float, float] | None:
+    """Return where in training a checkpoint is by its name, None where that does not say.
+
+    Those whose names count differently, in steps or tokens, with stages or without, have no order.
+    """
+    found = _STEP.search(checkpoint)
+    counted = found or _TOKENS.search(checkpoint)
+    if counted is None:
+        return None
+    stage = _STAGE.search(checkpoint)
+    number, unit = (part for part in counted.groups() if part is not None)
+    amount = float(number) * _TIMES[unit.lower()]
+    return found is None, stage is None, float(stage[1]) if stage else 0.0, amount
+
+
+def _unordered(combos: pd.DataFrame, chosen: Bools) -> tuple[tuple[str, str, str], ...]:
+    """Return a sentence for each model of which several checkpoints could be the last."""
+    names: defaultdict[tuple[str, str, str], set[str]] = defaultdict(set)
+    columns = combos.loc[chosen, [*_FAMILY, "model_name", "said"]]
+    for benchmark, family, model, said in columns.itertuples(index=False):
+        names[str(benchmark), str(family), str(model)].add(said["checkpoint"])
+    return tuple(
+        (
+            benchmark,
+            family,
+            _NOT_LAST.format(model=model, names=", ".join(sorted(found)[:_MOST_NAMED])),
+        )
+        for (benchmark, family, model), found in names.items()
+    )
 
 
 def _limited(combos: pd.DataFrame, wanted: Bools) -> Bools:
@@ -299,7 +398,7 @@ def _limited(combos: pd.DataFrame, wanted: Bools) -> Bools:
     if not has_limit.any():
         return has_limit
     rest = combos["said"].map(lambda said: _text(said, without="limit"))
-    keys = [*_texts(combos, [*CURVE_KEY, "model_name"]), rest]
+    keys = [*_texts(combos, [*CURVE_KEY, "model"]), rest]
     full = pd.Series(wanted & ~has_limit).groupby(keys).transform("any")
     return np.asarray(has_limit & full.to_numpy(dtype=bool))
 
@@ -315,12 +414,12 @@ def _variants(combos: pd.DataFrame, rows: Ints) -> list[str | None]:
     """Return the variant of each row: its own, and the settings that tell its curve apart."""
     variant: list[str | None] = combos["variant"].tolist()
     chosen = combos.iloc[rows]
-    if not chosen.duplicated([*CURVE_KEY, "model_name"]).any():
+    if not chosen.duplicated([*CURVE_KEY, "place"]).any():
         return variant  # each model was run once
     said = combos["said"].tolist()
     members = [rows[places] for places in _groups(chosen)]
     family_of = list(zip(*_texts(combos, _FAMILY), strict=True))
-    model: list[str] = combos["model_name"].tolist()
+    model: list[str] = combos["place"].tolist()
     telling: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
     for places in members:
         by_model: defaultdict[str, list[Settings]] = defaultdict(list)
@@ -328,14 +427,18 @@ def _variants(combos: pd.DataFrame, rows: Ints) -> list[str | None]:
             by_model[model[row]].append(said[row])
         for runs in by_model.values():
             telling[family_of[places[0]]] |= _differing(runs)
+    named: dict[int, Named] = {}
+    of_family: defaultdict[tuple[str, ...], set[Named]] = defaultdict(set)
     for places in members:
-        names = telling[family_of[places[0]]]
-        if not names:
-            continue
         here = [said[row] for row in places.tolist()]
-        told = _fewest(here, names & _differing(here))
+        told = _fewest(here, telling[family_of[places[0]]] & _differing(here))
         for row in places.tolist():
-            variant[row] = _labelled(variant[row], said[row], told)
+            settings = tuple((name, said[row][name]) for name in told if name in said[row])
+            named[row] = variant[row], settings
+            of_family[family_of[row]].add(named[row])
+    labels = {family: _labels(runs) for family, runs in of_family.items()}
+    for row, run in named.items():
+        variant[row] = labels[family_of[row]][run]
     return variant
 
 
@@ -363,18 +466,39 @@ def _fewest(runs: list[Settings], names: set[str]) -> list[str]:
     return chosen
 
 
-def _labelled(variant: str | None, said: Settings, names: Iterable[str]) -> str | None:
+def _labels(runs: set[Named]) -> dict[Named, str | None]:
+    """Return the variants of the curves of a family, no two of them the same."""
+    names = {name for _, settings in runs for name, _ in settings}
+    n_short = Counter(name.rpartition(".")[2] for name in names)
+    # A short name that two settings have says not which.
+    shown = {
+        name: short if n_short[short := name.rpartition(".")[2]] == 1 else name for name in names
+    }
+    labels: dict[Named, str | None] = {}
+    taken: set[str | None] = set()
+    # What a file calls a variant keeps its name.
+    for run in sorted(runs, key=lambda run: (bool(run[1]), run[0] or "", run[1])):
+        label = plain = _labelled(run, shown)
+        number = 1
+        while label in taken:
+            number += 1
+            label = f"{plain or 'settings'} ({number})"
+        labels[run] = label
+        taken.add(label)
+    return labels
+
+
+def _labelled(run: Named, shown: dict[str, str]) -> str | None:
     """Return a variant with settings: the checkpoint before it, the others behind it."""
+    variant, settings = run
     checkpoint, others = None, []
-    for name in names:
-        if name not in said:
-            continue
+    for name, text in settings:
         # A value that could be taken for a further setting is quoted.
-        value = json.dumps(said[name]) if set(said[name]) & set(',=/"') else said[name]
+        value = json.dumps(text) if set(text) & set(',=/"') else text
         if name == "checkpoint":
             checkpoint = value
         else:
-            others.append(f"{name.rpartition('.')[2]}={value}" if name else value)
+            others.append(f"{shown[name]}={value}" if name else value)
     return "/".join(filter(None, [checkpoint, variant, ",".join(others)])) or None
 
 
@@ -396,4 +520,26 @@ def _mixed_settings(table: pa.Table) -> list[tuple[str, str, str, str]]:
             "warning",
         )
         for (benchmark, family, names), n in n_curves.items()
+    ]
+
+
+def _without_size(table: pa.Table) -> list[tuple[str, str, str, str]]:
+    """Return a problem for each model of which some scores have a size and others have none."""
+    columns = [*_FAMILY, "model_name"]
+    group, first = group_rows(table, columns)
+    has_size = pc.is_valid(pc.coalesce(*(table[name] for name in _SIZES))).to_numpy()
+    n_all = np.bincount(group, minlength=len(first))
+    n_without = np.bincount(group[~has_size], minlength=len(first))
+    some = np.flatnonzero((n_without > 0) & (n_without < n_all))
+    models = to_frame(table.select(columns).take(pa.array(first[some]))).astype(str)
+    return [
+        (
+            benchmark,
+            family,
+            f"{n} scores of {model} have no size, others of it have one: not used on that axis",
+            "warning",
+        )
+        for (benchmark, family, model), n in zip(
+            models.itertuples(index=False), n_without[some].tolist(), strict=True
+        )
     ]

@@ -105,7 +105,10 @@ def _scores(curves: Curves, min_scales: int) -> pd.DataFrame:
     )
     first, last = np.zeros(len(batch)), np.full(len(batch), -1)
     frame = keys[
-        [*CURVE_KEY, "metric_type", "scale", "n_missing", "n_tied", "n_replicated", "is_preferred"]
+        [
+            *(*CURVE_KEY, "metric_type", "scale", "n_missing", "n_tied"),
+            *("n_replicated", "n_same_size", "is_preferred"),
+        ]
     ].assign(
         n_scales=scores.n_scales,
         scale_min=batch.reduce(np.fmin, curves.x),

@@ -9,7 +9,7 @@ from bigbench_meta.aggregate.attribution.account import account_for_flags
 from bigbench_meta.aggregate.by_metric import flagged, select_level
 from bigbench_meta.aggregate.options import StudyOptions
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.curves.runs import replicated_sentence
+from bigbench_meta.curves.runs import averaged_sentence
 from bigbench_meta.report.charts.by_metric import plot_claims_by_metric, plot_emergence_by_metric
 from bigbench_meta.report.charts.flagged_curves import plot_curves, plot_intervals
 from bigbench_meta.report.tables.attribution import account_tables
@@ -99,8 +99,8 @@ class Study:
             f"{self.n_scored} of {len(self.counted)} curves have an emergence score, "
             f"{self.n_flagged} of them above {self.threshold:g} ({self.n_infinite} infinite)."
         )
-        if replicated := replicated_sentence(self.counted):
-            text = f"{replicated} {text}"
+        if averaged := averaged_sentence(self.counted):
+            text = f"{averaged} {text}"
         if few := int(statuses.get("too_few_scales", 0)):
             text += f" {few} have too few models with a scale and a score."
         if mixed := int(statuses.get("mixed_units", 0)):

@@ -292,15 +292,17 @@ def test_dates_and_paths():
 
 # Family, name, size and settings. A tag with a size alone is Ollama's own choice of weights.
 PACKED = [
-    ("qwen2.5:0.5b", "qwen2.5", "qwen2.5:0.5b", 5 * 10**8, {}),
-    ("ollama/qwen2.5:7b", "qwen2.5", "qwen2.5:7b", 7 * 10**9, {}),
-    ("qwen2.5:7b-q4_K_M", "qwen2.5", "qwen2.5:7b", 7 * 10**9, {"quantisation": "q4_k_m"}),
+    ("qwen2.5:0.5b", "qwen2.5 (Ollama)", "qwen2.5:0.5b", 5 * 10**8, {}),
+    ("ollama/qwen2.5:7b", "qwen2.5 (Ollama)", "qwen2.5:7b", 7 * 10**9, {}),
+    ("falcon:7b", "falcon (Ollama)", "falcon:7b", 7 * 10**9, {}),
+    ("tiiuae/falcon-7b", "falcon", "falcon-7b", 7 * 10**9, {}),
+    ("qwen2.5:7b-q4_K_M", "qwen2.5 (Ollama)", "qwen2.5:7b", 7 * 10**9, {"quantisation": "q4_k_m"}),
     ("llama3.1:8b-instruct-q4_K_M", "Llama-3.1-Instruct", "Llama-3.1-8B-Instruct", 8030261248,
      {"quantisation": "q4_k_m"}),
     ("qwen2.5:0.5b-instruct-fp16", "Qwen2.5-Instruct", "Qwen2.5-0.5B-Instruct", 494032768,
      {"precision": "float16"}),
     ("llama3.1:latest", "llama3.1", "llama3.1", None, {}),
-    ("mixtral:8x7b", "mixtral", "mixtral:8x7b", None, {}),
+    ("mixtral:8x7b", "mixtral (Ollama)", "mixtral:8x7b", None, {}),
     ("hf.co/me/Llama-3.2-3B-GGUF:Q4_K_M", "Llama-3.2", "Llama-3.2-3B", 3212749824,
      {"quantisation": "q4_k_m"}),
     ("Llama-3.2-3B.Q8_0.gguf", "Llama-3.2", "Llama-3.2-3B", 3212749824, {"quantisation": "q8_0"}),

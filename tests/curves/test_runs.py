@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 import bigbench_meta as bm
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import UNEXPLAINED, conform
-from bigbench_meta.curves.runs import family_hint, run_problems, separate_runs
+from bigbench_meta.curves.runs import (
+    averaged_sentence,
+    family_hint,
+    run_problems,
+    separate_runs,
+)
 
 SIZES = {"1b": 10**9, "7b": 7 * 10**9, "70b": 70 * 10**9}
 
@@ -204,6 +209,123 @@ def test_no_point_averages_two_runs(rows):
 
 def canonical(said):
     return json.dumps(said or {}, sort_keys=True)
+
+
+# --- The last checkpoint, where names do and do not say which it is ---
+
+
+def last_of(*checkpoints):
+    rows = [
+        row("1b", place / 16, {"checkpoint": name}) for place, name in enumerate(checkpoints, 1)
+    ]
+    names = {place / 16: name for place, name in enumerate(checkpoints, 1)}
+    found = curves_of(rows, checkpoint="last")
+    assert all(len(scores) == 1 for scores in found.values())  # nothing is averaged
+    reasons = run_problems(pd.DataFrame(rows), checkpoint="last")["reason"].tolist()
+    chosen = [names[score] for scores in found.values() for score in scores]
+    assert (len(reasons) == 1) == (len(chosen) > 1)
+    assert all(name in reasons[0] for name in chosen if reasons)
+    return chosen
+
+
+@pytest.mark.parametrize(
+    "checkpoints",
+    [
+        ["stage1-step1000-tokens10B", "stage1-step5000-tokens50B", "stage1-step9000-tokens90B"],
+        ["stage1-step9000-tokens90B", "stage2-step1000-tokens1B"],
+        ["v1.5-step1000", "v1.0-step9000"],
+        ["100B-tokens", "1T-tokens"],
+        ["tokens-900M", "tokens-2B"],
+        ["iter_0900", "iter_1000"],
+        ["ckpt_9", "ckpt_10"],
+        ["checkpoint-900", "checkpoint-1000"],
+        ["step900k", "step1M"],
+        ["step-50k-105b", "step-480k-1007b"],
+    ],
+)
+def test_the_last_checkpoint_is_the_one_trained_longest(checkpoints):
+    assert last_of(*checkpoints) == checkpoints[-1:]
+    assert last_of(*reversed(checkpoints)) == checkpoints[-1:]
+
+
+@pytest.mark.parametrize(
+    "checkpoints",
+    [
+        ["early", "late"],
+        ["3f2a91c", "9b01d4e"],
+        ["step1000", "late"],
+        ["step1000", "100B-tokens"],
+        ["stage2-step1000", "step9000"],
+        ["stage2-ingredient1-step1000", "stage2-ingredient2-step1000"],
+    ],
+)
+def test_checkpoints_in_no_known_order_stay_apart(checkpoints):
+    assert sorted(last_of(*checkpoints)) == sorted(checkpoints)
+
+
+# --- Labels of different settings ---
+
+
+def test_one_name_in_two_groups_of_settings_is_two_settings():
+    rows = [
+        row("1b", score, said)
+        for score, said in (
+            (0.1, None), (0.2, {"model.max_gen_toks": "256"}),
+            (0.3, {"generation.max_gen_toks": "256"}),
+        )
+    ]  # fmt: skip
+    assert curves_of(rows) == {
+        None: [0.1], "model.max_gen_toks=256": [0.2], "generation.max_gen_toks=256": [0.3]
+    }  # fmt: skip
+
+
+def test_a_variant_that_reads_like_a_setting_is_another_curve():
+    rows = [row("1b", 0.1, variant="precision=4bit"), row("1b", 0.2, {"precision": "4bit"})]
+    rows += [row("1b", 0.3)]
+    expected = {"precision=4bit": [0.1], "precision=4bit (2)": [0.2], None: [0.3]}
+    assert curves_of(rows) == curves_of(rows[::-1]) == expected
+
+
+# --- Names and sizes of models ---
+
+
+@pytest.mark.parametrize("other", ["Owl-1B", "owl_1b", "eagle-1b"])
+def test_settings_tell_runs_apart_however_the_model_is_spelled(other):
+    """Two names of one size would share a point."""
+    rows = [
+        row("1b", 0.1, {"quantisation": "8bit"}, model_name="owl-1b"),
+        row("1b", 0.2, {"quantisation": "4bit"}, model_name=other),
+        row("7b", 0.3, {"quantisation": "8bit"}),
+    ]
+    assert curves_of(rows) == {"quantisation=8bit": [0.1, 0.3], "quantisation=4bit": [0.2]}
+
+
+def test_curves_that_average_models_of_one_size_say_so():
+    rows = [row("1b", 0.1, model_name="owl"), row("1b", 0.3, model_name="eagle"), row("7b", 0.5)]
+    rows += [row("7b", 0.7, replicate="seed 2"), row("1b", 0.1, task="u")]
+    scores = bm.score_curves(bm.build_curves(pd.DataFrame(rows)))
+    assert (scores["n_tied"].tolist(), scores["n_same_size"].tolist()) == ([2, 0], [1, 0])
+    assert averaged_sentence(scores) == (
+        "1 of 2 curves average different models of one size; a rule of --names or {model_family} "
+        "in --path tells them apart."
+    )
+
+
+def test_sizes_of_one_model_that_hardly_differ_are_one_point():
+    sizes = (1_030_000_000, 1_000_000_000, 1_000_000_000)
+    rows = [
+        row("1b", score, total_params=size, replicate=str(size + score))
+        for size, score in zip(sizes, (0.1, 0.2, 0.3), strict=True)
+    ]
+    points = bm.build_curves(pd.DataFrame(rows)).points()
+    assert points[["x", "score"]].to_numpy().tolist() == [[1e9, pytest.approx(0.2)]]
+
+
+def test_a_score_without_a_size_is_reported_where_others_of_its_model_have_one():
+    rows = [row("1b", 0.1), row("1b", 0.2, total_params=None, replicate="2"), row("7b", 0.3)]
+    assert run_problems(pd.DataFrame(rows))["reason"].tolist() == [
+        "1 scores of 1b have no size, others of it have one: not used on that axis"
+    ]
 
 
 # --- Families that look like one ---

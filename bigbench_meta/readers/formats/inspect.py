@@ -71,6 +71,7 @@ _HEADER: Final = {
     "model_args": "eval.model_args",
     "epochs": "eval.config.epochs",
     "limit": "eval.config.limit",
+    "dataset": "eval.dataset.name",
     "n_dataset": "eval.dataset.samples",
     "generation": "eval.model_generate_config",
     "solver": "eval.solver",
@@ -241,11 +242,15 @@ def _settings(header: dict[str, Any]) -> dict[str, Any]:
     limit, n_samples = header["limit"], as_whole(header["n_dataset"])
     if (number := as_whole(limit)) is not None and n_samples is not None:
         limit = number if number < n_samples else None
-    solver = header["solver"]
+    epochs = as_whole(header["epochs"])
+    provider, slash, _ = str(header["model"]).strip().partition("/")
     return {
         "limit": limit,
+        "backend": provider if slash else None,
+        "epochs": epochs if epochs != 1 else None,
         "task_version": header["task_version"],
-        "task.solver": solver,
+        "task.dataset": header["dataset"],
+        "task.solver": header["solver"],
         **named_settings("solver", _arguments(header["solver_args"])),
         **named_settings("task", _arguments(header["task_args"]), without=_SHOTS),
         **model_settings(_arguments(header["model_args"])),

@@ -57,7 +57,7 @@ _STDERR: Final = "_stderr"
 _NO_SETTING: Final = {
     "model_name", "revision", "dtype", "generation_parameters", "generation_size", "batch_size",
     "device", "accelerator", "data_parallel_size", "tensor_parallel_size", "cache_dir", "seed",
-    "max_model_length", "system_prompt", "use_chat_template", "override_chat_template",
+    "system_prompt", "use_chat_template", "override_chat_template",
     "trust_remote_code", "skip_special_tokens", "pairwise_tokenization", "compile",
 }  # fmt: skip
 
@@ -227,13 +227,15 @@ def _settings(general: dict[str, Any], arguments: dict[str, Any]) -> dict[str, A
     sha = general.get("lighteval_sha")
     precision = general.get("model_dtype") or arguments.get("dtype")
     generation = arguments.get("generation_parameters") or general.get("generation_parameters")
-    template = arguments.get("use_chat_template") or general.get("use_chat_template")
+    template = arguments.get("use_chat_template") or general.get("use_chat_template") or None
+    if isinstance(stated := arguments.get("override_chat_template"), bool):
+        template = stated
     system = arguments.get("system_prompt") or general.get("system_prompt")
     return {
         **model_settings(
             {key: arguments[key] for key in arguments.keys() - _NO_SETTING} | {"dtype": precision}
         ),
-        "chat_template": "yes" if template is True else None,
+        "chat_template": "yes" if template is True else "no" if template is False else None,
         "system_instruction": short_digest(system),
         "harness": sha if isinstance(sha, str) and sha != "?" else None,
         **named_settings("generation", generation, without={"seed"}),

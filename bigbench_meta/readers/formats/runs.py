@@ -53,7 +53,7 @@ _MOST_ARGUMENTS: Final = 30
 _FORMATS: Final = {"fp16": "float16", "half": "float16", "bf16": "bfloat16", "fp32": "float32"}
 # Arguments of a model that say where and how fast it ran, or are read elsewhere.
 _NO_SETTING: Final = {
-    *_ADAPTERS, "pretrained", "model", "path", "engine", "model_path", "revision", "subfolder",
+    *_ADAPTERS, "pretrained", "model", "path", "engine", "model_path", "revision",
     "tokenizer", "tokenizer_path", "device", "device_map", "device_map_option", "parallelize",
     "use_accelerate", "batch_size", "max_batch_size", "trust_remote_code", "low_cpu_mem_usage",
     "max_memory_per_gpu", "max_cpu_memory", "offload_folder", "gpu_memory_utilization",

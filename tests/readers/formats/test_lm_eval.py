@@ -430,6 +430,8 @@ def test_a_model_that_nothing_names_is_an_error(label):
         (new_results(model_args="pretrained=pythia-70m,peft=me/lora"), "adapter", "me/lora"),
         (new_results(model_args="pretrained=pythia-70m,add_bos_token=True"), "model.add_bos_token",
          "True"),
+        (new_results(model_args="pretrained=pythia-70m,subfolder=step5"), "model.subfolder",
+         "step5"),
         (new_results(model_args="pretrained=pythia-70m,device_map=auto"), "model.device_map", None),
         (new_results(gen_kwargs="temperature=0.7,top_p=0.9"), "generation.temperature", "0.7"),
         (new_results(gen_kwargs={"temperature": 0}), "generation.temperature", "0"),
