@@ -184,10 +184,10 @@ def _with_own_problems(
     of_units = unit_problems(observations, catalog=catalog(options))
     if len(of_units):
         console.note(
-            "Some scores are outside the range of their metric, or some sizes contradict a model's "
-            "name (see below). A curve that mixes units has no emergence score, and a model "
-            "without a plausible size is left out. If all scores are in another unit, say so in a "
-            "catalog (--catalog)."
+            "Some scores are outside the range of their metric or may be in two units, or some "
+            "sizes are implausible (see below). A curve that mixes units has no emergence score, "
+            "and a model without a plausible size is left out. If all scores are in another unit, "
+            "say so in a catalog (--catalog)."
         )
     of_runs = run_problems(observations, checkpoint=options["checkpoint"])
     if hint := family_hint(observations):
