@@ -552,6 +552,15 @@ def test_shots_that_are_none_are_left_empty(shots, got):
 # --- Without a usable run_spec.json ---
 
 
+@pytest.mark.parametrize(("named", "shots", "is_told"), [(0, 5, True), (5, 5, False)])
+def test_shots_of_the_name_and_of_the_adapter(named, shots, is_told):
+    run_spec = spec(f"{NAME},max_train_instances={named}", max_train_instances=shots)
+    rows, problems = read(plain_stats(), run_spec)
+    place, reason = "run_spec.json adapter_spec.max_train_instances", "5, but the run's name says 0"
+    assert problems == ([(place, reason, "warning")] if is_told else [])
+    assert {row["shots"] for row in rows} == {5}
+
+
 @pytest.mark.parametrize("shots", [None, 3])
 def test_without_a_run_spec_the_folder_tells(shots):
     folder = NAME + (f",max_train_instances={shots}" if shots else "")
