@@ -212,6 +212,8 @@ def said(log):
     """What a log says of its run, as a JSON object of texts."""
     spec = log.eval
     found = {"task_version": spec.task_version, "limit": spec.config.limit}
+    found |= {"backend": spec.model.split("/")[0], "task.dataset": spec.dataset.name}
+    found |= {"epochs": spec.config.epochs} if spec.config.epochs != 1 else {}
     found |= {f"task.{key}": value for key, value in spec.task_args.items() if key != "fewshot"}
     generation = spec.model_generate_config.model_dump(exclude_none=True)
     for key in ("max_retries", "timeout", "max_connections", "seed"):
@@ -392,6 +394,26 @@ def test_a_log_without_task_or_model_is_an_error(key, value):
     assert (rows, answers) == (None, [])
     got = json.dumps(value)
     assert problems == [(f"eval.{key}", f"expected a name, got {got}", "error")]
+
+
+@with_inspect
+@pytest.mark.parametrize(
+    ("spec", "setting", "value"),
+    [
+        ({"config": {"epochs": 10}}, "epochs", "10"),
+        ({"config": {"epochs": 1}}, "epochs", None),
+        ({"config": {}}, "epochs", None),
+        ({"model": "vllm/EleutherAI/pythia-70m"}, "backend", "vllm"),
+        ({"model": "hf/EleutherAI/pythia-70m"}, "backend", "hf"),
+        ({"model": "pythia-70m"}, "backend", None),
+        ({"dataset": {"name": "owls-v2", "samples": 2}}, "task.dataset", "owls-v2"),
+    ],
+)
+def test_what_tells_runs_apart_is_a_setting(spec, setting, value):
+    log = FileLog(LABEL, ProblemLog())
+    data = json.dumps(document(**spec)).encode()
+    (row,) = plain(to_frame(parse(data, "a.json", log, names=NAMES, max_bytes=MAX_BYTES)))
+    assert json.loads(row["settings"]).get(setting) == value
 
 
 @with_inspect
