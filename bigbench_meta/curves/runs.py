@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.keys import group_rows
 from bigbench_meta.core.schema import CURVE_KEY, PROBLEMS, SETTINGS, UNEXPLAINED, conform, to_frame
+from bigbench_meta.core.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -392,7 +393,8 @@ def _mixed_settings(table: pa.Table) -> list[tuple[str, str, str, str]]:
         (
             benchmark,
             family,
-            f"{n} curves join models that were run differently: {', '.join(names)}",
+            f"{counted(n, 'curve joins', 'curves join')} models that were run differently: "
+            + ", ".join(names),
             "warning",
         )
         for (benchmark, family, names), n in n_curves.items()
