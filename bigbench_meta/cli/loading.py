@@ -473,8 +473,8 @@ def tell_missing_intervals(scores: pd.DataFrame, options: dict[str, Any]) -> Non
     if n := int((scores["interval_status"].astype(str) == "no_sampling_error").sum()):
         console.note(
             f"{n} of {counted(len(scores), 'curve')} {'has' if n == 1 else 'have'} no interval: "
-            "the number of examples behind the scores is unknown (see --n-examples), or the scores "
-            "are not means over examples."
+            "the number of examples behind their scores is unknown (see --n-examples), or the "
+            "scores are not means over examples."
         )
 
 
