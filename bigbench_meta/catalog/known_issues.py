@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,7 @@ from bigbench_meta.core.schema import (
     conform,
     to_frame,
 )
+from bigbench_meta.core.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -313,14 +314,14 @@ class IssueFindings:
     def summary(self) -> str:
         """One line on what is affected and what was excluded; empty if nothing is affected."""
         out = self.affected[self.affected["excluded"].astype(bool)]
-        all_curves = f"of {_count(self.n_all_curves, 'curve')}"
+        all_curves = f"of {counted(self.n_all_curves, 'curve')}"
         parts = []
         if self.n_rows_excluded:
             each = ", ".join(
-                f"{row.id} ({_count(row.n_rows, 'row')}, {_count(row.n_curves, 'curve')})"
-                for row in out.itertuples()
+                f"{name} ({counted(n_rows, 'row')}, {counted(n_curves, 'curve')})"
+                for name, n_rows, n_curves in out[["id", "n_rows", "n_curves"]].to_numpy().tolist()
             )
-            rows = f"{_count(self.n_rows_excluded, 'row')} of {self.n_curves_excluded:,}"
+            rows = f"{counted(self.n_rows_excluded, 'row')} of {self.n_curves_excluded:,}"
             parts.append(f"excluded for known issues: {rows} {all_curves}: {each}")
         if self.n_curves_left:
             n_left = len(self.affected) - len(out)
@@ -328,10 +329,6 @@ class IssueFindings:
             touch = "issues touch" if n_left > 1 else "issue touches"
             parts.append(f"{n_left}{further} known {touch} {self.n_curves_left:,} {all_curves}")
         return "; ".join(parts)
-
-
-def _count(number: Any, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def affected(

@@ -83,6 +83,9 @@ def read_bounded(path: str | PathLike[str]) -> str:
         InputError: It cannot be read, is not UTF-8, or is larger than 16 MiB.
     """
     try:
+        # A named pipe that nobody writes to would be waited for; those of /dev/fd have a writer.
+        if Path(path).is_fifo() and not str(path).startswith(("/dev/", "/proc/")):
+            raise InputError("is a named pipe, not a file", where=str(path))
         with open(path, "rb") as file:  # noqa: PTH123 - any path
             data = file.read(_MOST_BYTES + 1)
         text = data.decode("utf-8-sig") if len(data) <= _MOST_BYTES else None

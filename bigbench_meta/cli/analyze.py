@@ -26,6 +26,7 @@ from bigbench_meta.cli.options import (
     strict,
 )
 from bigbench_meta.cli.output import prepare_folder, write_results
+from bigbench_meta.core.text import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,7 +90,7 @@ def analyze(
         for loaded, study in studies:
             _print(loaded, study)
         click.echo(
-            f"{len(written)} files written; open {(out / 'report.html').as_posix()}"
+            f"{counted(len(written), 'file')} written; open {(out / 'report.html').as_posix()}"
             if out
             else "No files written; --out FOLDER writes tables, figures and a report."
         )
@@ -141,7 +142,10 @@ def _print(loaded: Loaded, study: Study) -> None:
     if loaded.embedded and loaded.embedded.caution:
         click.echo(loaded.embedded.caution)
     if n_other := len(study.scores) - len(study.counted):
-        click.echo(f"{n_other} curves of other levels are not counted (see --level).")
+        click.echo(
+            f"{counted(n_other, 'curve of another level is', 'curves of other levels are')} "
+            "not counted (see --level)."
+        )
     console.print_table(study.tables["by_metric"])
     console.print_table(study.tables["by_metric_type"])
     if evidence := study.tables.get("evidence_summary"):

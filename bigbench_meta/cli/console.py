@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bigbench_meta.core.text import shown
+from bigbench_meta.core.text import counted, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,7 +130,7 @@ def print_problems(problems: pd.DataFrame) -> None:
         more = f" (and {len(rows) - 1} more like this)" if len(rows) > 1 else ""
         note(problem_line(rows[0]) + more)
     if rest := sum(map(len, ordered[_MOST_PROBLEMS:])):
-        note(f"... and {rest} more problems")
+        note(f"... and {counted(rest, 'more problem')}")
 
 
 @contextmanager

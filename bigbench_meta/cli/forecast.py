@@ -28,6 +28,7 @@ from bigbench_meta.cli.options import (
     strict,
 )
 from bigbench_meta.cli.output import prepare_folder, print_written, write_frame, write_results
+from bigbench_meta.core.text import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -165,7 +166,7 @@ def forecast(
         )
     else:
         click.echo(
-            f"{loaded.title}: {len(curves)} curves, "
+            f"{loaded.title}: {counted(len(curves), 'curve')}, "
             f"{forecasts['curve'].nunique()} of them with larger models to forecast."
         )
         _print(forecasts, tables, options)

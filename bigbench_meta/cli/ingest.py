@@ -10,6 +10,7 @@ import click
 from bigbench_meta.cli import console
 from bigbench_meta.cli.options import as_json, jobs, needed_results, options, reading, strict
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.text import counted
 
 __all__ = ["ingest"]
 
@@ -73,7 +74,8 @@ def ingest(
         console.print_json(counts | {"problems": console.records(summary.problems)})
     else:
         click.echo(
-            f"{summary.files} files: {summary.loaded} loaded ({summary.observations} observations),"
+            f"{counted(summary.files, 'file')}: {summary.loaded} loaded "
+            f"({counted(summary.observations, 'observation')}),"
             f" {summary.unchanged} unchanged, {summary.failed} failed."
         )
         console.print_problems(summary.problems)

@@ -10,6 +10,7 @@ from bigbench_meta.catalog.embedded import STUDIED_SETS, embedded_set
 from bigbench_meta.cli import console
 from bigbench_meta.cli.output import refuse_input
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +43,8 @@ __all__ = [
 
 _MOST_NAMED: Final = 10
 _MOST_HINTS: Final = 3
+# What readers say of a table without the columns of observations.
+_OTHER_TABLE: Final = "required column missing|lacks the column"
 
 
 class NothingSelectedError(InputError):
@@ -156,6 +159,8 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
             where=f"embedded set {entry.name}" if entry else ", ".join(results),
             hint="`bigbench-meta score -o scores.csv` lists tasks, metrics and families"
             if selected
+            else None
+            if options["mapping"] or not problems["reason"].str.contains(_OTHER_TABLE).any()
             else "a table with one column for each metric needs --mapping (docs/wide_tables.md)",
         )
     observations, of_counts = _with_counts(observations, options, is_published=entry is not None)
@@ -186,10 +191,10 @@ def _with_own_problems(
     of_units = unit_problems(observations, catalog=catalog(options))
     if len(of_units):
         console.note(
-            "Some scores are outside the range of their metric, or some sizes contradict a model's "
-            "name (see below). A curve that mixes units has no emergence score, and a model "
-            "without a plausible size is left out. If all scores are in another unit, say so in a "
-            "catalog (--catalog)."
+            "Some scores are outside the range of their metric or may be in two units, or some "
+            "sizes are implausible (see below). A curve that mixes units has no emergence score, "
+            "and a model without a plausible size is left out. If all scores are in another unit, "
+            "say so in a catalog (--catalog)."
         )
     of_runs = run_problems(observations, checkpoint=options["checkpoint"])
     if hint := family_hint(observations):
@@ -309,14 +314,15 @@ def _filled(observations: pd.DataFrame, given: tuple[str, ...], named: str) -> p
     total = len(filled)
     if before == after:
         console.note(
-            f"{named} has no effect: each of {total} scores already has a number of examples or "
-            "is not covered by it."
+            f"{named} has no effect: each of {counted(total, 'score')} already has a "
+            "number of examples or is not covered by it."
         )
     elif after < total:
         tasks = filled.loc[filled["n_examples"].isna(), "task"].unique()
         console.note(
-            f"{named} gives the number of examples of {after - before} scores. It is still unknown "
-            f"for {total - after} of {total} scores, {min(tasks, key=str)} among their tasks."
+            f"{named} gives the number of examples of {counted(after - before, 'score')}. "
+            f"It is still unknown for {total - after} of {counted(total, 'score')}, "
+            f"{min(tasks, key=str)} among their tasks."
         )
     return filled
 
@@ -463,13 +469,15 @@ def tell_missing_intervals(scores: pd.DataFrame, options: dict[str, Any]) -> Non
     if options["with_samples"]:
         n = int((scores["noise"].astype(str) == "samples").sum())
         console.note(
-            f"Intervals of {n} of {len(scores)} curves resample single examples. The other curves "
-            "have a model without samples, or with samples that disagree with its score."
+            f"Intervals of {n} of {counted(len(scores), 'curve')} resample single examples. "
+            "The other curves have a model without samples, or with samples that disagree with its "
+            "score."
         )
     if n := int((scores["interval_status"].astype(str) == "no_sampling_error").sum()):
         console.note(
-            f"{n} of {len(scores)} curves have no interval: the number of examples behind their "
-            "scores is unknown (see --n-examples), or the scores are not means over examples."
+            f"{n} of {counted(len(scores), 'curve')} {'has' if n == 1 else 'have'} no interval: "
+            "the number of examples behind their scores is unknown (see --n-examples), or the "
+            "scores are not means over examples."
         )
 
 

@@ -10,7 +10,7 @@ import click
 
 from bigbench_meta.cli import console
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.core.text import csv_text
+from bigbench_meta.core.text import counted, csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -82,7 +82,7 @@ def write_results(
 def print_written(written: list[Path], out: Path | None) -> None:
     """Print how many files are in the folder that ``--out`` names, if it does."""
     if out:
-        click.echo(f"{len(written)} files written into {out.as_posix()}.")
+        click.echo(f"{counted(len(written), 'file')} written into {out.as_posix()}.")
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:

@@ -23,6 +23,7 @@ from bigbench_meta.cli.options import (
     threshold,
 )
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -264,8 +265,8 @@ def _print(frame: pd.DataFrame, summary: dict[str, Any], title: str) -> None:
         f" (the {most} with most models below resolution are shown)" if len(frame) > most else ""
     )
     click.echo(
-        f"{title}: {len(frame)} curves{shown}; use --json for all columns.\n"
-        f"{summary['n_below_resolution']} curves have models less than one right answer above "
-        f"chance, among them {summary['n_flagged_below_resolution']} of the "
+        f"{title}: {counted(len(frame), 'curve')}{shown}; use --json for all columns.\n"
+        f"{counted(summary['n_below_resolution'], 'curve has', 'curves have')} models less than "
+        f"one right answer above chance, among them {summary['n_flagged_below_resolution']} of the "
         f"{summary['n_flagged']} with E above {summary['threshold']:g}.\nFlatness: {kinds}."
     )

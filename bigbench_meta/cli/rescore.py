@@ -20,6 +20,7 @@ from bigbench_meta.cli.options import (
 )
 from bigbench_meta.cli.output import refuse_input, write_frame
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,6 +117,7 @@ def rescore(
     import tempfile
 
     from bigbench_meta.core.execute import available_jobs
+    from bigbench_meta.curves.units import unit_problems
     from bigbench_meta.metrics.pass_rates import DifficultyBuckets
     from bigbench_meta.metrics.rescore import Rescoring, new_scores
     from bigbench_meta.readers import ReadOptions
@@ -178,7 +180,12 @@ def rescore(
         if given or store_path:
             store.keep(scores)
         _report(
-            summary, scores, [problems, differing], difficulty_by, as_json=as_json, strict=strict
+            summary,
+            scores,
+            [problems, differing, unit_problems(scores)],
+            difficulty_by,
+            as_json=as_json,
+            strict=strict,
         )
 
 
@@ -213,7 +220,7 @@ def _report(
         console.print_table(
             Table(name="scores", caption="", frame=scores, columns=columns, most_rows=most)
         )
-        click.echo(f"{len(scores)} new scores.")
+        click.echo(f"{counted(len(scores), 'new score')}.")
         if difficulty_by:
             click.echo(f"No scores by difficulty for {', '.join(difficulty_by)}: they fix it.")
         console.print_problems(found)

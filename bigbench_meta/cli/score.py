@@ -31,6 +31,7 @@ from bigbench_meta.cli.options import (
     threshold,
 )
 from bigbench_meta.cli.output import write_frame
+from bigbench_meta.core.text import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,4 +127,4 @@ def _print_highest(scores: pd.DataFrame, title: str, output: Path | None) -> Non
         f"; the {console.MOST_ROWS} highest are shown" if len(scores) > console.MOST_ROWS else ""
     )
     every = f"All are in {output}." if output else "Use -o or --json for all columns of all curves."
-    click.echo(f"{title}: {len(scores)} curves{shown}. {every}")
+    click.echo(f"{title}: {counted(len(scores), 'curve')}{shown}. {every}")

@@ -27,6 +27,7 @@ from bigbench_meta.cli.options import (
     strict,
 )
 from bigbench_meta.cli.output import prepare_folder, print_written, write_frame, write_results
+from bigbench_meta.core.text import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,4 +134,4 @@ def _print(frame: pd.DataFrame, title: str) -> None:
     more = (
         f" ({console.MOST_ROWS} shown, sharp ones first)" if len(frame) > console.MOST_ROWS else ""
     )
-    click.echo(f"{title}: {len(frame)} curves{more}. Use -o or --json for all.")
+    click.echo(f"{title}: {counted(len(frame), 'curve')}{more}. Use -o or --json for all.")

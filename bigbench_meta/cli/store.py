@@ -8,6 +8,7 @@ import click
 
 from bigbench_meta.cli import console
 from bigbench_meta.cli.options import as_json, options, strict
+from bigbench_meta.core.text import counted
 
 __all__ = ["store"]
 
@@ -69,7 +70,7 @@ def problems(store_path: Path, conflicts: bool, strict: bool, as_json: bool) -> 
     else:
         for row in console.records(frame):
             click.echo(console.problem_line(row))
-        console.note(f"{len(frame)} problems")
+        console.note(counted(len(frame), "problem"))
     if strict and len(frame):
         raise SystemExit(1)
 
@@ -89,7 +90,7 @@ def compact(store_path: Path, as_json: bool) -> None:
     if as_json:
         console.print_json({"parts": parts})
     else:
-        click.echo(f"{parts} parts")
+        click.echo(counted(parts, "part"))
 
 
 @store.command()
@@ -111,4 +112,4 @@ def remove(store_path: Path, pattern: str, as_json: bool) -> None:
     if as_json:
         console.print_json({"removed": removed})
     else:
-        click.echo(f"{removed} files removed")
+        click.echo(f"{counted(removed, 'file')} removed")

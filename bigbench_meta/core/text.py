@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["csv_text", "drawable", "inert", "printable", "shown"]
+__all__ = ["counted", "csv_text", "drawable", "inert", "printable", "shown"]
 
 # What XML cannot hold: control characters except tab and line ends, half surrogate pairs. And
 # controls of direction, with which a name can pass for another.
@@ -22,6 +22,16 @@ _FORMULA: Final = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _DIRECTION: Final = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with what it counts, or with the verb behind it.
+
+    Examples:
+        >>> counted(1, "curve"), counted(2100, "curve"), counted(1, "has", "have")
+        ('1 curve', '2,100 curves', '1 has')
+    """
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def printable(text: str) -> str:

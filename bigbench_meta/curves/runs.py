@@ -29,6 +29,7 @@ from bigbench_meta.core.schema import (
     conform,
     to_frame,
 )
+from bigbench_meta.core.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -516,7 +517,8 @@ def _mixed_settings(table: pa.Table) -> list[tuple[str, str, str, str]]:
         (
             benchmark,
             family,
-            f"{n} curves join models that were run differently: {', '.join(names)}",
+            f"{counted(n, 'curve joins', 'curves join')} models that were run differently: "
+            + ", ".join(names),
             "warning",
         )
         for (benchmark, family, names), n in n_curves.items()

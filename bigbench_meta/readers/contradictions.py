@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bigbench_meta.catalog.model_names import ModelNames
     from bigbench_meta.readers.formats.values import FileLog
 
-__all__ = ["compare_size_with_name", "compare_with_name"]
+__all__ = ["compare_shots_with_name", "compare_size_with_name", "compare_with_name"]
 
 _SHOTS: Final = re.compile(r"(?<![a-z0-9.])(\d{1,4})[-_ ]?shots?(?![a-z])", re.IGNORECASE)
 _EXAMPLES: Final = re.compile(
@@ -49,18 +49,34 @@ def compare_with_name(
     """
     known = set(known)
     for column, pattern in (("shots", _SHOTS), ("n_examples", _EXAMPLES)):
-        found = _stated(log.label, pattern)
-        if found and column not in known:
-            named = int(next(filter(None, found)))
-            inside = sorted(set(table[column].to_pylist()) - {None})
-            if inside and named not in inside:
-                told = _listed([f"{number:,}" for number in inside])
-                log.warning(column, f"{told}, but the file's name says {named:,}")
+        if column not in known and (found := _stated(log.label, pattern)):
+            _compare_number(log, column, found, table[column].to_pylist())
     if known.isdisjoint({"model", "model_name"}):
         models = table.select(["model_name", "total_params"])
         of_names = models.group_by(["model_name", "total_params"]).aggregate([])
         columns = (column.to_pylist() for column in of_names.itercolumns())
         compare_size_with_name(log, list(zip(*columns, strict=True)), names=names)
+
+
+def compare_shots_with_name(log: FileLog, shots: Iterable[int | None]) -> None:
+    """Note where the shots in a file's name are none of those in the file.
+
+    Args:
+        log: Where problems are noted; its label is the path.
+        shots: Shots of each score, None where not stated.
+    """
+    if found := _stated(log.label, _SHOTS):
+        _compare_number(log, "shots", found, shots)
+
+
+def _compare_number(
+    log: FileLog, column: str, found: tuple[str, ...], values: Iterable[int | None]
+) -> None:
+    named = int(next(filter(None, found)))
+    inside = sorted({value for value in values if value is not None})
+    if inside and named not in inside:
+        told = _listed([f"{number:,}" for number in inside])
+        log.warning(column, f"{told}, but the file's name says {named:,}")
 
 
 def compare_size_with_name(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import SAMPLES
-from bigbench_meta.core.text import printable
+from bigbench_meta.core.text import counted, printable
 from bigbench_meta.readers.detect import (
     JSON_ENDINGS,
     SAMPLES_ONLY,
@@ -206,12 +206,14 @@ def require_found(named: list[str | Path], n_found: int, log: ProblemLog) -> Non
             where=", ".join(map(str, named)),
             hint="BIG-bench score files are named <task>/results/scores_<family>_<model>.json",
         )
+    unmapped = any(" lacks the column" in one and " of the mapping " not in one for one in looked)
+    needs_mapping = "; tables of other layouts need --mapping"
     shown = "; ".join(looked[:_MOST_SHOWN])
     more = f"; and {len(looked) - _MOST_SHOWN} more" if len(looked) > _MOST_SHOWN else ""
     raise InputError(
-        f"{len(looked)} file{'s' * (len(looked) > 1)} looked at, none recognised: {shown}{more}",
+        f"{counted(len(looked), 'file')} looked at, none recognised: {shown}{more}",
         where=", ".join(map(str, named)),
-        hint="docs/reading.md lists the formats; tables of other layouts need --mapping",
+        hint="docs/reading.md lists the formats" + (needs_mapping if unmapped else ""),
     )
 
 

@@ -9,6 +9,7 @@ from bigbench_meta.aggregate.attribution.account import account_for_flags
 from bigbench_meta.aggregate.by_metric import flagged, select_level
 from bigbench_meta.aggregate.options import StudyOptions
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.text import counted
 from bigbench_meta.curves.runs import averaged_sentence
 from bigbench_meta.report.charts.by_metric import plot_claims_by_metric, plot_emergence_by_metric
 from bigbench_meta.report.charts.flagged_curves import plot_curves, plot_intervals
@@ -96,17 +97,19 @@ class Study:
         """One or two sentences on what was found."""
         statuses = self.counted["status"].astype(str).value_counts()
         text = (
-            f"{self.n_scored} of {len(self.counted)} curves have an emergence score, "
+            f"{self.n_scored} of {counted(len(self.counted), 'curve')} "
+            f"{'has' if self.n_scored == 1 else 'have'} an emergence score, "
             f"{self.n_flagged} of them above {self.threshold:g} ({self.n_infinite} infinite)."
         )
         if averaged := averaged_sentence(self.counted):
             text = f"{averaged} {text}"
         if few := int(statuses.get("too_few_scales", 0)):
-            text += f" {few} have too few models with a scale and a score."
+            text += f" {counted(few, 'has', 'have')} too few models with a scale and a score."
         if mixed := int(statuses.get("mixed_units", 0)):
-            text += f" {mixed} mix units and have no score."
+            text += f" {counted(mixed, 'mixes units and has', 'mix units and have')} no score."
         if self.n_out_of_reach:
-            text += f" {self.n_out_of_reach} have three models, with which E is at most 2."
+            text += f" {counted(self.n_out_of_reach, 'has', 'have')} three models, with which E is "
+            text += "at most 2."
         return text
 
     @property

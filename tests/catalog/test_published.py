@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -129,3 +130,21 @@ def test_a_huge_file_of_options_is_refused(read: Callable[[Path], object], tmp_p
         file.truncate((1 << 24) + 1)
     with pytest.raises(InputError, match=r"huge.csv: holds more than 16 MiB"):
         read(huge)
+
+
+def test_a_pipe_without_a_writer_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "names.csv"
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="is a named pipe, not a file"):
+        ModelNames.read(path)
+
+
+def test_a_pipe_of_the_shell_is_read() -> None:
+    # As `--names <(command)` gives it.
+    reading, writing = os.pipe()
+    os.write(writing, b"pattern,family\n")
+    os.close(writing)
+    try:
+        assert published.read_bounded(f"/dev/fd/{reading}") == "pattern,family\n"
+    finally:
+        os.close(reading)

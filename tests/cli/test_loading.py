@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -289,3 +290,27 @@ def test_of_many_hints_some_are_named(tmp_path: Path) -> None:
     assert "1,319 (t0), 1,319 (t1), 1,319 (t2), and there is such a number for 2 more" in (
         run("score", tmp_path).stderr
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "is_table"),
+    [
+        ("wide.csv", b"model,acc\n1m,0.5\n", True),
+        ("bad.json", b'{"results": {', False),
+        ("bad.json.gz", gzip.compress(b'{"results": {}}')[:20], False),
+        ("bad.zip", b"PK\3\4", False),
+    ],
+)
+def test_a_mapping_is_proposed_for_tables_alone(tmp_path, name, content, is_table):
+    (tmp_path / name).write_bytes(content)
+    result = run("score", tmp_path / name, code=2)
+    assert ("--mapping" in result.stderr) == is_table
+
+
+def test_what_is_one_is_named_in_the_singular(tmp_path):
+    rows = {"benchmark": "b", "task": "t", "metric": "acc", "model_family": "f"}
+    rows |= {"model_name": [*"smlx"], "total_params": [10**6, 10**7, 10**8, 10**9]}
+    path = tmp_path / "one.csv"
+    pd.DataFrame(rows | {"score": [0.1, 0.2, 0.3, 0.9]}).to_csv(path, index=False)
+    assert "1 curve. " in run("score", path).stdout
+    assert "1 of 1 curve has an emergence score" in run("analyze", path).stdout

@@ -171,3 +171,14 @@ def test_results_without_samples(tmp_path: Path) -> None:
     run("ingest", tmp_path / "tree", "--store", store)
     found = run("rescore", store, "--metric", "bleu", code=2).output
     assert "no samples\nHint: `bigbench-meta ingest --samples`" in found
+
+
+def test_a_logged_score_outside_its_range_is_told(tmp_path: Path) -> None:
+    answers = {"example_id": ["1", "2"], "metrics": [{"acc": 1.0}, {"acc": 7.0}]}
+    task = {"benchmark": "mine", "task": "t"}
+    model = {"model_family": "f", "model_name": "1m", "total_params": 10**6}
+    pd.DataFrame(answers | task | model).to_parquet(tmp_path / "samples_1m.parquet")
+    document = run_json("rescore", tmp_path, "--metric", "logged:acc")
+    assert [problem["reason"] for problem in document["problems"]] == [
+        "4, but acc goes from 0 to 1: in percent?"
+    ]

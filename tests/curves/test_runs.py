@@ -64,7 +64,7 @@ def test_settings_that_differ_between_models_alone_tell_nothing_apart():
     ]
     assert curves_of(rows) == {None: [0.1, 0.2, 0.3]}
     assert run_problems(pd.DataFrame(rows))["reason"].tolist() == [
-        "1 curves join models that were run differently: precision"
+        "1 curve joins models that were run differently: precision"
     ]
 
 
@@ -109,7 +109,7 @@ def test_a_limited_run_gives_way_to_the_full_one():
     assert reasons[0] == (
         "1 scores of runs on some of the examples are left out: the same runs on all are there"
     )
-    assert reasons[1:] == ["1 curves join models that were run differently: limit"]
+    assert reasons[1:] == ["1 curve joins models that were run differently: limit"]
     # Another setting differs: it is another run, and both stay.
     rows[0] = row("1b", 0.9, {"limit": "10", "backend": "vllm"})
     assert {0.9, 0.7} <= {score for scores in curves_of(rows).values() for score in scores}

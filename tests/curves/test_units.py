@@ -41,14 +41,14 @@ def test_each_score_is_compared_with_its_range(score, ends):
     low, high = ends
     n = len(score)
     found = check_range(
-        np.array(score, dtype=float), np.full(n, 1.5), np.full(n, float(low)), np.full(n, high)
+        np.array(score, dtype=float), np.full(n, 0.75), np.full(n, float(low)), np.full(n, high)
     )
     for place, value in enumerate(score):
         slack = 1e-9 * (high - low if high == high else abs(value))
         outside = value < low - slack or value > high + slack
         assert found.code[place] == (outside and value in (-1, -100))
         assert found.outside[place] == (outside and value not in (-1, -100))
-        assert found.stderr[place] == (high - low < 1.5 and not outside)
+        assert found.stderr[place] == (high - low < 2 * 0.75 and not outside)
 
 
 def test_a_curve_in_two_units_has_no_score():
@@ -95,6 +95,49 @@ def test_codes_for_not_measured_are_missing(code):
         assert scored(frame.assign(metric="mcc"))["n_scales"] == 4
 
 
+@pytest.mark.parametrize(
+    ("metric", "scores", "ends"),
+    [
+        ("accuracy", [0.2, 0.3, 60.1, 70.0], (0.3, 60.1)),
+        ("exact", [0.2, 0.3, 60.1, 70.0], (0.3, 60.1)),
+        ("bleu", [0.2, 0.3, 0.0, 70.0], (0.3, 70)),
+        ("rouge1", [45.0, 50.0, 0.6, 61.0], (0.6, 45)),
+        ("my_accuracy", [0.2, 0.4, 60.0, 61.0], (0.4, 60)),
+        ("bleu", [0.3, 0.9, 4.0, 30.0], None),  # rises without a gap
+        ("accuracy", [0.6, 8.0, 30.0, 60.0], None),
+        ("accuracy", [0.2, 0.3, 0.4, 1.0], None),
+        ("accuracy", [20.0, 30.0, 40.0, 0.0], None),
+        ("edit_distance", [0.2, 0.3, 60.0, 70.0], None),  # no unit but its own
+        ("of my own", [0.2, 0.3, 60.0, 70.0], None),
+    ],
+)
+def test_a_curve_that_may_be_in_two_units_is_asked_about(metric, scores, ends):
+    frame = observations(scores, metric=metric, n_examples=None)
+    reasons = bm.unit_problems(frame)["reason"].tolist()
+    assert reasons == (
+        [f"some scores are at most {ends[0]:g}, the others {ends[1]:g} or more: in one unit?"]
+        if ends
+        else []
+    )
+    assert scored(frame)["status"] == "ok"  # and nothing is left out
+
+
+def test_scores_of_a_known_unit_or_of_two_curves_are_not_asked_about():
+    frame = observations([0.1, 0.4, 26.8, 60.0], metric="acc", benchmark="gpt3")
+    assert bm.unit_problems(frame).empty
+    two = observations([0.2, 0.3, 60.1, 70.0], metric="accuracy", model_family=[*"ffgg"])
+    assert bm.unit_problems(two).empty
+
+
+@pytest.mark.parametrize(("stderr", "is_kept"), [(0.5, True), (0.51, False), (0.9, False)])
+def test_a_standard_error_is_at_most_half_of_the_range(stderr, is_kept):
+    # Of the values 0 and 1 the standard deviation is sqrt(1/2), and that of their mean 1/2.
+    assert np.std([0, 1], ddof=1) / math.sqrt(2) == pytest.approx(0.5)
+    frame = observations([0.2, 0.3, 0.4, 0.6], stderr=[0.01, stderr, 0.01, 0.01])
+    assert np.isnan(bm.build_curves(frame).stderr[1]) == (not is_kept)
+    assert bm.unit_problems(frame).empty == is_kept
+
+
 def test_a_standard_error_beyond_the_range_is_none():
     frame = observations([0.1, 0.2, 0.4, 0.6], stderr=[0.01, 1.2, 0.01, 0.01])
     curves = bm.build_curves(frame)
@@ -106,7 +149,8 @@ def test_a_standard_error_beyond_the_range_is_none():
 
 def test_problems_name_file_metric_and_model():
     frame = observations([0.1, 45.0, 46.0, 0.2], source=["a", "b", "b", "c"], shots=[0, 0, 1, 0])
-    frame = frame.assign(model_name=["m0", "m1", "m1", "m3"], total_params=[1, 2, 2, 3])
+    frame = frame.assign(model_name=["m0", "m1", "m1", "m3"])
+    frame = frame.assign(total_params=[10**6, 10**7, 10**7, 10**8])
     (row,) = bm.unit_problems(frame).to_dict("records")
     assert row == {
         "source": "b", "field": "t, acc, m1", "severity": "warning",
@@ -131,8 +175,9 @@ def test_a_size_that_contradicts_the_name_is_not_used():
         "1, but the name pythia-1b states about 1.01e+09: in billions? Not used",
         "6700, but the name llama-7b states about 6.74e+09: in millions? Not used",
         "1557, but the name gpt2-xl states about 1.56e+09: in millions? Not used",
+        "12, few for the parameters of nobody: in millions or billions?",
     ]
-    sound = sized([10**9, 7 * 10**9, 1_600_000_000, 12], names)
+    sound = sized([10**9, 7 * 10**9, 1_600_000_000, 12_000], names)
     assert scored(sound)["n_scales"] == 4
     assert bm.unit_problems(sound).empty
 
@@ -150,3 +195,46 @@ def test_sizes_of_one_model_that_contradict_each_other():
     # Counted and rounded sizes are alike.
     alike = frame.assign(total_params=[1_000_000_000, 1_010_000_000, 10**10])
     assert bm.unit_problems(alike).empty
+
+
+@pytest.mark.parametrize(
+    ("sizes", "names", "used"),
+    [
+        ([7 * 10**9, 13 * 10**9], ["llama-13b", "llama-7b"], 0),  # exchanged
+        ([7 * 10**9, 13 * 10**9], ["llama-7b", "llama-13b"], 2),
+        ([186 * 10**6, 470 * 10**6], ["gpt-sw3-126m", "gpt-sw3-356m"], 2),
+        ([18_915_328, 162_322_944], ["pythia-19m", "pythia-125m"], 2),
+        ([46_702_792_704, 30_500_000_000], ["mixtral-8x7b", "qwen3-30b-a3b"], 2),
+    ],
+)
+def test_names_round_sizes_but_not_to_the_next_model(sizes, names, used):
+    frame = sized(sizes, names)
+    assert scored(frame)["n_scales"] == used
+    assert len(bm.unit_problems(frame)) == len(sizes) - used
+
+
+def test_a_name_may_count_embeddings_or_not():
+    # BIG-G's are named without them; Pythia's with them.
+    frame = sized([18_874_368, 70_426_624], ["BIG-G-2m", "pythia-70m"])
+    frame = frame.assign(non_embedding_params=[2_098_048, 18_915_328])
+    assert bm.unit_problems(frame).empty
+    assert bm.unit_problems(frame.assign(total_params=None)).empty
+    assert scored(frame)["n_scales"] == 2
+
+
+def test_small_sizes_are_asked_about_and_not_used_beside_large_ones():
+    names = ["s", "m", "l"]
+    frame = sized([7, 13, 70], names)
+    question = "few for the parameters of s: in millions or billions?"
+    assert bm.unit_problems(frame)["reason"].tolist()[0] == f"7, {question}"
+    assert scored(frame)["n_scales"] == 3
+    mixed = sized([7, 13 * 10**9, 70 * 10**9], names)
+    assert bm.unit_problems(mixed)["reason"].tolist() == [f"7, {question} Not used"]
+    assert scored(mixed)["n_scales"] == 2
+    # The smallest model that is trained here has 560 parameters.
+    assert bm.unit_problems(sized([560, 10**5, 3 * 10**8], names)).empty
+
+
+def test_a_size_off_its_name_by_no_unit_is_told_in_whole_sentences():
+    (reason,) = bm.unit_problems(sized([13 * 10**9], ["owl-7b"]))["reason"]
+    assert reason == "1.3e+10, but the name owl-7b states about 7e+09. Not used"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers import score_file, write_json
+from helpers import entry, score_file, write_json
 
 import bigbench_meta as bm
 
@@ -112,3 +112,42 @@ def test_score_files_of_bigbench(tmp_path):
 def test_another_name_of_the_same_model(tmp_path):
     """Before 2023 the sizes of Pythia left embeddings out."""
     assert told(tmp_path, "pythia-19m-step3000.json", model="EleutherAI/pythia-70m") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "shots", "reasons"),
+    [
+        ("scores_m_5shot.json", [0], ["0, but the file's name says 5"]),
+        ("scores_m_5shot.json", [0, 5], []),
+        ("scores_m_5shot.json", [-1], []),  # not stated
+        ("scores_few_shot_nlg.json", [0], []),
+    ],
+)
+def test_shots_in_the_name_of_a_score_file(tmp_path, name, shots, reasons):
+    entries = [entry(number_of_shots=number) for number in shots]
+    write_json(tmp_path / name, score_file(model_name="m") | {"scores": entries})
+    problems = bm.read_results(tmp_path / name)[1]
+    assert problems["reason"].tolist() == reasons
+
+
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ({}, [("n-shot.piqa", "0, but config.num_fewshot says 5")]),
+        # The task fixes its shots, whatever the run asks for.
+        ({"configs": {"piqa": {"num_fewshot": 0}}}, []),
+        (
+            {"n-shot": {"piqa": 5}, "n-samples": {"piqa": {"original": 10, "effective": 2000}}},
+            [("n-samples.piqa.effective", "2000, but n-samples.piqa.original says 10")],
+        ),
+    ],
+)
+def test_shots_and_examples_of_a_run_and_its_task(tmp_path, more, found):
+    document = {
+        "results": {"piqa": {"acc,none": 0.5}},
+        "config": {"model_args": "pretrained=EleutherAI/pythia-70m", "num_fewshot": 5},
+        "n-shot": {"piqa": 0},
+    }
+    write_json(tmp_path / "results.json", document | more)
+    problems = bm.read_results(tmp_path / "results.json")[1]
+    assert [tuple(row) for row in problems[["field", "reason"]].to_numpy()] == found

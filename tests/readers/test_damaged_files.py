@@ -142,7 +142,11 @@ WHOLE = {
         "",
         "nested too deeply",
     ),
-    "integer of 5,000 digits": (RAW.replace(b"0.25", b"9" * 5000), "", "not readable as JSON"),
+    "integer of 5,000 digits": (
+        RAW.replace(b"0.25", b"9" * 5000),
+        "",
+        "not readable as JSON: a number of more",
+    ),
     "empty object": (b"{}", "task", "missing"),
 }
 

@@ -372,7 +372,7 @@ def test_assumed_directions_are_counted(tmp_path: Path) -> None:
     )  # fmt: skip
     study = run_study(*bm.read_results(tmp_path / "tree"))
     page = report._page(study, drawn(study), ["x"])
-    assert "For 1 curves nothing says whether a higher score is better" in page
+    assert "For 1 curve nothing says whether a higher score is better" in page
 
 
 @pytest.mark.parametrize("taken", ["", "tables", "figures", "report.html"])

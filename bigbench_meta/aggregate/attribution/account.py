@@ -27,6 +27,7 @@ from bigbench_meta.aggregate.attribution.flags import (
 from bigbench_meta.aggregate.attribution.pairs import paired_counts, paired_tests, pairs_by_metric
 from bigbench_meta.aggregate.attribution.regression import COVARIATES, FlagModel, flag_model
 from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD
+from bigbench_meta.core.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -198,7 +199,7 @@ def _of_population(shares: pd.DataFrame, ratios: pd.DataFrame) -> Iterator[str]:
             yield f"No curve has a metric that is {CLASSES[name]}: the classes are not compared."
         elif n and not row["n_flagged"] and its_other["n_flagged"]:
             yield (
-                f"None of the {n} curves ({_count(tasks, 'task')}) of metrics that are "
+                f"None of the {n} curves ({counted(tasks, 'task')}) of metrics that are "
                 f"{CLASSES[name]} is flagged. With each task as one observation, this is "
                 f"compatible with any true share up to {row['share_high']:.0%}."
             )
@@ -211,7 +212,7 @@ def _of_population(shares: pd.DataFrame, ratios: pd.DataFrame) -> Iterator[str]:
         )
     few = min(int(rows[name]["n_tasks"]) for name in ("sharp", "smooth"))
     if (ratios["status"] == "too_few_clusters").any():
-        yield f"One class of metric has {_count(few, 'task')}: too few for intervals over tasks."
+        yield f"One class of metric has {counted(few, 'task')}: too few for intervals over tasks."
 
 
 def _of_confounding(rows: CurveFlags) -> Iterator[str]:
@@ -220,7 +221,7 @@ def _of_confounding(rows: CurveFlags) -> Iterator[str]:
     n_both = int(np.sum(sharp & smooth))
     if sharp.any() and smooth.any() and 2 * n_both < len(counts):
         yield (
-            f"{len(counts) - n_both} of {_count(len(counts), 'task')} have metrics of only one "
+            f"{len(counts) - n_both} of {counted(len(counts), 'task')} have metrics of only one "
             "class: over all curves, the effect of the metric cannot be distinguished from that of "
             "the task."
         )
@@ -231,7 +232,7 @@ def _of_unknown(shares: pd.DataFrame) -> Iterator[str]:
     if unknown := int(by_class["unknown"]):
         has, is_ = ("has", "is") if unknown == 1 else ("have", "are")
         yield (
-            f"{_count(unknown, 'curve')} of {int(by_class.sum())} {has} a metric of unknown type "
+            f"{counted(unknown, 'curve')} of {int(by_class.sum())} {has} a metric of unknown type "
             f"and {is_} not compared."
         )
 
@@ -250,14 +251,14 @@ def _of_pairs(counts: dict[str, int]) -> Iterator[str]:
         return
     if unequal := counts["n_unequal"]:
         yield (
-            f"{unequal} of {_count(n_pairs, 'matched pair')} have curves of different numbers of "
+            f"{unequal} of {counted(n_pairs, 'matched pair')} have curves of different numbers of "
             "models: relative sharpness corrects for that only in part."
         )
     if discordant < _FEW_PAIRS:
         yield (
             f"Exactly one curve is flagged in {discordant} of "
-            f"{_count(n_pairs, 'matched pair')} of a sharp and a smooth metric "
-            f"({_count(counts['n_tasks'], 'task')}): too few for a paired comparison."
+            f"{counted(n_pairs, 'matched pair')} of a sharp and a smooth metric "
+            f"({counted(counts['n_tasks'], 'task')}): too few for a paired comparison."
         )
 
 
@@ -272,14 +273,10 @@ def _of_reach(rows: CurveFlags) -> Iterator[str]:
     short = int(np.sum(rows.frame["n_scales"] <= 3))
     if short and rows.threshold >= 2:
         yield (
-            f"{_count(short, 'curve')} of {len(rows.frame)} have three models, with which the "
+            f"{counted(short, 'curve')} of {len(rows.frame)} have three models, with which the "
             "emergence score is at most 2: they cannot be flagged."
         )
 
 
 def _limit(value: float) -> str:
     return "infinity" if np.isinf(value) else f"{value:.3g}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -23,7 +23,7 @@ from msgspec import UNSET, UnsetType
 
 from bigbench_meta.core.arrow import codes, flags, numbers
 from bigbench_meta.core.schema import FILE, OBSERVATIONS, SCALE_AXES
-from bigbench_meta.readers.contradictions import compare_size_with_name
+from bigbench_meta.readers.contradictions import compare_shots_with_name, compare_size_with_name
 from bigbench_meta.readers.formats.values import (
     MOST_PARAMS,
     FileLog,
@@ -174,6 +174,12 @@ class ScoreFileReader:
         if f"_{model.model_name}" not in source:  # as BIG-bench names its files
             size = model.total_params or model.non_embedding_params
             compare_size_with_name(FileLog(source, self.log), [(model.model_name, size)])
+        if "shot" in source.rpartition("/")[2]:  # none of BIG-bench's own files
+            shots = (
+                None if entry.number_of_shots < 0 else entry.number_of_shots
+                for entry in file.scores
+            )
+            compare_shots_with_name(FileLog(source, self.log), shots)
         self._add_entries(file.scores, task)
         named = map(dict.__contains__, map(_SCORE_DICT, file.scores), map(_PREFERRED, file.scores))
         if not all(named):

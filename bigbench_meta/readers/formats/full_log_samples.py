@@ -22,6 +22,7 @@ from xxhash import xxh3_128_digest
 from bigbench_meta.core.arrow import codes, lists, maps, numbers, reals, texts
 from bigbench_meta.core.schema import SAMPLES
 from bigbench_meta.readers.formats.json_stream import REFUSED, decode, decode_quoting
+from bigbench_meta.readers.formats.values import TOO_LONG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -140,8 +141,10 @@ def decode_field(text: bytes, type_: Any) -> Any:
         raise ValueFaultError("a text with half of a surrogate pair") from error
     except json.JSONDecodeError as error:
         raise ValueFaultError(f"malformed JSON: {error.msg}") from error
-    except ValueError as error:  # no UTF-8, or a whole number of thousands of digits
+    except UnicodeDecodeError as error:
         raise ValueFaultError(f"not readable as JSON: {error}") from error
+    except ValueError as error:
+        raise ValueFaultError(f"not readable as JSON: {TOO_LONG}") from error
     except RecursionError as error:
         raise ValueFaultError("nested too deeply") from error
     return value

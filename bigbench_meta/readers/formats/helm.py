@@ -537,8 +537,11 @@ def _adapter(spec: dict[str, Any], log: FileLog) -> dict[str, Any]:
 
 
 def _shots(adapter: dict[str, Any], name: RunName, log: FileLog) -> int | None:
-    stated = adapter.get("max_train_instances")
+    text = name.arguments.get("max_train_instances", "")
+    named = int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
+    stated, where = adapter.get("max_train_instances"), "run_spec.json adapter_spec"
     if stated is None:
-        named = name.arguments.get("max_train_instances", "")
-        return int(named) if re.fullmatch(r"[0-9]{1,9}", named) else None
-    return log.shots(stated, "run_spec.json adapter_spec.max_train_instances")
+        return named
+    shots = log.shots(stated, f"{where}.max_train_instances")
+    log.agree(f"{where}.max_train_instances", shots, "the run's name", named)
+    return shots

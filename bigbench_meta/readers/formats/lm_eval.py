@@ -193,7 +193,7 @@ def read_run(data: bytes, log: FileLog, *, names: ModelNames) -> Run | None:
         results=results,
         settings=_settings(document, config, log),
         task_settings=_task_settings(document, results, config, log),
-        shots=_task_shots(document, members, log),
+        shots=_task_shots(document, members, in_config, log),
         file_shots=named.file_shots if named and in_config is None else in_config,
         group_of=_groups(members, results, log),
         n_samples=log.section(document, "n-samples"),
@@ -396,6 +396,9 @@ def _task_settings(
         numbers = size if isinstance(size, dict) else {}
         effective, original = (as_whole(numbers.get(key)) for key in ("effective", "original"))
         cut = effective is not None and original is not None and effective < original
+        if effective is not None and original is not None and effective > original:
+            where = f"n-samples.{task}"
+            log.agree(f"{where}.effective", effective, f"{where}.original", original)
         most = as_whole(limit)
         if effective is not None and most is not None and 1 < most < effective:
             log.agree(f"n-samples.{task}.effective", effective, "config.limit", most)
@@ -446,9 +449,12 @@ def _groups(members: dict[str, list[str]], results: dict[str, Any], log: FileLog
 
 
 def _task_shots(
-    document: dict[str, Any], members: dict[str, list[str]], log: FileLog
+    document: dict[str, Any], members: dict[str, list[str]], of_run: int | None, log: FileLog
 ) -> dict[str, int | None]:
-    """Return the shots of each task, and of a group whose members all have the same."""
+    """Return the shots of each task, and of a group whose members all have the same.
+
+    A task whose own configuration fixes them differs from the run with good reason.
+    """
     stated = log.section(document, "n-shot")
     configs = log.section(document, "configs")
     in_configs = {
@@ -459,6 +465,8 @@ def _task_shots(
     found = in_configs | {
         task: log.shots(value, f"n-shot.{task}") for task, value in stated.items()
     }
+    for task in stated.keys() - members.keys() - in_configs.keys():
+        log.agree(f"n-shot.{task}", found[task], "config.num_fewshot", of_run)
     for task, own in configs.items():
         metadata = own.get("metadata") if isinstance(own, dict) else None
         where = f"configs.{task}.metadata.num_fewshot"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MOST_PARAMS",
+    "TOO_LONG",
     "FileLog",
     "as_number",
     "as_size",
@@ -24,6 +25,9 @@ __all__ = [
     "literal",
     "show_value",
 ]
+
+TOO_LONG: Final = "a number of more digits than can be read"
+"""What is wrong with a whole number that Python does not convert."""
 
 MOST_PARAMS: Final = 10**18
 """The largest number of parameters that is taken for one."""
@@ -84,8 +88,8 @@ class FileLog:
             self.error(place, f"{'truncated' if at_end else 'malformed'} JSON: {error.msg}")
         except RecursionError:
             self.error(where, f"nested too deeply to be {what}")
-        except ValueError as error:  # an integer of more digits than Python converts
-            self.error(where, f"not readable as JSON: {error}")
+        except ValueError:
+            self.error(where, f"not readable as JSON: {TOO_LONG}")
         else:
             for key in sorted(key[:_LONGEST] for key in repeated):
                 self.warning(where or key, f"{key!r} given twice in one object: the last counts")

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.core.errors import BigbenchMetaError
 from bigbench_meta.core.schema import OBSERVATIONS, conform
+from bigbench_meta.core.text import counted
 from bigbench_meta.readers.formats.mapping import EXPECTED, REQUIRED, fitting, shown
 from bigbench_meta.readers.formats.runs import note_missing_size, settings_text
 
@@ -252,7 +253,7 @@ class _File:
         for row in rows[:_MOST_LINES]:
             self.log.error(self.place(row, column), reason(int(row)))
         if more := len(rows[_MOST_LINES:]):
-            self.log.error(column, f"{_counted(more, 'more row')} of this kind")
+            self.log.error(column, f"{counted(more, 'more row')} of this kind")
 
     def note_cells(self, wrong: Mask, column: str, reason: str) -> None:
         """Note an error for each of the first wrong cells, and how many more there are."""
@@ -265,10 +266,6 @@ class _File:
 def _without(cells: pa.ChunkedArray, text: str) -> pa.ChunkedArray:
     """Return cells with null for those that hold a text."""
     return pc.if_else(pc.equal(cells, text), pa.scalar(None, cells.type), cells)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _read(data: bytes, name: str, log: FileLog, mapping: Mapping) -> tuple[_File, Mapping] | None:
@@ -360,7 +357,7 @@ def _read_csv(data: bytes, sources: list[str], delimiter: str, log: FileLog) -> 
     for number in skipped[:_MOST_LINES]:
         log.error(f"{unit} {number - shift}", "not as many cells as columns: row left out")
     if more := len(skipped[_MOST_LINES:]):
-        log.error("", f"{_counted(more, 'more row')} with a different number of cells: left out")
+        log.error("", f"{counted(more, 'more row')} with a different number of cells: left out")
     numbers = np.setdiff1d(np.arange(2, n_records + 1), skipped) - shift
     return _File({source: table.column(source) for source in sources}, log, numbers, unit)
 
@@ -562,11 +559,11 @@ def _note_faults(
     order = sorted(faults)  # distinct texts are in order of first appearance
     for number in order[:_MOST_VALUES]:
         place = file.place(int(np.argmax(codes == number)), column)
-        rows = _counted(n_rows[number], "row")
+        rows = counted(n_rows[number], "row")
         note(place, f"{shown(distinct[number])} {faults[number]}: {outcome} ({rows})")
     if rest := order[_MOST_VALUES:]:
-        rows = _counted(n_rows[rest].sum(), "row")
-        note(column, f"{_counted(len(rest), 'more value')}: {outcome} ({rows})")
+        rows = counted(n_rows[rest].sum(), "row")
+        note(column, f"{counted(len(rest), 'more value')}: {outcome} ({rows})")
 
 
 def _number(text: str) -> int | float | None:
@@ -593,12 +590,12 @@ def _scores(
     """Return the scores of a metric, NaN where there is none, and which of them make a row."""
     values, usable, bad, held = _cells(file, source, rule, missing)
     file.note_cells(bad, source, "is not a number: no row")
-    parts = [f"{_counted(n, 'cell')} hold{'s' * (n == 1)} {what}" for what, n in held.items() if n]
+    parts = [f"{counted(n, 'cell')} hold{'s' * (n == 1)} {what}" for what, n in held.items() if n]
     if parts:
         rows = "no row" if sum(held.values()) == 1 else "no rows"
         file.log.warning(source, f"{', '.join(parts)}: {rows}")
     if n_infinite := int(np.count_nonzero(usable & ~np.isfinite(values))):
-        reason = f"{_counted(n_infinite, 'cell')} not finite: kept but never scored"
+        reason = f"{counted(n_infinite, 'cell')} not finite: kept but never scored"
         file.log.warning(source, reason)
     return values, usable
 

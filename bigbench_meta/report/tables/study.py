@@ -54,9 +54,9 @@ def study_tables(
         claims_table(claims_by_metric()),
         Table(
             name="flagged_curves",
-            caption=f"The {len(chosen)} curves with an emergence score E above {threshold:g}, "
-            "highest first. The resolution-limited score takes the median step as at least one "
-            "example.",
+            caption=f"The {len(chosen):,} {'curve' if len(chosen) == 1 else 'curves'} with an "
+            f"emergence score E above {threshold:g}, highest first. The resolution-limited score "
+            "takes the median step as at least one example.",
             frame=chosen,
             columns=("subtask", "metric", "metric_type", "model_family", "shots", "n_scales",
                      "emergence_score", "relative_sharpness", "resolution_limited_score", "status"),

@@ -552,6 +552,15 @@ def test_shots_that_are_none_are_left_empty(shots, got):
 # --- Without a usable run_spec.json ---
 
 
+@pytest.mark.parametrize(("named", "shots", "is_told"), [(0, 5, True), (5, 5, False)])
+def test_shots_of_the_name_and_of_the_adapter(named, shots, is_told):
+    run_spec = spec(f"{NAME},max_train_instances={named}", max_train_instances=shots)
+    rows, problems = read(plain_stats(), run_spec)
+    place, reason = "run_spec.json adapter_spec.max_train_instances", "5, but the run's name says 0"
+    assert problems == ([(place, reason, "warning")] if is_told else [])
+    assert {row["shots"] for row in rows} == {5}
+
+
 @pytest.mark.parametrize("shots", [None, 3])
 def test_without_a_run_spec_the_folder_tells(shots):
     folder = NAME + (f",max_train_instances={shots}" if shots else "")
@@ -576,7 +585,7 @@ def test_the_model_and_the_method_in_the_name_of_the_folder():
         (b'{"name": ]', "run_spec.json column 10", "malformed JSON: Expecting value"),
         (b'{"name": "\xff"}', "run_spec.json byte 10", "not UTF-8: invalid start byte"),
         (b"[" * 100_000, "run_spec.json", "nested too deeply to be the specification of"),
-        (b"7" * 5000, "run_spec.json", "not readable as JSON: Exceeds the limit"),
+        (b"7" * 5000, "run_spec.json", "not readable as JSON: a number of more digits"),
         (b"null", "run_spec.json", "expected an object, got null"),
         (b"[]", "run_spec.json", "expected an object, got a list"),
     ],
@@ -740,7 +749,11 @@ def test_a_score_that_is_not_finite_is_kept_with_a_warning(number, kept):
         (b"{}", "", "expected a list, got an object"),
         (b"null", "", "expected a list, got null"),
         (b"[" * 100_000, "", "nested too deeply to be the stats of a HELM run"),
-        (b"[" + b"7" * 5000 + b"]", "", "not readable as JSON: Exceeds the limit"),
+        (
+            b"[" + b"7" * 5000 + b"]",
+            "",
+            "not readable as JSON: a number of more digits than can be read",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_error(data, place, reason):
