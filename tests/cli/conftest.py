@@ -37,7 +37,9 @@ def pair(tmp_path: Path) -> Path:
     sizes = {name: 10**place for name, place in zip("abcdefg", range(1, 8), strict=True)}
     losses = [1.5 * 0.6**place for place in range(7)]
     tasks: dict[str, list[dict[str, float]]] = {
-        "pair": [{"exact_str_match": math.exp(-5 * v), "cross_entropy": v} for v in losses],
+        "pair": [
+            {"exact_str_match": round(math.exp(-5 * v), 6), "cross_entropy": v} for v in losses
+        ],
         "line": [{"multiple_choice_grade": 0.1 * place} for place in range(1, 8)],
     }
     write_tree(

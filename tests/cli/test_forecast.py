@@ -98,7 +98,7 @@ def test_numbers_of_examples_weigh(pair: Path, command: str) -> None:
     if command == "forecast":
         options += ["--forecaster", "mixture"]
     equal = run_json(command, pair, *options)[rows]
-    known = run_json(command, pair, *options, "--n-examples", 50)[rows]
+    known = run_json(command, pair, *options, "--n-examples", 1_000_000)[rows]
     assert {row["weighting"] for row in equal} == {"equal"}
     assert {row["weighting"] for row in known} == {"binomial"}
     run(command, pair, "--n-examples", 0, code=2)
