@@ -1277,7 +1277,7 @@ def test_published_table_problems(shared):
         for metric in Mapping.read(EXAMPLE).metrics
     }
     assert others == {
-        metric: f"{n} cells hold the missing value -100: no rows"
+        metric: f"{n:,} cells hold the missing value -100: no rows"
         for metric, n in missing.items()
         if n
     }
