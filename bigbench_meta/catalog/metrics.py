@@ -227,7 +227,7 @@ def metric_catalog() -> MetricCatalog:
 
     Examples:
         >>> entries = metric_catalog().entries.set_index("metric")
-        >>> entries.loc["multiple_choice_grade", "metric_type"]
-        'discontinuous'
+        >>> entries.loc["bleu", "metric_type"]
+        'nonlinear'
     """
     return MetricCatalog.read(data_path("metrics.csv"))

@@ -46,8 +46,10 @@ _LARGE: Final = {"billions": 1e9, "millions": 1e6, "thousands": 1e3}
 _OFF_THE_NAME: Final = 1.5
 # With a large vocabulary few are left without embeddings: 1.2 of the 14 million of pythia-14m.
 _EMBEDDINGS: Final = 20.0
-# No family spans so much: from BIG-G's smallest model to its largest it is 64,000.
-_WIDEST_FAMILY: Final = 1e6
+# No family spans so much: from BIG-G's smallest model to its largest it is 64,000. A size below
+# 1,000 beside one that is so much larger is in billions.
+_WIDEST_FAMILY: Final = 1e8
+_LARGEST_IN_BILLIONS: Final = 1000.0
 _SIZE: Final = re.compile(r"(?<![a-zA-Z0-9.])\d+(?:[._]\d+)?(?:[mMtT]|[bB]\d?)(?![a-zA-Z0-9])")
 _FEWEST_PARAMS: Final = 500
 _CURVE: Final = ("benchmark", "task", "subtask", "metric", "model_family", "shots", "variant")
@@ -111,8 +113,9 @@ def implausible_sizes(table: pa.Table) -> dict[str, Bools]:
 
     Returns:
         For each size axis one entry a row. Where the sizes of a model differ and its name states
-        none, it is not known which is right, and all of them are named. So are sizes of less than
-        a millionth of the largest of their family, where the name states none.
+        none, it is not known which is right, and all of them are named. So are sizes below
+        1,000 beside one a hundred million times as large in their family, where the name states
+        none.
 
     Examples:
         >>> rows = pd.DataFrame({
@@ -138,7 +141,8 @@ def implausible_sizes(table: pa.Table) -> dict[str, Bools]:
         least = 1 / (most if axis == "total_params" else _EMBEDDINGS)
         of_family = _of_groups(family, size, len(of_families), np.fmax)[family]
         with np.errstate(invalid="ignore", divide="ignore"):
-            tiny = np.isnan(stated) & (size * _WIDEST_FAMILY < of_family)
+            tiny = np.isnan(stated) & (size < _LARGEST_IN_BILLIONS)
+            tiny &= size * _WIDEST_FAMILY < of_family
             off = (ratios[axis] > most) | (ratios[axis] < least)
             off &= ~_within(size / written, _OFF_THE_NAME)
             ratio = np.exp(np.abs(np.log(size) - np.log(stated)))

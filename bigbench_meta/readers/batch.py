@@ -399,8 +399,10 @@ class _BatchReader:
                         return
                     digesting = Digesting(raw)
                     stream = within(file, digesting, max_bytes=self.options.max_bytes)
+                    before = len(self.log.rows)
                     self._stream_log(record, stream)
-                    if stream is not digesting:
+                    is_sound = all(row[3] != "error" for row in self.log.rows[before:])
+                    if is_sound and stream is not digesting:
                         self._check_end(file, stream)
                     record.digest = digesting.digest()
         except OSError as error:

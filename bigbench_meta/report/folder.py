@@ -251,8 +251,10 @@ def _current(path: Path) -> str | None:
         return digest_of_file(path)
     except FileNotFoundError:
         return "" if path.is_symlink() else None
-    except (NotADirectoryError, IsADirectoryError):
+    except IsADirectoryError:
         return ""
+    except NotADirectoryError as error:
+        raise InputError(f"cannot be written: {error.strerror}", where=str(path)) from error
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
 
