@@ -30,6 +30,7 @@ __all__ = [
     "SAMPLES",
     "SCALE_AXES",
     "SETTINGS",
+    "SIZE_AXES",
     "UNEXPLAINED",
     "Column",
     "TableSchema",
@@ -150,7 +151,10 @@ SCALE_AXES: tuple[str, ...] = (
     "train_tokens",
     "pretraining_loss",
 )
-"""The columns that can be the x of a curve. The first three are tried by default, in this order."""
+"""The columns that can be the x of a curve."""
+
+SIZE_AXES: tuple[str, ...] = SCALE_AXES[:3]
+"""Numbers of parameters: the axes that are tried by default, in this order."""
 
 FALLING_AXES: frozenset[str] = frozenset({"pretraining_loss"})
 """Axes on which less is better: the points of a curve are ordered by falling x."""

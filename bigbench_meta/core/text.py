@@ -1,4 +1,4 @@
-"""Make foreign texts safe to print, write and draw: names in results can hold any character."""
+"""Texts for people: foreign ones made safe to print, write and draw, numbers with their nouns."""
 
 from __future__ import annotations
 

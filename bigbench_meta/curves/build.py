@@ -14,7 +14,14 @@ from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.keys import group_rows
 from bigbench_meta.core.ragged import Ragged
-from bigbench_meta.core.schema import CURVE_KEY, FALLING_AXES, SCALE_AXES, conform, to_frame
+from bigbench_meta.core.schema import (
+    CURVE_KEY,
+    FALLING_AXES,
+    SCALE_AXES,
+    SIZE_AXES,
+    conform,
+    to_frame,
+)
 from bigbench_meta.curves.runs import ALL, separate_runs, unexplained
 from bigbench_meta.curves.units import check_range, implausible_sizes
 
@@ -29,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Curves", "build_curves"]
 
-_DEFAULT_AXES = SCALE_AXES[:3]
 # What lm-evaluation-harness calls tasks whose answer counts only if each of its tokens is right.
 _WHOLE_ANSWERS = ["generate_until", "greedy_until", "loglikelihood"]
 
@@ -182,7 +188,7 @@ def build_curves(
     table = separate_runs(conform(observations), checkpoint=checkpoint).table
     group, first = group_rows(table, CURVE_KEY)
     model = _model_ranks(table)
-    axes = (scale,) if scale else _DEFAULT_AXES
+    axes = (scale,) if scale else SIZE_AXES
     x, axis = _scale_of_rows(table, group, model, len(first), axes)
     keys = _keys(table, group, first, catalog or metric_catalog())
     if catalog is None:
@@ -255,7 +261,7 @@ def _scale_of_rows(
     candidates[~(np.isfinite(candidates) & (candidates > 0))] = np.nan
     models, _ = group_rows(table, ["model_family", "model_name"])
     for axis, values in zip(axes, candidates, strict=True):
-        if axis in _DEFAULT_AXES:
+        if axis in SIZE_AXES:
             _settle(values, models)
     covered = [_n_models(group, model, ~np.isnan(values), n_groups) for values in candidates]
     best = np.argmax(covered, axis=0)  # the first one on ties

@@ -23,8 +23,8 @@ from bigbench_meta.core.keys import group_rows
 from bigbench_meta.core.schema import (
     CURVE_KEY,
     PROBLEMS,
-    SCALE_AXES,
     SETTINGS,
+    SIZE_AXES,
     UNEXPLAINED,
     conform,
     to_frame,
@@ -53,7 +53,6 @@ ALL: Final = "all"
 LAST: Final = "last"
 
 _FAMILY: Final = ["benchmark", "model_family"]
-_SIZES: Final = SCALE_AXES[:3]
 _RANK: Final = {name: place for place, name in enumerate(SETTINGS)}
 _LIMITED: Final = (
     "{n} scores of runs on some of the examples are left out: the same runs on all are there"
@@ -268,8 +267,8 @@ def _combinations(table: pa.Table) -> tuple[pd.DataFrame, Ints]:
     """Return one row for each curve, model and settings, and the row of each observation."""
     columns = [*CURVE_KEY, "model_name", "settings"]
     combo, first = group_rows(table, columns)
-    frame = to_frame(table.select([*columns, *_SIZES]).take(pa.array(first)))
-    size, *others = (frame[name].astype("float64") for name in _SIZES)
+    frame = to_frame(table.select([*columns, *SIZE_AXES]).take(pa.array(first)))
+    size, *others = (frame[name].astype("float64") for name in SIZE_AXES)
     for other in others:
         size = size.fillna(other)
     frame = frame[columns].astype(dict.fromkeys(columns, object))
@@ -529,7 +528,7 @@ def _without_size(table: pa.Table) -> list[tuple[str, str, str, str]]:
     """Return a problem for each model of which some scores have a size and others have none."""
     columns = [*_FAMILY, "model_name"]
     group, first = group_rows(table, columns)
-    has_size = pc.is_valid(pc.coalesce(*(table[name] for name in _SIZES))).to_numpy()
+    has_size = pc.is_valid(pc.coalesce(*(table[name] for name in SIZE_AXES))).to_numpy()
     n_all = np.bincount(group, minlength=len(first))
     n_without = np.bincount(group[~has_size], minlength=len(first))
     some = np.flatnonzero((n_without > 0) & (n_without < n_all))

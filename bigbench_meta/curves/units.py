@@ -20,7 +20,7 @@ import pyarrow as pa
 from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.catalog.model_names import model_names, nominal_size
 from bigbench_meta.core.keys import group_rows
-from bigbench_meta.core.schema import PROBLEMS, SCALE_AXES, conform, to_frame
+from bigbench_meta.core.schema import PROBLEMS, SIZE_AXES, conform, to_frame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,6 @@ CODES: Final = (-1.0, -100.0)
 # A score of 100.00000000000001 percent is 100 percent.
 _ROUNDING: Final = 1e-9
 _METRIC: Final = ("benchmark", "task", "metric")
-_SIZES: Final = SCALE_AXES[:3]
 _LARGE: Final = {"billions": 1e9, "millions": 1e6, "thousands": 1e3}
 # Names round sizes: of the packaged names the worst are off by 1.3 (pythia-125m), of others
 # gpt-sw3-126m by 1.48. The next model of a family often has twice as many.
@@ -130,7 +129,7 @@ def implausible_sizes(table: pa.Table) -> dict[str, Bools]:
     stated = np.array([_stated_size(name) for name in names], dtype=np.float64)[group]
     written = np.array([_written_size(name) for name in names], dtype=np.float64)[group]
     family, of_families = group_rows(table, ["model_family"])
-    sizes = {a: table[a].to_pandas().to_numpy(dtype=float, na_value=np.nan) for a in _SIZES}
+    sizes = {a: table[a].to_pandas().to_numpy(dtype=float, na_value=np.nan) for a in SIZE_AXES}
     with np.errstate(invalid="ignore", divide="ignore"):
         ratios = {axis: size / stated for axis, size in sizes.items()}
     # A name may count embeddings or not.

@@ -33,6 +33,9 @@ __all__ = ["Run", "digest_of_file", "prepare_folder", "write_files", "write_whol
 
 _PROGRAM: Final = "bigbench-meta"
 _SEAL: Final = "xxh3_128"
+_CHANGED: Final = "was changed after this program wrote it"
+_FOREIGN: Final = "would be overwritten, and this program did not write it"
+_NO_RECORD: Final = "would be overwritten, and is no record of an earlier run of this program"
 # What numbers and figures are computed with.
 _PACKAGES: Final = ("altair", "numpy", "pandas", "pyarrow", "scipy", "statsmodels")
 
@@ -125,13 +128,9 @@ def prepare_folder(folder: Path, command: str, *, sure: str = "") -> None:
         ) from error
     for name, digests in _recorded(folder / _record(command)).items():
         if _current(folder / name) not in {None, *digests}:
-            raise InputError(
-                "was changed after this program wrote it",
-                where=str(folder / name),
-                hint="move it, or name another folder",
-            )
+            raise _refusal(folder / name, _CHANGED)
     if sure:
-        _refuse_foreign(folder, {sure: ""}, _all_recorded(folder))
+        _refuse_foreign(folder, {sure: ""}, _records_in(folder))
 
 
 def write_files(
@@ -165,10 +164,9 @@ def write_files(
             contents.items()}  # fmt: skip
     outputs = {name: xxh3_128_hexdigest(content) for name, content in data.items()}
     record = folder / _record(run.command)
-    earlier = _recorded(record)
-    _refuse_foreign(folder, outputs, _all_recorded(folder))
+    earlier, others = _recorded(record), _records_in(folder, without=record)
+    _refuse_foreign(folder, outputs, earlier, others)
     write_whole(record, run.document(outputs, earlier).encode())
-    others = _all_recorded(folder, without=record)
     for name in earlier.keys() - outputs.keys():
         if _current(folder / name) in earlier[name] - others.get(name, set()):
             _delete(folder, name)
@@ -208,24 +206,16 @@ def _recorded(record: Path) -> Digests:
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", where=str(record)) from error
     except (msgspec.MsgspecError, KeyError, ValueError, RecursionError) as error:
-        raise InputError(
-            "would be overwritten, and is no record of an earlier run of this program",
-            where=str(record),
-            hint="move it, or name another folder",
-        ) from error
+        raise _refusal(record, _NO_RECORD) from error
     if not is_sealed:
-        raise InputError(
-            "was changed after this program wrote it",
-            where=str(record),
-            hint="move it, or name another folder",
-        )
+        raise _refusal(record, _CHANGED)
     found: Digests = {}
     for entry in (*document.outputs, *document.replaces):
         found.setdefault(entry.path, set()).add(entry.xxh3_128)
     return found
 
 
-def _all_recorded(folder: Path, *, without: Path | None = None) -> Digests:
+def _records_in(folder: Path, *, without: Path | None = None) -> Digests:
     """Return the digests of the files that the commands' records in a folder name."""
     found: Digests = {}
     for record in {folder / "run.json", *folder.glob("run_*.json")} - {without}:
@@ -235,14 +225,15 @@ def _all_recorded(folder: Path, *, without: Path | None = None) -> Digests:
     return found
 
 
-def _refuse_foreign(folder: Path, outputs: Mapping[str, str], own: Digests) -> None:
+def _refuse_foreign(folder: Path, outputs: Mapping[str, str], *own: Digests) -> None:
     for name, digest in outputs.items():
-        if _current(folder / name) not in {None, digest, *own.get(name, ())}:
-            raise InputError(
-                "would be overwritten, and this program did not write it",
-                where=str(folder / name),
-                hint="move it, or name another folder",
-            )
+        known = {None, digest}.union(*(digests.get(name, ()) for digests in own))
+        if _current(folder / name) not in known:
+            raise _refusal(folder / name, _FOREIGN)
+
+
+def _refusal(path: Path, reason: str) -> InputError:
+    return InputError(reason, where=str(path), hint="move it, or name another folder")
 
 
 def _current(path: Path) -> str | None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
-from bigbench_meta.core.schema import SCALE_AXES
+from bigbench_meta.core.schema import SIZE_AXES
 from bigbench_meta.readers.formats.bigbench import BENCHMARK
 from bigbench_meta.readers.formats.full_log_samples import (
     LITERALS,
@@ -352,7 +352,7 @@ class _Reading:
             return None
         sizes = {
             axis: size
-            for axis in SCALE_AXES[:3]
+            for axis in SIZE_AXES
             if (size := as_size(getattr(head.model, axis))) is not None
         }
         return {
