@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from helpers import entry, plain, run_json, score_file, write_json
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import bigbench_meta as bm
@@ -79,9 +79,11 @@ def test_no_path_takes_long(pattern: str, path: str) -> None:
 
 
 @given(st.text("a/5-", max_size=9), st.lists(st.sampled_from(_TOKENS), min_size=1, max_size=5))
+@example("-/5", ["-", "*", "*"])
 def test_a_path_fits_as_a_regular_expression_does(path: str, tokens: list[str]) -> None:
-    parts = [*tokens, "{task}"]
-    found = PathPattern.parse("".join(parts)).of(path)
+    pattern = "".join([*tokens, "{task}"])
+    found = PathPattern.parse(pattern).of(path)
+    parts = re.findall(r"\{task\}|\*\*|.", pattern)  # two stars side by side are one token
     # The last folders first, then each token as short as can be.
     same = re.fullmatch("(?:.*/|)" + "".join(_AS_REGEX.get(t, t) for t in parts), path)
     assert found == (same and same.groupdict())
