@@ -61,6 +61,15 @@ from .aggregate.section3 import (
 from .aggregate.section3 import (
     section3_sentences as section3_sentences,
 )
+from .aggregate.yardstick import (
+    SmoothStudies as SmoothStudies,
+)
+from .aggregate.yardstick import (
+    expected_if_smooth as expected_if_smooth,
+)
+from .aggregate.yardstick import (
+    yardstick_sentence as yardstick_sentence,
+)
 from .catalog.embedded import (
     EMBEDDED_SETS as EMBEDDED_SETS,
 )

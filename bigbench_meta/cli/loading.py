@@ -43,6 +43,8 @@ __all__ = [
 
 _MOST_NAMED: Final = 10
 _MOST_HINTS: Final = 3
+# Options of --yardstick, and the criteria that are compared.
+_YARDSTICKS: Final = {"quick": "scores", "full": "all", "none": None}
 # What readers say of a table without the columns of observations.
 _OTHER_TABLE: Final = "required column missing|lacks the column"
 
@@ -445,7 +447,12 @@ def study_of(results: tuple[str, ...], options: dict[str, Any]) -> tuple[Loaded,
             embedded=loaded.embedded,
             inference=inference,
             progress=progress if inference else None,
-            **(inference_settings(loaded, options) if inference else {}),
+            **(
+                {"yardstick": _YARDSTICKS[options["yardstick"]]}
+                | inference_settings(loaded, options)
+                if inference
+                else {}
+            ),
         )
     return loaded, study
 

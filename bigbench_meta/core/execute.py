@@ -8,6 +8,8 @@ import pickle
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from concurrent.futures import Future
 
-__all__ = ["Outcome", "available_jobs", "execute"]
+__all__ = ["Outcome", "available_jobs", "execute", "kept_processes"]
 
 T = TypeVar("T")
 
@@ -121,14 +123,7 @@ def _outcomes(
             yield Outcome(task=task, value=value, error=error, seconds=seconds)
         return
     workers = jobs or available_jobs()
-    # Spawned, not forked: the threads of Arrow and JAX do not survive a fork.
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start,
-        initargs=(dict(environment or {}),),
-    )
-    try:
+    with _processes(workers, environment) as pool:
         waiting: dict[Future[Any], T] = {}
         for task in tasks:
             waiting[pool.submit(_timed, function, task)] = task
@@ -136,10 +131,23 @@ def _outcomes(
                 yield from _finished(waiting, in_order)
         while waiting:
             yield from _finished(waiting, in_order)
+
+
+@contextmanager
+def _processes(
+    workers: int, environment: Mapping[str, str] | None
+) -> Iterator[ProcessPoolExecutor]:
+    """Give processes, those that are kept if there are any, and end them when something fails."""
+    kept = _KEPT.get() if environment is None else None
+    pool = kept.pool(workers) if kept else _pool(workers, environment)
+    try:
+        yield pool
     except BaseException as error:
         # A task that runs cannot be cancelled, and the pool has no public way to end it.
         for process in list((pool._processes or {}).values()):  # noqa: SLF001
             process.terminate()
+        if kept:
+            kept.end()
         if isinstance(error, BrokenExecutor):
             raise InputError(
                 "a process was killed before it had finished",
@@ -148,7 +156,61 @@ def _outcomes(
             ) from error
         raise
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        if not kept:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _pool(workers: int, environment: Mapping[str, str] | None = None) -> ProcessPoolExecutor:
+    # Spawned, not forked: the threads of Arrow and JAX do not survive a fork.
+    return ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start,
+        initargs=(dict(environment or {}),),
+    )
+
+
+class _Kept:
+    """Processes that serve one call of :func:`execute` after another."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+        self._workers = 0
+
+    def pool(self, workers: int) -> ProcessPoolExecutor:
+        """Return the processes, started when they are first needed."""
+        if self._pool is None or workers != self._workers:
+            self.end()
+            self._pool, self._workers = _pool(workers), workers
+        return self._pool
+
+    def end(self) -> None:
+        """End them; others are started when they are needed again."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool = None
+
+
+_KEPT: ContextVar[_Kept | None] = ContextVar("kept processes", default=None)
+
+
+@contextmanager
+def kept_processes() -> Iterator[None]:
+    """Let all calls of :func:`execute` inside use the same processes.
+
+    Starting a process and importing what it needs takes a second. Calls with an environment have
+    processes of their own.
+    """
+    if _KEPT.get() is not None:
+        yield
+        return
+    kept = _Kept()
+    token = _KEPT.set(kept)
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
+        kept.end()
 
 
 def _finished(waiting: dict[Future[Any], T], in_order: bool) -> Iterator[Outcome[T]]:

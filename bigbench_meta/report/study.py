@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bigbench_meta.aggregate.attribution.account import account_for_flags
 from bigbench_meta.aggregate.by_metric import flagged, select_level
 from bigbench_meta.aggregate.options import StudyOptions
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.execute import kept_processes
 from bigbench_meta.core.text import counted
 from bigbench_meta.curves.runs import averaged_sentence
 from bigbench_meta.report.charts.by_metric import plot_claims_by_metric, plot_emergence_by_metric
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from bigbench_meta.aggregate.attribution.account import Account
     from bigbench_meta.aggregate.by_metric import Level
+    from bigbench_meta.aggregate.yardstick import Compared
     from bigbench_meta.catalog.embedded import EmbeddedSet
     from bigbench_meta.catalog.known_issues import IssueFindings
     from bigbench_meta.curves.build import Curves
@@ -53,6 +55,8 @@ class Study:
             were chosen for their shape.
         pairs: The same outputs under two metrics, see :func:`bigbench_meta.metric_change`; None
             without inference.
+        expected: How many curves would meet each criterion if all families improved smoothly, see
+            :func:`bigbench_meta.expected_if_smooth`; None if it was not asked for.
         embedded: The embedded set that was studied, if it is one.
         tables: Tables by name.
         figures: Figures by name.
@@ -67,6 +71,7 @@ class Study:
     level: Level
     account: Account | None
     pairs: pd.DataFrame | None
+    expected: pd.DataFrame | None
     embedded: EmbeddedSet | None
     tables: dict[str, Table]
     figures: dict[str, Figure]
@@ -121,6 +126,18 @@ class Study:
 
         return change_sentence(self.pairs)
 
+    @property
+    def yardstick_sentences(self) -> list[str]:
+        """How many flags smooth improvement predicts, and how many resolution-limited ones."""
+        if self.expected is None:
+            return []
+        from bigbench_meta.aggregate.yardstick import SCORES_ALONE, yardstick_sentence
+
+        return [
+            yardstick_sentence(self.expected, criterion=name, threshold=self.threshold)
+            for name in SCORES_ALONE
+        ]
+
 
 def run_study(
     observations: pd.DataFrame,
@@ -129,6 +146,7 @@ def run_study(
     *,
     embedded: EmbeddedSet | None = None,
     inference: bool = False,
+    yardstick: Compared | None = "scores",
     n_boot: int | None = None,
     seed: int = 0,
     variation: Variation = "both",
@@ -148,6 +166,8 @@ def run_study(
         inference: Whether to say how sure the scores are (intervals, tests, forecasts), whether
             they stay under another metric of the same outputs, and what accounts for the flags, see
             :func:`bigbench_meta.score_curves`. Tests are corrected for the curves of the level.
+        yardstick: Criteria for which the study is simulated under smooth improvement, see
+            :func:`bigbench_meta.expected_if_smooth`; None for none, as without inference.
         n_boot: Bootstrap replicates of intervals, and the most of a test; by default as many as
             the search needs.
         seed: Seed of all resampling.
@@ -178,27 +198,34 @@ def run_study(
             if findings.n_rows_excluded and scores.empty
             else "level 'subtask' counts tasks that come without an aggregate row",
         )
-    pairs = None
+    pairs = expected = None
     if inference:
         # Imports scipy.stats and statsmodels, a second's work.
         from bigbench_meta.aggregate.metric_change import metric_change
+        from bigbench_meta.aggregate.yardstick import expected_if_smooth
         from bigbench_meta.inference.curve_evidence import ALPHA_RANGE, curve_evidence
 
         of_level = curves.select(scores.index.isin(counted.index))
-        evidence = curve_evidence(
-            of_level, threshold=threshold, n_boot=n_boot, seed=seed, variation=variation,
-            alpha_range=alpha_range or ALPHA_RANGE, min_scales=options.min_scales, samples=samples,
-            catalog=options.catalog, execution=execution, progress=progress,
-        ).set_index(counted.index)  # fmt: skip
-        counted, scores = counted.join(evidence), scores.join(evidence)
-        pairs = metric_change(
-            of_level, samples=samples, threshold=threshold, seed=seed,
-            n_boot=n_boot or 999, min_scales=options.min_scales, catalog=options.catalog,
-            execution=execution, progress=progress,
-        )  # fmt: skip
+        alpha_range = alpha_range or ALPHA_RANGE
+        shared: Any = {
+            "threshold": threshold, "seed": seed, "min_scales": options.min_scales,
+            "catalog": options.catalog, "execution": execution, "progress": progress,
+        }  # fmt: skip
+        with kept_processes():
+            evidence = curve_evidence(
+                of_level, n_boot=n_boot, variation=variation, alpha_range=alpha_range,
+                samples=samples, **shared,
+            ).set_index(counted.index)  # fmt: skip
+            counted, scores = counted.join(evidence), scores.join(evidence)
+            pairs = metric_change(of_level, samples=samples, n_boot=n_boot or 999, **shared)
+            if yardstick:
+                expected = expected_if_smooth(
+                    of_level, counted.reset_index(drop=True), compared=yardstick, n_boot=n_boot,
+                    alpha_range=alpha_range, **shared,
+                )  # fmt: skip
     tables = [*study_tables(scores, counted, problems, threshold), issues_table(findings)]
     if inference:
-        tables += evidence_tables(counted, threshold)
+        tables += evidence_tables(counted, expected, threshold)
     drawn_pairs = None
     if pairs is not None:
         from bigbench_meta.report.charts.metric_change import plot_metric_change
@@ -228,6 +255,7 @@ def run_study(
         level=options.level,
         account=account,
         pairs=pairs,
+        expected=expected,
         embedded=embedded,
         tables=by_name,
         figures={figure.name: figure for figure in figures if figure},

@@ -40,7 +40,14 @@ def test_json(tree: Path) -> None:
     ]
     assert sum(row["n_curves"] for row in found["by_metric_type"]) == 4
     assert found["outputs"] == []
-    assert not {"evidence", "limitations", "estimates", "forecasts", "metric_change"} & set(found)
+    assert not {
+        "evidence",
+        "yardstick",
+        "limitations",
+        "estimates",
+        "forecasts",
+        "metric_change",
+    } & set(found)
 
 
 @pytest.mark.parametrize(("option", "shown"), [(0.5, 0.5), ("inf", "inf"), (-5, -5.0)])
@@ -64,8 +71,17 @@ def test_a_whole_run(tree: Path) -> None:
                "--seed", 1, "--out", out, "--strict")  # fmt: skip
     found = run_json(*command)
     by = {(row["criterion"], row["group"]): row for row in found["evidence"]}
-    assert by["flagged", "all"]["n_met"] == found["n_flagged"] == 4
-    assert by["line_p", "all"]["n_judged"] > 0
+    assert by["flagged", "all"]["observed"] == found["n_flagged"] == 4
+    assert by["line_q_bh", "all"]["decidable"] > 0
+    simulated = [
+        row for row in found["evidence"] if (row["criterion"], row["group"]) == ("flagged", "all")
+    ]
+    assert {row["sigma"] for row in simulated} == {"curve", "family", "zero"}
+    for row in simulated:
+        assert row["expected_low"] <= row["expected"] <= row["expected_high"]
+        assert 0 < row["p_value"] <= 1
+    assert {row["sigma"] for row in found["evidence"] if row["criterion"] == "wei"} == {None}
+    assert len(found["yardstick"]) == 2
     assert found["limitations"]
     assert {row["group"] for row in found["forecasts"]} == {"flagged", "not flagged"}
     change = found["metric_change"]
@@ -78,6 +94,7 @@ def test_a_whole_run(tree: Path) -> None:
     assert (out / "report.html").as_posix() in listed
     again = run(*command)
     assert f"{len(listed)} files written; open {(out / 'report.html').as_posix()}" in again.stdout
+    assert found["yardstick"][0] in again.stdout
     assert "tree: 4 of 4 curves have an emergence score" in again.stdout
     assert f"under another metric: {change['summary'][0]}" in again.stdout
 
@@ -105,7 +122,8 @@ def test_the_default_settings_are_those_of_the_library(
         assert problems.empty
         assert replace(options, issues=None) == bm.StudyOptions()
         assert more == {
-            "embedded": embedded_set("gpt3"), "inference": True, "progress": None, "n_boot": None,
+            "embedded": embedded_set("gpt3"), "inference": True, "yardstick": "scores",
+            "progress": None, "n_boot": None,
             "seed": 0, "variation": "both", "alpha_range": (0.0, 0.35), "samples": None,
             "execution": bm.Execution(jobs=None),
         }  # fmt: skip

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.core.execute import available_jobs, execute
+from bigbench_meta.core.execute import available_jobs, execute, kept_processes
 
 SLEEPERS = """
 import time
@@ -29,6 +29,29 @@ def test_outcomes_of_all_tasks_though_one_fails():
     assert isinstance(outcomes["x"].error, ValueError)
     assert outcomes["1"].error is None
     assert all(one.seconds >= 0 for one in outcomes.values())
+
+
+def process(_: int) -> int:
+    time.sleep(0.2)
+    return os.getpid()
+
+
+def test_processes_are_kept_and_replaced_where_one_ends():
+    def processes() -> set[int]:
+        return {one.value for one in execute(process, range(4), jobs=2)}
+
+    with kept_processes():
+        first = processes()
+        with kept_processes():
+            assert processes() & first
+        with pytest.raises(InputError, match="a process was killed"):
+            list(execute(os._exit, [1], jobs=2))
+        second = processes()
+        assert not second & first
+    assert not processes() & (first | second)
+    for number in second:  # they end with the block
+        with pytest.raises(ProcessLookupError):
+            os.kill(number, 0)
 
 
 def test_environment_of_the_processes(monkeypatch):

@@ -7,7 +7,7 @@ curve has one row for each value that it may have.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
@@ -37,6 +37,7 @@ __all__ = [
     "PARTS",
     "REACHES",
     "NullInputs",
+    "ScoreUnit",
     "nuisance_grid",
     "null_inputs",
 ]
@@ -84,12 +85,50 @@ class NullInputs:
             ``floor``, ``loss``, ``length`` (an edit distance of targets whose length is not known)
             or ``profiled``.
         problem: One of :data:`INPUT_PROBLEMS` or empty, of each curve.
+        unit: How proportions become scores again, of each row.
     """
 
     rows: MechanismCurves
     curve: Ints
     floor_source: Names
     problem: Names
+    unit: tuple[ScoreUnit, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreUnit:
+    """The unit of a curve's scores.
+
+    Attributes:
+        worst: Score that is proportion 0; of losses not used.
+        best: Score that is proportion 1.
+        of_loss: ``perplexity``, or the score that is a loss of one nat per token, negative where
+            higher is better; None of bounded scores.
+    """
+
+    worst: float = 0.0
+    best: float = 1.0
+    of_loss: float | Literal["perplexity"] | None = None
+
+    def scores(self, proportion: Floats, trials: Floats) -> Floats:
+        """Return proportions in the unit of the file.
+
+        Args:
+            proportion: Of any shape.
+            trials: Examples behind each; a loss of none right is that of half of one.
+
+        Examples:
+            >>> ScoreUnit(worst=100.0, best=0.0).scores(np.array([0.25]), np.array([8.0]))
+            array([75.])
+            >>> ScoreUnit(of_loss="perplexity").scores(np.array([0.25, 0.0]), np.array([8.0, 8.0]))
+            array([ 4., 16.])
+        """
+        if self.of_loss is None:
+            return self.worst + proportion * (self.best - self.worst)
+        share = np.maximum(proportion, 0.5 / trials)
+        if self.of_loss == "perplexity":
+            return np.asarray(1 / share)
+        return np.asarray(-np.log(share) * self.of_loss)
 
 
 def null_inputs(
@@ -130,7 +169,11 @@ def null_inputs(
     curve = np.concatenate([found.curve, *(place[other.curve] for other in others)])
     order = np.argsort(curve, kind="stable")
     rows = _joined([found.rows, *(other.rows for other in others)])
-    return replace(found, rows=rows.take(order), curve=curve[order])
+    unit = [*found.unit, *(one for other in others for one in other.unit)]
+    return replace(
+        found, rows=rows.take(order), curve=curve[order],
+        unit=tuple(unit[row] for row in order.tolist()),
+    )  # fmt: skip
 
 
 def _joined(parts: list[MechanismCurves]) -> MechanismCurves:
@@ -154,7 +197,11 @@ def _inputs(
     worst, best, counts_errors = _range(curves, known, reach)
     value, floor, source, problem = _bounded(curves, base, worst, best)
     floor[counts_errors], source[counts_errors] = 0.0, "length"
-    _losses(curves, known, value, floor, source, problem)
+    unit = [
+        ScoreUnit(worst=low, best=high)
+        for low, high in zip(worst.tolist(), best.tolist(), strict=True)
+    ]
+    _losses(curves, known, value, floor, source, problem, unit)
     kind = curves.keys["metric_type"].astype(str).to_numpy()
     counted = (base.problem == "") & np.isin(kind, ["discontinuous", "nonlinear"])
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -166,7 +213,7 @@ def _inputs(
     # The guess rate of a multiple choice whose low score is 0 is not known.
     floor[(source == "low_score") & (kind == "discontinuous") & (floor <= 0)] = np.nan
     source[np.isnan(floor)] = "profiled"
-    return _over_grid(curves, known, value, trials, floor, source, problem)
+    return _over_grid(curves, known, value, trials, floor, source, problem, unit)
 
 
 def _bounded(
@@ -222,8 +269,9 @@ def _range(curves: Curves, known: pd.DataFrame, reach: float) -> tuple[Floats, F
 
 
 def _losses(
-    curves: Curves, known: pd.DataFrame, value: Floats, floor: Floats, source: Names, problem: Names
-) -> None:
+    curves: Curves, known: pd.DataFrame, value: Floats, floor: Floats, source: Names,
+    problem: Names, scores: list[ScoreUnit],
+) -> None:  # fmt: skip
     """Fill in perplexities and losses per token, in place."""
     unit = known["unit"].astype("object").fillna("").to_numpy()
     up = curves.keys["higher_is_better"].to_numpy(dtype=bool)
@@ -239,6 +287,9 @@ def _losses(
     value[inside] = np.exp(-np.maximum(loss[inside], 0.0))
     problem[chosen] = np.where(bad, "score_out_of_range", "")[chosen]
     floor[chosen], source[chosen] = 0.0, "loss"
+    for i in np.flatnonzero(chosen).tolist():
+        size = -1 / factor[i] if up[i] else 1 / factor[i]
+        scores[i] = ScoreUnit(of_loss="perplexity" if perplexity[i] else float(size))
 
 
 def _trials(
@@ -274,7 +325,7 @@ def _filled(values: Floats, curve: Ints, m: int, *, everywhere: bool) -> Floats:
 
 def _over_grid(
     curves: Curves, known: pd.DataFrame, value: Floats, trials: Floats, floor: Floats,
-    source: Names, problem: Names,
+    source: Names, problem: Names, unit: list[ScoreUnit],
 ) -> NullInputs:  # fmt: skip
     """Repeat curves over their guess rates and links."""
     metric = curves.keys["metric"].astype(str)
@@ -298,7 +349,10 @@ def _over_grid(
         floor=np.array([rate for rate, _ in tried], dtype=float),
         link=[link for _, link in tried],
     )  # fmt: skip
-    return NullInputs(rows=rows, curve=of_row, floor_source=source, problem=problem)
+    return NullInputs(
+        rows=rows, curve=of_row, floor_source=source, problem=problem,
+        unit=tuple(unit[i] for i in curve),
+    )  # fmt: skip
 
 
 def nuisance_grid(

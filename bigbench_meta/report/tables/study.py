@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ from bigbench_meta.aggregate.by_metric import (
     threshold_sweep,
 )
 from bigbench_meta.aggregate.emergence_criteria import evidence_summary
+from bigbench_meta.aggregate.yardstick import yardstick_sentence
 from bigbench_meta.report.tables.shapes import shape_tables
 from bigbench_meta.report.tables.table import Table
 
@@ -98,21 +99,25 @@ def _metrics_table(
     )  # fmt: skip
 
 
-def evidence_tables(counted: pd.DataFrame, threshold: float) -> list[Table]:
+def evidence_tables(
+    counted: pd.DataFrame, expected: pd.DataFrame | None, threshold: float
+) -> list[Table]:
     """Return the tables of a study with inference.
 
     Args:
         counted: Scores of the curves that count, with their evidence.
+        expected: What smooth families would have shown, see
+            :func:`bigbench_meta.expected_if_smooth`; None if not known.
         threshold: Of the emergence score.
 
     Returns:
-        ``evidence_summary``, ``flagged_evidence``, ``last_scale_forecasts``, ``trends`` and
-        ``trends_by_shape``.
+        ``evidence_summary``, ``evidence_by_type``, ``flagged_evidence``,
+        ``last_scale_forecasts``, ``trends`` and ``trends_by_shape``.
     """
     flags = flagged(counted, threshold)
     chosen = counted[flags].sort_values("emergence_score", ascending=False, kind="stable")
     return [
-        _summary_table(counted, threshold),
+        *_summary_tables(counted, expected, threshold),
         Table(
             name="flagged_evidence",
             caption=(
@@ -136,27 +141,72 @@ def evidence_tables(counted: pd.DataFrame, threshold: float) -> list[Table]:
     ]  # fmt: skip
 
 
-def _summary_table(counted: pd.DataFrame, threshold: float) -> Table:
-    """Return criteria by group of curves: how many meet each, of those that can be decided."""
+# Where the variation between models comes from, in a heading.
+_SIGMA: Final = {"family": "family's σ", "curve": "own σ", "zero": "σ = 0"}
+
+
+def _summary_tables(
+    counted: pd.DataFrame, expected: pd.DataFrame | None, threshold: float
+) -> list[Table]:
+    """Return criteria with what smooth families would show, and by group of curves."""
     found = evidence_summary(counted, threshold=threshold)
-    cells = found["n_met"].astype(str) + "/" + found["n_judged"].astype(str)
-    wide = found.assign(cell=cells).pivot_table(
+    found["cell"] = found["observed"].astype(str) + "/" + found["decidable"].astype(str)
+    wide = found.pivot_table(
         index=["criterion", "meaning"], columns="group", values="cell", aggfunc="first", sort=False
     )
-    groups = [str(group) for group in wide.columns]
-    beyond = found[found["criterion"] == "mechanism_q_bh"].set_index("group")
-    met, judged = beyond.loc["all", ["n_met", "n_judged"]]
-    return Table(
-        name="evidence_summary",
-        caption=(
-            f"{met} of {judged} curves have a step that exceeds the smooth mechanism, at a false "
-            "discovery rate (FDR) of 0.05. Cells: curves that meet the criterion / curves for "
-            "which it can be decided; all of them, the flagged ones, and by type of metric."
-            + _smallest_p(counted)
-        ),
-        frame=wide.reset_index().rename_axis(columns=None),
-        columns=("meaning", *groups),
+    of_all = found[found["group"] == "all"].drop(columns=["group", "cell"])
+    shown = ["meaning", "observed", "decidable"]
+    caption = (
+        "Curves that meet a criterion for a departure from a smooth, predictable rise, and curves "
+        "that could have met it, given their models, test sets and the range of their scores."
     )
+    if expected is not None:
+        of_all, more = _beside_expected(of_all, expected)
+        shown += more
+        sentences = [yardstick_sentence(expected, threshold=threshold)]
+        caption = (
+            f"{' '.join(sentences)} {caption} Expected: mean over simulated studies in which "
+            "every curve that can be simulated improves smoothly, with its own metric, test set "
+            "and models (in brackets the central 95% of studies), compared with the observed "
+            "number among these curves; p: share of studies with at least as many."
+        )
+    return [
+        Table(
+            name="evidence_summary",
+            caption=caption + _smallest_p(counted),
+            frame=of_all,
+            columns=tuple(shown),
+        ),
+        Table(
+            name="evidence_by_type",
+            caption="Curves that meet each criterion / curves that could have met it: all of them, "
+            "the flagged ones, and by type of metric.",
+            frame=wide.reset_index().rename_axis(columns=None),
+            columns=("meaning", *(str(group) for group in wide.columns)),
+        ),
+    ]
+
+
+def _beside_expected(
+    of_all: pd.DataFrame, expected: pd.DataFrame
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return criteria with what smooth families would show, and the columns to be shown."""
+    of_all = of_all.set_index("criterion")
+    shown = ["compared"]
+    for sigma, label in _SIGMA.items():
+        rows = expected[(expected["group"] == "all") & (expected["sigma"] == sigma)]
+        rows = rows.set_index("criterion")
+        of_all["compared"] = rows["observed"].astype(str) + "/" + rows["n_compared"].astype(str)
+        of_all[f"expected, {label}"] = [
+            f"{row['expected']:.1f} [{row['expected_low']:.0f}, {row['expected_high']:.0f}]"
+            if criterion in rows.index
+            else None
+            for criterion in of_all.index
+            for row in [rows.loc[criterion] if criterion in rows.index else {}]
+        ]
+        of_all[f"p, {label}"] = rows["p_value"]
+        shown += [f"expected, {label}", f"p, {label}"]
+    return of_all.reset_index(), shown
 
 
 def _smallest_p(counted: pd.DataFrame) -> str:

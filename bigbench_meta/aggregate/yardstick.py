@@ -1,0 +1,442 @@
+"""One yardstick for all criteria: how many curves would meet each if all families were smooth?
+
+Each criterion has a false-positive rate of its own, which depends on the sizes of the models, the
+test sets and the metrics. So the whole study is simulated: every curve is drawn anew from the loss
+laws that fit it, with its own metric, test set and model sizes, and the curves that meet a
+criterion are counted as in the data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD
+from bigbench_meta.aggregate.emergence_criteria import CRITERIA, meets
+from bigbench_meta.core.checks import one_of, whole
+from bigbench_meta.core.text import counted
+from bigbench_meta.curves.emergence import MIN_SCALES, score_ragged
+from bigbench_meta.inference.chunks import Chunk, Execution, run_chunks
+from bigbench_meta.inference.nulls.inputs import null_inputs
+from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE
+from bigbench_meta.inference.nulls.monte_carlo import stream
+from bigbench_meta.inference.nulls.smooth_curves import (
+    VARIATIONS,
+    SharedVariation,
+    SmoothLaws,
+    SmoothVariation,
+)
+from bigbench_meta.inference.score import score_curves
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.curves.build import Curves
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Bools = NDArray[np.bool_]
+
+__all__ = ["Compared", "SmoothStudies", "expected_if_smooth", "yardstick_sentence"]
+
+Compared = Literal["scores", "all"]
+
+
+DEFAULT_STUDIES: Final = 999
+"""Simulated studies where only emergence scores are compared."""
+
+FULL_STUDIES: Final = 99
+"""Simulated studies where all criteria are compared, which takes minutes."""
+
+# Of the inference on a curve, see inference.chunks.
+_COST: Final = 40
+_LEVEL: Final = 0.05
+_ABOUT_ONE: Final = 0.75
+_MOST_DRAWS: Final = 2_000_000  # curves times studies
+_FEWEST_STUDIES: Final = 199
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmoothStudies:
+    """A study and what it would be if all its families improved smoothly.
+
+    Attributes:
+        curves: The curves of the study.
+        laws: Loss laws that fit each of them.
+        family: Number of each curve's model family.
+        task: Number of each curve's task.
+        model: Number of the model of each point.
+        task_names: By number, with their benchmarks.
+        model_names: By number, with their families.
+        seed: Seed.
+    """
+
+    curves: Curves
+    laws: SmoothLaws
+    family: Ints
+    task: Ints
+    model: Ints
+    task_names: Sequence[str]
+    model_names: Sequence[str]
+    seed: int
+
+    @classmethod
+    def of(
+        cls,
+        curves: Curves,
+        *,
+        alpha_range: tuple[float, float] = ALPHA_RANGE,
+        catalog: MetricCatalog | None = None,
+        seed: int = 0,
+    ) -> SmoothStudies:
+        """Fit the loss laws.
+
+        Args:
+            curves: The curves of the study, of one level.
+            alpha_range: Bounds of the exponent.
+            catalog: Metric catalog; the packaged one by default.
+            seed: Seed.
+        """
+        family = curves.keys["model_family"].astype(str).to_numpy(dtype=object)
+        tasks = curves.keys["benchmark"].astype(str) + "\0" + curves.keys["task"].astype(str)
+        models = family[curves.ragged.curve] + "\0" + curves.model_name.astype(str)
+        task, task_names = pd.factorize(tasks)
+        model, model_names = pd.factorize(models)
+        return cls(
+            curves=curves,
+            laws=SmoothLaws.fit(null_inputs(curves, catalog=catalog), alpha_range=alpha_range),
+            family=pd.factorize(family)[0].astype(np.int64),
+            task=task.astype(np.int64),
+            model=model.astype(np.int64),
+            task_names=[str(name) for name in task_names],
+            model_names=[str(name) for name in model_names],
+            seed=seed,
+        )
+
+    def draws(self, variation: SmoothVariation, n_studies: int) -> Iterator[tuple[int, Floats]]:
+        """Yield the number of each curve that has laws, and its scores in each simulated study.
+
+        Args:
+            variation: Where the variation between models comes from.
+            n_studies: Number of studies.
+
+        Yields:
+            The number and scores in the unit of the file, shape (n_studies, n).
+        """
+        probability = self.laws.probabilities(variation, self.family)
+        shared = SharedVariation()
+        if variation != "zero":
+            shared = self.laws.shared_variation(
+                probability, self.curves.ragged, self.model, self.task
+            )
+        of_models: dict[int, Floats] = {}
+        of_task: dict[int, Floats] = {}
+        last_task = -1
+        rows, inputs = self.laws.inputs.rows, self.laws.inputs
+        first_row = np.searchsorted(inputs.curve, self.laws.curves)
+        order = np.argsort(self.task[self.laws.curves], kind="stable")
+        for curve, row in zip(self.laws.curves[order].tolist(), first_row[order], strict=True):
+            points = slice(rows.ragged.offsets[row], rows.ragged.offsets[row + 1])
+            rng = stream(
+                self.seed, f"smooth {variation}", rows.y[points], np.log(rows.x[points]),
+                np.log(rows.trials[points]),
+            )  # fmt: skip
+            deviation = None
+            if shared.model or shared.task:
+                if self.task[curve] != last_task:
+                    of_task, last_task = {}, int(self.task[curve])
+                own = self.model[self.curves.offsets[curve] : self.curves.offsets[curve + 1]]
+                common = [self._normal(of_models, one, "", n_studies) for one in own.tolist()]
+                name = self.task_names[last_task]
+                in_task = [self._normal(of_task, one, name, n_studies) for one in own.tolist()]
+                alone = rng.standard_normal((n_studies, len(own)))
+                deviation = (
+                    shared.model**0.5 * np.column_stack(common)
+                    + shared.task**0.5 * np.column_stack(in_task)
+                    + max(1 - shared.model - shared.task, 0.0) ** 0.5 * alone
+                )
+            yield curve, self.laws.draw(curve, probability, n_studies, rng, deviation)
+
+    def _normal(self, known: dict[int, Floats], model: int, task: str, size: int) -> Floats:
+        """Return the deviations of a model that curves, or those of a task, share in each study."""
+        if model not in known:
+            rng = stream(self.seed, f"model\0{self.model_names[model]}\0{task}")
+            known[model] = rng.standard_normal(size)
+        return known[model]
+
+    def studies(self, variation: SmoothVariation, n_studies: int) -> Iterator[Curves]:
+        """Yield simulated studies: the curves that have laws, with other scores.
+
+        Args:
+            variation: Where the variation between models comes from.
+            n_studies: Number of studies.
+        """
+        chosen = np.isin(np.arange(len(self.curves)), self.laws.curves)
+        some = self.curves.select(chosen)
+        place = np.cumsum(chosen) - 1
+        scores = np.empty((n_studies, len(some.y)))
+        for curve, drawn in self.draws(variation, n_studies):
+            begin, end = some.offsets[place[curve]], some.offsets[place[curve] + 1]
+            scores[:, begin:end] = drawn
+        for y in scores:
+            yield replace(some, y=y)
+
+
+def expected_if_smooth(
+    curves: Curves,
+    scores: pd.DataFrame,
+    *,
+    compared: Compared = "scores",
+    threshold: float = DEFAULT_THRESHOLD,
+    n_studies: int | None = None,
+    n_boot: int | None = None,
+    seed: int = 0,
+    by: str = "metric_type",
+    alpha_range: tuple[float, float] = ALPHA_RANGE,
+    min_scales: int = MIN_SCALES,
+    catalog: MetricCatalog | None = None,
+    execution: Execution | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    r"""Compare how many curves meet a criterion with how many would if all families were smooth.
+
+    Every curve that can be tested against the smooth mechanism (:func:`bigbench_meta.null_tests`)
+    is drawn anew in each simulated study from the loss laws that fit its scores, and the curves
+    that meet a criterion are counted as in the data. Variation between models is shared by the
+    curves of a model, and further by those of a task, as far as it is in the data.
+
+    The p-value is :math:`(1 + \#\{C^* \ge C\}) / (1 + S)` of the count C over S studies. It is
+    conservative: loss laws are as uncertain as the scores leave them, so simulated counts follow
+    the observed one to some degree.
+
+    Args:
+        curves: The curves of a study, of one level.
+        scores: What :func:`bigbench_meta.score_curves` returned for them, in their order, with
+            ``inference`` if all criteria are compared.
+        compared: Criteria of the ``scores`` alone (flags, and flags by resolution-limited scores),
+            in seconds; or ``all`` of :data:`CRITERIA`: then each study is analysed as the data
+            were, which takes as long as the inference on the data, for each study.
+        threshold: Of the emergence score.
+        n_studies: Simulated studies, at least 19. By default 999, and fewer, down to 199, for more
+            than 2,000 curves; 99 if all criteria are compared.
+        n_boot: Bootstrap replicates of intervals, and the most of a test, as in the data.
+        seed: Seed.
+        by: Column of ``scores`` by whose values curves are also counted separately.
+        alpha_range: Bounds of the exponent of the loss.
+        min_scales: Curves with fewer points get no interval.
+        catalog: Metric catalog; the packaged one by default.
+        execution: In how many processes studies are analysed, and where finished ones are kept.
+        progress: Called with (work done, work).
+
+    Returns:
+        One row a criterion, group (``all`` and the values of ``by``) and ``sigma`` (where the
+        variation between models comes from: ``curve``, ``family`` or ``zero``): ``n_compared``
+        (curves that could be simulated), ``observed`` (those of them that meet the criterion),
+        ``expected`` (mean over studies), ``expected_low`` and ``expected_high`` (central 95% of
+        studies), ``p_value`` and ``n_studies``.
+
+    Raises:
+        InputError: An option is out of its range.
+        SchemaError: ``scores`` lack a column.
+
+    References:
+        Davison & Hinkley (1997), Bootstrap Methods and their Application, sec. 4.2,
+        doi:10.1017/CBO9780511802843.
+
+    Examples:
+        >>> from bigbench_meta import build_curves, load_embedded, score_curves
+        >>> curves = build_curves(load_embedded())
+        >>> sums = curves.select(curves.keys["task"].str.startswith("arithmetic"))
+        >>> found = expected_if_smooth(sums, score_curves(sums), n_studies=199)
+        >>> row = found.set_index(["criterion", "group", "sigma"]).loc["flagged", "all", "family"]
+        >>> int(row["observed"]), bool(row["expected"] < 16)
+        (19, True)
+    """
+    one_of(compared, get_args(Compared), "compared")
+    if n_studies is None:
+        fits = _MOST_DRAWS // max(len(curves), 1)
+        n_studies = int(np.clip(fits, _FEWEST_STUDIES, DEFAULT_STUDIES))
+        n_studies = n_studies if compared == "scores" else FULL_STUDIES
+    whole(n_studies, 19, "n_studies")
+    study = SmoothStudies.of(curves, alpha_range=alpha_range, catalog=catalog, seed=seed)
+    if compared == "scores":
+        counts = _counts_of_scores(study, scores, by, threshold, n_studies, progress)
+    else:
+        judge = partial(
+            _judged, by=by, threshold=threshold, n_boot=n_boot, seed=seed, alpha_range=alpha_range,
+            min_scales=min_scales, catalog=catalog,
+        )  # fmt: skip
+        counts = _counts_of_studies(study, judge, n_studies, execution, progress)
+    simulated = scores[np.isin(np.arange(len(scores)), study.laws.curves)]
+    met = _met(simulated, SCORES_ALONE if compared == "scores" else ALL, by, threshold)
+    rows = [
+        {"criterion": name, "group": group, "sigma": variation, "n_compared": n,
+         "observed": observed,
+         **_against(counts.get((variation, name, group)), observed, n_studies)}
+        for name, group, observed, n in met.itertuples(index=False)
+        for variation in VARIATIONS
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+SCORES_ALONE: Final = ("flagged", "resolution_limited")
+"""Criteria that need the scores alone."""
+
+ALL: Final = tuple(one.name for one in CRITERIA)
+
+
+def _met(scores: pd.DataFrame, names: Sequence[str], by: str, threshold: float) -> pd.DataFrame:
+    """Return criterion, group, curves that meet it, and curves, of each criterion and group."""
+    groups = _groups(scores, by)
+    return pd.DataFrame(
+        [
+            (name, group, int(met[own].sum()), int(own.sum()))
+            for name in names
+            for met in [meets(scores, name, threshold=threshold).fillna(value=False)]
+            for group, own in groups.items()
+        ],
+        columns=["criterion", "group", "observed", "n"],
+    )
+
+
+def _counts_of_scores(
+    study: SmoothStudies, scores: pd.DataFrame, by: str, threshold: float, n_studies: int,
+    progress: Callable[[int, int], None] | None,
+) -> dict[tuple[str, str, str], Ints]:  # fmt: skip
+    """Return, by variation, criterion and group, the curves that meet it in each study."""
+    groups, work = _groups(scores, by), len(VARIATIONS) * len(study.laws.curves)
+    sign = np.where(study.curves.keys["higher_is_better"].to_numpy(dtype=bool), 1.0, -1.0)
+    resolution = scores["resolution"].to_numpy(dtype=float)
+    counts: dict[tuple[str, str, str], Ints] = {
+        (variation, name, group): np.zeros(n_studies, dtype=np.int64)
+        for variation in VARIATIONS for name in SCORES_ALONE for group in groups
+    }  # fmt: skip
+    done = 0
+    for variation in VARIATIONS:
+        for curve, drawn in study.draws(variation, n_studies):
+            flags = _flags(drawn * sign[curve], resolution[curve], threshold)
+            for name, met in zip(SCORES_ALONE, flags, strict=True):
+                for group, own in groups.items():
+                    if own[curve]:
+                        counts[variation, name, group] += met
+            done += 1
+            if progress is not None:
+                progress(done, work)
+    return counts
+
+
+def _flags(oriented: Floats, resolution: float, threshold: float) -> tuple[Bools, Bools]:
+    """Return which draws of a curve, shape (studies, n), have each of two scores above it."""
+    size, n = oriented.shape
+    found = score_ragged(
+        oriented.ravel(), np.arange(size + 1) * n, resolution=np.full(size, resolution)
+    )
+    limited = found.resolution_limited_score > threshold
+    return (found.emergence_score > threshold) | (found.emergence_score == np.inf), limited
+
+
+def _counts_of_studies(
+    study: SmoothStudies, judge: partial[pd.DataFrame], n_studies: int,
+    execution: Execution | None, progress: Callable[[int, int], None] | None,
+) -> dict[tuple[str, str, str], Ints]:  # fmt: skip
+    """Likewise, of studies that are analysed as the data were."""
+    chunks = [
+        Chunk(call=partial(judge, one), name=variation, curves=one, cost=_COST)
+        for variation in VARIATIONS
+        for one in study.studies(variation, n_studies)
+    ]
+    found = run_chunks(chunks, execution, progress=progress)
+    long = pd.concat(
+        [table.assign(variation=chunk.name) for chunk, table in zip(chunks, found, strict=True)]
+    )
+    return {
+        (str(key[0]), str(key[1]), str(key[2])): of_key["observed"].to_numpy(dtype=np.int64)
+        for key, of_key in long.groupby(["variation", "criterion", "group"], sort=False)
+    }
+
+
+def _judged(
+    curves: Curves, *, by: str, threshold: float, n_boot: int | None, seed: int,
+    alpha_range: tuple[float, float], min_scales: int, catalog: MetricCatalog | None,
+) -> pd.DataFrame:  # fmt: skip
+    """Analyse a simulated study and count the curves that meet each criterion."""
+    scores = score_curves(
+        curves, inference=True, threshold=threshold, n_boot=n_boot, seed=seed,
+        alpha_range=alpha_range, min_scales=min_scales, catalog=catalog,
+    )  # fmt: skip
+    return _met(scores, ALL, by, threshold)
+
+
+def _groups(scores: pd.DataFrame, by: str) -> dict[str, Bools]:
+    """Return the groups in which curves are counted, as masks."""
+    values = scores[by].astype(str)
+    every = np.ones(len(scores), dtype=bool)
+    return {"all": every} | {
+        value: (values == value).to_numpy() for value in sorted(values.unique())
+    }
+
+
+def _against(count: Ints | None, observed: int, n_studies: int) -> dict[str, float]:
+    """Return what simulated counts say of an observed one."""
+    count = np.zeros(n_studies, dtype=np.int64) if count is None else count
+    low, high = np.quantile(count, [0.025, 0.975], method="inverted_cdf")
+    return {
+        "expected": float(count.mean()),
+        "expected_low": float(low),
+        "expected_high": float(high),
+        "p_value": float((1 + (count >= observed).sum()) / (1 + n_studies)),
+        "n_studies": n_studies,
+    }
+
+
+def yardstick_sentence(
+    expected: pd.DataFrame, *, criterion: str = "flagged", threshold: float = DEFAULT_THRESHOLD
+) -> str:
+    """Return one sentence on how many curves are flagged, and how many if all were smooth.
+
+    Args:
+        expected: What :func:`expected_if_smooth` returned.
+        criterion: Of which criterion.
+        threshold: Of the emergence score.
+    """
+    rows = expected[(expected["criterion"] == criterion) & (expected["group"] == "all")]
+    if rows.empty or not rows["n_compared"].max():
+        return "No curve can be simulated: the numbers of examples are unknown (see --n-examples)."
+    (row,) = rows[rows["sigma"] == "family"].to_dict("records")
+    what = " with steps of at least one example" if criterion == "resolution_limited" else ""
+    observed, mean = row["observed"], row["expected"]
+    has = "has" if observed == 1 else "have"
+    found = (
+        f"Of {counted(row['n_compared'], 'curve')} that can be simulated, {observed or 'none'} "
+        f"{'has' if not observed else has} E above {threshold:g}{what}."
+    )
+    about = f"about {mean:.0f}" if mean >= _ABOUT_ONE else "fewer than one"
+    predicted = (
+        f"Smooth improvement predicts {about} ({row['expected_low']:.0f} to "
+        f"{row['expected_high']:.0f}"
+    )
+    if not observed:
+        return f"{found} {predicted})."
+    # Models of one size do differ: without variation between them too much looks unexplained.
+    p = rows.loc[rows["sigma"] != "zero", "p_value"]
+    explained = p > _LEVEL
+    verdict = (
+        "so it can explain them"
+        if explained.all()
+        else "and whether it can explain them depends on how much models of one size vary"
+        if explained.any()
+        else "so it does not explain them all"
+    )
+    return f"{found} {predicted}; {_p(p)}), {verdict}."
+
+
+def _p(values: pd.Series[float]) -> str:
+    low, high = values.min(), values.max()
+    return f"p = {low:.2g}" if f"{low:.2g}" == f"{high:.2g}" else f"p = {low:.2g} to {high:.2g}"
