@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _FEW_SCALES: Final = 3
 _MOST_OF_THREE: Final = 2.0
 
-__all__ = ["CRITERIA", "Criterion", "evidence_summary", "meets"]
+__all__ = ["CRITERIA", "Criterion", "could_meet", "evidence_summary", "meets"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,15 +168,38 @@ def meets(
         InputError: No such criterion, or ``alpha`` out of its range.
         SchemaError: A column is missing.
     """
-    known = {one.name: one for one in CRITERIA}
-    one_of(name, known, "criterion")
     probability(alpha, "alpha")
     try:
-        return known[name].holds(scores, threshold, alpha)
+        return _criterion(name).holds(scores, threshold, alpha)
     except KeyError as error:
         raise SchemaError(
             f"missing column {error}", where="scores", hint="score_curves(..., inference=True)"
         ) from error
+
+
+def could_meet(
+    scores: pd.DataFrame, name: str, *, threshold: float = DEFAULT_THRESHOLD
+) -> pd.Series[bool]:
+    """Return which curves could meet a criterion, with their models, test sets and range of scores.
+
+    Args:
+        scores: As for :func:`meets`.
+        name: Name of one of :data:`CRITERIA`.
+        threshold: Of the emergence score.
+
+    Raises:
+        InputError: No such criterion.
+        SchemaError: A column is missing.
+    """
+    could = meets(scores, name, threshold=threshold).notna()
+    in_reach = _criterion(name).in_reach
+    return could if in_reach is None else could & in_reach(scores, threshold)
+
+
+def _criterion(name: str) -> Criterion:
+    known = {one.name: one for one in CRITERIA}
+    one_of(name, known, "criterion")
+    return known[name]
 
 
 def evidence_summary(
@@ -227,9 +250,7 @@ def evidence_summary(
     rows = []
     for one in CRITERIA:
         met = meets(scores, one.name, threshold=threshold, alpha=alpha)
-        could = met.notna()
-        if one.in_reach is not None:
-            could &= one.in_reach(scores, threshold)
+        could = could_meet(scores, one.name, threshold=threshold)
         meaning = one.meaning.format(threshold=threshold, alpha=alpha)
         rows += [
             {

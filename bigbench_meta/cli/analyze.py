@@ -151,7 +151,10 @@ def _write(studies: list[tuple[Loaded, Study]], out: Path, *, several: bool) -> 
 
 
 def _print(loaded: Loaded, study: Study) -> None:
-    click.echo(f"{loaded.title}: {study.headline}")
+    first, *more = study.summary
+    click.echo(f"{loaded.title}: {first}")
+    for sentence in more:
+        click.echo(f"  {sentence}")
     if loaded.embedded and loaded.embedded.caution:
         click.echo(loaded.embedded.caution)
     if n_other := len(study.scores) - len(study.counted):
@@ -162,10 +165,7 @@ def _print(loaded: Loaded, study: Study) -> None:
     console.print_table(study.tables["by_metric"])
     console.print_table(study.tables["by_metric_type"])
     if evidence := study.tables.get("evidence_summary"):
-        for sentence in study.yardstick_sentences:
-            click.echo(sentence)
         console.print_table(evidence)
-        click.echo(f"The same outputs under another metric: {study.pairs_sentence}")
 
 
 def _document(
@@ -193,6 +193,7 @@ def _document(
 
 def _study_document(loaded: Loaded, study: Study) -> dict[str, Any]:
     document = study_document(study) | {
+        "summary": study.summary,
         "n_curves_of_other_level": len(study.scores) - len(study.counted),
         "by_metric": console.records(study.tables["by_metric"].frame),
         "by_metric_type": console.records(study.tables["by_metric_type"].frame),
@@ -202,8 +203,6 @@ def _study_document(loaded: Loaded, study: Study) -> dict[str, Any]:
             "evidence": console.records(_evidence(study)),
             "forecasts": console.records(study.tables["last_scale_forecasts"].frame),
         }
-    if study.yardstick_sentences:
-        document["yardstick"] = study.yardstick_sentences
     if study.pairs is not None:
         from bigbench_meta.aggregate.metric_change import change_counts
 

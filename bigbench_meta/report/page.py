@@ -9,6 +9,7 @@ import jinja2
 import pandas as pd
 
 from bigbench_meta import __version__
+from bigbench_meta.report.answer import claims_sentence
 from bigbench_meta.report.files import figure_files, table_files
 from bigbench_meta.report.tables.table import Table
 
@@ -66,6 +67,7 @@ def studies_files(studies: Mapping[str, Study]) -> dict[str, str | bytes]:
         svg={name: part[figure] for name, part in parts.items()},
         sets=sets,
         claims=next(iter(studies.values())).tables["claims_by_metric"],
+        claims_sentence=claims_sentence(),
         version=__version__,
     )
     contents: dict[str, str | bytes] = {"report.html": page}

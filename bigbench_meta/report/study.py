@@ -12,6 +12,7 @@ from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.execute import kept_processes
 from bigbench_meta.core.text import counted
 from bigbench_meta.curves.runs import averaged_sentence
+from bigbench_meta.report.answer import study_answer
 from bigbench_meta.report.charts.by_metric import plot_claims_by_metric, plot_emergence_by_metric
 from bigbench_meta.report.charts.flagged_curves import plot_curves, plot_intervals
 from bigbench_meta.report.tables.attribution import account_tables
@@ -56,7 +57,8 @@ class Study:
         pairs: The same outputs under two metrics, see :func:`bigbench_meta.metric_change`; None
             without inference.
         expected: How many curves would meet each criterion if all families improved smoothly, see
-            :func:`bigbench_meta.expected_if_smooth`; None if it was not asked for.
+            :func:`bigbench_meta.expected_if_smooth`; None if it was not asked for, and of sets
+            whose curves were chosen for their shape.
         embedded: The embedded set that was studied, if it is one.
         tables: Tables by name.
         figures: Figures by name.
@@ -118,6 +120,11 @@ class Study:
         return text
 
     @property
+    def summary(self) -> list[str]:
+        """The answer in sentences: what was found, what could and would have been, and limits."""
+        return study_answer(self)
+
+    @property
     def pairs_sentence(self) -> str:
         """One or two sentences on the same outputs under two metrics; empty without inference."""
         if self.pairs is None:
@@ -161,8 +168,8 @@ def run_study(
         observations: Observations table.
         problems: Problems table, carried along for the report.
         options: Threshold, level, scale axis, catalog and the like.
-        embedded: The embedded set that the observations are. Its page says what it can show, and
-            what accounts for the flags is asked of evidence only.
+        embedded: The embedded set that the observations are. Its page says what it can show; what
+            accounts for the flags, and what smooth families would show, is asked of evidence only.
         inference: Whether to say how sure the scores are (intervals, tests, forecasts), whether
             they stay under another metric of the same outputs, and what accounts for the flags, see
             :func:`bigbench_meta.score_curves`. Tests are corrected for the curves of the level.
@@ -198,6 +205,8 @@ def run_study(
             if findings.n_rows_excluded and scores.empty
             else "level 'subtask' counts tasks that come without an aggregate row",
         )
+    # Of curves that were chosen for their shape, or made, a count says nothing.
+    is_evidence = embedded is None or embedded.role == "evidence"
     pairs = expected = None
     if inference:
         # Imports scipy.stats and statsmodels, a second's work.
@@ -218,7 +227,7 @@ def run_study(
             ).set_index(counted.index)  # fmt: skip
             counted, scores = counted.join(evidence), scores.join(evidence)
             pairs = metric_change(of_level, samples=samples, n_boot=n_boot or 999, **shared)
-            if yardstick:
+            if yardstick and is_evidence:
                 expected = expected_if_smooth(
                     of_level, counted.reset_index(drop=True), compared=yardstick, n_boot=n_boot,
                     alpha_range=alpha_range, **shared,
@@ -234,7 +243,7 @@ def run_study(
         tables += metric_change_tables(pairs)
         drawn_pairs = plot_metric_change(curves, pairs, catalog=options.catalog)
     account = None
-    if inference and (embedded is None or embedded.role == "evidence"):
+    if inference and is_evidence:
         account = account_for_flags(counted, threshold=threshold, level="all")
         tables += account_tables(account)
     by_name = {table.name: table for table in tables}

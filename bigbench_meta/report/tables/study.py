@@ -163,9 +163,9 @@ def _summary_tables(
     if expected is not None:
         of_all, more = _beside_expected(of_all, expected)
         shown += more
-        sentences = [yardstick_sentence(expected, threshold=threshold)]
         caption = (
-            f"{' '.join(sentences)} {caption} Expected: mean over simulated studies in which "
+            f"{yardstick_sentence(expected, threshold=threshold)} {caption} "
+            "Expected: mean over simulated studies in which "
             "every curve that can be simulated improves smoothly, with its own metric, test set "
             "and models (in brackets the central 95% of studies), compared with the observed "
             "number among these curves; p: share of studies with at least as many."
@@ -176,6 +176,7 @@ def _summary_tables(
             caption=caption + _smallest_p(counted),
             frame=of_all,
             columns=tuple(shown),
+            brief=tuple(name for name in shown if "own" not in name and "= 0" not in name),
         ),
         Table(
             name="evidence_by_type",
