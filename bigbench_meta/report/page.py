@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+import base64
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup
 
 from bigbench_meta import __version__
+from bigbench_meta.core.text import csv_text
 from bigbench_meta.report.answer import claims_sentence
+from bigbench_meta.report.explorer import explorer_data
 from bigbench_meta.report.files import figure_files, table_files
+from bigbench_meta.report.parts import datatables, numbers, packed, vega
 from bigbench_meta.report.tables.table import Table
 
 if TYPE_CHECKING:
@@ -19,6 +25,9 @@ if TYPE_CHECKING:
     from bigbench_meta.report.study import Study
 
 __all__ = ["studies_files", "study_files"]
+
+# Rows of a table that a page carries; its file has them all.
+_MOST_ROWS: Final = 5000
 
 
 def study_files(
@@ -36,9 +45,8 @@ def study_files(
         ``figures/*.svg|png|vl.json|csv``.
     """
     drawn = {name: figure_files(figure) for name, figure in study.figures.items()}
-    svg = {name: files[f"figures/{name}.svg"] for name, files in drawn.items()}
     contents: dict[str, str | bytes] = {
-        "report.html": _page(study, svg, sources, overview=overview)
+        "report.html": _page(study, drawn, sources, overview=overview)
     }
     for files in (*map(_forms, study.tables.values()), *drawn.values()):
         contents |= files
@@ -61,14 +69,16 @@ def studies_files(studies: Mapping[str, Study]) -> dict[str, str | bytes]:
         for name, study in studies.items()
     }
     sets = _sets_table(studies)
-    figure = "figures/emergence_by_metric.svg"
-    page = _template("overview.html.j2").render(
+    sections = {name: study.embedded.title if study.embedded else name
+                for name, study in studies.items()}  # fmt: skip
+    page = _rendered(
+        "overview.html.j2",
+        _Inside(parts),
+        sections={"sets": "All sets", **sections, "claims": "Claims made by hand on BIG-bench"},
         studies=studies,
-        svg={name: part[figure] for name, part in parts.items()},
         sets=sets,
         claims=next(iter(studies.values())).tables["claims_by_metric"],
         claims_sentence=claims_sentence(),
-        version=__version__,
     )
     contents: dict[str, str | bytes] = {"report.html": page}
     contents |= table_files(sets)
@@ -116,22 +126,110 @@ def _sets_table(studies: Mapping[str, Study]) -> Table:
 
 
 def _page(
-    study: Study, svg: Mapping[str, str | bytes], sources: list[str], *, overview: bool = False
+    study: Study,
+    drawn: Mapping[str, Mapping[str, str | bytes]],
+    sources: list[str],
+    *,
+    overview: bool = False,
 ) -> str:
     pairs = study.tables.get("metric_change")
     if pairs:
         shown = tuple(name for name in pairs.brief or () if "sharpness" not in name)
         pairs = replace(pairs, columns=shown)
-    return _template("report.html.j2").render(
+    return _rendered(
+        "report.html.j2",
+        _Inside({"": {path: file for files in drawn.values() for path, file in files.items()}}),
+        curves=packed(explorer_data(study)),
+        sections=_sections(study),
         study=study,
         pairs=pairs,
-        svg=svg,
         sources=sources,
         overview=overview,
-        version=__version__,
-        counts=study.counted["status"].value_counts(),
         assumed=int((study.counted["direction"] == "assumed").sum()),
     )
+
+
+def _sections(study: Study) -> dict[str, str]:
+    """Return the headings of a report by their anchors, only of what the study has."""
+    evidence = "evidence_summary" in study.tables
+    found = {
+        "metrics": "Which metrics do the flagged curves belong to?",
+        "flagged": "What the flagged curves look like",
+        "explorer": "Every curve, to search and to look at",
+        "evidence": "How sure are they?" if evidence else "",
+        "predicted": "Could they have been predicted?" if evidence else "",
+        "other-metric": "Does a jump stay when the same outputs are scored under another metric?"
+        if study.pairs is not None
+        else "",
+        "account": "Does the metric account for the flags?" if study.account else "",
+        "threshold": "Does it depend on the threshold?",
+        "claims": "Claims made by hand on BIG-bench",
+        "issues": "Known issues of the data" if len(study.known_issues.affected) else "",
+        "caution": "Before you quote these numbers",
+        "problems": "Problems in the input" if len(study.problems) else "",
+    }
+    return {anchor: title for anchor, title in found.items() if title}
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """Tables and figures as a page shows them, and what its script needs to make more of them.
+
+    Attributes:
+        files: Files of the figures, by the name of the set (empty for a single study) and path.
+        tables: What was shown: CSV and, of long tables, more rows, by name.
+        figures: What was shown: specification and CSV, by name.
+    """
+
+    files: Mapping[str, Mapping[str, str | bytes]]
+    tables: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def table(self, table: Table, of: str = "") -> Markup:
+        """Return a table in a box that scrolls."""
+        key = f"{of}-{table.name}" if of else table.name
+        more = replace(table, most_rows=_MOST_ROWS)
+        self.tables[key] = {"csv": csv_text(more.shown())}
+        if len(table.frame) > table.most_rows:
+            self.tables[key]["columns"] = _columns(more)
+        return Markup(
+            '<div class="table" data-table="{}"><div class="wide" role="region" tabindex="0" '
+            'aria-label="Table: {}">{}</div></div>'
+        ).format(key, table.name.replace("_", " "), Markup(table.to_html()))  # noqa: S704
+
+    def figure(self, study: Study, name: str, of: str = "") -> Markup:
+        """Return a figure with its caption; nothing if the study has none of the name."""
+        if name not in study.figures:
+            return Markup()
+        key = f"{of}-{name}" if of else name
+        files = {end: self.files[of][f"figures/{name}.{end}"] for end in ("svg", "vl.json", "csv")}
+        self.figures[key] = {"spec": files["vl.json"], "csv": files["csv"]}
+        return Markup(
+            '<figure data-figure="{0}"><div class="plot" role="img" tabindex="0" '
+            'aria-labelledby="caption-{0}">{1}</div>'
+            '<figcaption id="caption-{0}">{2}</figcaption></figure>'
+        ).format(key, Markup(files["svg"]), study.figures[name].caption)  # noqa: S704
+
+    def data(self) -> dict[str, str]:
+        """Return the page's packed parts by the ids that its script knows."""
+        return {
+            "datatables": datatables(),
+            "vega": vega(),
+            "tables": packed(self.tables),
+            "figures": packed(self.figures),
+        }
+
+
+def _columns(table: Table) -> list[dict[str, Any]]:
+    """Return all rows of a table for the page's script, column by column."""
+    _, rows, alignment = table.text()
+    shown = table.shown()
+    return [
+        {"cells": list(cells), **(numbers(shown.iloc[:, place]) if align == "right" else {})}
+        for place, (cells, align) in enumerate(
+            zip(zip(*rows, strict=True), alignment, strict=True)
+        )
+    ]
 
 
 def _forms(table: Table) -> dict[str, str | bytes]:
@@ -142,11 +240,22 @@ def _forms(table: Table) -> dict[str, str | bytes]:
     return files
 
 
-def _template(name: str) -> jinja2.Template:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("bigbench_meta.report"),
+def _rendered(template: str, inside: _Inside, **values: Any) -> str:
+    """Return a page. It may run its own script and what that unpacks, and load nothing."""
+    loader = jinja2.PackageLoader("bigbench_meta.report")
+    environment = jinja2.Environment(
+        loader=loader,
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    ).get_template(name)
+    )
+    script, *_ = loader.get_source(environment, "page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{digest}' blob:; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+    return environment.get_template(template).render(
+        inside=inside, script=Markup(script), policy=policy, version=__version__, **values
+    )  # noqa: S704

@@ -115,29 +115,40 @@ class Table:
         )
 
     def to_html(self) -> str:
-        """Return a ``<table>`` element with its caption, all text escaped."""
+        """Return a ``<table>`` element with its caption, all text escaped.
+
+        Cells of numbers have the number itself as ``data-order``: as text, 9.0 would be above 10.
+        """
         header, rows, alignment = self.text()
-        classes = [f' class="{"t" if align == "left" else "n"}"' for align in alignment]
-        linked = [name in self.links for name in self._shown()]
+        shown = self.shown()
+        linked = [name in self.links for name in shown]
+        numeric = [align == "right" for align in alignment]
 
-        def cells(tag: str, values: list[str]) -> str:
-            texts = [escape(drawable(value)) for value in values]
-            if tag == "td":
-                texts = [
-                    f'<a href="{text}">{text}</a>'
-                    if is_link and text.startswith("https://")
-                    else text
-                    for is_link, text in zip(linked, texts, strict=True)
-                ]
-            return "".join(f"<{tag}{c}>{t}</{tag}>" for c, t in zip(classes, texts, strict=True))
+        def cell(text: str, value: Any, is_number: bool, is_link: bool) -> str:
+            text = escape(drawable(text))
+            if is_number:
+                order = "" if pd.isna(value) else str(value).replace("inf", "Infinity")
+                return f'<td class="n" data-order="{order}">{text}</td>'
+            if is_link and text.startswith("https://"):
+                text = f'<a href="{text}">{text}</a>'
+            return f'<td class="t">{text}</td>'
 
-        body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+        head = "".join(
+            f'<th scope="col" class="{"n" if is_number else "t"}">{escape(drawable(name))}</th>'
+            for name, is_number in zip(header, numeric, strict=True)
+        )
+        body = "\n".join(
+            f"<tr>{''.join(map(cell, row, values, numeric, linked))}</tr>"
+            for row, values in zip(rows, shown.itertuples(index=False), strict=True)
+        )
+        cut = f'<span class="cut">{escape(self._cut())}</span>' if self._cut() else ""
         return (
-            f"<table>\n<caption>{escape(self.caption + self._cut())}</caption>\n"
-            f"<thead><tr>{cells('th', header)}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+            f"<table>\n<caption>{escape(self.caption)}{cut}</caption>\n"
+            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
         )
 
-    def _shown(self) -> pd.DataFrame:
+    def shown(self) -> pd.DataFrame:
+        """Return the columns and rows that the rounded forms show, as computed."""
         names = list(self.columns) if self.columns else list(self.frame.columns)
         if absent := [name for name in names if name not in self.frame]:
             raise InputError(f"no column {', '.join(absent)}", where=f"table {self.name}")
@@ -145,7 +156,7 @@ class Table:
 
     def text(self) -> tuple[list[str], list[list[str]], list[str]]:
         """Return labels, rounded cells row by row, and ``left`` or ``right`` for each column."""
-        shown = self._shown()
+        shown = self.shown()
         names = [str(name) for name in shown]
         header = [_LABELS.get(name, name.replace("_", " ")) for name in names]
         rows = [
@@ -156,7 +167,7 @@ class Table:
 
     def _align(self) -> list[str]:
         # kind: integers, unsigned ones and floats; booleans and text stay left.
-        kinds = [getattr(dtype, "kind", "O") for dtype in self._shown().dtypes]
+        kinds = [getattr(dtype, "kind", "O") for dtype in self.shown().dtypes]
         return ["right" if kind in "iuf" else "left" for kind in kinds]
 
     def _cut(self) -> str:
