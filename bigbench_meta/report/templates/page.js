@@ -57,6 +57,8 @@ const LANGUAGE = {
 function scrolls(container, label) {
   const box = container.querySelector(".dt-layout-table");
   Object.assign(box, { tabIndex: 0, role: "region", ariaLabel: label });
+  const pages = container.querySelector(".dt-paging nav");
+  if (pages) pages.ariaLabel = `Pages of ${label}`;
 }
 
 function enhanceTable(DataTable, box, { csv, columns }) {
@@ -223,7 +225,7 @@ class Explorer {
     }
     add("above", "E above", make("input", { type: "number", step: "any", placeholder: String(this.data.threshold) }));
     if (this.columns.some(({ name }) => name.endsWith("q_bh"))) {
-      add("q-below", "a q up to", make("input", { type: "number", step: "any", min: 0, max: 1, placeholder: "0.05" }));
+      add("q-below", "q at most", make("input", { type: "number", step: "any", min: 0, max: 1, placeholder: "0.05" }));
     }
     form.append(
       button("Clear", "Clear search and filters", () => {
