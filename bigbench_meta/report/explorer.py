@@ -34,8 +34,8 @@ _NUMBERS: Final = {
 }  # fmt: skip
 # Said of a chosen curve below its chart.
 _FACTS: Final = (
-    "emergence_low", "emergence_high", "interval_status", "n_examples_min", "n_missing",
-    "wei_emergent", "trend", "forecast", "forecast_low", "forecast_high", "mechanism_p", "direction",
+    "emergence_low", "emergence_high", "n_examples_min",
+    "wei_emergent", "trend", "forecast", "forecast_low", "forecast_high",
 )  # fmt: skip
 # Columns that are shown only if they tell curves apart.
 _IF_SEVERAL: Final = {"subtask", "variant", "benchmark", "counted"}
@@ -89,7 +89,7 @@ def explorer_data(study: Study) -> dict[str, Any]:
 def _tells_apart(scores: pd.DataFrame, name: str) -> bool:
     if name == "subtask":
         return bool((scores["subtask"].astype(str) != scores["task"].astype(str)).any())
-    return scores[name].nunique(dropna=False) > 1
+    return len(scores[name].unique()) > 1
 
 
 def _column(values: pd.Series[Any]) -> dict[str, Any]:

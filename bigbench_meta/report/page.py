@@ -44,13 +44,13 @@ def study_files(
         Contents by path: ``report.html``, ``tables/*.csv|md|tex`` and
         ``figures/*.svg|png|vl.json|csv``.
     """
-    drawn = {name: figure_files(figure) for name, figure in study.figures.items()}
-    contents: dict[str, str | bytes] = {
-        "report.html": _page(study, drawn, sources, overview=overview)
-    }
-    for files in (*map(_forms, study.tables.values()), *drawn.values()):
-        contents |= files
-    return contents
+    contents: dict[str, str | bytes] = {}
+    for figure in study.figures.values():
+        contents |= figure_files(figure)
+    page = _page(study, contents, sources, overview=overview)
+    for table in study.tables.values():
+        contents |= _forms(table)
+    return {"report.html": page, **contents}
 
 
 def studies_files(studies: Mapping[str, Study]) -> dict[str, str | bytes]:
@@ -127,7 +127,7 @@ def _sets_table(studies: Mapping[str, Study]) -> Table:
 
 def _page(
     study: Study,
-    drawn: Mapping[str, Mapping[str, str | bytes]],
+    drawn: Mapping[str, str | bytes],
     sources: list[str],
     *,
     overview: bool = False,
@@ -138,7 +138,7 @@ def _page(
         pairs = replace(pairs, columns=shown)
     return _rendered(
         "report.html.j2",
-        _Inside({"": {path: file for files in drawn.values() for path, file in files.items()}}),
+        _Inside({"": drawn}),
         curves=packed(explorer_data(study)),
         sections=_sections(study),
         study=study,
@@ -226,9 +226,7 @@ def _columns(table: Table) -> list[dict[str, Any]]:
     shown = table.shown()
     return [
         {"cells": list(cells), **(numbers(shown.iloc[:, place]) if align == "right" else {})}
-        for place, (cells, align) in enumerate(
-            zip(zip(*rows, strict=True), alignment, strict=True)
-        )
+        for place, (cells, align) in enumerate(zip(zip(*rows, strict=True), alignment, strict=True))
     ]
 
 
@@ -256,6 +254,7 @@ def _rendered(template: str, inside: _Inside, **values: Any) -> str:
         f"default-src 'none'; script-src 'sha256-{digest}' blob:; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
+    own = Markup(script)  # noqa: S704
     return environment.get_template(template).render(
-        inside=inside, script=Markup(script), policy=policy, version=__version__, **values
-    )  # noqa: S704
+        inside=inside, script=own, policy=policy, version=__version__, **values
+    )

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from base64 import b64decode, b64encode
 from dataclasses import replace
+from hashlib import sha256
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-from helpers import SIZES, score_file, write_json, write_tree
+from helpers import SIZES, score_file, write_tree
+from studies import HOSTILE, study_of
 
 import bigbench_meta as bm
 from bigbench_meta.aggregate.options import StudyOptions
@@ -28,44 +32,19 @@ from bigbench_meta.report import page as report
 from bigbench_meta.report.folder import Run, write_files
 from bigbench_meta.report.page import studies_files, study_files
 from bigbench_meta.report.study import Study, run_study
+from bigbench_meta.report.tables.table import Table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-HOSTILE = [
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(2)>',
-    "</svg><iframe src=//x>",
-    "{{ 7654321 * 3 }}",
-    "]]><b>",
-    "&lt;u&gt;",
-    "' onload='alert(3)",
-]
 TABLES = (
     "by_metric", "by_metric_type", "threshold_sweep", "claims_by_metric", "flagged_curves",
     "known_issues",
 )  # fmt: skip
 LISTINGS = ("curve_scores", "problems")
 FIGURES = ("emergence_by_metric", "flagged_curves", "claims_by_metric")
-# Elements that load or run something.
-ACTIVE = {"script", "iframe", "img", "link", "object", "embed", "base", "form", "video", "audio"}
-
-
-def study_of(
-    folder: Path, tasks: list[str], *, scores: tuple[float, ...] = (0, 0, 0, 0.9), **options: Any
-) -> Study:
-    """Return a study of two curves for each task, one of which is flagged."""
-    for task in range(len(tasks)):
-        for number, (name, params) in enumerate(SIZES.items()):
-            document = score_file(
-                task_name=tasks[task],
-                model_name=name,
-                params=params,
-                score_dict={"exact_str_match": scores[number], tasks[task]: float(number)},
-            )
-            write_json(folder / "tree" / str(task) / "results" / f"scores_{name}.json", document)
-    observations, problems = bm.read_results(folder / "tree")
-    return run_study(observations, problems, StudyOptions(**options))
+# Elements that load or run something, beside scripts.
+ACTIVE = {"iframe", "img", "link", "object", "embed", "base", "form", "video", "audio"}
 
 
 class Page(HTMLParser):
@@ -76,15 +55,41 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self.attributes: list[tuple[str, str]] = []
         self.text = ""
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
+        self.inside = ""
         self.feed(text)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += [(name, value or "") for name, value in attrs]
+        self.inside = tag
+        if tag == "script":
+            self.scripts.append((dict(attrs), ""))
+
+    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002
+        self.inside = ""
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self.inside == "script":
+            attributes, before = self.scripts.pop()
+            self.scripts.append((attributes, before + data))
+        elif self.inside != "style":
+            self.text += data
+
+    @property
+    def policy(self) -> str:
+        """What the page says that it may load and run."""
+        return next(value for _, value in self.attributes if value.startswith("default-src"))
+
+    def strange_scripts(self) -> list[str]:
+        """Return scripts that are neither mere data nor what the page's policy names."""
+        return [
+            text or "empty"
+            for attributes, text in self.scripts
+            if attributes.get("type") != "text/plain"
+            and f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" not in self.policy
+        ]
 
 
 RUN = Run(command="analyze")
@@ -183,7 +188,8 @@ def loads(text: str) -> list[str]:
     ]
     handlers = [name for name, _ in found.attributes if name.startswith("on")]
     styles = re.findall(r"@import[^;]*|url\((?!['\"]?(?:#|data:))[^)]*\)", text)
-    return [*references, *handlers, *styles, *sorted(ACTIVE & set(found.tags))]
+    active = sorted(ACTIVE & set(found.tags))
+    return [*references, *handlers, *styles, *active, *found.strange_scripts()]
 
 
 def test_page_needs_nothing_else(page: str) -> None:
@@ -197,6 +203,7 @@ def test_page_needs_nothing_else(page: str) -> None:
     [
         "<script src=x></script>",
         "<img src='https://x/y.png'>",
+        "<script>x</script>",
         "<link rel=stylesheet href=//x>",
         "<style>@import 'x';</style>",
         "<p style='background: url(x.png)'>",
@@ -241,6 +248,57 @@ def test_page_has_the_numbers_of_the_tables(page: str, study: Study) -> None:
     ]
 
 
+def test_contents_lead_to_the_sections(page: str, two_sets: tuple[Path, list[Path]]) -> None:
+    for text in (page, (two_sets[0] / "report.html").read_text("utf-8")):
+        found = Page(text)
+        ids = [value for name, value in found.attributes if name == "id"]
+        links = [value[1:] for name, value in found.attributes if value.startswith("#")]
+        assert len(links) >= 4
+        assert len(set(ids)) == len(ids)
+        assert set(links) <= set(ids)
+        headings = re.findall(r'<h2 id="([\w-]+)">', text)
+        assert headings == links
+
+
+def test_page_carries_what_its_script_unpacks(page: str, study: Study) -> None:
+    scripts = {a.get("id"): text for a, text in Page(page).scripts if a["type"] == "text/plain"}
+    data = {
+        str(name).removeprefix("packed-"): gzip.decompress(b64decode(text))
+        for name, text in scripts.items()
+    }
+    assert set(data) == {"datatables", "vega", "tables", "figures", "curves"}
+    assert b"DataTables" in data["datatables"]
+    assert b"window.vegaEmbed=" in data["vega"]
+    tables, figures = json.loads(data["tables"]), json.loads(data["figures"])
+    by_metric = pd.read_csv(io.StringIO(tables["by_metric"]["csv"]))
+    assert list(by_metric) == list(study.tables["by_metric"].columns or ())
+    assert by_metric["n_flagged"].tolist() == study.tables["by_metric"].frame["n_flagged"].tolist()
+    assert set(figures) == set(FIGURES)
+    curves = json.loads(data["curves"])
+    columns = {column["name"]: column for column in curves["columns"]}
+    tasks = [columns["task"]["texts"][code] for code in columns["task"]["codes"]]
+    assert tasks == study.scores["task"].astype(str).tolist()
+    assert columns["emergence_score"]["numbers"].count("inf") == study.n_infinite == 2
+    # The same outputs under two metrics have one number.
+    assert len(set(curves["outputs"])) == 2 == len(curves["outputs"]) / 2
+    assert curves["points"]["offsets"] == study.curves.offsets.tolist()
+    assert curves["points"]["score"]["numbers"] == study.curves.y.tolist()
+
+
+def test_long_tables_have_more_rows_inside_than_are_written_out() -> None:
+    frame = pd.DataFrame({"task": [f"task {n}" for n in range(60)], "n_curves": range(60)})
+    inside = report._Inside({})
+    inside.table(Table(name="long", caption="c", frame=frame, most_rows=50))
+    inside.table(Table(name="short", caption="c", frame=frame))
+    cells = inside.tables["long"]["columns"]
+    assert cells[0]["cells"] == frame["task"].tolist()
+    assert cells[1] == {"cells": [str(n) for n in range(60)], "numbers": list(range(60))}
+    assert inside.tables["long"]["csv"].count("\n") == 61
+    assert "columns" in inside.tables["short"]
+    inside.table(Table(name="all", caption="c", frame=frame, most_rows=60))
+    assert "columns" not in inside.tables["all"]
+
+
 def test_page_names_its_sources(page: str) -> None:
     assert "Emergence scores of results &lt;of&gt; A &amp; B." in page
     assert f"bigbench-meta {bm.__version__}." in page
@@ -268,7 +326,7 @@ def test_hostile_names_do_nothing_in_figures(hostile: tuple[Path, Study], name: 
     assert loads(text) == []
     svg = ET.fromstring(text)
     tags = {element.tag.rpartition("}")[2] for element in svg.iter()}
-    assert not tags & (ACTIVE | {"foreignObject", "a", "b", "u"})
+    assert not tags & (ACTIVE | {"script", "foreignObject", "a", "b", "u"})
     if name == "flagged_curves":
         drawn = {element.text for element in svg.iter() if element.tag.endswith("}tspan")}
         assert set(HOSTILE) <= drawn
@@ -309,7 +367,7 @@ def test_known_issues_are_listed_with_their_sources(study: Study, tmp_path: Path
     found = run_study(load_embedded(), study.problems, options)
     text = report._page(found, drawn(found), ["x"])
     page = Page(text)
-    links = [value for name, value in page.attributes if name == "href"]
+    links = [v for name, v in page.attributes if name == "href" and not v.startswith("#")]
     assert links == ['https://example.org/?a&"b']
     assert "javascript:alert(1)" in page.text
     assert "<u>bad</u>" in page.text
@@ -321,8 +379,9 @@ def test_known_issues_are_listed_with_their_sources(study: Study, tmp_path: Path
 
 def drawn(study: Study) -> dict[str, Any]:
     return {
-        name: files.figure_files(figure)[f"figures/{name}.svg"]
-        for name, figure in study.figures.items()
+        path: content
+        for figure in study.figures.values()
+        for path, content in files.figure_files(figure).items()
     }
 
 

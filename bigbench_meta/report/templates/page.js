@@ -74,13 +74,13 @@ function enhanceTable(DataTable, box, { csv, columns }) {
     table.caption.querySelector(".cut")?.toggleAttribute("hidden", n < 5000);
     options.data = columns[0].cells.map((_, row) => [row]);
     options.columns = columns.map((column) => ({
-      className: column.numbers ? "n" : "t",
+      data: 0, className: column.numbers ? "n" : "t",
       type: column.numbers ? "num" : "string",
-      render: (_, kind, [row]) => {
+      render: (row, kind) => {
         if (kind === "display") return "";
         return column.numbers ? sortable(column.numbers[row]) : escaped(column.cells[row]);
       },
-      createdCell: (cell, _, [row]) => { cell.textContent = column.cells[row]; },
+      createdCell: (cell, row) => { cell.textContent = column.cells[row]; },
     }));
   }
   const paging = Boolean(columns);
@@ -178,6 +178,12 @@ function shown(value) {
     : String(Number(value.toPrecision(size >= 100 ? 4 : 3)));
 }
 
+/** A number of parameters as people say it: 7B. */
+function short(value) {
+  const power = Math.min(Math.floor(Math.log10(Math.abs(value)) / 3), 4);
+  return power > 0 ? `${Number((value / 1000 ** power).toPrecision(3))}${" KMBT"[power]}` : shown(value);
+}
+
 /** Which curves a search finds: every word in some text of the curve, counted by text not by curve. */
 function searcher(columns) {
   const lower = columns.map(({ texts }) => texts.map((text) => text.toLowerCase()));
@@ -206,6 +212,9 @@ class Explorer {
     place.replaceChildren(this.form(), make("div", { id: "curves" }, table), this.hint, this.chosen);
     this.table = this.fill(DataTable, table);
     addEventListener("hashchange", () => this.restore());
+    this.reading = true;
+    this.filter();  // the first one takes longest
+    this.reading = false;
     this.restore();
   }
 
@@ -238,10 +247,10 @@ class Explorer {
 
   fill(DataTable, table) {
     const columns = this.columns.map((column) => ({
-      title: column.label, searchable: false, type: "num", className: column.texts ? "t" : "n",
+      data: 0, title: column.label, searchable: false, type: "num", className: column.texts ? "t" : "n",
       orderSequence: column.texts ? ["asc", "desc"] : ["desc", "asc"],
-      render: (_, kind, [i]) => (kind === "display" ? "" : column.order(i)),
-      createdCell: (cell, _, [i]) => { cell.textContent = column.value(i); },
+      render: (i, kind) => (kind === "display" ? "" : column.order(i)),
+      createdCell: (cell, i) => { cell.textContent = column.value(i); },
     }));
     const e = this.columns.findIndex(({ name }) => name === "emergence_score");
     const highest = e < 0 ? [] : [[e, "desc"]];
@@ -350,7 +359,7 @@ class Explorer {
       const y = score.numbers[k];
       const error = half.numbers[k];
       return {
-        model: model.texts[model.codes[k]], x: x.numbers[k], score: y, n: n.numbers[k],
+        model: model.texts[model.codes[k]], x: x.numbers[k], size: short(x.numbers[k]), score: y, n: n.numbers[k],
         low: error === null ? null : y - error, high: error === null ? null : y + error,
       };
     });
@@ -391,9 +400,10 @@ class Explorer {
       axis: { format: "~s", grid: false, tickCount: 4, labelExpr: "replace(datum.label, 'G', 'B')" },
     };
     const y = (field) => ({ field, type: "quantitative", title: "score", scale: { zero: false } });
-    const tooltip = ["model", "x", "score", "low", "high", "n"].map((field) => ({ field, title: field }));
+    const known = (field) => points.some((point) => point[field] !== null);
+    const tooltip = ["model", "size", "score", "low", "high", "n"].filter(known).map((field) => ({ field, title: field }));
     const layer = [];
-    if (points.some(({ low }) => low !== null)) {
+    if (known("low")) {
       layer.push({
         transform: [{ filter: "isValid(datum.low)" }], mark: { type: "rule", strokeWidth: 1.3 },
         encoding: { y: y("low"), y2: { field: "high" }, color: { value: "#0072B2" } },
@@ -402,7 +412,7 @@ class Explorer {
     const number = (name) => this.facts[name]?.numbers[i];
     const last = points.at(-1);
     if (last && Number.isFinite(number("forecast"))) {
-      const values = [{ x: last.x, model: `${last.model}, forecast`, score: number("forecast"), low: number("forecast_low"), high: number("forecast_high") }];
+      const values = [{ x: last.x, size: last.size, model: `${last.model}, forecast`, score: number("forecast"), low: number("forecast_low"), high: number("forecast_high") }];
       const colour = { value: "#D55E00" };
       if (Number.isFinite(values[0].low) && Number.isFinite(values[0].high)) {
         layer.push({ data: { values }, mark: { type: "rule", strokeWidth: 5, opacity: 0.45 }, encoding: { x, y: y("low"), y2: { field: "high" }, color: colour, tooltip } });
@@ -437,6 +447,7 @@ addEventListener("afterprint", () => {
 if (typeof DecompressionStream !== "undefined") {
   enhanceFigures();
   const [{ default: DataTable }, tables] = await Promise.all([program("datatables"), unpackJson("tables")]);
+  DataTable.ext.errMode = "throw";  // not a window to be closed
   enhanceTables(DataTable, tables);
   const place = document.getElementById("explorer-app");
   if (place) window.explorer = new Explorer(DataTable, await unpackJson("curves"), place);

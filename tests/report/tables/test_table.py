@@ -364,8 +364,21 @@ def test_html_caption_and_header_are_escaped() -> None:
 
 def test_html_marks_numbers() -> None:
     text = named(["x"]).to_html()
-    assert '<th class="t">task</th><th class="n">curves</th>' in text
-    assert '<td class="t">x</td><td class="n">0</td>' in text
+    assert '<th scope="col" class="t">task</th><th scope="col" class="n">curves</th>' in text
+    assert '<td class="t">x</td><td class="n" data-order="0">0</td>' in text
+
+
+def test_html_says_by_what_cells_are_sorted() -> None:
+    """As texts, 9.0 would be above 10 and 1.32B below 125M."""
+    values = [9.04, 1e10, float("inf"), float("-inf"), float("nan")]
+    frame = pd.DataFrame({"emergence_score": values, "scale_max": [1.32e9, 1.25e8, 3, 2, 1]})
+    text = table(frame).to_html()
+    found = re.findall(r'data-order="(.*?)">(.*?)<', text)
+    assert found[::2] == [
+        ("9.04", "9.0"), ("10000000000.0", "10000000000.0"), ("Infinity", "∞"),
+        ("-Infinity", "−∞"), ("", "–"),
+    ]  # fmt: skip
+    assert found[1::2][:2] == [("1320000000.0", "1.32B"), ("125000000.0", "125M")]
 
 
 def test_markdown_and_latex_hold_no_control_characters_and_no_tags():
