@@ -37,6 +37,14 @@ from bigbench_meta.inference.forecast.link_forecasts import (
     forecast_log_pass_rate,
     forecast_through_link,
 )
+from bigbench_meta.inference.forecast.mechanism_forecasts import (
+    LEAST_POINTS as LEAST_OF_MECHANISM,
+)
+from bigbench_meta.inference.forecast.mechanism_forecasts import (
+    MECHANISM,
+    forecast_by_mechanism,
+    mechanism_input,
+)
 from bigbench_meta.inference.forecast.shape_forecasts import (
     MIXTURE,
     forecast_by_shapes,
@@ -67,9 +75,9 @@ __all__ = ["FORECASTERS", "forecast_curves"]
 _COST: Final = (2, 10)
 GPT4_RULE: Final = "log_pass_rate"
 SMOOTH_PAIR: Final = "smooth_pair"
-FORECASTERS: Final = (MIXTURE, *SHAPES, GPT4_RULE, SMOOTH_PAIR)
-"""The mixture of shapes by their BIC or AICc weights, one shape, the rule of the GPT-4 report, and
-the smooth metric of the same models through its link."""
+FORECASTERS: Final = (MIXTURE, MECHANISM, *SHAPES, GPT4_RULE, SMOOTH_PAIR)
+"""The mixture of the smooth mechanism and of shapes, each of them alone, the rule of the GPT-4
+report, and the smooth metric of the same models through its link."""
 
 
 def forecast_curves(
@@ -166,12 +174,19 @@ def _by_shapes(
     curves: Curves, *, position: Ints, forecaster: str, k: Which, level: float,
     criterion: Literal["aicc", "bic"], catalog: MetricCatalog | None,
 ) -> pd.DataFrame:  # fmt: skip
-    """Forecast some curves, whose positions among all are given, by one shape or their mixture."""
+    """Forecast some curves, whose positions among all are given, by laws and shapes."""
     data = fit_input(curves, catalog=catalog)
-    rows = plan_rows(curves.offsets, k, least_points(forecaster))
-    found = forecast_by_shapes(
-        data, curves.rising_x, rows, forecaster=forecaster, level=level, criterion=criterion
-    )
+    mechanism = mechanism_input(curves, data, catalog=catalog)
+    x = curves.rising_x
+    if forecaster == MECHANISM:
+        rows = plan_rows(curves.offsets, k, LEAST_OF_MECHANISM)
+        found = forecast_by_mechanism(mechanism, x, rows, level=level)
+    else:
+        rows = plan_rows(curves.offsets, k, least_points(forecaster))
+        found = forecast_by_shapes(
+            data, x, rows,
+            forecaster=forecaster, level=level, mechanism=mechanism, criterion=criterion,
+        )  # fmt: skip
     table = _table(forecaster, curves, data, rows, found, level)
     return table.assign(curve=position[table["curve"].to_numpy()])
 
@@ -270,5 +285,6 @@ def _table(
         best_shape=pd.Series(np.array([*SHAPES, None], object)[found.shape], dtype="str"),
         smooth_metric=pd.Series(smooth_metric[curve], dtype="str"),
         length=found.length,
+        width=found.width,
         status=np.array(FORECAST_STATUSES, object)[found.status],
     )

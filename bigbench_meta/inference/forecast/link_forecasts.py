@@ -311,6 +311,7 @@ def _forecast(
         length=np.full(len(z), np.nan),
         shape=np.full(len(z), -1),
         status=status,
+        width=upper - lower,
     )
 
 
