@@ -100,17 +100,19 @@ def forecast_curves(
         k: ``every`` number of scales that can be fitted (at least 5 for the mixture, one more than
             its parameters for a shape, 3 for the others), the ``last`` scale from all others, or a
             number of scales.
-        forecasters: Some of :data:`FORECASTERS`. ``mixture`` weighs the shapes by ``criterion``
-            at the fitted scales. ``log_pass_rate`` is :math:`-\ln s = \alpha x^{-k}` for a
+        forecasters: Some of :data:`FORECASTERS`. ``mechanism`` averages all smooth laws of the loss
+            by how well they fit, see :mod:`inference.forecast.mechanism_forecasts`; ``mixture``
+            adds the shapes, weighed by ``criterion``, to it. ``log_pass_rate`` is
+            :math:`-\ln s = \alpha x^{-k}` for a
             score s; the report's x is training compute, here it is the curves' axis.
             ``smooth_pair`` extends a power law in the loss of the first metric in :data:`LINKS`
             that the same models have on the same task and shots, and takes the sharp metric for p
             to the power of the length.
         level: Confidence of the forecast intervals, in (0, 1).
-        criterion: Whose weights the mixture takes, and by which ``best_shape`` is chosen. AICc is
-            so strict with few points that its intervals miss curved truths (docs/forecast.md).
+        criterion: Whose weights shapes have in the mixture, and by which ``best_shape`` is chosen.
         adjust: With ``jeffreys``, ``log_pass_rate`` takes (ns + 1/2)/(n + 1) for s, where n is
-            known, so that scores of 0 have a logarithm.
+            known, so that scores of 0 have a logarithm; a curve with a fitted score of 0 or 1 is
+            forecast from its numbers of right answers.
         length: Length of the targets in units of the smooth metric, a number or one a curve; NaN
             to find it from the fitted scales.
         catalog: Metric catalog; the packaged one by default.
@@ -127,8 +129,12 @@ def forecast_curves(
         ``persistence_error``, ``interval_score``; ``skill`` = 1 - |error| / |persistence error|
         and ``skill_status``, ``covered`` (missing without an interval), ``surprise`` (bits, -log2
         of the two-sided probability of a score as far out), ``best_shape`` at the fitted scales,
-        ``smooth_metric``, ``length`` and ``status``. Without a forecast its columns are NaN and
-        ``status`` says why. A curve of fewer than two scales has no row, nor has one that has no
+        ``smooth_metric``, ``length``, ``width`` of the interval as a share of what can be gained
+        over guessing, and ``status``. Without a forecast its columns are NaN and ``status`` says
+        why. Where the mixture or the mechanism is ``not_predictable``, its numbers stand, but
+        ``covered`` and ``surprise`` are missing: the interval covers more than half of what can be
+        gained, or no fitted score is above guessing. A curve of fewer than two scales has no row,
+        nor has one that has no
         more scales than a given ``k``.
 
     Raises:

@@ -99,6 +99,15 @@ class Rows:
         """Return the points that the parts are fitted to, part after part, as a batch."""
         return Ragged(self.offsets).take(self.curve, self.k)
 
+    def of_parts(self, chosen: Bools) -> Rows:
+        """Return the rows of some parts."""
+        number = np.cumsum(chosen) - 1
+        kept = chosen[self.part]
+        return Rows(
+            part=number[self.part[kept]], target=self.target[kept], curve=self.curve[chosen],
+            k=self.k[chosen], offsets=self.offsets,
+        )  # fmt: skip
+
     def padded(self, values: Floats) -> tuple[Floats, Ints]:
         """Return a value of each row as a matrix with a row for each part, and each row's column.
 
@@ -242,7 +251,8 @@ class Predictive:
         """
         with np.errstate(invalid="ignore", over="ignore"):
             z = sign * (y[:, None] - self.mean) / self._sd
-            normal = np.isinf(self.df).all(axis=0)  # five times as quick as such t distributions
+            # Five times as quick as t distributions of infinite degrees of freedom.
+            normal = np.asarray(np.isinf(self.df).all(axis=0))
             share = np.empty_like(z)
             share[:, normal] = ndtr(z[:, normal])
             share[:, ~normal] = stdtr(self.df[:, ~normal], z[:, ~normal])
@@ -255,7 +265,7 @@ def pooled(one: Predictive, other: Predictive, share: float) -> Predictive:
     """Return the linear pool of two distributions of each score; of one alone where it is alone.
 
     Where the first is right the pool's intervals hold almost as often as its own, whatever the
-    other says: a tail of 2.5% of a pool of nine tenths is at most 2.8% of it.
+    other says: a tail of 2.5% of a pool of which it is nine tenths is at most 2.8% of it.
 
     Args:
         one: Distributions, of which a row may have none (weights of NaN).

@@ -77,12 +77,12 @@ UNKNOWN_TRIALS: Final = 1000.0
 """Examples that are assumed where their number is not known: what sampling error is above theirs
 counts as scatter between models, which is looked for anyway."""
 
-_EXPONENTS: Final = 8
-_RESTS: Final = ((0.0, 0.5), (0.5, 0.25), (2.0, 0.25))
+_EXPONENTS: Final = 13
+_RESTS: Final = ((0.0, 0.5), (1.0, 0.5))
 """Irreducible loss in units of the reducible one at the mean log scale, and how much each weighs
-before anything is seen. At 2, two thirds of that loss remain whatever the size."""
-_SIGMAS: Final = (0.0, 0.1, 0.2, 0.35, 0.6)
-"""Scatter of models in log loss; all weigh the same before anything is seen."""
+before anything is seen. At 1, half of that loss remains whatever the size."""
+_SIGMAS: Final = ((0.0, 1.0), (0.1, 1.0), (0.2, 1.0), (0.35, 0.6), (0.6, 0.3))
+"""Scatter of models in log loss, and how much each weighs before anything is seen."""
 _DF: Final = 5.0
 
 # Log losses from almost none to less than one right answer in ten million.
@@ -166,13 +166,16 @@ class Laws(NamedTuple):
 @cache
 def smooth_laws() -> Laws:
     """Return laws with published exponents, half of the weight on those without a rest."""
-    exponents = np.linspace(*ALPHA_RANGE, _EXPONENTS)
+    low, high = ALPHA_RANGE
+    # Closer together where they are small: over many decades those are told apart, too.
+    exponents = low + (high - low) * np.linspace(0, 1, _EXPONENTS) ** 1.5
     found = []
     for rest, weight in _RESTS:
         # With a rest exponents differ less, and without improvement not at all.
-        own = exponents[1::2] if rest else exponents
-        found += [(exponent, rest, weight / len(own)) for exponent in own]
-    return Laws(*np.array(found).T)
+        own = exponents[2::2] if rest else exponents
+        found += [(a, rest, weight * part) for a, part in zip(own, np.gradient(own), strict=True)]
+    exponent, rests, weights = np.array(found).T
+    return Laws(exponent, rests, weights / weights.sum())
 
 
 @cache
@@ -186,7 +189,7 @@ def power_laws() -> Laws:
 def _scatter() -> Singles:
     """Return the probability of each level of a model by that of its law, (sigmas, law, model)."""
     distance = _LEVELS[:, None] - _LEVELS
-    kernels = [stats.t.pdf(distance / max(sigma, _LEAST_SD), _DF) for sigma in _SIGMAS]
+    kernels = [stats.t.pdf(distance / max(sigma, _LEAST_SD), _DF) for sigma, _ in _SIGMAS]
     kernels = [kernel / kernel.sum(axis=1, keepdims=True) for kernel in kernels]
     return np.stack(kernels).astype(np.float32)
 
@@ -262,7 +265,7 @@ def mechanism_predictive(
         >>> rows = plan_rows(np.array([0, 6]), "last", LEAST_POINTS)
         >>> found = mechanism_predictive(data, 10.0 ** np.arange(8, 14), rows)
         >>> [round(float(found.quantile(q)[0]), 2) for q in (0.025, 0.5, 0.975)]
-        [0.22, 0.31, 0.41]
+        [0.15, 0.25, 0.42]
     """
     laws = smooth_laws() if laws is None else laws
     point, fitted = rows.fitted()
@@ -291,16 +294,16 @@ def mechanism_predictive(
     np.maximum.at(best, part, likelihood)
     total = np.zeros((len(rows.curve), *shares.shape[1:]))
     np.add.at(total, part, shares * np.exp(likelihood - best[part])[:, None, None])
-    weight = total[rows.part, column]
-    size = weight.sum(axis=1, keepdims=True)
-    node = np.broadcast_to(_NODES, weight.shape)
+    mass = total[rows.part, column]
+    size = mass.sum(axis=1, keepdims=True)
+    node = np.broadcast_to(_NODES, mass.shape)
     return Predictive(
         mean=node,
         sd=np.sqrt(binomial_variance(node, trials[rows.target][:, None])),
-        df=np.full(weight.shape, np.inf),
-        weight=np.divide(weight, size, out=np.full_like(weight, np.nan), where=size > 0),
-        low=np.zeros(len(weight)),
-        high=np.ones(len(weight)),
+        df=np.full(mass.shape, np.inf),
+        weight=np.divide(mass, size, out=np.full_like(mass, np.nan), where=size > 0),
+        low=np.zeros(len(mass)),
+        high=np.ones(len(mass)),
     )
 
 
@@ -350,7 +353,7 @@ def _weigh(
     table = np.pad(table, [(0, 0)] * 3 + [(reach, reach)], mode="edge")
     window = np.lib.stride_tricks.sliding_window_view(table, size + 1, axis=-1)
     log_weight = np.empty((m, len(laws.weight), len(_SIGMAS), size), dtype=np.float32)
-    log_weight[:] = np.log(laws.weight)[:, None, None]
+    log_weight[:] = np.log(laws.weight)[:, None, None] + np.log([[w] for _, w in _SIGMAS])
     curve = np.arange(m)[:, None]
     for i in range(k):
         own = window[curve, i, :, begin[:, i] + reach]

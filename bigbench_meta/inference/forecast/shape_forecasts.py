@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 __all__ = ["MIXTURE", "forecast_by_shapes", "least_points"]
 
 MIXTURE: Final = "mixture"
-# Of the mechanism in the mixture; docs/forecast.md has what others do.
-_SMOOTH_SHARE: Final = 0.85
+# Of the mechanism in the mixture: shapes alone are too narrow, or predict anything.
+_SMOOTH_SHARE: Final = 0.92
 # Parts fitted at a time: bounds the memory, whatever the number of curves.
 _PARTS: Final = 4096
 
@@ -79,7 +79,7 @@ def forecast_by_shapes(
     :math:`\hat f + t_{k-p} \sqrt{s^2 + \hat\phi v}`: s is the standard error of the fit by the
     delta method, :math:`\hat\phi` the dispersion and v the sampling variance of the score to come:
     the binomial one at the forecast, the mean one of the fitted points, or 1. Shapes are mixed by
-    their AICc or BIC weights. Of the mixture of curves of proportions these are 15%, and 85% is the
+    their AICc or BIC weights. Of the mixture of curves of proportions these are 8%, and 92% is the
     smooth mechanism (:func:`mechanism_predictive`): weights by fit alone prefer simple shapes where
     points are few, and their intervals are too narrow. Scores beyond a bound are put on it. The
     point forecast is the median.

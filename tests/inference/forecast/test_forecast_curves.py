@@ -17,6 +17,11 @@ from bigbench_meta import build_curves, forecast_summary
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_KEY
 from bigbench_meta.inference.forecast.forecast_curves import FORECASTERS, forecast_curves
+from bigbench_meta.inference.forecast.forecasts import Rows
+from bigbench_meta.inference.forecast.mechanism_forecasts import (
+    MechanismInput,
+    mechanism_predictive,
+)
 from bigbench_meta.inference.shapes.inputs import binomial_variance
 from bigbench_meta.inference.shapes.shape_fits import SHAPE_PARAMETERS, SHAPES, fit_shapes
 
@@ -28,7 +33,7 @@ NAN = math.nan
 
 
 def naive_forecast(y, x, n, k, target, criterion, level):
-    """Fit each shape to the first k scales, mix their t distributions, cut off at 0 and 1."""
+    """Mix the t distributions of each shape with the mechanism's, cut off at 0 and 1."""
     variance = binomial_variance(y[:k], n)
     parts = []
     for shape in SHAPES[:-1]:  # a broken power law has no weight below nine points
@@ -46,13 +51,23 @@ def naive_forecast(y, x, n, k, target, criterion, level):
     values, mean, sd, df = np.array(parts).T
     weight = np.exp(-(values - values.min()) / 2)
     weight /= weight.sum()
+    data = MechanismInput(
+        y=y, trials=np.full(len(y), float(n)), floor=np.zeros(1), picks_choice=np.zeros(1, bool),
+        is_brier=np.zeros(1, bool),
+    )  # fmt: skip
+    one = Rows(
+        part=np.array([0]), target=np.array([target]), curve=np.array([0]), k=np.array([k]),
+        offsets=np.array([0, len(y)]),
+    )  # fmt: skip
+    smooth = mechanism_predictive(data, x, one)
 
     def quantile(q):
         def gap(v):
-            return (weight * stats.t.cdf((v - mean) / sd, df)).sum() - q
+            shapes = (weight * stats.t.cdf((v - mean) / sd, df)).sum()
+            laws = (smooth.weight * stats.norm.cdf((v - smooth.mean) / smooth.sd)).sum()
+            return 0.08 * shapes + 0.92 * laws - q
 
-        ends = mean + sd * stats.t.ppf(q, df)
-        return np.clip(brentq(gap, ends.min() - 1e-9, ends.max() + 1e-9, xtol=1e-14), 0, 1)
+        return np.clip(brentq(gap, -1e3, 1e3, xtol=1e-12), 0, 1)
 
     return [quantile(q) for q in (0.5, (1 - level) / 2, (1 + level) / 2)]
 

@@ -454,6 +454,7 @@ def test_intervals_cover_where_the_mechanism_holds():
     coverage = smooth["covered"].dropna().astype(float).mean()
     assert 0.92 <= coverage <= 0.99
     assert smooth["skill"].median() > 0.7
+    # The mixture knows the mechanism, too, but not the loss.
     assert (
-        compare_forecasters(frame)["n_first"] > 2 * compare_forecasters(frame)["n_second"]
+        compare_forecasters(frame)["n_first"] > 1.5 * compare_forecasters(frame)["n_second"]
     ).all()
