@@ -200,8 +200,7 @@ def run_cell(cell: Cell, n_curves: int) -> dict[str, Any]:
 def smooth_table(done: dict[str, dict[str, Any]]) -> str:
     """Return the table of the mixture."""
     lines = [
-        "| curves | hold | unpredictable | median width | better: unflagged | better: flagged | "
-        "all hold |",
+        "| curves | hold | unpredictable | width | above, unflagged | above, flagged | all hold |",
         "|---|---|---|---|---|---|---|",
     ]
     for cell in cells():

