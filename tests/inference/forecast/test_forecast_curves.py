@@ -174,8 +174,9 @@ def test_an_exact_fit_says_nothing_of_the_noise():
     assert frame.loc[["mixture", "step"], ["lower", "upper", "surprise"]].isna().all(axis=None)
     known = curves_of([0.0, 0.0, 0.0, 0.01, 0.01, 0.01, 0.05], n_examples=100)
     row = one_row(forecast_curves(known, k="last"))
-    assert row["status"] == "ok"
-    assert row["lower"] < row["forecast"] < row["upper"]
+    # With 100 examples none of these scores is above guessing.
+    assert row["status"] == "not_predictable"
+    assert row["lower"] <= row["forecast"] < row["upper"]
 
 
 # --- Invariants ---
