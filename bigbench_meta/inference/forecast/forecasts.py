@@ -275,7 +275,7 @@ def pooled(one: Predictive, other: Predictive, share: float) -> Predictive:
     References:
         Stone (1961), "The Opinion Pool", doi:10.1214/aoms/1177704873.
     """
-    has_one, has_other = (~np.isnan(d.weight).any(axis=1)[:, None] for d in (one, other))
+    has_one, has_other = (~np.isnan(d.weight).any(axis=1, keepdims=True) for d in (one, other))
     part = np.where(has_one & has_other, share, np.where(has_other, 1.0, 0.0))
     weights = (
         np.where(has_one, one.weight, 0.0) * (1 - part),
