@@ -46,6 +46,8 @@ __all__ = [
     "family_hint",
     "run_problems",
     "separate_runs",
+    "settings_of",
+    "training_moment",
     "unexplained",
 ]
 
@@ -187,7 +189,7 @@ def run_problems(observations: pd.DataFrame | pa.Table, *, checkpoint: str = ALL
     rows: list[tuple[str, str, str, str]] = []
     left_out = to_frame(table.select([*_FAMILY, "settings"]).filter(pa.array(~runs.kept)))
     if runs.n_limited:
-        limited = left_out["settings"].astype(str).map(lambda text: "limit" in _decoded(text))
+        limited = left_out["settings"].astype(str).map(lambda text: "limit" in settings_of(text))
         counts = left_out[limited].groupby(_FAMILY, observed=True, sort=False).size()
         rows += [
             (str(benchmark), str(family), _LIMITED.format(n=n), "warning")
@@ -274,7 +276,7 @@ def _combinations(table: pa.Table) -> tuple[pd.DataFrame, Ints]:
     frame = frame[columns].astype(dict.fromkeys(columns, object))
     frame = frame.where(frame.notna(), None)
     texts = frame["settings"].tolist()
-    decoded = {text: _decoded(text) for text in set(texts)}
+    decoded = {text: settings_of(text) for text in set(texts)}
     said = pd.Series([decoded[text] for text in texts], index=frame.index, dtype=object)
     # Spelling makes no two models of one: Owl-7B and owl_7b.
     spelled = {name: _spelled(name) for name in set(frame["model_name"].tolist())}
@@ -300,8 +302,13 @@ def _groups(combos: pd.DataFrame) -> list[Ints]:
     return [np.asarray(places, dtype=np.int64) for places in groups.indices.values()]
 
 
-def _decoded(text: str | None) -> Settings:
-    """Return settings by name; what is no JSON object is one setting without a name."""
+def settings_of(text: str | None) -> Settings:
+    """Return settings by name; what is no JSON object is one setting without a name.
+
+    Examples:
+        >>> settings_of('{"checkpoint": "step1000"}'), settings_of("fast"), settings_of(None)
+        ({'checkpoint': 'step1000'}, {'': 'fast'}, {})
+    """
     if text is None:
         return {}
     try:
@@ -342,7 +349,7 @@ def _last(names: set[str | None]) -> set[str | None]:
     """Return the last of some checkpoints; several where their names do not say which it is."""
     if None in names:
         return {None}  # a model without a checkpoint is the final one
-    order = {name: _moment(name or "") for name in names}
+    order = {name: training_moment(name or "") for name in names}
     moments = set(order.values())
     if len(names) > 1 and (
         None in moments or len({moment[:2] for moment in moments if moment}) > 1
@@ -361,10 +368,18 @@ def _no_checkpoint(name: str, known: list[str]) -> InputError:
     )
 
 
-def _moment(checkpoint: str) -> tuple[bool, bool, float, float] | None:
+def training_moment(checkpoint: str) -> tuple[bool, bool, float, float] | None:
     """Return where in training a checkpoint is by its name, None where that does not say.
 
     Those whose names count differently, in steps or tokens, with stages or without, have no order.
+
+    Returns:
+        Whether tokens are counted, whether there is no stage, the stage, and the steps or tokens:
+        the first two of checkpoints that have an order are equal.
+
+    Examples:
+        >>> training_moment("stage2-step50k"), training_moment("early")
+        ((False, False, 2.0, 50000.0), None)
     """
     found = _STEP.search(checkpoint)
     counted = found or _TOKENS.search(checkpoint)

@@ -207,4 +207,8 @@ def _last_forecast(curves: Curves, catalog: MetricCatalog | None) -> pd.DataFram
     """Return the forecast of each curve's largest scale, with a row for curves that have none."""
     found = forecast_curves(curves, k="last", catalog=catalog).set_index("curve")
     found = found.reindex(pd.RangeIndex(len(curves)))
-    return found.assign(status=found["status"].fillna("too_few_points"))
+    # What predicts nothing is no interval that a score could be better than.
+    ends = found[["lower", "upper"]].where(found["covered"].notna())
+    return found.assign(
+        lower=ends["lower"], upper=ends["upper"], status=found["status"].fillna("too_few_points")
+    )

@@ -37,6 +37,7 @@ _LABELS: Final = {
     "family_q_bh": "q, family", "mechanism_at_bound": "exponent at bound",
     "mechanism_p_fit": "p of fit", "wei_emergent": "Wei", "forecast_surprise": "surprise",
     "n_forecast": "forecasts", "n_skill": "with skill",
+    "n_not_predictable": "not predictable", "median_width": "median width",
     "other_emergence_score": "other E", "n_pairs": "pairs", "induced_emergence_score": "induced E",
     "induced_n_scales": "scales kept",
     "meaning": "criterion", "id": "known issue", "n_rows": "rows",
