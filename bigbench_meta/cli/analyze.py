@@ -26,7 +26,6 @@ from bigbench_meta.cli.options import (
     strict,
 )
 from bigbench_meta.cli.output import prepare_folder, write_results
-from bigbench_meta.core.execute import kept_processes
 from bigbench_meta.core.text import counted
 
 if TYPE_CHECKING:
@@ -124,6 +123,8 @@ def _forget(folder: Path) -> None:
 
 def _studies_of(names: tuple[str, ...], options: dict[str, Any]) -> list[tuple[Loaded, Study]]:
     """Run the study of each embedded set that has any of the scores that options select."""
+    from bigbench_meta.core.execute import kept_processes
+
     studies: list[tuple[Loaded, Study]] = []
     skipped: list[NothingSelectedError] = []
     with kept_processes():

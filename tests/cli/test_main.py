@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -277,3 +279,34 @@ def test_what_is_read_is_not_written_over(tmp_path: Path, command: str) -> None:
         stderr = run(command, results, "-o", output, code=2).stderr
         assert f"{output}: is read, and would be overwritten" in stderr
         assert table.read_bytes() == before
+
+
+# Width and Ctrl-C -----------------------------------------------------------------------------
+
+
+def test_columns_that_do_not_fit_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = run("aggregate").stdout
+    assert "flag ratio" in wide
+    assert "Not shown" not in wide
+    monkeypatch.setenv("COLUMNS", "80")
+    text = run("aggregate").stdout
+    lines = text.splitlines()
+    assert max(map(len, lines[1:])) <= 80
+    assert "Not shown for lack of width: share flagged," in text
+    assert "discontinuous; nonlinear" in text  # words are not broken
+    monkeypatch.setenv("COLUMNS", "nonsense")
+    assert run("aggregate").stdout == wide
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+def test_ctrl_c_is_one_line_and_exit_code_130(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bigbench_meta", "score", "-"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT,
+        cwd=tmp_path,
+    )  # fmt: skip
+    time.sleep(4)  # it waits for the list on standard input
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert error.decode() == "Stopped.\n"
+    assert process.returncode == 130
