@@ -18,6 +18,7 @@ from bigbench_meta.cli.loading import (
 )
 from bigbench_meta.cli.options import (
     as_json,
+    config,
     counting,
     inference,
     options,
@@ -62,7 +63,7 @@ _CHUNK: Final = re.compile(r"[0-9a-f]{32}\.(arrow|part)")
     "found: quick counts the flagged curves; full repeats the whole inference on 99 simulated "
     "studies, which takes as long as 300 times the inference.",
 )
-@options(inference, output_folder("tables, figures and report.html"), strict, as_json)
+@options(inference, output_folder("tables, figures and report.html"), config, strict, as_json)
 def analyze(
     results: tuple[str, ...], out: Path | None, strict: bool, as_json: bool, **options: Any
 ) -> None:
@@ -80,6 +81,7 @@ def analyze(
       bigbench-meta analyze store --n-examples bigbench --out study
       bigbench-meta analyze store --family "BIG-G T=0" --scale total_params --json
       bigbench-meta analyze --no-inference                 only scores, in seconds
+      bigbench-meta analyze --config study/run.json --out again
       bigbench-meta analyze --exclude-known-issues=gpt3-piqa-contamination
 
     If a run with --out was stopped, running it again computes only what is missing.
