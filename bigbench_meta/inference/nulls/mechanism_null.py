@@ -19,6 +19,9 @@ from bigbench_meta.inference.nulls.mechanism import (
     Design,
     MechanismCurves,
     MechanismFit,
+    Variation,
+    dispersion,
+    pieces,
     replicates,
     step_scores,
 )
@@ -123,8 +126,8 @@ def mechanism_null(
     lengths = curves.ragged.lengths
     result = NullResults.of_lengths(lengths)
     done = int((lengths < MIN_SCALES).sum())
-    for rows, y, design, sigma in curves.blocks():
-        _test_block(result, rows, y, design, sigma, options)
+    for rows, y, design, variation in curves.blocks():
+        _test_block(result, rows, y, design, variation, options)
         done += len(rows)
         if progress is not None:
             progress(done, len(lengths))
@@ -132,11 +135,12 @@ def mechanism_null(
 
 
 def _test_block(
-    result: NullResults, rows: Ints, y: Floats, design: Design, sigma: Floats, options: _Options
-) -> None:
+    result: NullResults, rows: Ints, y: Floats, design: Design, variation: Variation,
+    options: _Options,
+) -> None:  # fmt: skip
     """Fill in the results of curves of one length."""
-    fit = fit_mechanism(y, design, alpha_range=options.alpha_range, sigma=sigma)
-    scores = step_scores(y, design, fit)
+    fit = fit_mechanism(y, design, alpha_range=options.alpha_range, sigma=variation.sigma)
+    scores = _moderated(y, design, fit, variation.df)
     place = scores.argmax(axis=0)
     largest = scores.max(axis=0)
     status = np.select(
@@ -154,14 +158,30 @@ def _test_block(
         result.n_before[chosen] = place[tested] + 1
         part, own = design.take(tested), fit.take(tested)
         result.step_size[chosen] = _step_size(
-            y[:, tested], part, own.sigma, sigma[tested], place[tested], options
+            y[:, tested], part, own.sigma, variation.sigma[tested], place[tested], options
         )
-        _bootstrap(result, chosen, y[:, tested], part, own, sigma[tested], options)
+        _bootstrap(result, chosen, y[:, tested], part, own, variation.take(tested), options)
+
+
+def _moderated(y: Floats, design: Design, fit: MechanismFit, df: Floats) -> Floats:
+    """Return the scores of a step over the scatter that the curve and its family show, (n - 1, m).
+
+    The variance that the fit assumes has the weight of ``df`` residuals, the curve's own residuals
+    theirs (Smyth 2004, sec. 4).
+    """
+    scores = step_scores(y, design, fit)
+    free = np.flatnonzero(np.isfinite(df))
+    if len(free):
+        own, part = fit.take(free), design.take(free)
+        found = pieces(y[:, free], own.log_loss(part), own.sigma, part)
+        observed, expected = dispersion(found, part.law(own.alpha)[1], own.at_bound != 0)
+        scores[:, free] /= np.sqrt((df[free] + observed) / (df[free] + expected))
+    return scores
 
 
 def _bootstrap(
-    result: NullResults, rows: Ints, y: Floats, design: Design, fit: MechanismFit, sigma: Floats,
-    options: _Options,
+    result: NullResults, rows: Ints, y: Floats, design: Design, fit: MechanismFit,
+    variation: Variation, options: _Options,
 ) -> None:  # fmt: skip
     """Fill in the p-values; sigma is estimated again where it was estimated from the curve."""
     step, sharp = (
@@ -174,12 +194,13 @@ def _bootstrap(
         for start in range(0, len(open_), at_a_time):
             part = open_[start : start + at_a_time]
             purpose = f"step {number}" if number else "step"
-            drawn, again = replicates(y, design, fit, part, size, purpose, options.seed)
-            refit = fit_mechanism(
-                drawn, again,
-                alpha_range=options.alpha_range, sigma=np.repeat(sigma[part], size),
-            )  # fmt: skip
-            score = step_scores(drawn, again, refit).max(axis=0).reshape(-1, size)
+            drawn, again = replicates(
+                y, design, fit, part, size, purpose, options.seed, variation.weight
+            )
+            known = np.repeat(variation.sigma[part], size)
+            refit = fit_mechanism(drawn, again, alpha_range=options.alpha_range, sigma=known)
+            df = np.repeat(variation.df[part], size)
+            score = _moderated(drawn, again, refit, df).max(axis=0).reshape(-1, size)
             valid = ~is_flat(drawn).reshape(-1, size) & np.isfinite(score)
             step.add(part, score, valid)
             sharpness = np.reshape(relative_sharpness(drawn.T), (-1, size))

@@ -18,7 +18,7 @@ from bigbench_meta.core.checks import one_of, seed_number
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_KEY
 from bigbench_meta.inference.multiplicity import adjusted_p_values
-from bigbench_meta.inference.nulls.family_sigma import family_sigma, sigma_profile
+from bigbench_meta.inference.nulls.family_sigma import family_variation, sigma_likelihood
 from bigbench_meta.inference.nulls.goodness_of_fit import (
     GoodnessOfFit,
     goodness_of_fit,
@@ -26,7 +26,7 @@ from bigbench_meta.inference.nulls.goodness_of_fit import (
 )
 from bigbench_meta.inference.nulls.inputs import INPUT_PROBLEMS, NullInputs, null_inputs
 from bigbench_meta.inference.nulls.line_null import line_null
-from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE
+from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE, SIGMA_GRID
 from bigbench_meta.inference.nulls.mechanism_null import mechanism_null
 from bigbench_meta.inference.nulls.monte_carlo import (
     NULL_STATUSES,
@@ -155,16 +155,23 @@ def null_tests(
         )
         return _frame(curves, found, null=null, problem=np.full(len(curves), "", dtype=object))
     inputs = null_inputs(curves, catalog=catalog, chance=chance, n_examples=n_examples)
-    sigma = _known_sigma(curves, inputs, variation, alpha_range)
-    inputs = replace(inputs, rows=replace(inputs.rows, sigma=sigma))
+    rows = inputs.rows
+    if isinstance(variation, (int, float)):
+        rows = replace(rows, sigma=np.full(len(rows.ragged), float(variation)))
+    elif variation != "curve":
+        weight = _of_families(curves, inputs, variation, alpha_range)
+        rows = replace(rows, weight=weight)
+    inputs = replace(inputs, rows=rows)
     options = _Options(alpha_range, n_boot, stop_after, seed_number(seed))
     best = _sup_over_nuisance(inputs, curves.ragged.lengths, options, progress)
     fit = _best_fit(inputs, len(curves), options) if goodness else None
     named = "given" if isinstance(variation, (int, float)) else "family"
-    known = (best.row >= 0) & ~np.isnan(np.append(sigma, np.nan)[best.row])
+    numbers = np.where(np.isnan(rows.weight[:, 0]), rows.sigma, rows.weight[:, 0])
+    known = (best.row >= 0) & ~np.isnan(np.append(numbers, np.nan)[best.row])
     return _frame(
         curves, best.tests, null=null, problem=inputs.problem, fit=fit,
-        floor=np.append(inputs.rows.floor, np.nan)[best.row],
+        floor=np.append(rows.floor, np.nan)[best.row],
+        irreducible=np.append(rows.irreducible, np.nan)[best.row],
         floor_source=inputs.floor_source, sigma_source=np.where(known, named, "curve"),
     )  # fmt: skip
 
@@ -193,28 +200,32 @@ def variation_of_families(
         where no other curve of the family has an equation.
     """
     inputs = null_inputs(curves, catalog=catalog, chance=chance, n_examples=n_examples)
-    sigma = _known_sigma(curves, inputs, "family", alpha_range)
+    weight = _of_families(curves, inputs, "family", alpha_range)
     ends = np.searchsorted(inputs.curve, np.arange(1, len(curves)))
-    return np.split(sigma, ends) if len(curves) else []
+    return np.split(weight, ends) if len(curves) else []
 
 
-def _known_sigma(
+def _of_families(
     curves: Curves,
     inputs: NullInputs,
-    variation: str | float | Sequence[Floats],
+    variation: str | Sequence[Floats],
     alpha_range: tuple[float, float],
 ) -> Floats:
-    """Return the known variation between models of each row, NaN where the row estimates it."""
-    if isinstance(variation, (int, float)):
-        return np.full(len(inputs.curve), float(variation))
+    """Return the distribution of each row's sigma, shape (r, 24)."""
     if not isinstance(variation, str):
-        return np.concatenate([np.empty(0), *variation])
-    if variation == "curve":
-        return np.full(len(inputs.curve), np.nan)
-    profile = sigma_profile(inputs.rows, alpha_range=alpha_range)
+        return np.concatenate([np.empty((0, len(SIGMA_GRID))), *variation])
     family = pd.factorize(curves.keys["model_family"].astype(str))[0].astype(np.int64)
     kind = pd.factorize(pd.Series([link.likeness for link in inputs.rows.link]))[0]
-    return family_sigma(profile, inputs.curve, kind.astype(np.int64), family)
+    # With an irreducible part curves would need less: the plain power law is the cautious one.
+    plain = np.flatnonzero(inputs.rows.irreducible == 0)
+    likelihood = sigma_likelihood(inputs.rows.take(plain), alpha_range=alpha_range)
+    known = family_variation(
+        likelihood, inputs.curve[plain], kind[plain].astype(np.int64), family
+    )
+    # It is the same for all rows of a curve with one kind of link.
+    place = inputs.curve * (kind.max(initial=0) + 1) + kind
+    same, first = np.unique(place[plain], return_index=True)
+    return known[first[np.searchsorted(same, place)]]
 
 
 # The largest p-value over the nuisance settings of a curve -------------------------------------
@@ -315,6 +326,7 @@ def _frame(
     problem: Names,
     fit: GoodnessOfFit | None = None,
     floor: Floats | float = np.nan,
+    irreducible: Floats | float = np.nan,
     floor_source: Names | str = "",
     sigma_source: Names | str = "curve",
 ) -> pd.DataFrame:
@@ -347,6 +359,7 @@ def _frame(
                     "at_bound": _BOUNDS[found.at_bound + 1],
                     "sigma_hat": found.sigma,
                     "sigma_source": sigma_source,
+                    "irreducible": irreducible,
                     "floor": floor,
                     "floor_source": floor_source,
                     "deviance": np.nan if fit is None else fit.deviance,
