@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = [
     "GUESS_RATES",
     "INPUT_PROBLEMS",
-    "IRREDUCIBLE",
     "PARTS",
     "REACHES",
     "NullInputs",
@@ -57,13 +56,6 @@ REACHES: Final = (1.0, 0.75, 0.5, 0.25)
 
 From a worst model that gets every token wrong to one that gets every fourth wrong. It takes the
 place of a guess rate: of tokens of which a share g is guessed, 1 - g are wrong at worst.
-"""
-
-IRREDUCIBLE: Final = (0.0, 0.4, 1.5)
-"""Irreducible loss over the reducible one in the middle of a curve's axis: all are tried.
-
-At an exponent of 0.34 over three and a half decades the last is five times the reducible loss of
-the largest model, which then has nearly nothing left to gain.
 """
 
 INPUT_PROBLEMS: Final = ("no_range", "score_out_of_range", "no_test_set", "scale_is_a_loss")
@@ -290,23 +282,21 @@ def _over_grid(
     kind = curves.keys["metric_type"].astype(str).isin(["discontinuous", "unknown"])
     picks = kind.to_numpy(dtype=bool) & (known["low"] == 0).to_numpy(dtype=bool)
     curve: list[int] = []
-    tried: list[tuple[float, float, Link]] = []
+    tried: list[tuple[float, Link]] = []
     for i in np.flatnonzero((problem == "") & (curves.ragged.lengths > 0)).tolist():
         own = slice(curves.offsets[i], curves.offsets[i + 1])
         found = nuisance_grid(
             value[own], trials[own],
             floor=floor[i], picks_choice=bool(picks[i]), is_brier=bool(brier[i]),
         )  # fmt: skip
-        # The plain power law first: where it explains a curve, the others are not tried.
-        tried += [(rest, rate, link) for rest in IRREDUCIBLE for rate, link in found]
-        curve += [i] * (len(IRREDUCIBLE) * len(found))
+        curve += [i] * len(found)
+        tried += found
     of_row = np.array(curve, dtype=np.int64)
     point, ragged = curves.ragged.take(of_row)
     rows = MechanismCurves.checked(
         value[point], curves.x[point], trials[point], ragged.offsets,
-        floor=np.array([rate for _, rate, _ in tried], dtype=float),
-        link=[link for _, _, link in tried],
-        irreducible=np.array([rest for rest, _, _ in tried], dtype=float),
+        floor=np.array([rate for rate, _ in tried], dtype=float),
+        link=[link for _, link in tried],
     )  # fmt: skip
     return NullInputs(rows=rows, curve=of_row, floor_source=source, problem=problem)
 

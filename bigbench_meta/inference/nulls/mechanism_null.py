@@ -64,6 +64,7 @@ class _Options:
     n_boot: int
     stop_after: int | None
     seed: int
+    least: tuple[Floats, Floats]
 
 
 def mechanism_null(
@@ -72,6 +73,7 @@ def mechanism_null(
     alpha_range: tuple[float, float] = ALPHA_RANGE,
     n_boot: int = 999,
     stop_after: int | None = None,
+    least: tuple[Floats, Floats] | None = None,
     seed: int | np.random.Generator = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> NullResults:
@@ -92,6 +94,8 @@ def mechanism_null(
         n_boot: Replicates, at least 19.
         stop_after: Replicates as large after which a curve needs no more, at least 1; None for all
             of ``n_boot``.
+        least: P-values of step and sharpness, each of shape (m,), above which a curve's own would
+            matter; with ``stop_after`` its bootstrap ends where they cannot be.
         seed: Seed, or a generator, of which one number is drawn. A curve's p-values depend on the
             seed and its own numbers alone.
         progress: Called with (curves done, curves).
@@ -122,8 +126,9 @@ def mechanism_null(
     whole(n_boot, FEWEST_REPLICATES, "n_boot")
     if stop_after is not None:
         whole(stop_after, 1, "stop_after")
-    options = _Options(alpha_range, n_boot, stop_after, seed_number(seed))
     lengths = curves.ragged.lengths
+    zero = np.zeros(len(lengths))
+    options = _Options(alpha_range, n_boot, stop_after, seed_number(seed), least or (zero, zero))
     result = NullResults.of_lengths(lengths)
     done = int((lengths < MIN_SCALES).sum())
     for rows, y, design, variation in curves.blocks():
@@ -185,8 +190,10 @@ def _bootstrap(
 ) -> None:  # fmt: skip
     """Fill in the p-values; sigma is estimated again where it was estimated from the curve."""
     step, sharp = (
-        SequentialPValues.start(observed[rows], options.stop_after)
-        for observed in (result.step_score, result.sharpness)
+        SequentialPValues.start(observed[rows], options.stop_after, least[rows])
+        for observed, least in zip(
+            (result.step_score, result.sharpness), options.least, strict=True
+        )
     )
     for number, size in enumerate(rounds(options.n_boot, options.stop_after)):
         open_ = np.flatnonzero(~(step.done & sharp.done))

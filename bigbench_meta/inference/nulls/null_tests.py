@@ -25,6 +25,7 @@ from bigbench_meta.inference.nulls.goodness_of_fit import (
     least_deviance,
 )
 from bigbench_meta.inference.nulls.inputs import INPUT_PROBLEMS, NullInputs, null_inputs
+from bigbench_meta.inference.nulls.irreducible import least_scatter
 from bigbench_meta.inference.nulls.line_null import line_null
 from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE, SIGMA_GRID
 from bigbench_meta.inference.nulls.mechanism_null import mechanism_null
@@ -161,6 +162,7 @@ def null_tests(
     elif variation != "curve":
         weight = _of_families(curves, inputs, variation, alpha_range)
         rows = replace(rows, weight=weight)
+    rows = replace(rows, irreducible=least_scatter(rows, alpha_range=alpha_range))
     inputs = replace(inputs, rows=rows)
     options = _Options(alpha_range, n_boot, stop_after, seed_number(seed))
     best = _sup_over_nuisance(inputs, curves.ragged.lengths, options, progress)
@@ -216,16 +218,8 @@ def _of_families(
         return np.concatenate([np.empty((0, len(SIGMA_GRID))), *variation])
     family = pd.factorize(curves.keys["model_family"].astype(str))[0].astype(np.int64)
     kind = pd.factorize(pd.Series([link.likeness for link in inputs.rows.link]))[0]
-    # With an irreducible part curves would need less: the plain power law is the cautious one.
-    plain = np.flatnonzero(inputs.rows.irreducible == 0)
-    likelihood = sigma_likelihood(inputs.rows.take(plain), alpha_range=alpha_range)
-    known = family_variation(
-        likelihood, inputs.curve[plain], kind[plain].astype(np.int64), family
-    )
-    # It is the same for all rows of a curve with one kind of link.
-    place = inputs.curve * (kind.max(initial=0) + 1) + kind
-    same, first = np.unique(place[plain], return_index=True)
-    return known[first[np.searchsorted(same, place)]]
+    likelihood = sigma_likelihood(inputs.rows, alpha_range=alpha_range)
+    return family_variation(likelihood, inputs.curve, kind.astype(np.int64), family)
 
 
 # The largest p-value over the nuisance settings of a curve -------------------------------------
@@ -282,6 +276,7 @@ def _sup_over_nuisance(
         found = mechanism_null(
             inputs.rows.take(chosen), alpha_range=options.alpha_range, n_boot=options.n_boot,
             stop_after=options.stop_after, seed=options.seed, progress=report,
+            least=(_known(step, inputs.curve[chosen]), _known(sharp, inputs.curve[chosen])),
         )  # fmt: skip
         rows.put(chosen, found)
         tried[chosen] = True
@@ -301,6 +296,11 @@ def _sup_over_nuisance(
     known = np.isfinite(sharp) & ~np.isnan(tests.p_sharpness)
     tests.p_sharpness[known] = sharp[known]
     return _Supremum(tests=tests, row=row)
+
+
+def _known(largest: Floats, curve: Ints) -> Floats:
+    """Return the largest p-value so far of the curves of some rows, 0 where there is none."""
+    return np.maximum(largest[curve], 0.0)
 
 
 def _best_fit(inputs: NullInputs, n_curves: int, options: _Options) -> GoodnessOfFit:
