@@ -383,7 +383,9 @@ def run_families(cell: FamilyCell, n_families: int, n_boot: int) -> dict[str, ob
         for column in ("q_bh", "p_holm"):
             false = (smooth[column] <= 0.05).groupby(smooth["family"]).sum()
             result[f"{variation}_any_{column}"] = float((false > 0).mean())
-        result[f"{variation}_most"] = int((smooth["q_bh"] <= 0.05).groupby(smooth["family"]).sum().max())
+        result[f"{variation}_most"] = int(
+            (smooth["q_bh"] <= 0.05).groupby(smooth["family"]).sum().max()
+        )
         called = (every["q_bh"] <= 0.05).groupby(every["family"]).sum()
         wrong = (smooth["q_bh"] <= 0.05).groupby(smooth["family"]).sum()
         result[f"{variation}_false_share"] = float((wrong / called.clip(lower=1)).mean())
@@ -401,8 +403,12 @@ FAMILY_COLUMNS: Final = {
     "family_0003": "p ≤ 0.0003", "family_power": "power", "family_power_q": "power, q_bh",
 }  # fmt: skip
 IRREDUCIBLE_COLUMNS: Final = {
-    "label": "irreducible", "families": "families of 20", "curve_05": "own, p ≤ 0.05",
-    "curve_01": "own, p ≤ 0.01", "family_05": "family, p ≤ 0.05", "family_01": "family, p ≤ 0.01",
+    "label": "irreducible",
+    "families": "families of 20",
+    "curve_05": "own, p ≤ 0.05",
+    "curve_01": "own, p ≤ 0.01",
+    "family_05": "family, p ≤ 0.05",
+    "family_01": "family, p ≤ 0.01",
 }
 
 

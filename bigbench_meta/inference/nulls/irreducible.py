@@ -55,10 +55,12 @@ def least_scatter(
         sigma = fit_mechanism(y, design, alpha_range=alpha_range, sigma=variation.sigma).sigma
         least = np.full(len(rows), np.inf)
         for value in IRREDUCIBLE:
-            part = replace(design, irreducible=value)
+            part = replace(design, irreducible=np.full(len(rows), value) if value else None)
             fit = fit_mechanism(y, part, alpha_range=alpha_range, sigma=sigma)
             scatter, _ = dispersion(
-                pieces(y, fit.log_loss(part), sigma, part), part.law(fit.alpha)[1], fit.at_bound != 0
+                pieces(y, fit.log_loss(part), sigma, part),
+                part.law(fit.alpha)[1],
+                fit.at_bound != 0,
             )
             better = (scatter < least * (1 - 1e-9)) & (fit.status == 0)
             least = np.where(better, scatter, least)

@@ -109,6 +109,8 @@ distribution, and p-values of a ten-thousandth still hold where models are so.
 # Gauss-Hermite rule of three nodes: exact for polynomials of u up to the fifth degree.
 _NODES: Final = ((0.0, 2 / 3), (3**0.5, 1 / 6), (-(3**0.5), 1 / 6))
 _TINY: Final = 1e-30
+# Of log loss along an axis: beyond it exp would overflow.
+_MOST_FALL: Final = 600.0
 # Curves fitted at a time.
 _BLOCK: Final = 1024
 # A step whose standard error is above ten units of log loss cannot be seen.
@@ -124,14 +126,15 @@ class Design:
         trials: Yes-or-no examples that would give the sampling error of each point, shape (n, m).
         floor: Proportion that guessing gives, g, shape (m,), in [0, 1).
         link: The metric's link, one for all of them.
-        irreducible: Irreducible loss over the reducible one at the mean log scale, r, likewise.
+        irreducible: Irreducible loss over the reducible one at the mean log scale, r, shape (m,);
+            None where no curve has any.
     """
 
     x: Floats
     trials: Floats
     floor: Floats
     link: Link = SHARE
-    irreducible: float = 0.0
+    irreducible: Floats | None = None
 
     @property
     def span(self) -> Floats:
@@ -145,7 +148,7 @@ class Design:
             trials=self.trials[:, columns],
             floor=self.floor[columns],
             link=self.link,
-            irreducible=self.irreducible,
+            irreducible=None if self.irreducible is None else self.irreducible[columns],
         )
 
     def law(self, alpha: Floats) -> tuple[Floats, Floats]:
@@ -156,16 +159,17 @@ class Design:
 
         Examples:
             >>> axis = np.array([[-1.0], [0.0], [1.0]])
-            >>> half = Design(x=axis, trials=axis, floor=np.zeros(1), irreducible=1.0)
+            >>> half = Design(x=axis, trials=axis, floor=np.zeros(1), irreducible=np.ones(1))
             >>> log_loss, lean = half.law(np.array([0.3]))
             >>> log_loss[:, 0].round(3), lean[:, 0].round(3)
             (array([0.854, 0.693, 0.554]), array([-0.574,  0.   ,  0.426]))
         """
         fall = -alpha * self.x
-        if not self.irreducible:
+        if self.irreducible is None:
             return fall, self.x
-        log_loss = np.logaddexp(np.log(self.irreducible), fall)
-        return log_loss, self.x * np.exp(fall - log_loss)
+        reducible = np.exp(np.clip(fall, -_MOST_FALL, _MOST_FALL))
+        loss = self.irreducible + reducible
+        return np.log(loss), self.x * (reducible / loss)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,15 +316,17 @@ class MechanismCurves:
         )  # fmt: skip
 
     def blocks(self) -> Iterator[tuple[Ints, Floats, Design, Variation]]:
-        """Yield numbers, scores, design and variation of curves of one length, link and r.
+        """Yield numbers, scores, design and variation of curves of one length and link.
+
+        Those of a plain power law are apart from those of a loss with an irreducible part.
 
         Curves of fewer than :data:`MIN_SCALES` points are skipped.
         """
-        of_curve = list(zip(self.link, self.irreducible.tolist(), strict=True))
+        of_curve = list(zip(self.link, (self.irreducible > 0).tolist(), strict=True))
         number = {one: place for place, one in enumerate(dict.fromkeys(of_curve))}
         kind = np.array([number[one] for one in of_curve], dtype=np.int64)
         variation = Variation.of(self.sigma, self.weight)
-        for (link, irreducible), place in number.items():
+        for (link, ends), place in number.items():
             for block in self.ragged.blocks(_BLOCK, shortest=MIN_SCALES, among=kind == place):
                 log = np.log(block.by_scale(self.x))
                 design = Design(
@@ -328,7 +334,7 @@ class MechanismCurves:
                     trials=block.by_scale(self.trials),
                     floor=self.floor[block.curves],
                     link=link,
-                    irreducible=irreducible,
+                    irreducible=self.irreducible[block.curves] if ends else None,
                 )
                 yield block.curves, block.by_scale(self.y), design, variation.take(block.curves)
 

@@ -188,7 +188,7 @@ def _start(problem: _Problem, sigma: Floats) -> _State:
     alpha = np.clip(-(mass * away * target).sum(axis=0) / spread, *problem.bounds)
     zeros = [np.zeros_like(alpha) for _ in range(4)]
     level = middle + alpha * centre
-    if design.irreducible:
+    if design.irreducible is not None:
         level = middle - (mass * design.law(alpha)[0]).sum(axis=0) / total
     return _State(level, alpha, sigma.copy(), np.zeros(len(alpha), dtype=bool), *zeros)
 

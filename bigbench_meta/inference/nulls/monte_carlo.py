@@ -190,9 +190,7 @@ class SequentialPValues:
     least: Floats
 
     @classmethod
-    def start(
-        cls, observed: Floats, stop_after: int | None, least: Floats | None = None
-    ) -> Self:
+    def start(cls, observed: Floats, stop_after: int | None, least: Floats | None = None) -> Self:
         """Begin with no replicates."""
         zero = np.zeros(len(observed), dtype=np.int64)
         lowest = np.zeros(len(observed)) if least is None else least

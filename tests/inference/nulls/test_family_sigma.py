@@ -184,9 +184,7 @@ def test_models_without_variation_have_next_to_none():
 
 
 def test_few_curves_promise_less_than_many():
-    many, few = (
-        learned(MechanismCurves.checked(*family_arrays(m, 0.2, n=2000))) for m in (100, 4)
-    )
+    many, few = (learned(MechanismCurves.checked(*family_arrays(m, 0.2, n=2000))) for m in (100, 4))
     assert spread(few).min() > 1.5 * spread(many).max()
     unknown = np.full(104, np.nan)
     worth = Variation.of(unknown, np.concatenate([many, few])).df

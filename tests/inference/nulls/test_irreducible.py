@@ -37,7 +37,9 @@ def test_it_is_the_value_of_least_weighted_squares(known):
         squares = []
         for value in IRREDUCIBLE:
             fit = fit_mechanism(
-                scores, Design(x=axis, trials=n, floor=np.zeros(1), irreducible=value), sigma=sigma
+                scores,
+                Design(x=axis, trials=n, floor=np.zeros(1), irreducible=np.array([value])),
+                sigma=sigma,
             )
             residual, _, variance, weight = naive.curve_pieces(
                 y[own], log, trials[own], (fit.level[0], fit.alpha[0], sigma[0]), SHARE, 0.0, 1.0,

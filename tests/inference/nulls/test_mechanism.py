@@ -139,7 +139,7 @@ def test_a_grade_says_what_is_out_of_range(choices, concentration, message):
 @given(st.floats(0, 2), st.floats(0, 5), st.integers(0, 20))
 def test_the_law_is_that_of_a_loss_with_an_irreducible_part(alpha, irreducible, seed):
     """E + A / N^alpha, whatever the unit of N; and its derivative by differences."""
-    shape = replace(design(6, seed=seed), irreducible=irreducible)
+    shape = replace(design(6, seed=seed), irreducible=np.array([irreducible]))
     size = np.exp(shape.x[:, 0] + 20)
     reducible = 7 * (size / np.exp(20)) ** -alpha  # 7 in the middle of the axis
     log_loss, lean = shape.law(np.array([alpha]))

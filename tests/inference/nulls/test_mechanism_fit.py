@@ -24,7 +24,7 @@ def design(x, trials, floor=0.0, link=SHARE, irreducible=0.0):
     low = np.broadcast_to(np.asarray(floor, dtype=float), (m,))
     return Design(
         x=x - x.mean(axis=0), trials=np.broadcast_to(np.asarray(trials, dtype=float), x.shape),
-        floor=low, link=link, irreducible=irreducible,
+        floor=low, link=link, irreducible=np.full(m, irreducible) if irreducible else None,
     )  # fmt: skip
 
 

@@ -79,7 +79,7 @@ def test_with_a_distribution_of_sigma_replicates_draw_theirs_and_scatter_counts(
     curves = MechanismCurves.checked(y, x, trials, offsets, irreducible=0.3)
     tests = mechanism_null(replace(curves, weight=weight[None]), n_boot=25, seed=7)
     log = (np.log(x) - np.log(x).mean())[:, None]
-    shape = Design(x=log, trials=trials[:, None], floor=np.zeros(1), irreducible=0.3)
+    shape = Design(x=log, trials=trials[:, None], floor=np.zeros(1), irreducible=np.array([0.3]))
     known = Variation.of(np.array([np.nan]), weight[None])
 
     def statistic(scores):
