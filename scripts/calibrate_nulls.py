@@ -21,7 +21,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -277,7 +277,7 @@ def family_cells() -> Iterator[FamilyCell]:
         yield FamilyCell("family", f"spread {spread:g}", spread=spread)
     yield FamilyCell("family", "t(5) models", tails=5)
     base = FamilyCell("family", "", spread=0.5)
-    for label, other in {
+    others: dict[str, dict[str, Any]] = {
         "spread 1": {"spread": 1.0},
         "spread 0.5, t(5) models": {"tails": 5},
         "t(3) models": {"tails": 3, "spread": 0.0},
@@ -292,12 +292,13 @@ def family_cells() -> Iterator[FamilyCell]:
         "10% steps": {"steps": 0.1, "spread": 0.0},
         "10% steps, spread 0.5": {"steps": 0.1},
         "10% steps, spread 0.5, t(5) models": {"steps": 0.1, "tails": 5},
-    }.items():
+    }
+    for label, other in others.items():
         yield replace(base, label=label, **other)
     base = FamilyCell(
         "irreducible", "", curves=TASKS, n_scales=10, sisters=0.1, alpha=0.34, n_examples=2500
     )
-    for label, other in {
+    others = {
         "none": {},
         "0.3": {"irreducible": 0.3},
         "1": {"irreducible": 1.0},
@@ -311,7 +312,8 @@ def family_cells() -> Iterator[FamilyCell]:
         "0.3, 5 sizes": {"irreducible": 0.3, "n_scales": 5},
         "none, t(3) models": {"tails": 3, "sisters": 0.15, "alpha": 0.3},
         "none, spread 0.7": {"spread": 0.7, "alpha": 0.2},
-    }.items():
+    }
+    for label, other in others.items():
         yield replace(base, label=label, **other)
 
 
@@ -358,6 +360,7 @@ def run_families(cell: FamilyCell, n_families: int, n_boot: int) -> dict[str, ob
     begun = time.monotonic()
     if cell.grid == "irreducible":
         n_families, n_boot = n_families // 2, 99
+    variations: tuple[Literal["curve", "family"], ...]
     variations = ("curve", "family") if cell.grid == "irreducible" else ("family",)
     tests: dict[str, list[pd.DataFrame]] = {name: [] for name in variations}
     for seed in range(n_families):
@@ -366,15 +369,13 @@ def run_families(cell: FamilyCell, n_families: int, n_boot: int) -> dict[str, ob
         task = curves.keys["task"].str.removeprefix("task ").astype(int).to_numpy()
         for variation in variations:
             found = null_tests(curves, n_boot=n_boot, goodness=False, variation=variation)
-            found = found[["status", "p_step", "q_bh", "p_holm"]].assign(
-                family=seed, stepped=stepped[task]
-            )
+            found = found.assign(family=seed, stepped=stepped[task])
             tests[variation].append(found[found["status"] == "ok"])
     result: dict[str, object] = {
         "name": cell.name, **asdict(cell), "families": n_families, "boot": n_boot,
     }  # fmt: skip
-    for variation, found in tests.items():
-        every = pd.concat(found)
+    for variation, frames in tests.items():
+        every = pd.concat(frames)
         smooth, true = every[~every["stepped"]], every[every["stepped"]]
         result |= {
             f"{variation}_{label}": float((smooth["p_step"] <= level).mean())

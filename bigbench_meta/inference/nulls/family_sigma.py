@@ -1,4 +1,4 @@
-"""The variation between models of a curve, as a distribution learned from the family's other curves.
+"""The variation between models of a curve, as a distribution learned from its family.
 
 Eight scores say little about their own scatter. The curves of a family have the same models, but
 need not scatter alike: sigma is taken as lognormal over the curves of a family, with a centre and

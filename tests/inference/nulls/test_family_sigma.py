@@ -108,7 +108,7 @@ def naive_variation(likelihoods, own):
     priors, weights = [], []
     for deviation in SPREADS:
         for middle in SIGMA_GRID:
-            prior = (SIGMA_GRID == middle) * 1.0
+            prior = np.isclose(SIGMA_GRID, middle) * 1.0
             if deviation:
                 prior = np.diff(stats.lognorm(deviation, scale=middle).cdf(edges))
             says = 0.0
