@@ -472,7 +472,7 @@ COLUMNS: Final = {
     "sisters_sharpness": "sharpness", "alike_raw": "E > 100, σ = 0", "sisters_raw": "E > 100",
     "step_step": "step", "step_family_step": "step, pooled",
     "broken_step": "break", "broken_family_step": "break, pooled",
-    "sisters_tested": "tested", "why": "why low",
+    "sisters_tested": "tested", "curves": "curves", "why": "why low",
 }  # fmt: skip
 
 LOW: Final = 0.03
@@ -503,9 +503,9 @@ def why_low(row: dict[str, object]) -> str:
         general.append("links")
     if float(str(row["sisters_tested"])) < 0.95:
         general.append("ties")
-    reasons = general + ["σ ≥ 0"] * (alike < LOW) + ["limit"] * (pooled < LOW)
-    if sisters < LOW and not general:
-        reasons.append("few scales" if int(str(row["n_scales"])) <= 5 else "unknown")
+    few = int(str(row["n_scales"])) <= 5
+    reasons = general + ["σ ≥ 0"] * (alike < LOW) + ["few scales"] * (few and sisters < LOW)
+    reasons += ["fitted r"] * (min(sisters, pooled) < LOW)
     return ", ".join(reasons)
 
 

@@ -53,7 +53,20 @@ def least_scatter(
         alpha_range: Bounds of the exponent.
 
     Returns:
-        One of :data:`IRREDUCIBLE` of each curve, shape (m,); 0 where two are equally good.
+        One of :data:`IRREDUCIBLE` of each curve, shape (m,); the smallest of equally good ones.
+
+    References:
+        Hoffmann et al. (2022), arXiv 2203.15556, eq. 2.
+
+    Examples:
+        >>> x = np.linspace(-4.0, 4.0, 8)  # log sizes less their mean
+        >>> log_loss = np.log([np.exp(-0.3 * x), 0.4 + np.exp(-0.3 * x)])
+        >>> curves = MechanismCurves.checked(
+        ...     np.exp(-np.exp(log_loss)).ravel(), np.tile(np.exp(x), 2), np.full(16, 1e5),
+        ...     [0, 8, 16],
+        ... )
+        >>> least_scatter(curves)
+        array([0. , 0.4])
     """
     found = np.zeros(len(curves.ragged))
     plain = replace(curves, irreducible=np.zeros(len(curves.ragged)))

@@ -80,7 +80,8 @@ def mechanism_null(
     r"""Test a ragged batch of curves against the smooth mechanism.
 
     The statistics are the largest efficient score of an upward step over all places (see
-    :func:`step_scores`) and the relative sharpness E / (n - 1). A p-value is
+    :func:`step_scores`), of a curve whose sigma has a distribution over the scatter that curve and
+    family show together, and the relative sharpness E / (n - 1). A p-value is
     :math:`(1 + \#\{S^* \ge S\}) / (1 + B)` over replicates drawn from the fitted mechanism and
     fitted again. A replicate that could not be tested, because it is flat or without information,
     is left out, as such a curve is. With ``stop_after`` a curve's bootstrap ends where so many
@@ -109,7 +110,7 @@ def mechanism_null(
     References:
         Davison & Hinkley (1997), Bootstrap Methods and their Application, sec. 4.2,
         doi:10.1017/CBO9780511802843. Besag & Clifford (1991), doi:10.1093/biomet/78.2.301.
-        Schaeffer et al. (2023), arXiv 2304.15004.
+        Smyth (2004), doi:10.2202/1544-6115.1027. Schaeffer et al. (2023), arXiv 2304.15004.
 
     Examples:
         >>> scale = 10.0 ** np.arange(6, 12)

@@ -1,9 +1,10 @@
 """Test every curve against a null, corrected for all curves searched and settings tried.
 
 :mod:`inference.nulls.inputs` makes rows of curves, one for each nuisance setting that a curve may
-have; :mod:`inference.nulls.mechanism_null` tests them, :mod:`inference.nulls.family_sigma` pools
-their variation between models; here the largest p-value of each curve is taken, and all is
-labelled. ``docs/nulls.md`` says why, and how well it works.
+have; :mod:`inference.nulls.irreducible` finds the irreducible part of the loss of each,
+:mod:`inference.nulls.family_sigma` their variation between models from the family, and
+:mod:`inference.nulls.mechanism_null` tests them; here the largest p-value of each curve is taken,
+and all is labelled. ``docs/nulls.md`` says why, and how well it works.
 """
 
 from __future__ import annotations
@@ -87,8 +88,9 @@ def null_tests(
     r"""Test every curve against a null and correct for the number searched.
 
     ``mechanism``: a per-token loss that is a power law of scale with an exponent in
-    ``alpha_range``, seen through the metric and a test set of this size, with variation between
-    models (Schaeffer et al. 2023, sec. 2). Where the guess rate of a metric, or how alike the
+    ``alpha_range`` and an irreducible part, seen through the metric and a test set of this size,
+    with variation between models (Schaeffer et al. 2023, sec. 2). The irreducible part is the one
+    about which the curve scatters least (:mod:`bigbench_meta.inference.nulls.irreducible`). Where the guess rate of a metric, or how alike the
     questions of a multiple choice are, is not known, a grid of these nuisance settings is tried
     (:func:`bigbench_meta.inference.nulls.inputs.nuisance_grid`), and the largest p-value counts.
     ``line``: a straight line in log scale plus noise.
@@ -107,8 +109,9 @@ def null_tests(
             too small. None for all replicates and all settings. The line, which is quick, always
             takes all.
         seed: Seed or generator. A curve's p-values do not depend on the other curves.
-        variation: Variation between models in log loss: estimated from the ``curve``; from the
-            other curves of its model ``family``, pooled; this number; or what
+        variation: Variation between models in log loss: estimated from the ``curve``; by a
+            distribution that the other curves of its model ``family`` make likely, with heavy
+            tails (:mod:`bigbench_meta.inference.nulls.family_sigma`); this number; or what
             :func:`variation_of_families` returns for these curves among others.
         alpha_range: Bounds of the exponent, see :data:`ALPHA_RANGE`.
         chance: Guess rate in the unit of the score, a number or one a curve, NaN for not given.
@@ -123,8 +126,9 @@ def null_tests(
         ``p_step`` and ``n_searched``; ``step_score``, ``step_from`` and ``step_to`` (the scales
         between which the step is) and ``step_size`` (fall of the log loss, infinite above 8; units
         of the score for the line); ``relative_sharpness`` of what was tested; ``alpha_hat``,
-        ``at_bound``, ``sigma_hat``, ``sigma_source``, ``floor`` (as a proportion) and
-        ``floor_source``; ``deviance``, ``pearson``, ``df``, ``p_fit`` of the guess rate that fits
+        ``at_bound``, ``sigma_hat`` (the centre of its distribution, if that is of a family),
+        ``sigma_source``, ``irreducible`` (over the reducible loss at the mean log scale),
+        ``floor`` (as a proportion) and ``floor_source``; ``deviance``, ``pearson``, ``df``, ``p_fit`` of the guess rate that fits
         best without variation between models; ``n_valid`` replicates and ``status``, one of
         :data:`STATUSES`. A curve that cannot be tested has NaN p-values and its reason in
         ``status``, and does not count as searched.
@@ -198,8 +202,9 @@ def variation_of_families(
         catalog: As for :func:`null_tests`.
 
     Returns:
-        For each curve, in log loss, one value for each nuisance setting that it is tested in, NaN
-        where no other curve of the family has an equation.
+        For each curve the probabilities of
+        :data:`bigbench_meta.inference.nulls.mechanism.SIGMA_GRID`, shape (settings, 24), for each
+        nuisance setting that it is tested in; NaN where no other curve of the family says anything.
     """
     inputs = null_inputs(curves, catalog=catalog, chance=chance, n_examples=n_examples)
     weight = _of_families(curves, inputs, "family", alpha_range)
