@@ -90,8 +90,9 @@ def null_tests(
     ``mechanism``: a per-token loss that is a power law of scale with an exponent in
     ``alpha_range`` and an irreducible part, seen through the metric and a test set of this size,
     with variation between models (Schaeffer et al. 2023, sec. 2). The irreducible part is the one
-    about which the curve scatters least (:mod:`bigbench_meta.inference.nulls.irreducible`). Where the guess rate of a metric, or how alike the
-    questions of a multiple choice are, is not known, a grid of these nuisance settings is tried
+    about which the curve scatters least (:mod:`bigbench_meta.inference.nulls.irreducible`). Where
+    the guess rate of a metric, or how alike the questions of a multiple choice are, is not known, a
+    grid of these nuisance settings is tried
     (:func:`bigbench_meta.inference.nulls.inputs.nuisance_grid`), and the largest p-value counts.
     ``line``: a straight line in log scale plus noise.
 
@@ -128,8 +129,9 @@ def null_tests(
         of the score for the line); ``relative_sharpness`` of what was tested; ``alpha_hat``,
         ``at_bound``, ``sigma_hat`` (the centre of its distribution, if that is of a family),
         ``sigma_source``, ``irreducible`` (over the reducible loss at the mean log scale),
-        ``floor`` (as a proportion) and ``floor_source``; ``deviance``, ``pearson``, ``df``, ``p_fit`` of the guess rate that fits
-        best without variation between models; ``n_valid`` replicates and ``status``, one of
+        ``floor`` (as a proportion) and ``floor_source``; ``deviance``, ``pearson``, ``df``,
+        ``p_fit`` of the guess rate that fits best without variation between models; ``n_valid``
+        replicates and ``status``, one of
         :data:`STATUSES`. A curve that cannot be tested has NaN p-values and its reason in
         ``status``, and does not count as searched.
 
