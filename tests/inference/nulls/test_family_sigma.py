@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import mechanism_oracles as naive
 import numpy as np
@@ -99,27 +100,33 @@ def test_curves_that_say_nothing():
 # --- What a family says of one more curve ---
 
 
+@cache
+def naive_priors():
+    edges = np.concatenate([[0], np.sqrt(SIGMA_GRID[1:] * SIGMA_GRID[:-1]), [np.inf]])
+    return [
+        np.diff(stats.lognorm(deviation, scale=middle).cdf(edges))
+        if deviation
+        else np.isclose(SIGMA_GRID, middle) * 1.0
+        for deviation in SPREADS
+        for middle in SIGMA_GRID
+    ]
+
+
 def naive_variation(likelihoods, own):
     """Bayes' rule over centres and spreads, from loops over the others."""
     others = [one for number, one in enumerate(likelihoods) if number != own and np.any(one)]
     if not others:
         return np.full(len(SIGMA_GRID), np.nan)
-    edges = np.concatenate([[0], np.sqrt(SIGMA_GRID[1:] * SIGMA_GRID[:-1]), [np.inf]])
-    priors, weights = [], []
-    for deviation in SPREADS:
-        for middle in SIGMA_GRID:
-            prior = np.isclose(SIGMA_GRID, middle) * 1.0
-            if deviation:
-                prior = np.diff(stats.lognorm(deviation, scale=middle).cdf(edges))
-            says = 0.0
-            for one in others:
-                share = np.exp(one - max(one)) / sum(np.exp(one - max(one)))
-                known = max(prior @ share, 1e-300) * len(SIGMA_GRID)
-                says += math.log((1 - STRANGERS) * known + STRANGERS)
-            priors.append(prior)
-            weights.append(says)
+    weights = []
+    for prior in naive_priors():
+        says = 0.0
+        for one in others:
+            share = np.exp(one - max(one)) / sum(np.exp(one - max(one)))
+            known = max(prior @ share, 1e-300) * len(SIGMA_GRID)
+            says += math.log((1 - STRANGERS) * known + STRANGERS)
+        weights.append(says)
     weights = np.exp(np.array(weights) - max(weights))
-    return weights @ np.array(priors) / weights.sum()
+    return weights @ np.array(naive_priors()) / weights.sum()
 
 
 @settings(max_examples=30)
