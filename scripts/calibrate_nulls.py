@@ -374,25 +374,25 @@ def run_families(cell: FamilyCell, n_families: int, n_boot: int) -> dict[str, ob
     result: dict[str, object] = {
         "name": cell.name, **asdict(cell), "families": n_families, "boot": n_boot,
     }  # fmt: skip
-    for variation, frames in tests.items():
+    for source, frames in tests.items():
         every = pd.concat(frames)
         smooth, true = every[~every["stepped"]], every[every["stepped"]]
         result |= {
-            f"{variation}_{label}": float((smooth["p_step"] <= level).mean())
+            f"{source}_{label}": float((smooth["p_step"] <= level).mean())
             for label, level in (("05", 0.05), ("01", 0.01), ("001", 0.001), ("0003", 0.0003))
         }
         for column in ("q_bh", "p_holm"):
             false = (smooth[column] <= 0.05).groupby(smooth["family"]).sum()
-            result[f"{variation}_any_{column}"] = float((false > 0).mean())
-        result[f"{variation}_most"] = int(
+            result[f"{source}_any_{column}"] = float((false > 0).mean())
+        result[f"{source}_most"] = int(
             (smooth["q_bh"] <= 0.05).groupby(smooth["family"]).sum().max()
         )
-        called = (every["q_bh"] <= 0.05).groupby(every["family"]).sum()
-        wrong = (smooth["q_bh"] <= 0.05).groupby(smooth["family"]).sum()
-        result[f"{variation}_false_share"] = float((wrong / called.clip(lower=1)).mean())
+        called = (every["q_bh"] <= 0.05).groupby(every["family"]).sum().to_numpy()
+        wrong = (smooth["q_bh"] <= 0.05).groupby(smooth["family"]).sum().to_numpy()
+        result[f"{source}_false_share"] = float((wrong / np.maximum(called, 1)).mean())
         if len(true):
-            result[f"{variation}_power"] = float((true["p_step"] <= 0.05).mean())
-            result[f"{variation}_power_q"] = float((true["q_bh"] <= 0.05).mean())
+            result[f"{source}_power"] = float((true["p_step"] <= 0.05).mean())
+            result[f"{source}_power_q"] = float((true["q_bh"] <= 0.05).mean())
     result["seconds"] = round(time.monotonic() - begun, 1)
     return result
 
