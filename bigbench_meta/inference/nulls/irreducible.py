@@ -5,9 +5,8 @@ small end of the axis and level at the large one, and to a power law alone that 
 
 The value is fitted once, to the curve, and kept in its replicates: they do not choose theirs, so
 that they scatter a little more about their fits than the curve does, which is on the cautious side.
-It is not one of the nuisance settings whose largest p-value counts. With four values of it, that
-cost a third of the power against a step of 3 in log loss, and held its size less well between the
-values.
+It is not one of the nuisance settings whose largest p-value counts: that costs much power against
+steps at the small end of the axis, and holds the size less well between the values tried.
 """
 
 from __future__ import annotations
