@@ -289,8 +289,8 @@ inference = options(
         default="both",
         show_default=True,
         help="How to estimate the variation of models around the smooth mechanism: from each "
-        "curve alone (cautious, little power), from all curves of the model family (more power, "
-        "but assumes that tasks are alike), or both ways.",
+        "curve alone (cautious, little power), from the other curves of the model family (more "
+        "power, but assumes that models scatter on this one as on them), or both ways.",
     ),
     click.option(
         "--largest-exponent",

@@ -121,7 +121,8 @@ def curve_evidence(
         seed: Seed of all resampling.
         variation: Whether the test against the mechanism takes the variation between models from
             the ``curve``, which is cautious and weak, from its model ``family``, which is stronger
-            and assumes that tasks are alike, or both; see :func:`bigbench_meta.null_tests`.
+            and assumes that models scatter on it as on the other tasks, or both; see
+            :func:`bigbench_meta.null_tests`.
         alpha_range: Bounds of the mechanism's exponent, likewise.
         min_scales: Curves with fewer points get no interval.
         samples: Samples table, for intervals that resample examples.
