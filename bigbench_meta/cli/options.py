@@ -156,7 +156,8 @@ reading = options(
         type=click.IntRange(min=1),
         default=1 << 30,
         show_default=True,
-        help="Refuse files larger than this, before or after decompression.",
+        help="Refuse files larger than this, before or after decompression, and those that would "
+        "take more than twice as much memory.",
     ),
 )
 embedded = click.option(
