@@ -89,7 +89,8 @@ def output_file(content: str) -> Callable[..., Any]:
         "-o",
         "--output",
         type=_TableFile(path_type=Path, dir_okay=False),
-        help=f"Write {content} to this .csv, .parquet or .json file.",
+        help=f"Write {content} to this .csv, .parquet or .json file. An existing file is replaced "
+        "only if it is such a table.",
     )
 
 

@@ -169,18 +169,20 @@ class Ledger:
         if not prefixes and not members:
             return
         for part in self._manifest.parts:
+            identities = self._manifest.current_files(part, ["identity"])["identity"].to_pylist()
+            unseen = [row for row, identity in enumerate(identities) if identity not in seen]
+            if not unseen:
+                continue
             columns = ["identity", "label", "format", "n_rows", "n_samples"]
-            table = self._manifest.current_files(part, columns)
+            table = self._manifest.current_files(part, columns).take(unseen)
             rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
             for identity, label, format_, *counts in rows:
-                if identity in seen or not any(counts):
-                    continue
                 if identity in members:
                     is_gone = format_ not in SAMPLES_ONLY
                 else:
                     paths = (identity, identity.partition("!")[0])
                     is_gone = identity.startswith(prefixes) and not any(map(os.path.exists, paths))
-                if is_gone:
+                if is_gone and any(counts) and identity not in seen:
                     seen.add(identity)
                     yield label
 
