@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.core.schema import SAMPLES
+from bigbench_meta.core.schema import OBSERVATIONS, SAMPLES
 from bigbench_meta.core.text import counted, printable
 from bigbench_meta.readers.detect import (
     JSON_ENDINGS,
@@ -69,9 +69,11 @@ _MOST_SHOWN: Final = 5
 _MOST_NAMES: Final = 6
 # All but the last ** of several in a row.
 _DEEP: Final = re.compile(r"(?<![^/\\])(?:\*\*[/\\]+)+(?=\*\*(?:[/\\]|$))")
-# Between cells of a table whose delimiter is another, and a column of tables made of results.
 _MANIFEST: Final = re.compile(rb'\s*\{\s*"format"\s*:\s*"' + STORE_FORMAT.encode() + b'"')
+# Between cells of a table whose delimiter is another; so few columns that one more or less says
+# nothing; and a column of tables made of results.
 _DELIMITERS: Final = re.compile(r"[;\t|]")
+_FEW_COLUMNS: Final = 4
 _SCORED: Final = "emergence_score"
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 # What a study, by its record, added to a folder: its tables are made of results, but are none.
@@ -162,7 +164,8 @@ def _lacks(mapping: Path | None) -> Callable[[Path], tuple[str, bool]]:
         text = f"lacks the {what} {_named_few(missing)}{of_mapping} (it has {_named_few(found)})"
         # One name is misspelt, or another delimiter leaves a single column.
         apart = {cell.strip() for cell in _DELIMITERS.split(found[0])} if len(found) == 1 else set()
-        is_near = len(missing) == 1 or (len(missing) > 1 and apart.issuperset(missing))
+        n_wanted = len(options.get("wanted", OBSERVATIONS.required))
+        is_near = n_wanted > _FEW_COLUMNS and (len(missing) == 1 or apart.issuperset(missing))
         return text, is_near and _SCORED not in found
 
     return lacks
