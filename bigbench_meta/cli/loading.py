@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bigbench_meta.catalog.embedded import STUDIED_SETS, embedded_set
 from bigbench_meta.cli import console
-from bigbench_meta.cli.output import refuse_input
+from bigbench_meta.cli.output import refuse_output
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import counted
 
@@ -149,7 +149,7 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
         observations = load_embedded(entry.name)
         file = data_path(entry.file)
         inputs[file.name] = digest_of_file(file)
-    refuse_input(results, inputs)
+    refuse_output(results, inputs)
     if not store:
         for column, values in selected.items():
             observations = observations[observations[column].isin(values)]

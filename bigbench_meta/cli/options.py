@@ -90,7 +90,8 @@ def output_file(content: str) -> Callable[..., Any]:
         "-o",
         "--output",
         type=_TableFile(path_type=Path, dir_okay=False),
-        help=f"Write {content} to this .csv, .parquet or .json file.",
+        help=f"Write {content} to this .csv, .parquet or .json file. An existing file is replaced "
+        "only if it is such a table.",
     )
 
 
@@ -207,7 +208,8 @@ reading = options(
         type=click.IntRange(min=1),
         default=1 << 30,
         show_default=True,
-        help="Refuse files larger than this, before or after decompression.",
+        help="Refuse files larger than this, before or after decompression, and those that would "
+        "take more than twice as much memory.",
     ),
 )
 embedded = click.option(

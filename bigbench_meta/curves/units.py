@@ -31,13 +31,14 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
     Problem = tuple[str, str, str, str]
 
-__all__ = ["CODES", "Checked", "check_range", "implausible_sizes", "unit_problems"]
+__all__ = ["CODES", "ROUNDING", "Checked", "check_range", "implausible_sizes", "unit_problems"]
 
 CODES: Final = (-1.0, -100.0)
 """What evaluation harnesses write for a score that was not measured."""
 
-# A score of 100.00000000000001 percent is 100 percent.
-_ROUNDING: Final = 1e-9
+ROUNDING: Final = 1e-6
+"""How far from its range a score may be, as a share of it: 1.0000001 is 1 in single precision."""
+
 _METRIC: Final = ("benchmark", "task", "metric")
 _LARGE: Final = {"billions": 1e9, "millions": 1e6, "thousands": 1e3}
 # Names round sizes: of the packaged names the worst are off by 1.3 (pythia-125m), of others
@@ -97,7 +98,7 @@ def check_range(score: Floats, stderr: Floats, low: Floats, high: Floats) -> Che
     """
     with np.errstate(invalid="ignore"):
         extent = high - low
-        slack = _ROUNDING * np.where(np.isfinite(extent), extent, np.abs(score))
+        slack = ROUNDING * np.where(np.isfinite(extent), extent, np.abs(score))
         outside = (score < low - slack) | (score > high + slack)
         code = outside & np.isin(score, CODES)
         too_large = (stderr > extent / 2 + slack) & ~outside
@@ -218,13 +219,10 @@ def unit_problems(
     found = check_range(score, stderr, low, high)
     rows = []
     for mask, values, text in (
-        (found.outside, score, "{value:g}{more}, but {metric} goes from {low:g} to {high:g}{hint}"),
+        (found.outside, score, "{value:.9g}{more}, but {metric} {range}{hint}"),
         (found.code, score, "{value:g}{more}, a code for a score that was not measured"),
-        (
-            found.stderr, stderr,
-            "a standard error of {value:g}{more}, but {metric} goes from {low:g} to {high:g}{hint}",
-        ),
-    ):  # fmt: skip
+        (found.stderr, stderr, "a standard error of {value:.9g}{more}, but {metric} {range}{hint}"),
+    ):
         rows += _told(table, mask, values, low, high, text)
     rows += _two_units(table, _of_unsure_unit(keys, known, catalog or metric_catalog())[group])
     for axis, mask in implausible_sizes(table).items():
@@ -315,8 +313,15 @@ def _told(
         more = f" and {len(some) - 1} more" if len(some) > 1 else ""
         percent = one["low"] == 0 and one["high"] == 1 and 1 < one["value"] <= 100
         reason = text.format(
-            value=one["value"], more=more, metric=metric, low=one["low"], high=one["high"],
+            value=one["value"], more=more, metric=metric, range=_range(one["low"], one["high"]),
             hint=": in percent?" if percent else "",
         )  # fmt: skip
         rows.append((source, f"{subtask or task}, {metric}, {model}", reason, "warning"))
     return rows
+
+
+def _range(low: float, high: float) -> str:
+    """Return in words what values a metric has, of which one end may not be known."""
+    if np.isfinite(low) and np.isfinite(high):
+        return f"goes from {low:g} to {high:g}"
+    return f"is at least {low:g}" if np.isfinite(low) else f"is at most {high:g}"

@@ -209,7 +209,16 @@ def with_columns(table: pa.Table, columns: list[dict[str, Any] | None], number: 
 
 
 def _joined(text: str | None, more: dict[str, str] | None) -> str | None:
-    """Return settings with those of a path in their place."""
+    """Return settings with those of a path in their place.
+
+    A text that is no JSON object is a setting without a name, as it is when curves are built.
+    """
     if not more:
         return text
-    return json.dumps({**(json.loads(text) if text else {}), **more}, sort_keys=True)
+    try:
+        settings = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        settings = None
+    if not isinstance(settings, dict):
+        settings = {"": text}
+    return json.dumps({**settings, **more}, sort_keys=True)

@@ -44,11 +44,31 @@ def test_each_score_is_compared_with_its_range(score, ends):
         np.array(score, dtype=float), np.full(n, 0.75), np.full(n, float(low)), np.full(n, high)
     )
     for place, value in enumerate(score):
-        slack = 1e-9 * (high - low if high == high else abs(value))
+        slack = 1e-6 * (high - low if high == high else abs(value))
         outside = value < low - slack or value > high + slack
         assert found.code[place] == (outside and value in (-1, -100))
         assert found.outside[place] == (outside and value not in (-1, -100))
         assert found.stderr[place] == (high - low < 2 * 0.75 and not outside)
+
+
+def test_a_score_of_single_precision_is_within_its_range():
+    scores = np.array([0.3, 0.5, 0.9, np.nextafter(np.float32(1), np.float32(2))])
+    frame = observations(scores, n_examples=None)
+    assert bm.unit_problems(frame).empty
+    assert (scored(frame)["status"], scored(frame)["n_scales"]) == ("ok", 4)
+
+
+@pytest.mark.parametrize(
+    ("metric", "score", "reason"),
+    [
+        ("acc", 1.00001, "1.00001, but acc goes from 0 to 1: in percent?"),
+        ("perplexity", 0.5, "0.5, but perplexity is at least 1"),
+        ("log_likelihood", 3.0, "3, but log_likelihood is at most 0"),
+    ],
+)
+def test_a_range_is_told_as_far_as_it_is_known(metric, score, reason):
+    found = bm.unit_problems(observations([score], metric=metric, n_examples=None))
+    assert found["reason"].tolist() == [reason]
 
 
 def test_a_curve_in_two_units_has_no_score():

@@ -498,12 +498,27 @@ def _read_run(
 def _settings(adapter: dict[str, Any]) -> dict[str, Any]:
     layout = [adapter.get(key) for key in _LAYOUT]
     return {
-        "backend": adapter.get("model_deployment"),
+        "backend": _server(adapter.get("model_deployment"), adapter.get("model")),
         "limit": adapter.get("max_eval_instances"),
         "system_instruction": short_digest(adapter.get("instructions")),
         "fewshot_layout": short_digest("|".join(map(str, layout))) if any(layout) else None,
         **{f"generation.{key}": adapter.get(key) for key in _GENERATION},
     }
+
+
+def _server(deployment: Any, model: Any) -> Any:
+    """Return who serves a model, and what its name there adds to its own.
+
+    ``huggingface/pythia-1b`` and ``huggingface/pythia-6.9b`` are served alike.
+    """
+    if not isinstance(deployment, str):
+        return deployment
+    host, _, served = deployment.rpartition("/")
+    name = model.rpartition("/")[2] if model and isinstance(model, str) else served
+    before, found, after = served.lower().partition(name.lower() or "/")
+    if not found:
+        return deployment
+    return "/".join(filter(None, (host, before.strip("-_"), after.strip("-_"))))
 
 
 def _spec(run_spec: bytes | None, log: FileLog) -> dict[str, Any] | None:

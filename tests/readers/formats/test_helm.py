@@ -28,7 +28,7 @@ from bigbench_meta.readers.problems import ProblemLog
 
 # Of the run below, by hand.
 SETTINGS = json.dumps({
-    "backend": "together/pythia-6.9b",
+    "backend": "together",
     "fewshot_layout": xxh3_128_hexdigest(b"||Question: |None|None|None|None|None|None|[]")[:12],
     "generation.max_tokens": "1", "generation.num_outputs": "5",
     "generation.stop_sequences": '["\\n"]', "generation.temperature": "0.0", "limit": "20",
@@ -518,6 +518,29 @@ def test_the_model(adapter, model, checkpoint):
     assert of_row(rows, "model_name", "variant") == (model, "method=m")
     assert json.loads(rows[0]["settings"]).get("checkpoint") == checkpoint
     assert {place for place, *_ in problems} <= {"total_params"}
+
+
+@pytest.mark.parametrize(
+    ("deployment", "model", "backend"),
+    [
+        ("huggingface/owl-1b", "org/owl-1b", "huggingface"),
+        ("huggingface/owl-7b", "org/owl-7b", "huggingface"),
+        ("openai/davinci", "openai/davinci", "openai"),
+        ("together/Owl-7B-hf", "org/owl-7b", "together/hf"),
+        ("a/b/owl-7b", "org/owl-7b", "a/b"),
+        ("huggingface/owl-7b", None, "huggingface"),
+        ("huggingface/owl-7b", "", "huggingface"),
+        ("owl-7b", "org/owl-7b", None),
+        ("together/x", "org/owl-7b", "together/x"),
+        ("together/", "org/owl-7b", "together/"),
+        ("", "org/owl-7b", None),
+    ],
+)
+def test_who_serves_a_model_is_told_without_the_models_name(deployment, model, backend):
+    """Every model has a deployment of its own: curves "join models that were run differently"."""
+    document = spec("imdb:model=org_owl-7b", model=model, model_deployment=deployment)
+    rows, _ = read([stat("exact_match", 0.5)], document)
+    assert json.loads(rows[0]["settings"]).get("backend") == backend
 
 
 @pytest.mark.parametrize(
