@@ -140,7 +140,8 @@ SETTINGS: dict[str, str] = {
 """What evaluation programs say of a run, by the names that the ``settings`` column uses.
 
 A file's own names are kept for the rest: ``task.NAME`` for arguments of the task, ``model.NAME``
-for arguments of the model, ``generation.NAME`` for how text was generated. All values are text.
+for arguments of the model, ``generation.NAME`` for how text was generated, ``scorer.NAME`` for
+arguments of the scorer. All values are text; of a long one it is a digest.
 """
 
 SCALE_AXES: tuple[str, ...] = (
