@@ -31,6 +31,7 @@ __all__ = [
     "SCALE_AXES",
     "SETTINGS",
     "SIZE_AXES",
+    "SIZE_BY_RULE",
     "UNEXPLAINED",
     "Column",
     "TableSchema",
@@ -143,6 +144,9 @@ A file's own names are kept for the rest: ``task.NAME`` for arguments of the tas
 for arguments of the model, ``generation.NAME`` for how text was generated, ``scorer.NAME`` for
 arguments of the scorer. All values are text; of a long one it is a digest.
 """
+
+SIZE_BY_RULE = "size_by_rule"
+"""Stands in ``settings`` where a user's rule gives the size of a model; it tells no runs apart."""
 
 SCALE_AXES: tuple[str, ...] = (
     "flop_matched_non_embedding_params",

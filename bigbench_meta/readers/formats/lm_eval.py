@@ -361,7 +361,7 @@ def _sized(model: ModelIdentity, counted: Any, log: FileLog) -> ModelIdentity:
                 "config.model_num_parameters",
                 f"{number}, but {known} by the name {show_value(model.model_name)}",
             )
-        return replace(model, total_params=number)
+        return model if model.size_by_rule else replace(model, total_params=number)
     # -1 is the harness's own word for a model that cannot be counted.
     if counted is not None and counted != -1:
         log.warning("config.model_num_parameters", f"got {show_value(counted)}: ignored")
