@@ -349,6 +349,7 @@ def _of_unsure_unit(keys: pd.DataFrame, known: pd.DataFrame, catalog: MetricCata
         pd.MultiIndex.from_frame(entries)
     )
     percent = known["unit"].isin(["points", "percent", "unknown"]) & (known["low"] == 0)
+    percent |= (known["unit"] == "unknown") & known["low"].isna() & known["high"].isna()
     unlisted = known["higher_is_better"].isna() & known["unit"].isna()
     shares = ~keys["metric"].astype(str).str.fullmatch(_NO_SHARES)
     unsure: Bools = ~settled & (percent | (unlisted & shares)).to_numpy(dtype=bool)

@@ -346,8 +346,10 @@ def test_curves_that_average_models_of_one_size_say_so():
     keys = bm.build_curves(pd.DataFrame(rows)).keys
     assert (keys["n_tied"].tolist(), keys["n_same_size"].tolist()) == ([2, 0], [1, 0])
     assert doubtful_sentences(keys) == [
-        "1 of 2 curves average different models of one size; a rule of --names or {model_family} "
-        "in --path tells them apart."
+        (
+            "1 of 2 curves average different models of one size; a rule of --names or {model_family} "
+            "in --path tells them apart."
+        )
     ]
 
 
@@ -364,8 +366,10 @@ def test_each_doubt_has_its_sentence():
     assert doubtful_sentences(keys) == [
         "1 of 4 curves join models that were run differently (limit, quantisation).",
         "1 of 4 curves have scores in two units, and no emergence score.",
-        "1 of 4 curves may have scores in two units; an entry of the metric in a catalog "
-        "(--catalog) settles that.",
+        (
+            "1 of 4 curves may have scores in two units; an entry of the metric in a catalog "
+            "(--catalog) settles that."
+        ),
     ]
     assert keys["run_differently"].tolist() == ["limit, quantisation", "", "", ""]
     assert doubtful_sentences(keys.tail(1)) == []

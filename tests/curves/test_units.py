@@ -113,6 +113,7 @@ def test_codes_for_not_measured_are_missing(code):
         ("of my own", [0.2, 0.3, 60.0, 70.0], (0.3, 60)),
         ("win_rate", [0.31, 0.42, 55.0, 71.0], (0.42, 55)),
         ("Average", [0.31, 0.42, 55.0, 71.0], (0.42, 55)),
+        ("average", [0.31, 0.42, 55.0, 71.0], (0.42, 55)),
         ("of my own", [0.2, 0.3, 60.0, 170.0], None),
         # The larger models as fractions: no score falls like that.
         ("bleu", [12.0, 18.0, 0.55, 0.61], (0.61, 12)),
