@@ -52,7 +52,8 @@ class Curves:
             out), ``n_tied`` (observations averaged into another), ``n_replicated`` (points that
             average different scores of one model whose files do not say why), ``n_same_size``
             (points that average models with different names), ``run_differently`` (the settings
-            that are not the same for all models, empty if there are none), ``n_outside`` (scores
+            that are not the same for all models, empty if there are none), ``earlier_checkpoint``
+            (whether a model is at an earlier checkpoint than its last), ``n_outside`` (scores
             outside the range of the metric), ``mixed_units`` (whether others lie inside: then the
             curve has no points), ``asks_unit`` (whether the scores may be in two units),
             ``is_preferred``, ``low_score``, ``high_score``, ``metric_type``,
@@ -187,7 +188,8 @@ def build_curves(
         raise InputError(
             f"{scale!r} is not a scale axis", where="scale", hint=f"one of {', '.join(SCALE_AXES)}"
         )
-    table = separate_runs(conform(observations), checkpoint=checkpoint).table
+    runs = separate_runs(conform(observations), checkpoint=checkpoint)
+    table = runs.table
     group, first = group_rows(table, CURVE_KEY)
     model = _model_ranks(table)
     axes = (scale,) if scale else SIZE_AXES
@@ -239,6 +241,7 @@ def build_curves(
                 ", ".join(names)
                 for names in differing_settings(table, group, len(first), checkpoint=checkpoint)
             ],
+            earlier_checkpoint=np.bincount(group[runs.at_earlier], minlength=len(first)) > 0,
             n_outside=n_outside,
             mixed_units=mixed,
             asks_unit=asks_unit(table, metrics, group, len(first)),

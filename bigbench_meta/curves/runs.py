@@ -108,6 +108,7 @@ class Runs:
             known, as the names of its checkpoints do not say in what order they were.
         earlier: The same for each model with training runs, by backend, adapter or variant, that
             ended at another checkpoint than its last: of each run the last one counts.
+        at_earlier: Which rows of the table are of such a run.
     """
 
     table: pa.Table
@@ -116,6 +117,7 @@ class Runs:
     n_other_checkpoints: int
     unordered: tuple[tuple[str, str, str], ...] = ()
     earlier: tuple[tuple[str, str, str], ...] = ()
+    at_earlier: Bools
 
 
 def separate_runs(table: pa.Table, *, checkpoint: str = ALL) -> Runs:
@@ -144,11 +146,11 @@ def separate_runs(table: pa.Table, *, checkpoint: str = ALL) -> Runs:
     if table["settings"].null_count == table.num_rows:
         if checkpoint not in {ALL, LAST}:
             raise _no_checkpoint(checkpoint, [])
-        return Runs(table=table, kept=whole, n_limited=0, n_other_checkpoints=0)
+        return Runs(table=table, kept=whole, n_limited=0, n_other_checkpoints=0, at_earlier=~whole)
     combos, combo = _combinations(table)
     wanted, is_chosen = _at_checkpoint(combos, checkpoint)
     unordered = _unordered(combos, wanted & ~is_chosen) if checkpoint == LAST else ()
-    earlier = _earlier(combos, wanted & is_chosen) if checkpoint == LAST else ()
+    at_earlier, earlier = _earlier(combos, wanted & is_chosen & (checkpoint == LAST))
     # Where one is chosen of a model, which one tells no curves apart.
     plain = [
         {n: v for n, v in said.items() if not (chosen and n == "checkpoint")}
@@ -171,6 +173,7 @@ def separate_runs(table: pa.Table, *, checkpoint: str = ALL) -> Runs:
         n_other_checkpoints=int((~wanted)[combo].sum()),
         unordered=unordered,
         earlier=earlier,
+        at_earlier=at_earlier[combo_kept],
     )
 
 
@@ -264,13 +267,14 @@ def doubtful_counts(keys: pd.DataFrame) -> dict[str, int]:
         keys: Keys of curves, see :class:`bigbench_meta.curves.build.Curves`.
 
     Returns:
-        ``n_replicated``, ``n_same_size``, ``n_run_differently``, ``n_mixed_units`` and
-        ``n_unit_questions``.
+        ``n_replicated``, ``n_same_size``, ``n_run_differently``, ``n_earlier_checkpoint``,
+        ``n_mixed_units`` and ``n_unit_questions``.
     """
     return {
         "n_replicated": int((keys["n_replicated"] > 0).sum()),
         "n_same_size": int((keys["n_same_size"] > 0).sum()),
         "n_run_differently": int((keys["run_differently"] != "").sum()),
+        "n_earlier_checkpoint": int(keys["earlier_checkpoint"].sum()),
         "n_mixed_units": int(keys["mixed_units"].sum()),
         "n_unit_questions": int(keys["asks_unit"].sum()),
     }
@@ -292,6 +296,8 @@ def doubtful_sentences(keys: pd.DataFrame) -> list[str]:
         "in --path tells them apart.",
         "n_run_differently": "join models that were run differently "
         f"({', '.join(names[:_MOST_NAMED])}{more}).",
+        "n_earlier_checkpoint": "have a model at an earlier checkpoint than its last, where "
+        "another training of it, by backend, adapter or variant, went on.",
         "n_mixed_units": "have scores in two units, and no emergence score.",
         "n_unit_questions": "may have scores in two units; an entry of the metric in a catalog "
         "(--catalog) settles that.",
@@ -434,27 +440,37 @@ def _unordered(combos: pd.DataFrame, chosen: Bools) -> tuple[tuple[str, str, str
     )
 
 
-def _earlier(combos: pd.DataFrame, chosen: Bools) -> tuple[tuple[str, str, str], ...]:
-    """Return a sentence for each model of which a run ended before the last checkpoint."""
+def _earlier(combos: pd.DataFrame, chosen: Bools) -> tuple[Bools, tuple[tuple[str, str, str], ...]]:
+    """Return which rows are of a run that ended before the model's last checkpoint.
+
+    And a sentence for each model that has such a run.
+    """
     runs: defaultdict[tuple[str, str, str], dict[str | None, set[str]]] = defaultdict(dict)
-    columns = combos.loc[chosen, [*_FAMILY, "model_name", "variant", "said"]]
+    columns = combos.loc[chosen, [*_FAMILY, "model", "variant", "said"]]
     for benchmark, family, model, variant, said in columns.itertuples(index=False):
         run = [f"{name}={said[name]}" for name in _TRAINED if name in said]
         told = ", ".join(filter(None, [variant, *run])) or "the runs without a backend"
         at = runs[str(benchmark), str(family), str(model)]
         at.setdefault(said.get("checkpoint"), set()).add(told)
+    names = dict(zip(combos["model"], combos["model_name"], strict=True))
     rows = []
+    lasts: dict[tuple[str, str, str], set[str | None]] = {}
     for (benchmark, family, model), at in runs.items():
-        last = _last(set(at))
+        last = lasts[benchmark, family, model] = _last(set(at))
         for name in sorted(set(at) - last, key=str):
             shown = sorted(at[name])
             more = f" and {len(shown) - _MOST_NAMED} more" if len(shown) > _MOST_NAMED else ""
             reason = _EARLIER.format(
-                model=model, names=name, runs=", ".join(shown[:_MOST_NAMED]) + more,
+                model=names[model], names=name, runs=", ".join(shown[:_MOST_NAMED]) + more,
                 last=next(iter(last)) or "the model without one",
             )  # fmt: skip
             rows.append((benchmark, family, reason))
-    return tuple(rows)
+    at_earlier = chosen.copy()
+    at_earlier[chosen] = [
+        said.get("checkpoint") not in lasts[str(benchmark), str(family), str(model)]
+        for benchmark, family, model, _, said in columns.itertuples(index=False)
+    ]
+    return at_earlier, tuple(rows)
 
 
 def _limited(combos: pd.DataFrame, wanted: Bools) -> tuple[Bools, Bools]:

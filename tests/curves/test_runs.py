@@ -177,6 +177,14 @@ def test_an_older_checkpoint_does_not_pass_as_the_last():
         row("1b", 0.2, {"checkpoint": "step143000", "backend": "hf"}),
     ]
     assert set(curves_of(rows, checkpoint="last")) == {"backend=vllm", "backend=hf"}
+    keys = bm.build_curves(pd.DataFrame(rows), checkpoint="last").keys
+    assert doubtful_sentences(keys) == [
+        (
+            "1 of 2 curves have a model at an earlier checkpoint than its last, where another "
+            "training of it, by backend, adapter or variant, went on."
+        )
+    ]
+    assert doubtful_counts(bm.build_curves(pd.DataFrame(rows)).keys)["n_earlier_checkpoint"] == 0
     assert run_problems(pd.DataFrame(rows), checkpoint="last")["reason"].tolist() == [
         "1b: step1000 counts as the last checkpoint of backend=vllm, but step143000 is later"
     ]
@@ -347,8 +355,8 @@ def test_curves_that_average_models_of_one_size_say_so():
     assert (keys["n_tied"].tolist(), keys["n_same_size"].tolist()) == ([2, 0], [1, 0])
     assert doubtful_sentences(keys) == [
         (
-            "1 of 2 curves average different models of one size; a rule of --names or {model_family} "
-            "in --path tells them apart."
+            "1 of 2 curves average different models of one size; a rule of --names or "
+            "{model_family} in --path tells them apart."
         )
     ]
 
@@ -360,8 +368,8 @@ def test_each_doubt_has_its_sentence():
     rows += [row("1b", 0.4, metric="mine"), row("7b", 40.0, metric="mine"), row("1b", 1, task="v")]
     keys = bm.build_curves(pd.DataFrame(rows)).keys
     assert doubtful_counts(keys) == {
-        "n_replicated": 0, "n_same_size": 0, "n_run_differently": 1, "n_mixed_units": 1,
-        "n_unit_questions": 1,
+        "n_replicated": 0, "n_same_size": 0, "n_run_differently": 1, "n_earlier_checkpoint": 0,
+        "n_mixed_units": 1, "n_unit_questions": 1,
     }  # fmt: skip
     assert doubtful_sentences(keys) == [
         "1 of 4 curves join models that were run differently (limit, quantisation).",
