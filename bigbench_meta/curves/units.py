@@ -368,11 +368,11 @@ def asks_unit(
         n_curves: The number of curves.
     """
     most, least = _on_both_sides(table, catalog, curve, n_curves)
-    falls = _falls(table, curve, n_curves)
     with np.errstate(invalid="ignore"):
         ratio = least / most
-        asks: Bools = (ratio >= _GAP[0]) & (ratio <= _GAP[1]) | (np.isfinite(ratio) & falls)
-    return asks
+        asks: Bools = (ratio >= _GAP[0]) & (ratio <= _GAP[1])
+    rows = np.flatnonzero(np.isfinite(ratio)[curve])
+    return asks | _falls(table.take(pa.array(rows)), curve[rows], n_curves)
 
 
 def _on_both_sides(
