@@ -220,7 +220,7 @@ def _study_document(loaded: Loaded, study: Study) -> dict[str, Any]:
             "estimates": console.records(study.account.estimates()),
             "limitations": study.account.limitations,
         }
-    return document | loaded.document(study.known_issues)
+    return document | loaded.document(study.known_issues, study.keys)
 
 
 def _evidence(study: Study) -> pd.DataFrame:

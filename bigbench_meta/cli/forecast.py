@@ -14,6 +14,7 @@ from bigbench_meta.cli.loading import (
     finish,
     level_of,
     load,
+    tell_doubts,
 )
 from bigbench_meta.cli.options import (
     FloatRange,
@@ -165,9 +166,10 @@ def forecast(
         console.print_json(
             _document(forecasts, tables, options | {"level": level_of(loaded, options)})
             | {"n_curves": len(curves), "forecasts": console.records(forecasts)}
-            | loaded.document(findings, written)
+            | loaded.document(findings, curves.keys, written)
         )
     else:
+        tell_doubts(curves.keys)
         click.echo(
             f"{loaded.title}: {counted(len(curves), 'curve')}, "
             f"{forecasts['curve'].nunique()} of them with larger models to forecast."

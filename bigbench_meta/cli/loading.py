@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import click
+
 from bigbench_meta.catalog.embedded import STUDIED_SETS, embedded_set
 from bigbench_meta.cli import console
 from bigbench_meta.cli.output import refuse_output
@@ -38,6 +40,7 @@ __all__ = [
     "study_document",
     "study_of",
     "study_options",
+    "tell_doubts",
     "tell_missing_intervals",
 ]
 
@@ -85,13 +88,24 @@ class Loaded:
         return ", ".join(self.sources)
 
     def document(
-        self, findings: IssueFindings, written: list[Path] | None = None
+        self, findings: IssueFindings, keys: pd.DataFrame, written: list[Path] | None = None
     ) -> dict[str, Any]:
-        """Return the part of every JSON document on problems, known issues and files written."""
+        """Return the part of every JSON document on doubts, known issues and files written.
+
+        Args:
+            findings: What known issues affect.
+            keys: Keys of the curves that the document counts.
+            written: The files, if any can be.
+        """
+        from bigbench_meta.curves.runs import doubtful_counts, doubtful_sentences
+
         counts = ("n_rows", "n_curves", "n_rows_excluded", "n_curves_excluded")
         outputs = {} if written is None else {"outputs": [path.as_posix() for path in written]}
         return {
+            **doubtful_counts(keys),
+            "warnings": doubtful_sentences(keys),
             "n_problems": len(self.problems),
+            "problems": console.records(self.problems),
             "known_issues": {
                 "excluded": findings.excluded,
                 **{name: getattr(findings, name) for name in counts},
@@ -108,6 +122,8 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
         InputError: Results and embedded sets are named, or several sets; something cannot be read.
         NothingSelectedError: There are scores, but none that the options select.
     """
+    import pandas as pd
+
     from bigbench_meta.catalog.published import data_path
     from bigbench_meta.core.schema import PROBLEMS, to_frame
     from bigbench_meta.readers import load_embedded, read_results
@@ -126,7 +142,9 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
     if len(results) == 1 and Store.is_store(results[0]):
         store = Path(results[0])
         observations = Store(store).observations(**selected)
-        problems = Store(store).problems()
+        problems = pd.concat(
+            [Store(store).problems(), Store(store).conflicts(**selected)], ignore_index=True
+        )
         inputs[(store / "manifest.json").as_posix()] = digest_of_file(store / "manifest.json")
     elif results:
         if stores := [path for path in results if Store.is_store(path)]:
@@ -402,6 +420,14 @@ def counted_curves(
     return counted, scores.assign(flagged=flagged(scores, options["threshold"])), findings
 
 
+def tell_doubts(keys: pd.DataFrame) -> None:
+    """Print first which curves are not of one run, one unit and one model a size."""
+    from bigbench_meta.curves.runs import doubtful_sentences
+
+    for sentence in doubtful_sentences(keys):
+        click.echo(sentence)
+
+
 def samples_of(loaded: Loaded, options: dict[str, Any]) -> pd.DataFrame | None:
     """Return the samples of the selected scores if ``--with-samples`` is given."""
     if not options["with_samples"]:
@@ -461,8 +487,6 @@ def study_document(study: Study) -> dict[str, Any]:
     """Return the part of a JSON document that describes the curves a study counts."""
     return {
         "n_curves": len(study.counted),
-        "n_replicated": int((study.counted["n_replicated"] > 0).sum()),
-        "n_same_size": int((study.counted["n_same_size"] > 0).sum()),
         "n_scored": study.n_scored,
         "n_flagged": study.n_flagged,
         "n_infinite": study.n_infinite,

@@ -13,6 +13,7 @@ from bigbench_meta.cli.loading import (
     finish,
     inference_settings,
     load,
+    tell_doubts,
     tell_missing_intervals,
 )
 from bigbench_meta.cli.options import (
@@ -81,7 +82,6 @@ def score(
       bigbench-meta score results/ --exclude-known-issues --json
       bigbench-meta score store --inference --n-examples bigbench -o scores.parquet
     """
-    from bigbench_meta.curves.runs import averaged_sentence
     from bigbench_meta.inference.score import score_curves
 
     loaded = load(results, options)
@@ -103,16 +103,13 @@ def score(
         console.print_json(
             {
                 "n_curves": len(scores),
-                "n_replicated": int((scores["n_replicated"] > 0).sum()),
-                "n_same_size": int((scores["n_same_size"] > 0).sum()),
                 "curves": console.records(scores),
             }
             | ({} if ratios is None else {"signal_to_noise": console.records(ratios)})
-            | loaded.document(findings)
+            | loaded.document(findings, curves.keys)
         )
     else:
-        if told := averaged_sentence(scores):
-            click.echo(told)
+        tell_doubts(curves.keys)
         _print_highest(scores, loaded.title, output)
         if ratios is not None:
             _print_ratios(ratios)

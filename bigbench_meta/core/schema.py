@@ -31,6 +31,7 @@ __all__ = [
     "SCALE_AXES",
     "SETTINGS",
     "SIZE_AXES",
+    "SIZE_BY_RULE",
     "UNEXPLAINED",
     "Column",
     "TableSchema",
@@ -140,8 +141,12 @@ SETTINGS: dict[str, str] = {
 """What evaluation programs say of a run, by the names that the ``settings`` column uses.
 
 A file's own names are kept for the rest: ``task.NAME`` for arguments of the task, ``model.NAME``
-for arguments of the model, ``generation.NAME`` for how text was generated. All values are text.
+for arguments of the model, ``generation.NAME`` for how text was generated, ``scorer.NAME`` for
+arguments of the scorer. All values are text; of a long one it is a digest.
 """
+
+SIZE_BY_RULE = "size_by_rule"
+"""Stands in ``settings`` where a user's rule gives the size of a model; it tells no runs apart."""
 
 SCALE_AXES: tuple[str, ...] = (
     "flop_matched_non_embedding_params",

@@ -250,7 +250,7 @@ class Store:
             return PROBLEMS.empty()
         if pc.sum(self._files(["n_rows"])["n_rows"]).as_py() > _SEARCHED_ROWS:
             return PROBLEMS.empty()
-        return self._conflicts()
+        return self._conflicts({})
 
     def _keep_problems(self, manifest: Manifest, log: ProblemLog) -> None:
         """Store what was noted of folders, unless it is known."""
@@ -355,8 +355,15 @@ class Store:
     def _problems(self) -> pa.Table:
         return _distinct(self._of_parts(Manifest.current_problems))
 
-    def conflicts(self) -> pd.DataFrame:
+    def conflicts(
+        self, *, task: Filter = None, metric: Filter = None, model_family: Filter = None
+    ) -> pd.DataFrame:
         """Return where current files disagree about a score, or repeat it.
+
+        Args:
+            task: A task or a list of tasks to look at; None looks at all. So for the others.
+            metric: Metrics.
+            model_family: Model families.
 
         Returns:
             A problems table. Repetitions are dropped and conflicting scores kept as replicates
@@ -365,13 +372,14 @@ class Store:
         Raises:
             StoreError: There is no store, or a part is damaged.
         """
-        return to_frame(self._conflicts())
+        wanted = {"task": task, "metric": metric, "model_family": model_family}
+        return to_frame(self._conflicts(wanted))
 
-    def _conflicts(self) -> pa.Table:
+    def _conflicts(self, wanted: dict[str, Filter]) -> pa.Table:
         from bigbench_meta.readers.conflicts import resolve_conflicts
 
         log = ProblemLog()
-        resolve_conflicts(self._rows("observations", {}), log)
+        resolve_conflicts(self._rows("observations", wanted), log)
         return log.table()
 
     def files(self) -> pd.DataFrame:

@@ -130,6 +130,17 @@ def test_a_model_in_the_path_is_known_by_the_rules(tree: Path) -> None:
     assert "checkpoint" not in said["pythia-1b"]
 
 
+def test_a_model_in_the_path_keeps_the_size_that_the_file_counts(tmp_path: Path) -> None:
+    """Its name states none; one that states a size goes before the file."""
+    for model, counted in (("owl-tiny", 10**8), ("owl-3b", 2_900_000_000)):
+        config = {"model_args": "path=x", "model_num_parameters": counted}
+        content = {"results": {"piqa": {"acc": 0.5}}, "config": config}
+        write_json(tmp_path / model / "results.json", content)
+    rows, _ = bm.read_results(tmp_path, path="{model}/results.json")
+    found = dict(zip(rows["model_name"], rows["total_params"], strict=True))
+    assert found == {"owl-tiny": 10**8, "owl-3b": 3 * 10**9}
+
+
 def test_a_size_alone_takes_the_family_of_the_path(tree: Path) -> None:
     (tree / "v0").rename(tree / "owl-30m")
     (tree / "v1").rename(tree / "owl-1b")
