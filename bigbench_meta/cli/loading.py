@@ -46,6 +46,7 @@ __all__ = [
 
 _MOST_NAMED: Final = 10
 _MOST_HINTS: Final = 3
+_ALIKE: Final = 0.6
 # Options of --yardstick, and the criteria that are compared.
 _YARDSTICKS: Final = {"quick": "scores", "full": "all", "none": None}
 # What readers say of a table without the columns of observations.
@@ -168,21 +169,27 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
         file = data_path(entry.file)
         inputs[file.name] = digest_of_file(file)
     refuse_output(results, inputs)
+    there = observations
+    if store and any(set(names) - set(observations[name]) for name, names in selected.items()):
+        there = Store(store).observations()
     if not store:
         for column, values in selected.items():
             observations = observations[observations[column].isin(values)]
+    unknown = _unknown_names(selected, there)
     if observations.empty:
         console.print_problems(problems)
         names = ", ".join(f"{name} {' or '.join(values)}" for name, values in selected.items())
         raise (NothingSelectedError if selected else InputError)(
             f"no scores of {names}" if selected else "no score could be read",
             where=f"embedded set {entry.name}" if entry else ", ".join(results),
-            hint="`bigbench-meta score -o scores.csv` lists tasks, metrics and families"
+            hint="; ".join(unknown) or "each of them is there, but no score has them all"
             if selected
             else None
             if options["mapping"] or not problems["reason"].str.contains(_OTHER_TABLE).any()
             else "a table with one column for each metric needs --mapping (docs/wide_tables.md)",
         )
+    for sentence in unknown:
+        console.note(f"{sentence[0].upper()}{sentence[1:]}")
     observations, of_counts = _with_counts(observations, options, is_published=entry is not None)
     folders = [Path(path).resolve().name for path in results]
     if len(folders) > _MOST_NAMED:
@@ -197,6 +204,28 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
         issues=issues,
         exclude=exclude,
     )
+
+
+def _unknown_names(selected: dict[str, list[str]], there: pd.DataFrame) -> list[str]:
+    """Return what to say of names that no score has, with names that are alike."""
+    import difflib
+
+    found = []
+    for column, values in selected.items():
+        known = {str(name).lower(): str(name) for name in there[column].dropna().unique()}
+        for value in values:
+            if value in known.values():
+                continue
+            lower = value.lower()
+            near = difflib.get_close_matches(lower, known, n=_MOST_HINTS, cutoff=_ALIKE)
+            near += [name for name in known if lower in name and name not in near]
+            alike = " or ".join(repr(known[name]) for name in near[:_MOST_HINTS])
+            what = {"model_family": "family"}.get(column, column)
+            found.append(
+                f"no {what} is called {value!r}"
+                + (f": did you mean {alike}?" if alike else f" ({len(known):,} others are there)")
+            )
+    return found
 
 
 def _with_own_problems(

@@ -383,3 +383,28 @@ def test_a_size_that_a_rule_of_the_user_states_is_used(tmp_path: Path, is_store:
     document = run_json("score", results, *options)
     assert [curve["n_scales"] for curve in document["curves"]] == [4]
     assert document["n_problems"] == 0
+
+
+# Names that no score has ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_name_that_no_score_has_brings_those_that_are_alike(
+    tree: Path, tmp_path: Path, stored: bool
+) -> None:
+    results = tree
+    if stored:
+        run("ingest", results, "--store", tmp_path / "store")
+        results = tmp_path / "store"
+    error = run("score", results, "--task", "alhpa", code=2).stderr
+    assert "no scores of task alhpa" in error
+    assert "Hint: no task is called 'alhpa': did you mean 'alpha'?" in error
+    error = run("score", results, "--task", "alpha", "--task", "zzz").stderr
+    assert "No task is called 'zzz' (2 others are there)" in error
+    error = run("score", results, "--task", "alpha", "--metric", "BLEU", code=2).stderr
+    assert "no metric is called 'BLEU'" in error
+
+
+def test_names_that_are_never_together() -> None:
+    error = run("score", "--embedded", "gpt3", "--task", "PIQA", "--metric", "ppl", code=2).stderr
+    assert "Hint: each of them is there, but no score has them all" in error
