@@ -169,13 +169,10 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
         file = data_path(entry.file)
         inputs[file.name] = digest_of_file(file)
     refuse_output(results, inputs)
-    there = observations
-    if store and any(set(names) - set(observations[name]) for name, names in selected.items()):
-        there = Store(store).observations()
-    if not store:
-        for column, values in selected.items():
-            observations = observations[observations[column].isin(values)]
-    unknown = _unknown_names(selected, there)
+    every, observations = observations, _those_selected(observations, selected)
+    if store and any(set(names) - set(every[name]) for name, names in selected.items()):
+        every = Store(store).observations()
+    unknown = _unknown_names(selected, every)
     if observations.empty:
         console.print_problems(problems)
         names = ", ".join(f"{name} {' or '.join(values)}" for name, values in selected.items())
@@ -204,6 +201,12 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
         issues=issues,
         exclude=exclude,
     )
+
+
+def _those_selected(observations: pd.DataFrame, selected: dict[str, list[str]]) -> pd.DataFrame:
+    for column, values in selected.items():
+        observations = observations[observations[column].isin(values)]
+    return observations
 
 
 def _unknown_names(selected: dict[str, list[str]], there: pd.DataFrame) -> list[str]:
