@@ -10,6 +10,7 @@ import pandas as pd
 
 from bigbench_meta import __version__
 from bigbench_meta.report.answer import claims_sentence
+from bigbench_meta.report.citation import bibtex
 from bigbench_meta.report.files import figure_files, table_files
 from bigbench_meta.report.tables.table import Table
 
@@ -32,13 +33,14 @@ def study_files(
         overview: Whether the page links to an overview in the folder above.
 
     Returns:
-        Contents by path: ``report.html``, ``tables/*.csv|md|tex`` and
+        Contents by path: ``report.html``, ``citations.bib``, ``tables/*.csv|md|tex`` and
         ``figures/*.svg|png|vl.json|csv``.
     """
     drawn = {name: figure_files(figure) for name, figure in study.figures.items()}
     svg = {name: files[f"figures/{name}.svg"] for name, files in drawn.items()}
     contents: dict[str, str | bytes] = {
-        "report.html": _page(study, svg, sources, overview=overview)
+        "report.html": _page(study, svg, sources, overview=overview),
+        "citations.bib": bibtex(study),
     }
     for files in (*map(_forms, study.tables.values()), *drawn.values()):
         contents |= files
@@ -70,7 +72,9 @@ def studies_files(studies: Mapping[str, Study]) -> dict[str, str | bytes]:
         claims_sentence=claims_sentence(),
         version=__version__,
     )
-    contents: dict[str, str | bytes] = {"report.html": page}
+    contents: dict[str, str | bytes] = {
+        "report.html": page, "citations.bib": bibtex(*studies.values()),
+    }  # fmt: skip
     contents |= table_files(sets)
     for name, part in parts.items():
         contents |= {f"{name}/{path}": content for path, content in part.items()}
