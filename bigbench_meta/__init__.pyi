@@ -163,6 +163,7 @@ from .inference.resolution import resolution as resolution
 from .inference.score import score_curves as score_curves
 from .inference.shapes.curve_shapes import curve_shapes as curve_shapes
 from .inference.shapes.curve_shapes import shape_fits as shape_fits
+from .inference.signal_to_noise import signal_to_noise as signal_to_noise
 from .inference.uncertainty import curve_intervals as curve_intervals
 from .inference.wei import wei_emergence as wei_emergence
 from .inference.wei import wei_points as wei_points

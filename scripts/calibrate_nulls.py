@@ -4,8 +4,11 @@ Every cell simulates families of models whose per-token loss is a power law of t
 formulas of ``bigbench_meta.generate.mirage`` and not by those of the test, and hands the scores to
 ``null_tests`` as any other results. One line of JSON a cell is appended to ``--out``; what is there
 is not done again. ``--docs FILE`` writes the tables between the markers of that file.
+``--families N`` runs other cells instead: N whole families of curves each, how often any of their
+curves survives a correction, and curves of a loss with an irreducible part.
 
     python scripts/calibrate_nulls.py --out calibration.jsonl --jobs 2   # hours
+    python scripts/calibrate_nulls.py --out calibration.jsonl --families 200 --jobs 2   # hours
     python scripts/calibrate_nulls.py --out calibration.jsonl --docs docs/nulls.md
 """
 
@@ -18,7 +21,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -38,7 +41,7 @@ from bigbench_meta.generate.multiple_choice import (
 from bigbench_meta.inference.nulls.null_tests import null_tests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -51,6 +54,7 @@ DECADES: Final = (1.5, 3.5)  # from the smallest to the largest model
 EDITS: Final = 5  # tokens of a target whose edit distance is measured
 STEP: Final = 3.0  # fall of the log loss between two models: a loss 20 times smaller
 BREAK: Final = 2.0  # exponent beyond the break, in place of at most 0.34
+FAMILY_BOOT: Final = 3999  # of whole families: a smallest p-value of 0.05 / 200
 POWER_SHARE: Final = 0.5  # curves simulated for a power, as a share of those under the null
 CHANGED: Final = 4  # every fourth of them has the change: its sisters in a family have none
 
@@ -224,6 +228,204 @@ def frame(cell: Cell, sizes: Floats, scores: Floats, columns: dict[str, object])
     )
 
 
+# Whole families -------------------------------------------------------------------------------
+
+GPT3: Final = (1.25e8, 3.56e8, 7.6e8, 1.32e9, 2.65e9, 6.66e9, 1.29e10, 1.75e11)
+"""Sizes of GPT-3's eight models."""
+
+
+@dataclass(frozen=True)
+class FamilyCell:
+    """Families that are simulated: exact match of one to five tokens, one test set.
+
+    Attributes:
+        grid: ``family``, of which whole families count, or ``irreducible``, of which curves do.
+        label: What it is, in the words of the table.
+        curves: Curves of a family.
+        n_scales: Models; 0 for the sizes of GPT-3.
+        sisters: Standard deviation of log loss between models, of the median curve.
+        spread: Standard deviation of its logarithm over curves.
+        tails: Degrees of freedom of the t by which models differ, scaled to its variance; 0 for
+            normal.
+        steps: Share of curves whose log loss falls by STEP at a random place.
+        irreducible: Irreducible loss over the mean of the reducible one.
+        alpha: Exponent; 0 for each curve its own.
+        n_examples: Size of the test set.
+    """
+
+    grid: str
+    label: str
+    curves: int = 180
+    n_scales: int = 0
+    sisters: float = SISTERS
+    spread: float = 0.0
+    tails: float = 0.0
+    steps: float = 0.0
+    irreducible: float = 0.0
+    alpha: float = 0.0
+    n_examples: int = 2000
+
+    @property
+    def name(self) -> str:
+        """Name, by which --cells chooses and --out remembers."""
+        return f"{self.grid} {self.label}"
+
+
+def family_cells() -> Iterator[FamilyCell]:
+    """Yield the rows by which the family's null was made, and others."""
+    for spread in (0.0, 0.3, 0.5, 0.7):
+        yield FamilyCell("family", f"spread {spread:g}", spread=spread)
+    yield FamilyCell("family", "t(5) models", tails=5)
+    base = FamilyCell("family", "", spread=0.5)
+    others: dict[str, dict[str, Any]] = {
+        "spread 1": {"spread": 1.0},
+        "spread 0.5, t(5) models": {"tails": 5},
+        "t(3) models": {"tails": 3, "spread": 0.0},
+        "spread 0.5, sd 0.05": {"sisters": 0.05},
+        "spread 0.5, sd 0.5": {"sisters": 0.5},
+        "spread 0.5, 6 sizes": {"n_scales": 6},
+        "spread 0.5, 12 sizes": {"n_scales": 12},
+        "spread 0.5, 200 examples": {"n_examples": 200},
+        "spread 0.5, 20 curves": {"curves": 20},
+        "spread 0.5, 5 curves": {"curves": 5},
+        "spread 0.5, irreducible 1": {"irreducible": 1.0},
+        "10% steps": {"steps": 0.1, "spread": 0.0},
+        "10% steps, spread 0.5": {"steps": 0.1},
+        "10% steps, spread 0.5, t(5) models": {"steps": 0.1, "tails": 5},
+    }
+    for label, other in others.items():
+        yield replace(base, label=label, **other)
+    base = FamilyCell(
+        "irreducible", "", curves=TASKS, n_scales=10, sisters=0.1, alpha=0.34, n_examples=2500
+    )
+    others = {
+        "none": {},
+        "0.3": {"irreducible": 0.3},
+        "1": {"irreducible": 1.0},
+        "1, sd 0.05": {"irreducible": 1.0, "sisters": 0.05},
+        "1, sd 0": {"irreducible": 1.0, "sisters": 0.0},
+        "0.3, 8 sizes, 400 examples": {"irreducible": 0.3, "n_scales": 8, "n_examples": 400},
+        "0.1, sd 0.05": {"irreducible": 0.1, "sisters": 0.05},
+        "0.2, sd 0": {"irreducible": 0.2, "sisters": 0.0},
+        "0.6, sd 0": {"irreducible": 0.6, "sisters": 0.0},
+        "3, sd 0.05": {"irreducible": 3.0, "sisters": 0.05},
+        "0.3, 5 sizes": {"irreducible": 0.3, "n_scales": 5},
+        "none, t(3) models": {"tails": 3, "sisters": 0.15, "alpha": 0.3},
+        "none, spread 0.7": {"spread": 0.7, "alpha": 0.2},
+    }
+    for label, other in others.items():
+        yield replace(base, label=label, **other)
+
+
+def simulated_family(cell: FamilyCell, seed: int) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+    """Return observations of one family, and which of its curves have a step."""
+    rng = np.random.default_rng([seed, *cell.name.encode()])
+    m = cell.curves
+    sizes = np.array(GPT3)
+    if cell.n_scales:
+        places = np.concatenate([[0], rng.gamma(2.0, size=cell.n_scales - 1).cumsum()])
+        if cell.grid == "irreducible":
+            places = np.arange(float(cell.n_scales))
+        sizes = np.rint(1e8 * 10 ** (3.5 * places / places[-1]))
+    alpha = np.full(m, cell.alpha) if cell.alpha else rng.uniform(*ALPHAS, m)
+    # A loss of one token between 0.15 and 2 in the middle of the axis.
+    log_c = np.log(sizes).mean() + np.log(rng.uniform(0.15, 2.0, m)) / alpha
+    losses = np.stack(
+        [
+            per_token_loss(sizes, alpha=-float(a), c=float(np.exp(c)))
+            for a, c in zip(alpha, log_c, strict=True)
+        ]
+    )
+    losses += cell.irreducible * losses.mean(axis=1, keepdims=True)
+    sisters = cell.sisters * np.exp(cell.spread * rng.standard_normal((m, 1)))
+    models = rng.standard_normal(losses.shape)
+    if cell.tails:
+        models = rng.standard_t(cell.tails, losses.shape) * np.sqrt(1 - 2 / cell.tails)
+    stepped = rng.random(m) < cell.steps
+    jump = change("step", np.log(sizes) + np.zeros((m, 1)), alpha, rng)
+    losses *= np.exp(sisters * models + stepped[:, None] * jump)
+    length = rng.integers(1, 6, (m, 1)) if cell.grid == "family" else 3
+    right = np.exp(-length * losses)
+    scores = rng.binomial(cell.n_examples, right) / cell.n_examples
+    observations = frame(
+        Cell(cell.grid, "", len(sizes), cell.n_examples), np.tile(sizes, (m, 1)), scores,
+        {"metric": "exact_str_match", "low_score": 0.0},
+    )  # fmt: skip
+    names = [f"model {i}" for i in range(len(sizes))] * m
+    return observations.assign(model_family="family", model_name=names), stepped
+
+
+def run_families(cell: FamilyCell, n_families: int, n_boot: int) -> dict[str, object]:
+    """Test families one by one and return how often anything survives."""
+    begun = time.monotonic()
+    if cell.grid == "irreducible":
+        n_families, n_boot = n_families // 2, 99
+    variations: tuple[Literal["curve", "family"], ...]
+    variations = ("curve", "family") if cell.grid == "irreducible" else ("family",)
+    tests: dict[str, list[pd.DataFrame]] = {name: [] for name in variations}
+    for seed in range(n_families):
+        observations, stepped = simulated_family(cell, seed)
+        curves = build_curves(observations)
+        task = curves.keys["task"].str.removeprefix("task ").astype(int).to_numpy()
+        for variation in variations:
+            found = null_tests(curves, n_boot=n_boot, goodness=False, variation=variation)
+            found = found.assign(family=seed, stepped=stepped[task])
+            tests[variation].append(found[found["status"] == "ok"])
+    result: dict[str, object] = {
+        "name": cell.name, **asdict(cell), "families": n_families, "boot": n_boot,
+    }  # fmt: skip
+    for source, frames in tests.items():
+        every = pd.concat(frames)
+        smooth, true = every[~every["stepped"]], every[every["stepped"]]
+        result |= {
+            f"{source}_{label}": float((smooth["p_step"] <= level).mean())
+            for label, level in (("05", 0.05), ("01", 0.01), ("001", 0.001), ("0003", 0.0003))
+        }
+        for column in ("q_bh", "p_holm"):
+            false = (smooth[column] <= 0.05).groupby(smooth["family"]).sum()
+            result[f"{source}_any_{column}"] = float((false > 0).mean())
+        result[f"{source}_most"] = int(
+            (smooth["q_bh"] <= 0.05).groupby(smooth["family"]).sum().max()
+        )
+        called = (every["q_bh"] <= 0.05).groupby(every["family"]).sum().to_numpy()
+        wrong = (smooth["q_bh"] <= 0.05).groupby(smooth["family"]).sum().to_numpy()
+        result[f"{source}_false_share"] = float((wrong / np.maximum(called, 1)).mean())
+        if len(true):
+            result[f"{source}_power"] = float((true["p_step"] <= 0.05).mean())
+            result[f"{source}_power_q"] = float((true["q_bh"] <= 0.05).mean())
+    result["seconds"] = round(time.monotonic() - begun, 1)
+    return result
+
+
+FAMILY_COLUMNS: Final = {
+    "label": "families", "families": "number", "curves": "curves each",
+    "family_any_q_bh": "any q_bh", "family_any_p_holm": "any p_holm", "family_most": "most",
+    "family_false_share": "false share", "family_05": "p ≤ 0.05", "family_001": "p ≤ 0.001",
+    "family_0003": "p ≤ 0.0003", "family_power": "power", "family_power_q": "power, q_bh",
+}  # fmt: skip
+IRREDUCIBLE_COLUMNS: Final = {
+    "label": "irreducible",
+    "families": "families of 20",
+    "curve_05": "own, p ≤ 0.05",
+    "curve_01": "own, p ≤ 0.01",
+    "family_05": "family, p ≤ 0.05",
+    "family_01": "family, p ≤ 0.01",
+}
+
+
+def family_table(rows: list[dict[str, object]], columns: dict[str, str]) -> str:
+    """Return a Markdown table; small rates with four digits."""
+    lines = ["| " + " | ".join(columns.values()) + " |", "|" + "---|" * len(columns)]
+    for row in rows:
+        texts = []
+        for key in columns:
+            digits = 5 if key.endswith(("_001", "_0003")) else 3
+            value = row.get(key, "")
+            texts.append(f"{value:.{digits}f}" if isinstance(value, float) else str(value))
+        lines.append("| " + " | ".join(texts) + " |")
+    return "\n".join(lines)
+
+
 def run_cell(cell: Cell, n_curves: int, n_boot: int) -> dict[str, object]:
     """Simulate a cell and return its rates."""
     begun = time.monotonic()
@@ -270,7 +472,7 @@ COLUMNS: Final = {
     "sisters_sharpness": "sharpness", "alike_raw": "E > 100, σ = 0", "sisters_raw": "E > 100",
     "step_step": "step", "step_family_step": "step, pooled",
     "broken_step": "break", "broken_family_step": "break, pooled",
-    "sisters_tested": "tested", "why": "why low",
+    "sisters_tested": "tested", "curves": "curves", "why": "why low",
 }  # fmt: skip
 
 LOW: Final = 0.03
@@ -301,9 +503,9 @@ def why_low(row: dict[str, object]) -> str:
         general.append("links")
     if float(str(row["sisters_tested"])) < 0.95:
         general.append("ties")
-    reasons = general + ["σ ≥ 0"] * (alike < LOW) + ["limit"] * (pooled < LOW)
-    if sisters < LOW and not general:
-        reasons.append("few scales" if int(str(row["n_scales"])) <= 5 else "unknown")
+    few = int(str(row["n_scales"])) <= 5
+    reasons = general + ["σ ≥ 0"] * (alike < LOW) + ["few scales"] * (few and sisters < LOW)
+    reasons += ["fitted r"] * (min(sisters, pooled) < LOW)
     return ", ".join(reasons)
 
 
@@ -317,6 +519,9 @@ def write_docs(path: Path, done: dict[str, dict[str, object]]) -> None:
             row["why"] = why_low(row)
         body = table(rows, {"setting": "setting"} if grid == "other" else {})
         text = put_between(text, grid, body, path)
+    for grid, columns in (("family", FAMILY_COLUMNS), ("irreducible", IRREDUCIBLE_COLUMNS)):
+        rows = [done[c.name] for c in family_cells() if c.grid == grid and c.name in done]
+        text = put_between(text, grid, family_table(rows, columns), path)
     path.write_text(text)
 
 
@@ -331,6 +536,10 @@ def main() -> None:
         default=2000,
         help=f"smooth curves a cell, rounded up to whole families of {TASKS}",
     )
+    parser.add_argument(
+        "--families", type=int, default=0,
+        help="so many families a cell of whole families, and no other cells",
+    )  # fmt: skip
     parser.add_argument("--boot", type=int, default=99, help="bootstrap replicates a curve")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--docs", type=Path, help="write the tables into this file and stop")
@@ -339,16 +548,20 @@ def main() -> None:
     if options.docs:
         write_docs(options.docs, done)
         return
-    wanted = [cell for cell in cells() if options.cells in cell.name and cell.name not in done]
+    run: Callable[..., dict[str, object]] = run_cell
+    every: Iterable[Cell | FamilyCell] = cells()
+    numbers = (options.curves, options.boot)
+    if options.families:
+        run, every, numbers = run_families, family_cells(), (options.families, FAMILY_BOOT)
+    wanted = [cell for cell in every if options.cells in cell.name and cell.name not in done]
     with ProcessPoolExecutor(options.jobs) as pool:
-        tasks = [pool.submit(run_cell, cell, options.curves, options.boot) for cell in wanted]
+        tasks = [pool.submit(run, cell, *numbers) for cell in wanted]
         for number, task in enumerate(as_completed(tasks), start=1):
             row = task.result()
             with options.out.open("a") as file:
                 file.write(json.dumps(row) + "\n")
-            rate = [round(float(str(row[k])), 3) for k in ("alike_step", "sisters_step",
-                    "sisters_family_step", "step_step", "broken_step")]  # fmt: skip
-            print(f"{number}/{len(tasks)} {row['name']}: {rate} {row['seconds']} s", flush=True)
+            shown = {k: round(v, 4) for k, v in row.items() if isinstance(v, float)}
+            print(f"{number}/{len(tasks)} {row['name']}: {shown}", flush=True)
 
 
 if __name__ == "__main__":

@@ -30,29 +30,43 @@ def moments(link, log_loss, sigma, floor, span):
     return floor + span * mean, span * slope, max(square - mean**2, 0.0) * span**2
 
 
-def curve_pieces(y, x, trials, parameters, link, floor, span, resolution=RESOLUTION):
+def law(level, alpha, where, irreducible=0.0):
+    """Log of the loss, and minus its derivative by alpha."""
+    reducible = math.exp(-alpha * where)
+    return level + math.log(irreducible + reducible), where * reducible / (irreducible + reducible)
+
+
+def curve_pieces(
+    y, x, trials, parameters, link, floor, span, resolution=RESOLUTION, irreducible=0.0
+):
     """Residual, slope, variance and weight of each point of a curve."""
     level, alpha, sigma = parameters
     rows = []
     for score, where, n in zip(y, x, trials, strict=True):
-        mean, slope, between = moments(link, level - alpha * where, sigma, floor, span)
+        log_loss, _ = law(level, alpha, where, irreducible)
+        mean, slope, between = moments(link, log_loss, sigma, floor, span)
         variance = max(mean * (1 - mean) - between, 0.0) / n + between
         rows.append((score - mean, slope, variance, 1 / (variance + (resolution / n) ** 2)))
     return np.array(rows).T
 
 
-def equations(theta, y, x, trials, sigma, link, floor, span, resolution=RESOLUTION):
+def equations(
+    theta, y, x, trials, sigma, link, floor, span, resolution=RESOLUTION, irreducible=0.0
+):
     """The quasi-likelihood equations of level and alpha."""
     residual, slope, _, weight = curve_pieces(
-        y, x, trials, (*theta, sigma), link, floor, span, resolution
+        y, x, trials, (*theta, sigma), link, floor, span, resolution, irreducible
     )
     pull = slope * weight * residual
-    return pull.sum(), -(pull * x).sum()
+    lean = np.array([law(*theta, where, irreducible)[1] for where in x])
+    return pull.sum(), -(pull * lean).sum()
 
 
-def fit_mean(y, x, trials, sigma, link, floor, span, bounds, start, resolution=RESOLUTION):
+def fit_mean(
+    y, x, trials, sigma, link, floor, span, bounds, start, resolution=RESOLUTION, irreducible=0.0
+):
     """Level and alpha by root finding; at a bound of alpha the level alone."""
-    rest = (y, x, trials, sigma, link, floor, span, resolution)
+    rest = (y, x, trials, sigma, link, floor, span, resolution, irreducible)
     free = optimize.root(equations, start, args=rest, method="hybr", tol=1e-12).x
     alpha = min(max(free[1], bounds[0]), bounds[1])
     if alpha == free[1]:

@@ -49,3 +49,14 @@ def mechanism_curves(lengths, *, floor=0.0, link=SHARE, known=np.nan, **options)
     """The same as curves, with what is known of them."""
     arrays = ragged(lengths, **options)
     return MechanismCurves.checked(*arrays, floor=floor, link=link, sigma=known)
+
+
+def family_arrays(m, sigma, *, n=500, seed=0, spread=0.0):
+    """Arrays of curves of one family of eight models, with a lognormal sigma."""
+    rng = np.random.default_rng(seed)
+    log = np.linspace(18, 24, 8)
+    level, alpha = rng.uniform(-1, 1, (m, 1)), rng.uniform(0.05, 0.3, (m, 1))
+    own = sigma * np.exp(spread * rng.standard_normal((m, 1)))
+    log_loss = level - alpha * (log - log.mean()) + own * rng.standard_normal((m, 8))
+    y = rng.binomial(n, np.exp(-np.exp(log_loss))) / n
+    return y.ravel(), np.tile(np.exp(log), m), np.full(8 * m, float(n)), np.arange(m + 1) * 8

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from bigbench_meta.catalog.published import data_path, read_text
 from bigbench_meta.core.errors import InputError, SchemaError
 from bigbench_meta.core.patterns import TimedPattern
+from bigbench_meta.core.schema import SIZE_BY_RULE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,6 +94,7 @@ class ModelIdentity:
         precision: The number format of the weights that the name ends with.
         reason: Where the number comes from, or why there is none.
         is_known: Whether a rule matched the name.
+        size_by_rule: Whether the number comes from a rule of the user.
     """
 
     model_family: str
@@ -104,6 +106,7 @@ class ModelIdentity:
     precision: str | None = None
     reason: str
     is_known: bool = True
+    size_by_rule: bool = False
 
     @property
     def settings(self) -> dict[str, str]:
@@ -114,6 +117,7 @@ class ModelIdentity:
             {'quantisation': 'q4_k_m'}
         """
         said = {name: getattr(self, name) for name in ("checkpoint", "precision", "quantisation")}
+        said[SIZE_BY_RULE] = "yes" if self.size_by_rule else None
         return {name: value for name, value in said.items() if value}
 
     @property
@@ -171,6 +175,7 @@ class ModelRule:
             variant=groups.get("variant") or None,
             reason=reason,
             is_known=True,
+            size_by_rule=self.is_own and total is not None,
         )
 
     def _count(self, size: str | None) -> tuple[int | None, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bigbench_meta.cli import console
-from bigbench_meta.cli.loading import finish, load, study_options
+from bigbench_meta.cli.loading import finish, load, study_options, tell_doubts
 from bigbench_meta.cli.options import (
     as_json,
     counting,
@@ -77,13 +77,16 @@ def accounts(
     """
     from bigbench_meta.aggregate.attribution.account import account_for_flags
     from bigbench_meta.aggregate.attribution.sensitivity import sensitivity
+    from bigbench_meta.aggregate.by_metric import select_level
     from bigbench_meta.report.tables.attribution import account_tables, sensitivity_tables
 
     prepare_folder(out)
     loaded = load(results, options)
     study = study_options(loaded, options)
     curves, findings = study.curves(loaded.observations)
-    account = account_for_flags(study.scores(curves), threshold=study.threshold, level=study.level)
+    scores = study.scores(curves)
+    keys = curves.keys.loc[select_level(scores, study.level).index]
+    account = account_for_flags(scores, threshold=study.threshold, level=study.level)
     tables, varied = account_tables(account), None
     if with_sensitivity:
         with console.progress("Sensitivity") as progress:
@@ -96,9 +99,10 @@ def accounts(
         console.print_json(
             _document(account, study.level)
             | _sensitivity_document(varied)
-            | loaded.document(findings, written)
+            | loaded.document(findings, keys, written)
         )
     else:
+        tell_doubts(keys)
         _print(account, tables, loaded.title)
         print_written(written, out)
     finish(loaded, findings, strict=strict, as_json=as_json)

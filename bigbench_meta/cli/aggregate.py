@@ -47,7 +47,7 @@ def aggregate(
         console.print_json(
             study_document(study)
             | {name: console.records(study.tables[name].frame)}
-            | loaded.document(study.known_issues)
+            | loaded.document(study.known_issues, study.keys)
         )
     else:
         click.echo(f"{loaded.title}: {study.headline}")

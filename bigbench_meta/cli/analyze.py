@@ -18,6 +18,7 @@ from bigbench_meta.cli.loading import (
 )
 from bigbench_meta.cli.options import (
     as_json,
+    config,
     counting,
     inference,
     options,
@@ -26,7 +27,6 @@ from bigbench_meta.cli.options import (
     strict,
 )
 from bigbench_meta.cli.output import prepare_folder, write_results
-from bigbench_meta.core.execute import kept_processes
 from bigbench_meta.core.text import counted
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ _CHUNK: Final = re.compile(r"[0-9a-f]{32}\.(arrow|part)")
     "found: quick counts the flagged curves; full repeats the whole inference on 99 simulated "
     "studies, which takes as long as 300 times the inference.",
 )
-@options(inference, output_folder("tables, figures and report.html"), strict, as_json)
+@options(inference, output_folder("tables, figures and report.html"), config, strict, as_json)
 def analyze(
     results: tuple[str, ...], out: Path | None, strict: bool, as_json: bool, **options: Any
 ) -> None:
@@ -81,6 +81,7 @@ def analyze(
       bigbench-meta analyze store --n-examples bigbench --out study
       bigbench-meta analyze store --family "BIG-G T=0" --scale total_params --json
       bigbench-meta analyze --no-inference                 only scores, in seconds
+      bigbench-meta analyze --config study/run.json --out again
       bigbench-meta analyze --exclude-known-issues=gpt3-piqa-contamination
 
     If a run with --out was stopped, running it again computes only what is missing.
@@ -124,6 +125,8 @@ def _forget(folder: Path) -> None:
 
 def _studies_of(names: tuple[str, ...], options: dict[str, Any]) -> list[tuple[Loaded, Study]]:
     """Run the study of each embedded set that has any of the scores that options select."""
+    from bigbench_meta.core.execute import kept_processes
+
     studies: list[tuple[Loaded, Study]] = []
     skipped: list[NothingSelectedError] = []
     with kept_processes():
@@ -217,7 +220,7 @@ def _study_document(loaded: Loaded, study: Study) -> dict[str, Any]:
             "estimates": console.records(study.account.estimates()),
             "limitations": study.account.limitations,
         }
-    return document | loaded.document(study.known_issues)
+    return document | loaded.document(study.known_issues, study.keys)
 
 
 def _evidence(study: Study) -> pd.DataFrame:

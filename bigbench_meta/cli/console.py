@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import sys
 from contextlib import contextmanager
@@ -37,6 +38,10 @@ MOST_ROWS = 20
 """Rows that are printed of a table of all curves."""
 
 _MOST_PROBLEMS = 10
+# Characters of a line in a pipe, between two columns, and of a column of names that is wrapped.
+_PIPE = 200
+_GAP = 3
+_WRAPPED = 40
 # What differs between problems of one kind: numbers, quoted values, paths and names of files.
 _PARTICULAR = re.compile(r"'[^']*'|\"[^\"]*\"|\S*[/\\]\S*|\S+\.\w{2,8}\b|[-+]?\d[\w.+-]*")
 
@@ -84,25 +89,41 @@ def note(message: str) -> None:
 
 
 def print_table(table: Table) -> None:
-    """Print a table for people on standard output, rounded, as wide as the terminal."""
+    """Print a table for people on standard output, rounded, with the columns that have room.
+
+    The width is that of the terminal, or ``COLUMNS``; in a pipe there is none to fit, and a wrapped
+    name could not be searched for. Of columns that do not fit the last ones are left out.
+    """
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
 
     header, rows, alignment = replace(table, columns=table.brief or table.columns).text()
+    given = os.environ.get("COLUMNS", "")
+    known = int(given) if given.isdigit() and int(given) else None
+    width = known or (None if sys.stdout.isatty() else _PIPE)
+    console = Console(highlight=False, width=width)
+    rows = [[shown(cell) for cell in row] for row in rows]
+    widths = [
+        max(cell_len(cell) for cell in column) + _GAP for column in zip(header, *rows, strict=True)
+    ]
+    # The first column, of names, may be wrapped.
+    widths[:1] = [min(widths[0], _WRAPPED)] if widths else []
+    fit = max(sum(sum(widths[: n + 1]) <= console.width for n in range(len(widths))), 1)
     grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title, align in zip(header, alignment, strict=True):
+    for title, align in zip(header[:fit], alignment, strict=False):
         if align == "right":
             grid.add_column(title, justify="right")
         else:
             grid.add_column(title, overflow="fold")
     for row in rows:
         # Text, not markup: a task may be called [bold].
-        grid.add_row(*(Text(shown(cell)) for cell in row))
-    # In a pipe there is no width to fit, and a wrapped name cannot be searched for.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+        grid.add_row(*map(Text, row[:fit]))
     console.print(grid)
+    if fit < len(header):
+        console.print(f"Not shown for lack of width: {', '.join(header[fit:])}.", markup=False)
 
 
 def problem_line(row: dict[str, Any]) -> str:

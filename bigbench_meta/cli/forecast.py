@@ -14,6 +14,7 @@ from bigbench_meta.cli.loading import (
     finish,
     level_of,
     load,
+    tell_doubts,
 )
 from bigbench_meta.cli.options import (
     FloatRange,
@@ -43,15 +44,16 @@ __all__ = ["forecast"]
 
 # The names in forecast.FORECASTERS, which --help must not import.
 FORECASTERS = (
-    "mixture", "constant", "log_linear", "power_law", "step", "logistic", "broken_power_law",
-    "log_pass_rate", "smooth_pair",
+    "mixture", "mechanism", "constant", "log_linear", "power_law", "step", "logistic",
+    "broken_power_law", "log_pass_rate", "smooth_pair",
 )  # fmt: skip
 DEFAULT_FORECASTERS = ("mixture", "log_pass_rate", "smooth_pair")
 _MOST_CURVES = 10
 _HOW_TO_READ = (
     "Coverage should be near {confidence:.0%}. Skill is 1 for a forecast without error, 0 for one "
-    "as good as the last fitted score (persistence), and below 0 for a worse one. Median surprise "
-    "is 1 bit if the intervals are calibrated; 10 bits are odds of 1 in 1,000."
+    "as good as the last fitted score (persistence), and below 0 for a worse one. Not predictable: "
+    "the interval covers more than half of what can be gained, or no fitted score is above "
+    "guessing; such forecasts are left out of the coverage."
 )
 
 
@@ -72,9 +74,10 @@ _method = options(
         multiple=True,
         default=DEFAULT_FORECASTERS,
         show_default=True,
-        help="mixture: the weighted mean of six shapes. Name of a shape: this shape alone. "
-        "log_pass_rate: the rule of the GPT-4 report. smooth_pair: from a smooth metric of the "
-        "same models. Can be repeated; curves are listed by the first one.",
+        help="mixture: smooth laws of the loss and six shapes together. mechanism: the smooth laws "
+        "alone. Name of a shape: this shape alone. log_pass_rate: the rule of the GPT-4 report. "
+        "smooth_pair: from a smooth metric of the same models. Can be repeated; curves are listed "
+        "by the first one.",
     ),
     click.option(
         "-k",
@@ -100,8 +103,8 @@ _method = options(
         type=click.Choice(["none", "jeffreys"]),
         default="none",
         show_default=True,
-        help="With jeffreys, log_pass_rate uses (s + 1/2)/(n + 1) for s of n right answers, so "
-        "that a score of 0 has a logarithm.",
+        help="With jeffreys, log_pass_rate uses (s + 1/2)/(n + 1) for s of n right answers, and "
+        "the numbers of right answers where a score is 0, which has no logarithm.",
     ),
     click.option(
         "--length",
@@ -135,8 +138,9 @@ def forecast(
 
     Fits the smallest models of every curve, forecasts the score of each larger model with an
     interval, and compares it with the observed score and with the forecast that nothing changes.
-    Scores outside the interval were not predictable from the smaller models. Where the results have
-    a smooth metric of the same models, smooth_pair tests whether the metric is the reason.
+    A score outside the interval departs from what the smaller models predict; where the interval is
+    too wide to predict anything, that is said instead. Where the results have a smooth metric of
+    the same models, smooth_pair tests whether the metric is the reason.
 
     RESULTS are result files, folders of them, or a store; by default GPT-3's published results.
 
@@ -162,9 +166,10 @@ def forecast(
         console.print_json(
             _document(forecasts, tables, options | {"level": level_of(loaded, options)})
             | {"n_curves": len(curves), "forecasts": console.records(forecasts)}
-            | loaded.document(findings, written)
+            | loaded.document(findings, curves.keys, written)
         )
     else:
+        tell_doubts(curves.keys)
         click.echo(
             f"{loaded.title}: {counted(len(curves), 'curve')}, "
             f"{forecasts['curve'].nunique()} of them with larger models to forecast."

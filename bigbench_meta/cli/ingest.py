@@ -42,7 +42,8 @@ def ingest(
     gs:// URLs, or - for a list of these on standard input, one on each line.
 
     Files that have not changed since they were stored are skipped; those that have changed replace
-    their earlier rows. An ingest that was interrupted continues when it is run again.
+    their earlier rows. Those that are no longer there stay and are named: `store remove` removes
+    them. An ingest that was interrupted continues when it is run again.
 
     \b
     Examples:
@@ -68,15 +69,16 @@ def ingest(
         )
     counts = {
         name: getattr(summary, name)
-        for name in ("files", "loaded", "unchanged", "failed", "observations", "samples")
+        for name in ("files", "loaded", "unchanged", "failed", "gone", "observations", "samples")
     }
     if as_json:
         console.print_json(counts | {"problems": console.records(summary.problems)})
     else:
+        gone = f"; {counted(summary.gone, 'stored file')} no longer there" if summary.gone else ""
         click.echo(
             f"{counted(summary.files, 'file')}: {summary.loaded} loaded "
             f"({counted(summary.observations, 'observation')}),"
-            f" {summary.unchanged} unchanged, {summary.failed} failed."
+            f" {summary.unchanged} unchanged, {summary.failed} failed{gone}."
         )
         console.print_problems(summary.problems)
     if summary.failed and not summary.loaded and not summary.unchanged:

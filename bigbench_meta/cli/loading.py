@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import click
+
 from bigbench_meta.catalog.embedded import STUDIED_SETS, embedded_set
 from bigbench_meta.cli import console
-from bigbench_meta.cli.output import refuse_input
+from bigbench_meta.cli.output import refuse_output
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import counted
 
@@ -38,11 +40,13 @@ __all__ = [
     "study_document",
     "study_of",
     "study_options",
+    "tell_doubts",
     "tell_missing_intervals",
 ]
 
 _MOST_NAMED: Final = 10
 _MOST_HINTS: Final = 3
+_ALIKE: Final = 0.6
 # Options of --yardstick, and the criteria that are compared.
 _YARDSTICKS: Final = {"quick": "scores", "full": "all", "none": None}
 # What readers say of a table without the columns of observations.
@@ -85,13 +89,24 @@ class Loaded:
         return ", ".join(self.sources)
 
     def document(
-        self, findings: IssueFindings, written: list[Path] | None = None
+        self, findings: IssueFindings, keys: pd.DataFrame, written: list[Path] | None = None
     ) -> dict[str, Any]:
-        """Return the part of every JSON document on problems, known issues and files written."""
+        """Return the part of every JSON document on doubts, known issues and files written.
+
+        Args:
+            findings: What known issues affect.
+            keys: Keys of the curves that the document counts.
+            written: The files, if any can be.
+        """
+        from bigbench_meta.curves.runs import doubtful_counts, doubtful_sentences
+
         counts = ("n_rows", "n_curves", "n_rows_excluded", "n_curves_excluded")
         outputs = {} if written is None else {"outputs": [path.as_posix() for path in written]}
         return {
+            **doubtful_counts(keys),
+            "warnings": doubtful_sentences(keys),
             "n_problems": len(self.problems),
+            "problems": console.records(self.problems),
             "known_issues": {
                 "excluded": findings.excluded,
                 **{name: getattr(findings, name) for name in counts},
@@ -108,6 +123,8 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
         InputError: Results and embedded sets are named, or several sets; something cannot be read.
         NothingSelectedError: There are scores, but none that the options select.
     """
+    import pandas as pd
+
     from bigbench_meta.catalog.published import data_path
     from bigbench_meta.core.schema import PROBLEMS, to_frame
     from bigbench_meta.readers import load_embedded, read_results
@@ -126,7 +143,9 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
     if len(results) == 1 and Store.is_store(results[0]):
         store = Path(results[0])
         observations = Store(store).observations(**selected)
-        problems = Store(store).problems()
+        problems = pd.concat(
+            [Store(store).problems(), Store(store).conflicts(**selected)], ignore_index=True
+        )
         inputs[(store / "manifest.json").as_posix()] = digest_of_file(store / "manifest.json")
     elif results:
         if stores := [path for path in results if Store.is_store(path)]:
@@ -149,22 +168,25 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
         observations = load_embedded(entry.name)
         file = data_path(entry.file)
         inputs[file.name] = digest_of_file(file)
-    refuse_input(results, inputs)
-    if not store:
-        for column, values in selected.items():
-            observations = observations[observations[column].isin(values)]
+    refuse_output(results, inputs)
+    every, observations = observations, _those_selected(observations, selected)
+    if store and any(set(names) - set(every[name]) for name, names in selected.items()):
+        every = Store(store).observations()
+    unknown = _unknown_names(selected, every)
     if observations.empty:
         console.print_problems(problems)
         names = ", ".join(f"{name} {' or '.join(values)}" for name, values in selected.items())
         raise (NothingSelectedError if selected else InputError)(
             f"no scores of {names}" if selected else "no score could be read",
             where=f"embedded set {entry.name}" if entry else ", ".join(results),
-            hint="`bigbench-meta score -o scores.csv` lists tasks, metrics and families"
+            hint="; ".join(unknown) or "each of them is there, but no score has them all"
             if selected
             else None
             if options["mapping"] or not problems["reason"].str.contains(_OTHER_TABLE).any()
             else "a table with one column for each metric needs --mapping (docs/wide_tables.md)",
         )
+    for sentence in unknown:
+        console.note(f"{sentence[0].upper()}{sentence[1:]}")
     observations, of_counts = _with_counts(observations, options, is_published=entry is not None)
     folders = [Path(path).resolve().name for path in results]
     if len(folders) > _MOST_NAMED:
@@ -179,6 +201,34 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
         issues=issues,
         exclude=exclude,
     )
+
+
+def _those_selected(observations: pd.DataFrame, selected: dict[str, list[str]]) -> pd.DataFrame:
+    for column, values in selected.items():
+        observations = observations[observations[column].isin(values)]
+    return observations
+
+
+def _unknown_names(selected: dict[str, list[str]], there: pd.DataFrame) -> list[str]:
+    """Return what to say of names that no score has, with names that are alike."""
+    import difflib
+
+    found = []
+    for column, values in selected.items():
+        known = {str(name).lower(): str(name) for name in there[column].dropna().unique()}
+        for value in values:
+            if value in known.values():
+                continue
+            lower = value.lower()
+            near = difflib.get_close_matches(lower, known, n=_MOST_HINTS, cutoff=_ALIKE)
+            near += [name for name in known if lower in name and name not in near]
+            alike = " or ".join(repr(known[name]) for name in near[:_MOST_HINTS])
+            what = {"model_family": "family"}.get(column, column)
+            found.append(
+                f"no {what} is called {value!r}"
+                + (f": did you mean {alike}?" if alike else f" ({len(known):,} others are there)")
+            )
+    return found
 
 
 def _with_own_problems(
@@ -402,6 +452,14 @@ def counted_curves(
     return counted, scores.assign(flagged=flagged(scores, options["threshold"])), findings
 
 
+def tell_doubts(keys: pd.DataFrame) -> None:
+    """Print first which curves are not of one run, one unit and one model a size."""
+    from bigbench_meta.curves.runs import doubtful_sentences
+
+    for sentence in doubtful_sentences(keys):
+        click.echo(sentence)
+
+
 def samples_of(loaded: Loaded, options: dict[str, Any]) -> pd.DataFrame | None:
     """Return the samples of the selected scores if ``--with-samples`` is given."""
     if not options["with_samples"]:
@@ -461,8 +519,6 @@ def study_document(study: Study) -> dict[str, Any]:
     """Return the part of a JSON document that describes the curves a study counts."""
     return {
         "n_curves": len(study.counted),
-        "n_replicated": int((study.counted["n_replicated"] > 0).sum()),
-        "n_same_size": int((study.counted["n_same_size"] > 0).sum()),
         "n_scored": study.n_scored,
         "n_flagged": study.n_flagged,
         "n_infinite": study.n_infinite,

@@ -15,29 +15,43 @@ from bigbench_meta.cli.output import ARGUMENTS
 from bigbench_meta.core.errors import BigbenchMetaError
 from bigbench_meta.core.text import shown
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "STAGES", "main"]
 
-COMMANDS = {
-    "analyze": "Run the whole study: scores, uncertainty, tables, report.",
-    "download": "Download BIG-bench's result files.",
-    "ingest": "Read result files into a store.",
-    "store": "Inspect and maintain a store.",
-    "rescore": "Score the same outputs under other metrics.",
-    "score": "Score how sharply each curve rises with model scale.",
-    "aggregate": "Count the flagged curves of each metric.",
-    "claims": "Count published claims of emergence by metric.",
-    "metric-change": "Compare the same outputs under two metrics.",
-    "accounts": "Test whether the choice of metric explains the flags.",
-    "forecast": "Test whether small models predict the scores of larger ones.",
-    "shapes": "Classify each curve by its trend and its best-fitting shape.",
-    "power": "Compute which accuracies a test set can detect.",
-    "simulate": "Simulate smooth models and score them under every metric.",
-    "generate": "Generate tasks for your models, or train model families.",
+STAGES = {
+    "The whole study": {
+        "analyze": "Run the whole study: scores, uncertainty, tables, report.",
+    },
+    "Results in": {
+        "download": "Download BIG-bench's result files.",
+        "ingest": "Read result files into a store.",
+        "store": "Inspect and maintain a store.",
+        "rescore": "Score the same outputs under other metrics.",
+    },
+    "Curves": {
+        "score": "Score how sharply each curve rises with model scale.",
+        "shapes": "Classify each curve by its trend and its best-fitting shape.",
+        "forecast": "Test whether small models predict the scores of larger ones.",
+        "power": "Compute which accuracies a test set can detect.",
+    },
+    "Metrics and claims": {
+        "aggregate": "Count the flagged curves of each metric.",
+        "metric-change": "Compare the same outputs under two metrics.",
+        "accounts": "Test whether the choice of metric explains the flags.",
+        "claims": "Count published claims of emergence by metric.",
+    },
+    "Made to order": {
+        "simulate": "Simulate smooth models and score them under every metric.",
+        "generate": "Generate tasks for your models, or train model families.",
+    },
 }
-"""The commands, each in the module of its name, with the first sentence of its help.
+"""The commands by stage, each in the module of its name, with the first sentence of its help.
 
 The sentences stand here so that the list of commands is printed without importing their modules.
 """
+
+COMMANDS = {name: text for commands in STAGES.values() for name, text in commands.items()}
+
+_STOPPED = 130  # as a shell says of a program that Ctrl-C ended
 
 
 # A disk that is full or may not be written: the same wherever it is met.
@@ -58,8 +72,11 @@ class _Commands(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        widest = max(map(len, COMMANDS))
+        for stage, commands in STAGES.items():
+            with formatter.section(stage):
+                rows = [(name.ljust(widest), text) for name, text in commands.items()]
+                formatter.write_dl(rows)
 
     def make_context(
         self,
@@ -85,6 +102,9 @@ class _Commands(click.Group):
             lines = (shown(line) for line in f"Error: {error}".split("\n"))
             click.echo("\n".join(lines), err=True)
             raise SystemExit(2) from error
+        except KeyboardInterrupt:
+            click.echo("Stopped.", err=True)
+            raise SystemExit(_STOPPED) from None
         except OSError as error:
             if error.errno not in _NO_PLACE:
                 raise
@@ -100,7 +120,7 @@ _SETTINGS = {
 
 
 @click.group(cls=_Commands, context_settings=_SETTINGS)
-@click.version_option(__version__, prog_name="bigbench-meta")
+@click.version_option(__version__, "-V", "--version", prog_name="bigbench-meta")
 def main() -> None:
     """Meta-analysis of emergence claims on BIG-Bench.
 
@@ -114,5 +134,5 @@ def main() -> None:
       bigbench-meta score --help                 help on one command, with examples
 
     Exit codes: 0 done; 1 done, but --strict was given and there were problems; 2 bad usage or
-    unreadable input.
+    unreadable input; 130 stopped by Ctrl-C.
     """

@@ -15,6 +15,7 @@ from bigbench_meta.cli.loading import (
     load,
     samples_of,
     sets_to_study,
+    tell_doubts,
 )
 from bigbench_meta.cli.options import (
     FloatRange,
@@ -315,7 +316,7 @@ def _document(
             "induced": one.induced.largest if one.induced else None,
         }
         more = {name: console.records(rows) for name, rows in asked.items() if rows is not None}
-        own = more | loaded.document(one.findings)
+        own = more | loaded.document(one.findings, one.curves.keys)
         if entry := loaded.embedded:
             sets.append(
                 {
@@ -349,6 +350,7 @@ def _print(one: _Comparison, options: dict[str, Any]) -> None:
     from bigbench_meta.report.tables.metric_change import metric_change_tables, predictions_table
 
     loaded, pairs, predictions = one.loaded, one.pairs, one.predictions
+    tell_doubts(one.curves.keys)
     click.echo(f"{loaded.title}: {' '.join(_sentences(one, options))}")
     if loaded.embedded and loaded.embedded.caution:
         click.echo(loaded.embedded.caution)

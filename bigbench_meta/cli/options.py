@@ -19,6 +19,7 @@ __all__ = [
     "SCALES",
     "FloatRange",
     "as_json",
+    "config",
     "counting",
     "criterion",
     "embedded",
@@ -89,7 +90,8 @@ def output_file(content: str) -> Callable[..., Any]:
         "-o",
         "--output",
         type=_TableFile(path_type=Path, dir_okay=False),
-        help=f"Write {content} to this .csv, .parquet or .json file.",
+        help=f"Write {content} to this .csv, .parquet or .json file. An existing file is replaced "
+        "only if it is such a table.",
     )
 
 
@@ -114,6 +116,56 @@ def _listed(
     return tuple(named)
 
 
+def _configured(
+    context: click.Context, parameter: click.Parameter, path: Path | None
+) -> Path | None:
+    """Take what a file says of options as their defaults."""
+    if path is None:
+        return None
+    import difflib
+    import json
+    import tomllib
+
+    from bigbench_meta.catalog.published import read_bounded
+
+    text = read_bounded(path)
+    try:
+        document = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except ValueError as error:
+        raise InputError(f"cannot be read: {error}", where=str(path)) from error
+    if path.suffix == ".json":
+        document = document.get("options") if isinstance(document, dict) else None
+    if not isinstance(document, dict):
+        raise InputError(
+            "no options in it", where=str(path), hint="a TOML file, or run.json of a study"
+        )
+    known = {
+        name.lstrip("-"): other.name
+        for other in context.command.params
+        for name in [*other.opts, *other.secondary_opts]
+        if other is not parameter
+    }
+    for name in document:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise InputError(
+                f"{name!r} is no option", where=str(path),
+                hint=f"did you mean {near[0]!r}?" if near else f"options are {', '.join(known)}",
+            )  # fmt: skip
+    given = {known[name]: value for name, value in document.items() if value not in (None, [])}
+    context.default_map = {**(context.default_map or {}), **given}
+    return path
+
+
+config = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    is_eager=True,
+    expose_value=False,
+    callback=_configured,
+    help="Take RESULTS and options from a TOML file (threshold = 50), or from run.json of an "
+    "earlier study, to repeat it. Options on the command line count more.",
+)
 results = click.argument("results", nargs=-1, callback=_listed)
 needed_results = click.argument("results", nargs=-1, required=True, callback=_listed)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -156,7 +208,8 @@ reading = options(
         type=click.IntRange(min=1),
         default=1 << 30,
         show_default=True,
-        help="Refuse files larger than this, before or after decompression.",
+        help="Refuse files larger than this, before or after decompression, and those that would "
+        "take more than twice as much memory.",
     ),
 )
 embedded = click.option(
@@ -238,8 +291,8 @@ inference = options(
         default="both",
         show_default=True,
         help="How to estimate the variation of models around the smooth mechanism: from each "
-        "curve alone (cautious, little power), from all curves of the model family (more power, "
-        "but assumes that tasks are alike), or both ways.",
+        "curve alone (cautious, little power), from the other curves of the model family (more "
+        "power, but assumes that models scatter on this one as on them), or both ways.",
     ),
     click.option(
         "--largest-exponent",

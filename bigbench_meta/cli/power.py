@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bigbench_meta.cli import console
-from bigbench_meta.cli.loading import catalog, curves_of, finish, load
+from bigbench_meta.cli.loading import catalog, curves_of, finish, load, tell_doubts
 from bigbench_meta.cli.options import (
     FloatRange,
     as_json,
@@ -191,11 +191,11 @@ def _resolution_of_results(
     frame = _resolution(curves, options)
     summary = _summary(frame, options)
     if as_json:
-        known_issues = loaded.document(findings)["known_issues"]
         console.print_json(
-            summary | {"curves": console.records(frame), "known_issues": known_issues}
+            summary | {"curves": console.records(frame)} | loaded.document(findings, curves.keys)
         )
     else:
+        tell_doubts(curves.keys)
         _print(frame, summary, loaded.title)
     finish(loaded, findings, strict=strict, as_json=as_json)
 

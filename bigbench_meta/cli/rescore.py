@@ -18,7 +18,7 @@ from bigbench_meta.cli.options import (
     reading,
     strict,
 )
-from bigbench_meta.cli.output import refuse_input, write_frame
+from bigbench_meta.cli.output import refuse_output, write_frame
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import counted
 
@@ -154,7 +154,7 @@ def rescore(
                 summary = store.ingest(
                     list(results), options=read, jobs=jobs or available_jobs(), progress=progress
                 )
-        refuse_input(results, list(source.files()["label"]))
+        refuse_output(results, list(source.files()["label"]))
         selected = {"task": list(task) or None, "model_family": list(family) or None}
         with console.progress("Scoring") as progress:
             scoring.add_batches(

@@ -13,6 +13,7 @@ from bigbench_meta.cli.loading import (
     finish,
     inference_settings,
     load,
+    tell_doubts,
     tell_missing_intervals,
 )
 from bigbench_meta.cli.options import (
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from bigbench_meta.cli.loading import Loaded
+    from bigbench_meta.curves.build import Curves
+
 __all__ = ["score"]
 
 
@@ -49,10 +53,17 @@ __all__ = ["score"]
     help="Add intervals, tests, shapes and forecasts. Tests are corrected for the number of "
     "curves.",
 )
+@click.option(
+    "--signal-to-noise",
+    is_flag=True,
+    help="Add, for each task and metric, the spread of models of similar size over the noise of "
+    "one model's last checkpoints or seeds (Heineman et al. 2025).",
+)
 @options(threshold, example_counts, inference, output_file("all columns"), strict, as_json)
 def score(
     results: tuple[str, ...],
     inference: bool,
+    signal_to_noise: bool,
     output: Path | None,
     strict: bool,
     as_json: bool,
@@ -71,7 +82,6 @@ def score(
       bigbench-meta score results/ --exclude-known-issues --json
       bigbench-meta score store --inference --n-examples bigbench -o scores.parquet
     """
-    from bigbench_meta.curves.runs import averaged_sentence
     from bigbench_meta.inference.score import score_curves
 
     loaded = load(results, options)
@@ -86,25 +96,60 @@ def score(
             progress=progress if inference else None,
             **(inference_settings(loaded, options) if inference else {}),
         )
+    ratios = _signal_to_noise(loaded, curves) if signal_to_noise else None
     if output:
         write_frame(scores, output)
     if as_json:
         console.print_json(
             {
                 "n_curves": len(scores),
-                "n_replicated": int((scores["n_replicated"] > 0).sum()),
-                "n_same_size": int((scores["n_same_size"] > 0).sum()),
                 "curves": console.records(scores),
             }
-            | loaded.document(findings)
+            | ({} if ratios is None else {"signal_to_noise": console.records(ratios)})
+            | loaded.document(findings, curves.keys)
         )
     else:
-        if told := averaged_sentence(scores):
-            click.echo(told)
+        tell_doubts(curves.keys)
         _print_highest(scores, loaded.title, output)
+        if ratios is not None:
+            _print_ratios(ratios)
     if inference:
         tell_missing_intervals(scores, options)
     finish(loaded, findings, strict=strict, as_json=as_json)
+
+
+def _signal_to_noise(loaded: Loaded, curves: Curves) -> pd.DataFrame:
+    """Return the signal to noise of the tasks and metrics that have curves."""
+    import pandas as pd
+
+    from bigbench_meta.inference.signal_to_noise import signal_to_noise
+
+    names = ["benchmark", "task", "subtask", "metric"]
+    found = signal_to_noise(loaded.observations)
+    has_curve = pd.MultiIndex.from_frame(curves.keys[names].astype(str).drop_duplicates())
+    return found[pd.MultiIndex.from_frame(found[names].astype(str)).isin(has_curve)]
+
+
+def _print_ratios(ratios: pd.DataFrame) -> None:
+    from bigbench_meta.report.tables.table import Table
+
+    known = ratios[ratios["status"] == "ok"]
+    counts = ", ".join(f"{name} {n}" for name, n in ratios["status"].value_counts().items())
+    click.echo(
+        "\nSignal (spread of models of similar size) over noise (of one model's last checkpoints "
+        f"or seeds), both relative to the mean: {counts}."
+    )
+    if len(known):
+        console.print_table(
+            Table(
+                name="signal_to_noise",
+                caption="",
+                frame=known.sort_values("signal_to_noise", kind="stable"),
+                columns=("subtask", "metric", "shots", "size_min", "size_max", "n_models", "signal",
+                         "noise", "signal_to_noise"),
+                most_rows=console.MOST_ROWS,
+            )
+        )  # fmt: skip
 
 
 def _print_highest(scores: pd.DataFrame, title: str, output: Path | None) -> None:

@@ -14,6 +14,7 @@ from bigbench_meta.cli.loading import (
     finish,
     level_of,
     load,
+    tell_doubts,
 )
 from bigbench_meta.cli.options import (
     as_json,
@@ -112,10 +113,11 @@ def shapes(
                 "rules": TREND_RULES,
                 **{table.name: console.records(table.frame) for table in tables[:2]},
                 "curves": console.records(frame),
-                **loaded.document(findings, written),
+                **loaded.document(findings, curves.keys, written),
             }
         )
     else:
+        tell_doubts(curves.keys)
         _print(frame, loaded.title)
         print_written(written, out)
     finish(loaded, findings, strict=strict, as_json=as_json)

@@ -31,6 +31,7 @@ __all__ = [
     "SCALE_AXES",
     "SETTINGS",
     "SIZE_AXES",
+    "SIZE_BY_RULE",
     "UNEXPLAINED",
     "Column",
     "TableSchema",
@@ -140,8 +141,12 @@ SETTINGS: dict[str, str] = {
 """What evaluation programs say of a run, by the names that the ``settings`` column uses.
 
 A file's own names are kept for the rest: ``task.NAME`` for arguments of the task, ``model.NAME``
-for arguments of the model, ``generation.NAME`` for how text was generated. All values are text.
+for arguments of the model, ``generation.NAME`` for how text was generated, ``scorer.NAME`` for
+arguments of the scorer. All values are text; of a long one it is a digest.
 """
+
+SIZE_BY_RULE = "size_by_rule"
+"""Stands in ``settings`` where a user's rule gives the size of a model; it tells no runs apart."""
 
 SCALE_AXES: tuple[str, ...] = (
     "flop_matched_non_embedding_params",
@@ -338,7 +343,11 @@ CURVE_EVIDENCE = TableSchema(
         _text("wei_reason", "why"),
         _whole("n_at_chance_before", "scales at chance before the first above it", "count"),
         _real("emergence_scale", "smallest scale above chance from which all are", "axis"),
-        _real("emergence_scale_low", "lower end of its 95% interval", "axis"),
+        _real(
+            "emergence_scale_low",
+            "lower end of its 95% interval, where that predicts something",
+            "axis",
+        ),
         _real("emergence_scale_high", "upper end", "axis"),
         _real("share_below_resolution", "scales less than one example above chance", "0..1"),
         _text("flat_kind", "flat, not flat, or flat as far as the test set can show"),
@@ -356,12 +365,16 @@ CURVE_EVIDENCE = TableSchema(
             "score predicted at the largest scale from the smaller",
             "unit of score",
         ),
-        _real("forecast_low", "lower end of its 95% interval", "unit of score"),
+        _real(
+            "forecast_low",
+            "lower end of its 95% interval, if that predicts anything",
+            "unit of score",
+        ),
         _real("forecast_high", "upper end", "unit of score"),
         Column(name="forecast_covered", type=pa.bool_(), meaning="whether it holds the score"),
         _real("forecast_skill", "1 - |error| / |error of no change|", "..1"),
         _real("forecast_surprise", "-log2 of the probability of a score so far out", "bits"),
-        _text("forecast_status", "ok, or why there is no forecast"),
+        _text("forecast_status", "ok, not_predictable, or why there is no forecast"),
     ),
 )
 """What is added to a curve's scores when inference is asked for."""

@@ -22,8 +22,8 @@ from bigbench_meta.core.schema import (
     conform,
     to_frame,
 )
-from bigbench_meta.curves.runs import ALL, separate_runs, unexplained
-from bigbench_meta.curves.units import check_range, implausible_sizes
+from bigbench_meta.curves.runs import ALL, differing_settings, separate_runs, unexplained
+from bigbench_meta.curves.units import asks_unit, check_range, implausible_sizes, models_of_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,9 +51,12 @@ class Curves:
         keys: One row a curve: the key columns, ``scale`` (the axis), ``n_missing`` (models left
             out), ``n_tied`` (observations averaged into another), ``n_replicated`` (points that
             average different scores of one model whose files do not say why), ``n_same_size``
-            (points that average models with different names), ``n_outside`` (scores
+            (points that average models with different names), ``run_differently`` (the settings
+            that are not the same for all models, empty if there are none), ``earlier_checkpoint``
+            (whether a model is at an earlier checkpoint than its last), ``n_outside`` (scores
             outside the range of the metric), ``mixed_units`` (whether others lie inside: then the
-            curve has no points), ``is_preferred``, ``low_score``, ``high_score``, ``metric_type``,
+            curve has no points), ``asks_unit`` (whether the scores may be in two units),
+            ``is_preferred``, ``low_score``, ``high_score``, ``metric_type``,
             ``step``, ``higher_is_better`` and ``direction`` (where that comes from: ``catalog``,
             ``low_high`` or ``assumed``).
         offsets: Shape (number of curves + 1,).
@@ -185,17 +188,26 @@ def build_curves(
         raise InputError(
             f"{scale!r} is not a scale axis", where="scale", hint=f"one of {', '.join(SCALE_AXES)}"
         )
-    table = separate_runs(conform(observations), checkpoint=checkpoint).table
+    runs = separate_runs(conform(observations), checkpoint=checkpoint)
+    table = runs.table
     group, first = group_rows(table, CURVE_KEY)
     model = _model_ranks(table)
     axes = (scale,) if scale else SIZE_AXES
     x, axis = _scale_of_rows(table, group, model, len(first), axes)
-    keys = _keys(table, group, first, catalog or metric_catalog())
+    metrics = catalog or metric_catalog()
+    keys = _keys(table, group, first, metrics)
     if catalog is None:
         keys["metric_type"] = _by_answers(keys["metric_type"], table, first)
     score, stderr = _floats(table, "score"), _floats(table, "stderr")
     low, high = (keys.pop(name).to_numpy(dtype=float)[group] for name in ("low", "high"))
-    unit = check_range(score, stderr, low, high)
+    unit = check_range(
+        score,
+        stderr,
+        low,
+        high,
+        n_examples=_floats(table, "n_examples"),
+        binary=keys.pop("binary").to_numpy(dtype=bool)[group],
+    )
     usable = np.isfinite(x) & np.isfinite(score) & ~unit.code
     n_outside, n_inside = (
         np.bincount(group[usable & chosen], minlength=len(first))
@@ -225,8 +237,14 @@ def build_curves(
                 starts,
                 len(first),
             ),
+            run_differently=[
+                ", ".join(names)
+                for names in differing_settings(table, group, len(first), checkpoint=checkpoint)
+            ],
+            earlier_checkpoint=np.bincount(group[runs.at_earlier], minlength=len(first)) > 0,
             n_outside=n_outside,
             mixed_units=mixed,
+            asks_unit=asks_unit(table, metrics, group, len(first)),
         ),
         offsets=Ragged.of_lengths(n_points).offsets,
         x=x[rows[starts]],
@@ -259,7 +277,7 @@ def _scale_of_rows(
         [np.where(implausible.get(axis, False), np.nan, _floats(table, axis)) for axis in axes]
     )
     candidates[~(np.isfinite(candidates) & (candidates > 0))] = np.nan
-    models, _ = group_rows(table, ["model_family", "model_name"])
+    models, _ = models_of_rows(table)
     for axis, values in zip(axes, candidates, strict=True):
         if axis in SIZE_AXES:
             _settle(values, models)
@@ -340,6 +358,7 @@ def _keys(table: pa.Table, group: Ints, first: Ints, catalog: MetricCatalog) -> 
         step=known["step"],
         low=known["low"],
         high=known["high"],
+        binary=known["binary"].fillna(value=False).astype(bool),
         higher_is_better=known["higher_is_better"]
         .fillna(pd.Series(~(both & (low > high))))
         .astype(bool),

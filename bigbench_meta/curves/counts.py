@@ -34,7 +34,7 @@ MOST_EXAMPLES: Final = 100_000
 """No larger number of examples is looked for."""
 
 # Results may have passed through single precision.
-_SINGLE: Final = 1e-7
+_SINGLE: Final = 1.2e-7
 _DOUBLE: Final = 1e-14
 _MOST_DECIMALS: Final = 10
 # Of numbers that are wrong, and no multiple of the right one, at least half the scores tell.

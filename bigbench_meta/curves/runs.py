@@ -25,11 +25,13 @@ from bigbench_meta.core.schema import (
     PROBLEMS,
     SETTINGS,
     SIZE_AXES,
+    SIZE_BY_RULE,
     UNEXPLAINED,
     conform,
     to_frame,
 )
 from bigbench_meta.core.text import counted
+from bigbench_meta.curves.units import CODES, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,10 +44,14 @@ if TYPE_CHECKING:
 __all__ = [
     "ALL",
     "Runs",
-    "averaged_sentence",
+    "differing_settings",
+    "doubtful_counts",
+    "doubtful_sentences",
     "family_hint",
     "run_problems",
     "separate_runs",
+    "settings_of",
+    "training_moment",
     "unexplained",
 ]
 
@@ -60,6 +66,9 @@ _LIMITED: Final = (
 _NOT_LAST: Final = (
     "{model}: the names of its checkpoints do not say which is the last ({names}): each has a curve"
 )
+_EARLIER: Final = "{model}: {names} counts as the last checkpoint of {runs}, but {last} is later"
+# What can be another training run; all else says how a model was evaluated.
+_TRAINED: Final = ("backend", "adapter")
 _MOST_NAMED: Final = 4
 # In the name of a family: a size, a release date, a version at the end, how it is stored.
 _OF_A_MODEL: Final = re.compile(
@@ -99,6 +108,9 @@ class Runs:
         n_other_checkpoints: Scores left out because another checkpoint was asked for.
         unordered: Benchmark, family and a sentence for each model whose last checkpoint is not
             known, as the names of its checkpoints do not say in what order they were.
+        earlier: The same for each model with training runs, by backend, adapter or variant, that
+            ended at another checkpoint than its last: of each run the last one counts.
+        at_earlier: Which rows of the table are of such a run.
     """
 
     table: pa.Table
@@ -106,6 +118,8 @@ class Runs:
     n_limited: int
     n_other_checkpoints: int
     unordered: tuple[tuple[str, str, str], ...] = ()
+    earlier: tuple[tuple[str, str, str], ...] = ()
+    at_earlier: Bools
 
 
 def separate_runs(table: pa.Table, *, checkpoint: str = ALL) -> Runs:
@@ -134,19 +148,21 @@ def separate_runs(table: pa.Table, *, checkpoint: str = ALL) -> Runs:
     if table["settings"].null_count == table.num_rows:
         if checkpoint not in {ALL, LAST}:
             raise _no_checkpoint(checkpoint, [])
-        return Runs(table=table, kept=whole, n_limited=0, n_other_checkpoints=0)
+        return Runs(table=table, kept=whole, n_limited=0, n_other_checkpoints=0, at_earlier=~whole)
     combos, combo = _combinations(table)
     wanted, is_chosen = _at_checkpoint(combos, checkpoint)
     unordered = _unordered(combos, wanted & ~is_chosen) if checkpoint == LAST else ()
+    at_earlier, earlier = _earlier(combos, wanted & is_chosen & (checkpoint == LAST))
     # Where one is chosen of a model, which one tells no curves apart.
     plain = [
         {n: v for n, v in said.items() if not (chosen and n == "checkpoint")}
         for said, chosen in zip(combos["said"], is_chosen.tolist(), strict=True)
     ]
     combos["said"] = pd.Series(plain, index=combos.index, dtype=object)
-    limited = wanted & _limited(combos, wanted)
-    kept = (wanted & ~limited)[combo]
-    variant = _variants(combos, np.flatnonzero(wanted & ~limited))
+    limited, scoreless = _limited(combos, wanted)
+    counts = wanted & ~limited & ~scoreless
+    kept = counts[combo]
+    variant = _variants(combos, np.flatnonzero(counts))
     table, combo_kept = table.filter(pa.array(kept)), combo[kept]
     place = table.schema.get_field_index("variant")
     field = table.schema.field(place)
@@ -158,6 +174,8 @@ def separate_runs(table: pa.Table, *, checkpoint: str = ALL) -> Runs:
         n_limited=int(limited[combo].sum()),
         n_other_checkpoints=int((~wanted)[combo].sum()),
         unordered=unordered,
+        earlier=earlier,
+        at_earlier=at_earlier[combo_kept],
     )
 
 
@@ -176,8 +194,9 @@ def run_problems(observations: pd.DataFrame | pa.Table, *, checkpoint: str = ALL
 
     Returns:
         Problems table: a row for each family whose runs on some of the examples were left out, for
-        each model whose last checkpoint is not known, for each family whose models of different
-        size were run with different settings, and for each model that only some scores give a size.
+        each model whose last checkpoint is not known or is not that of all its runs, for each
+        family whose models of different size were run with different settings, and for each model
+        that only some scores give a size.
 
     Raises:
         SchemaError: ``observations`` is no observations table.
@@ -187,14 +206,14 @@ def run_problems(observations: pd.DataFrame | pa.Table, *, checkpoint: str = ALL
     rows: list[tuple[str, str, str, str]] = []
     left_out = to_frame(table.select([*_FAMILY, "settings"]).filter(pa.array(~runs.kept)))
     if runs.n_limited:
-        limited = left_out["settings"].astype(str).map(lambda text: "limit" in _decoded(text))
+        limited = left_out["settings"].astype(str).map(lambda text: "limit" in settings_of(text))
         counts = left_out[limited].groupby(_FAMILY, observed=True, sort=False).size()
         rows += [
             (str(benchmark), str(family), _LIMITED.format(n=n), "warning")
             for benchmark, family, n in counts.reset_index().itertuples(index=False)
         ]
-    rows += [(*told, "warning") for told in runs.unordered]
-    rows += _mixed_settings(runs.table) + _without_size(runs.table)
+    rows += [(*told, "warning") for told in (*runs.unordered, *runs.earlier)]
+    rows += _mixed_settings(runs.table, checkpoint=checkpoint) + _without_size(runs.table)
     return to_frame(conform(pd.DataFrame(rows, columns=PROBLEMS.names), PROBLEMS))
 
 
@@ -243,24 +262,50 @@ def family_hint(observations: pd.DataFrame | pa.Table) -> str:
     )
 
 
-def averaged_sentence(scores: pd.DataFrame) -> str:
-    """Return what to say first where curves average scores of runs or models; else nothing.
+def doubtful_counts(keys: pd.DataFrame) -> dict[str, int]:
+    """Return how many curves are not of one run, one unit and one model a size.
 
     Args:
-        scores: Scores of curves, with ``n_replicated`` and ``n_same_size``.
+        keys: Keys of curves, see :class:`bigbench_meta.curves.build.Curves`.
+
+    Returns:
+        ``n_replicated``, ``n_same_size``, ``n_run_differently``, ``n_earlier_checkpoint``,
+        ``n_mixed_units`` and ``n_unit_questions``.
     """
-    told = []
-    if n := int((scores["n_replicated"] > 0).sum()):
-        told.append(
-            f"{n} of {len(scores)} curves average different scores of one model whose files do not "
-            "say how they differ; --path tells files apart by their folders or names."
-        )
-    if n := int((scores["n_same_size"] > 0).sum()):
-        told.append(
-            f"{n} of {len(scores)} curves average different models of one size; "
-            "a rule of --names or {model_family} in --path tells them apart."
-        )
-    return " ".join(told)
+    return {
+        "n_replicated": int((keys["n_replicated"] > 0).sum()),
+        "n_same_size": int((keys["n_same_size"] > 0).sum()),
+        "n_run_differently": int((keys["run_differently"] != "").sum()),
+        "n_earlier_checkpoint": int(keys["earlier_checkpoint"].sum()),
+        "n_mixed_units": int(keys["mixed_units"].sum()),
+        "n_unit_questions": int(keys["asks_unit"].sum()),
+    }
+
+
+def doubtful_sentences(keys: pd.DataFrame) -> list[str]:
+    """Return what to say first of curves that are not of one run, one unit, one model a size.
+
+    Args:
+        keys: As for :func:`doubtful_counts`.
+    """
+    lists = keys["run_differently"][keys["run_differently"] != ""].astype(str)
+    names = [name for name, _ in Counter(", ".join(lists).split(", ")).most_common()]
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    reasons = {
+        "n_replicated": "average different scores of one model whose files do not say how they "
+        "differ; --path tells files apart by their folders or names.",
+        "n_same_size": "average different models of one size; a rule of --names or {model_family} "
+        "in --path tells them apart.",
+        "n_run_differently": "join models that were run differently "
+        f"({', '.join(names[:_MOST_NAMED])}{more}).",
+        "n_earlier_checkpoint": "have a model at an earlier checkpoint than its last, where "
+        "another training of it, by backend, adapter or variant, went on.",
+        "n_mixed_units": "have scores in two units, and no emergence score.",
+        "n_unit_questions": "may have scores in two units; an entry of the metric in a catalog "
+        "(--catalog) settles that.",
+    }
+    numbers = doubtful_counts(keys)
+    return [f"{n} of {len(keys)} curves {reasons[name]}" for name, n in numbers.items() if n]
 
 
 def _combinations(table: pa.Table) -> tuple[pd.DataFrame, Ints]:
@@ -274,19 +319,23 @@ def _combinations(table: pa.Table) -> tuple[pd.DataFrame, Ints]:
     frame = frame[columns].astype(dict.fromkeys(columns, object))
     frame = frame.where(frame.notna(), None)
     texts = frame["settings"].tolist()
-    decoded = {text: _decoded(text) for text in set(texts)}
+    decoded = {text: settings_of(text) for text in set(texts)}
     said = pd.Series([decoded[text] for text in texts], index=frame.index, dtype=object)
     # Spelling makes no two models of one: Owl-7B and owl_7b.
-    spelled = {name: _spelled(name) for name in set(frame["model_name"].tolist())}
-    model = frame["model_name"].map(spelled)
+    spelling = {name: spelled(name) for name in set(frame["model_name"].tolist())}
+    model = frame["model_name"].map(spelling)
+    has_score = np.bincount(combo, weights=_is_score(table), minlength=len(first)) > 0
     # Nor are two models of one size two points.
     size = size.groupby([*_texts(frame, _FAMILY), model]).transform("max")
     place = size.map(str).where(size.notna(), model)
-    return frame.assign(said=said, model=model, place=place), combo
+    return frame.assign(said=said, model=model, place=place, has_score=has_score), combo
 
 
-def _spelled(model: str) -> str:
-    return re.sub(r"[^\w.]+|_+", "-", model.lower())
+def _is_score(table: pa.Table) -> Bools:
+    """Return which rows have a score, and no code for one that was not measured."""
+    score = table["score"].to_pandas().to_numpy(dtype=float)
+    found: Bools = np.isfinite(score) & ~np.isin(score, CODES)
+    return found
 
 
 def _texts(frame: pd.DataFrame, names: Iterable[str]) -> list[pd.Series[str]]:
@@ -300,8 +349,13 @@ def _groups(combos: pd.DataFrame) -> list[Ints]:
     return [np.asarray(places, dtype=np.int64) for places in groups.indices.values()]
 
 
-def _decoded(text: str | None) -> Settings:
-    """Return settings by name; what is no JSON object is one setting without a name."""
+def settings_of(text: str | None) -> Settings:
+    """Return settings by name; what is no JSON object is one setting without a name.
+
+    Examples:
+        >>> settings_of('{"checkpoint": "step1000"}'), settings_of("fast"), settings_of(None)
+        ({'checkpoint': 'step1000'}, {'': 'fast'}, {})
+    """
     if text is None:
         return {}
     try:
@@ -310,7 +364,7 @@ def _decoded(text: str | None) -> Settings:
         found = None
     if not isinstance(found, dict):
         return {"": text}
-    return {str(name): str(value) for name, value in found.items()}
+    return {str(name): str(value) for name, value in found.items() if name != SIZE_BY_RULE}
 
 
 # Checkpoints and limits -----------------------------------------------------------------------
@@ -326,8 +380,9 @@ def _at_checkpoint(combos: pd.DataFrame, checkpoint: str) -> tuple[Bools, Bools]
         if not chosen.any():
             raise _no_checkpoint(checkpoint, sorted({name for name in at if name}))
         return chosen, np.ones(len(combos), dtype=bool)
-    rest = combos["said"].map(lambda said: _text(said, without="checkpoint"))
-    run = combos.groupby([*_texts(combos, [*_FAMILY, "model"]), rest], sort=False).ngroup().tolist()
+    trained = combos["said"].map(lambda said: str([said.get(name) for name in _TRAINED]))
+    keys = [*_texts(combos, [*_FAMILY, "model", "variant"]), trained]
+    run = combos.groupby(keys, sort=False).ngroup().tolist()
     names: defaultdict[int, set[str | None]] = defaultdict(set)
     for number, name in zip(run, at, strict=True):
         names[number].add(name)
@@ -342,7 +397,7 @@ def _last(names: set[str | None]) -> set[str | None]:
     """Return the last of some checkpoints; several where their names do not say which it is."""
     if None in names:
         return {None}  # a model without a checkpoint is the final one
-    order = {name: _moment(name or "") for name in names}
+    order = {name: training_moment(name or "") for name in names}
     moments = set(order.values())
     if len(names) > 1 and (
         None in moments or len({moment[:2] for moment in moments if moment}) > 1
@@ -361,10 +416,18 @@ def _no_checkpoint(name: str, known: list[str]) -> InputError:
     )
 
 
-def _moment(checkpoint: str) -> tuple[bool, bool, float, float] | None:
+def training_moment(checkpoint: str) -> tuple[bool, bool, float, float] | None:
     """Return where in training a checkpoint is by its name, None where that does not say.
 
     Those whose names count differently, in steps or tokens, with stages or without, have no order.
+
+    Returns:
+        Whether tokens are counted, whether there is no stage, the stage, and the steps or tokens:
+        the first two of checkpoints that have an order are equal.
+
+    Examples:
+        >>> training_moment("stage2-step50k"), training_moment("early")
+        ((False, False, 2.0, 50000.0), None)
     """
     found = _STEP.search(checkpoint)
     counted = found or _TOKENS.search(checkpoint)
@@ -392,19 +455,58 @@ def _unordered(combos: pd.DataFrame, chosen: Bools) -> tuple[tuple[str, str, str
     )
 
 
-def _limited(combos: pd.DataFrame, wanted: Bools) -> Bools:
-    """Return which rows are of a run on some examples while the same on all of them is there."""
+def _earlier(combos: pd.DataFrame, chosen: Bools) -> tuple[Bools, tuple[tuple[str, str, str], ...]]:
+    """Return which rows are of a run that ended before the model's last checkpoint.
+
+    And a sentence for each model that has such a run.
+    """
+    runs: defaultdict[tuple[str, str, str], dict[str | None, set[str]]] = defaultdict(dict)
+    columns = combos.loc[chosen, [*_FAMILY, "model", "variant", "said"]]
+    for benchmark, family, model, variant, said in columns.itertuples(index=False):
+        run = [f"{name}={said[name]}" for name in _TRAINED if name in said]
+        told = ", ".join(filter(None, [variant, *run])) or "the runs without a backend"
+        at = runs[str(benchmark), str(family), str(model)]
+        at.setdefault(said.get("checkpoint"), set()).add(told)
+    names = dict(zip(combos["model"], combos["model_name"], strict=True))
+    rows = []
+    lasts: dict[tuple[str, str, str], set[str | None]] = {}
+    for (benchmark, family, model), at in runs.items():
+        last = lasts[benchmark, family, model] = _last(set(at))
+        for name in sorted(set(at) - last, key=str):
+            shown = sorted(at[name])
+            more = f" and {len(shown) - _MOST_NAMED} more" if len(shown) > _MOST_NAMED else ""
+            reason = _EARLIER.format(
+                model=names[model], names=name, runs=", ".join(shown[:_MOST_NAMED]) + more,
+                last=next(iter(last)) or "the model without one",
+            )  # fmt: skip
+            rows.append((benchmark, family, reason))
+    at_earlier = chosen.copy()
+    at_earlier[chosen] = [
+        said.get("checkpoint") not in lasts[str(benchmark), str(family), str(model)]
+        for benchmark, family, model, _, said in columns.itertuples(index=False)
+    ]
+    return at_earlier, tuple(rows)
+
+
+def _limited(combos: pd.DataFrame, wanted: Bools) -> tuple[Bools, Bools]:
+    """Return which rows give way to the same run on more or fewer examples.
+
+    Those on some of the examples where one on all of them has a score, and those on all of them
+    without a score where one on some has one.
+    """
     has_limit = np.array(["limit" in said for said in combos["said"]], dtype=bool)
     if not has_limit.any():
-        return has_limit
-    rest = combos["said"].map(lambda said: _text(said, without="limit"))
+        return has_limit, has_limit
+    rest = combos["said"].map(
+        lambda said: json.dumps({name: said[name] for name in sorted(said) if name != "limit"})
+    )
     keys = [*_texts(combos, [*CURVE_KEY, "model"]), rest]
-    full = pd.Series(wanted & ~has_limit).groupby(keys).transform("any")
-    return np.asarray(has_limit & full.to_numpy(dtype=bool))
-
-
-def _text(said: Settings, *, without: str) -> str:
-    return json.dumps({name: said[name] for name in sorted(said) if name != without})
+    has_score = wanted & combos["has_score"].to_numpy(dtype=bool)
+    full, part = (
+        pd.Series(has_score & which).groupby(keys).transform("any").to_numpy(dtype=bool)
+        for which in (~has_limit, has_limit)
+    )
+    return wanted & has_limit & full, wanted & ~has_limit & ~full & part
 
 
 # Labels -----------------------------------------------------------------------------------------
@@ -502,16 +604,40 @@ def _labelled(run: Named, shown: dict[str, str]) -> str | None:
     return "/".join(filter(None, [checkpoint, variant, ",".join(others)])) or None
 
 
-def _mixed_settings(table: pa.Table) -> list[tuple[str, str, str, str]]:
+def differing_settings(
+    table: pa.Table, curve: Ints, n_curves: int, *, checkpoint: str = ALL
+) -> list[tuple[str, ...]]:
+    """Return the settings that are not the same for all models of each curve.
+
+    Args:
+        table: Observations whose runs are apart, see :func:`separate_runs`.
+        curve: The curve of each row.
+        n_curves: The number of curves.
+        checkpoint: As the runs were told apart. If it was chosen, it may differ.
+    """
+    if table["settings"].null_count == table.num_rows:
+        return [()] * n_curves
+    combos, combo = _combinations(table)
+    of_combo = np.zeros(len(combos), dtype=np.int64)
+    of_combo[combo] = curve
+    runs: list[list[Settings]] = [[] for _ in range(n_curves)]
+    scored = combos["has_score"].tolist()
+    for number, said, has_score in zip(of_combo.tolist(), combos["said"], scored, strict=True):
+        if has_score:
+            runs[number].append(said)
+    chosen = set() if checkpoint == ALL else {"checkpoint"}
+    return [tuple(sorted(_differing(of_curve) - chosen)) for of_curve in runs]
+
+
+def _mixed_settings(table: pa.Table, *, checkpoint: str) -> list[tuple[str, str, str, str]]:
     """Return a problem for each family with curves whose models were run differently."""
-    combos, _ = _combinations(table)
-    said: list[Settings] = combos["said"].tolist()
-    n_curves: defaultdict[tuple[str, str, tuple[str, ...]], int] = defaultdict(int)
-    for places in _groups(combos):
-        names = tuple(sorted(_differing([said[row] for row in places.tolist()])))
+    curve, first = group_rows(table, CURVE_KEY)
+    families = to_frame(table.select(_FAMILY).take(pa.array(first))).astype(str)
+    n_curves: Counter[tuple[str, str, tuple[str, ...]]] = Counter()
+    found = differing_settings(table, curve, len(first), checkpoint=checkpoint)
+    for (benchmark, family), names in zip(families.itertuples(index=False), found, strict=True):
         if names:
-            first = combos.iloc[places[0]]
-            n_curves[str(first["benchmark"]), str(first["model_family"]), names] += 1
+            n_curves[benchmark, family, names] += 1
     return [
         (
             benchmark,

@@ -16,11 +16,19 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.catalog.model_names import model_names, nominal_size
 from bigbench_meta.core.keys import group_rows
-from bigbench_meta.core.schema import PROBLEMS, SIZE_AXES, conform, to_frame
+from bigbench_meta.core.schema import (
+    CURVE_KEY,
+    PROBLEMS,
+    SIZE_AXES,
+    SIZE_BY_RULE,
+    conform,
+    to_frame,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,13 +39,24 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
     Problem = tuple[str, str, str, str]
 
-__all__ = ["CODES", "Checked", "check_range", "implausible_sizes", "unit_problems"]
+__all__ = [
+    "CODES",
+    "ROUNDING",
+    "Checked",
+    "asks_unit",
+    "check_range",
+    "implausible_sizes",
+    "models_of_rows",
+    "spelled",
+    "unit_problems",
+]
 
 CODES: Final = (-1.0, -100.0)
 """What evaluation harnesses write for a score that was not measured."""
 
-# A score of 100.00000000000001 percent is 100 percent.
-_ROUNDING: Final = 1e-9
+ROUNDING: Final = 1e-6
+"""How far from its range a score may be, as a share of it: 1.0000001 is 1 in single precision."""
+
 _METRIC: Final = ("benchmark", "task", "metric")
 _LARGE: Final = {"billions": 1e9, "millions": 1e6, "thousands": 1e3}
 # Names round sizes: of the packaged names the worst are off by 1.3 (pythia-125m), of others
@@ -49,17 +68,26 @@ _EMBEDDINGS: Final = 20.0
 # 1,000 beside one that is so much larger is in billions.
 _WIDEST_FAMILY: Final = 1e8
 _LARGEST_IN_BILLIONS: Final = 1000.0
+# Nor do neighbours in a family differ by so much: a size below a million that is followed by one
+# that is so much larger is in millions or billions, and so are those before it.
+_WIDEST_GAP: Final = 5000.0
+_LARGEST_IN_MILLIONS: Final = 1e6
 _SIZE: Final = re.compile(r"(?<![a-zA-Z0-9.])\d+(?:[._]\d+)?(?:[mMtT]|[bB]\d?)(?![a-zA-Z0-9])")
 _FEWEST_PARAMS: Final = 500
-_CURVE: Final = ("benchmark", "task", "subtask", "metric", "model_family", "shots", "variant")
-# Of metrics without an entry: those that are reported as fractions and as percentages.
-_PERCENTS: Final = re.compile(
-    r"(?:.*[-_ ])?(?:acc(?:uracy)?|exact|em|match|f1|bleu|rouge|precision|recall|pass)[a-z0-9]*"
-    r"(?:[-_ @,].*)?",
+# Of metrics without an entry: those that are no shares, in whatever unit.
+_NO_SHARES: Final = re.compile(
+    r"(?:.*[-_ ])?(?:loss|error|err|dist(?:ance)?|ppl|perplexity|nll|mse|rmse|mae|bits|bpb|log\w*|"
+    r"time|latency|tokens|length|len|count|cost|rank|wer|cer|ter|norm)(?:[-_ @,].*)?",
     re.IGNORECASE,
 )
 # Between neighbours on one curve in two units there is a factor of about 100.
 _GAP: Final = (30.0, 500.0)
+# Where a larger model has a score up to 1 after a smaller one has some percent, of less.
+_FALL: Final = 8.0
+_SOME_PERCENT: Final = 5.0
+# A standard error as a percentage beside a score as a fraction is 100 times too large; clustered
+# examples make one a few times as large as that of as many that are independent.
+_OFF_STDERR: Final = 20.0
 # Sizes of one model that differ by more contradict each other.
 _ALIKE: Final = 1.05
 
@@ -72,7 +100,9 @@ class Checked:
         code: A score is a code for "not measured".
         outside: A score is outside the range, and no such code.
         stderr: A standard error of a score within the range is larger than half of it: no values
-            have a larger standard deviation, so no mean of two or more a larger standard error.
+            have a larger standard deviation, so no mean of two or more a larger standard error. Or
+            it is more than 20 times that of as many right and wrong answers, or where each answer
+            is right or wrong, less than a twentieth of it.
     """
 
     code: Bools
@@ -80,7 +110,15 @@ class Checked:
     stderr: Bools
 
 
-def check_range(score: Floats, stderr: Floats, low: Floats, high: Floats) -> Checked:
+def check_range(
+    score: Floats,
+    stderr: Floats,
+    low: Floats,
+    high: Floats,
+    *,
+    n_examples: Floats | None = None,
+    binary: Bools | None = None,
+) -> Checked:
     """Compare scores with the range of their metric.
 
     Args:
@@ -88,6 +126,8 @@ def check_range(score: Floats, stderr: Floats, low: Floats, high: Floats) -> Che
         stderr: Their standard errors, NaN for none.
         low: Least possible score of each row, NaN where not known.
         high: Largest possible score.
+        n_examples: Examples behind each score, NaN where not known.
+        binary: Whether each answer is right or wrong.
 
     Examples:
         >>> score = np.array([0.6, 64.18, -1.0])
@@ -97,11 +137,19 @@ def check_range(score: Floats, stderr: Floats, low: Floats, high: Floats) -> Che
     """
     with np.errstate(invalid="ignore"):
         extent = high - low
-        slack = _ROUNDING * np.where(np.isfinite(extent), extent, np.abs(score))
+        slack = ROUNDING * np.where(np.isfinite(extent), extent, np.abs(score))
         outside = (score < low - slack) | (score > high + slack)
         code = outside & np.isin(score, CODES)
-        too_large = (stderr > extent / 2 + slack) & ~outside
-        return Checked(code=code, outside=outside & ~code, stderr=too_large)
+        too_large = stderr > extent / 2 + slack
+        if n_examples is not None:
+            share = np.clip((score - low) / extent, 0, 1)
+            # A score of 0 or 1 leaves an answer of doubt.
+            variance = np.maximum(share * (1 - share), 1 / n_examples)
+            ratio = stderr / (extent * np.sqrt(variance / n_examples))
+            too_large |= ratio > _OFF_STDERR
+            if binary is not None:
+                too_large |= binary & (stderr > 0) & (ratio < 1 / _OFF_STDERR)
+        return Checked(code=code, outside=outside & ~code, stderr=too_large & ~outside)
 
 
 def implausible_sizes(table: pa.Table) -> dict[str, Bools]:
@@ -112,9 +160,10 @@ def implausible_sizes(table: pa.Table) -> dict[str, Bools]:
 
     Returns:
         For each size axis one entry a row. Where the sizes of a model differ and its name states
-        none, it is not known which is right, and all of them are named. So are sizes below
-        1,000 beside one a hundred million times as large in their family, where the name states
-        none.
+        none, it is not known which is right, and all of them are named. So are, where the name
+        states none, sizes below 1,000 beside one a hundred million times as large in their family,
+        and those below a million that are followed by one more than 5,000 times as large. What a
+        rule of the user states goes before the name.
 
     Examples:
         >>> rows = pd.DataFrame({
@@ -124,9 +173,9 @@ def implausible_sizes(table: pa.Table) -> dict[str, Bools]:
         >>> implausible_sizes(conform(rows))["total_params"].tolist()
         [True, False]
     """
-    group, first = group_rows(table, ["model_family", "model_name"])
+    group, first = models_of_rows(table)
+    stated = _stated_sizes(table, group, first)[group]
     names = table["model_name"].cast(pa.string()).take(pa.array(first)).to_pylist()
-    stated = np.array([_stated_size(name) for name in names], dtype=np.float64)[group]
     written = np.array([_written_size(name) for name in names], dtype=np.float64)[group]
     family, of_families = group_rows(table, ["model_family"])
     sizes = {a: table[a].to_pandas().to_numpy(dtype=float, na_value=np.nan) for a in SIZE_AXES}
@@ -142,6 +191,7 @@ def implausible_sizes(table: pa.Table) -> dict[str, Bools]:
         with np.errstate(invalid="ignore", divide="ignore"):
             tiny = np.isnan(stated) & (size < _LARGEST_IN_BILLIONS)
             tiny &= size * _WIDEST_FAMILY < of_family
+            tiny |= np.isnan(stated) & _before_a_gap(family, size)
             off = (ratios[axis] > most) | (ratios[axis] < least)
             off &= ~_within(size / written, _OFF_THE_NAME)
             ratio = np.exp(np.abs(np.log(size) - np.log(stated)))
@@ -149,10 +199,65 @@ def implausible_sizes(table: pa.Table) -> dict[str, Bools]:
                 _of_groups(group, size, len(first), end) for end in (np.fmin, np.fmax)
             )
             differs = (largest / smallest > _ALIKE)[group] & np.isfinite(size)
-            # The size nearest the name is right, where it names one.
+            # The size nearest the name is right, where it names one; a name rounds.
             nearest = _of_groups(group, ratio, len(first), np.fmin)[group]
-            found[axis] = off | tiny | (differs & ~(ratio <= nearest * _ALIKE))
+            fits = (ratio <= nearest * _ALIKE) | (ratio < _OFF_THE_NAME)
+            found[axis] = off | tiny | (differs & ~fits)
     return found
+
+
+def models_of_rows(table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Number the models of rows; spelling makes no two of one.
+
+    Args:
+        table: Observations.
+
+    Returns:
+        The model of each row, and the first row of each model.
+    """
+    group, first = group_rows(table, ["model_family", "model_name"])
+    columns = table.select(["model_family", "model_name"]).take(pa.array(first)).to_pydict()
+    keys = zip(columns["model_family"], map(spelled, columns["model_name"]), strict=True)
+    numbers: dict[tuple[str, str], int] = {}
+    model = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+    return model[group], first[np.unique(model, return_index=True)[1]]
+
+
+def spelled(model: str) -> str:
+    """Return the name of a model as it is compared with others.
+
+    Examples:
+        >>> spelled("Owl_7B") == spelled("owl-7b")
+        True
+    """
+    return re.sub(r"[^\w.]+|_+", "-", model.lower())
+
+
+def _stated_sizes(table: pa.Table, group: NDArray[np.int64], first: NDArray[np.int64]) -> Floats:
+    """Return the size that a rule of the user states of each model, else the one in its name."""
+    names = table["model_name"].cast(pa.string()).take(pa.array(first)).to_pylist()
+    stated = np.array([_stated_size(name) for name in names], dtype=np.float64)
+    if table["settings"].null_count == table.num_rows:
+        return stated
+    found = pc.match_substring(table["settings"].cast(pa.string()), f'"{SIZE_BY_RULE}"')
+    by_rule = pc.fill_null(found, fill_value=False).to_numpy()
+    size = table["total_params"].to_pandas().to_numpy(dtype=float, na_value=np.nan)
+    ruled = _of_groups(group, np.where(by_rule, size, np.nan), len(first), np.fmin)
+    return np.where(np.isnan(ruled), stated, ruled)
+
+
+def _before_a_gap(family: NDArray[np.int64], size: Floats) -> Bools:
+    """Return which sizes stand before a gap that no family has, and are below a million."""
+    order = np.lexsort((size, family))
+    ordered, of = size[order], family[order]
+    last = np.full(int(family.max(initial=0)) + 1, -np.inf)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        gap = (ordered[1:] > _WIDEST_GAP * ordered[:-1]) & (of[1:] == of[:-1])
+    gap &= (ordered[:-1] > 0) & (ordered[:-1] < _LARGEST_IN_MILLIONS)
+    np.fmax.at(last, of[:-1][gap], ordered[:-1][gap])
+    with np.errstate(invalid="ignore"):
+        before: Bools = size <= last[family]
+    return before
 
 
 def _within(ratio: Floats, factor: float) -> Bools:
@@ -215,25 +320,28 @@ def unit_problems(
     known = (catalog or metric_catalog()).lookup(keys)
     low, high = (known[name].to_numpy(dtype=float)[group] for name in ("low", "high"))
     score, stderr = (table[name].to_pandas().to_numpy(dtype=float) for name in ("score", "stderr"))
-    found = check_range(score, stderr, low, high)
+    n_examples = table["n_examples"].to_pandas().to_numpy(dtype=float, na_value=np.nan)
+    binary = known["binary"].fillna(value=False).to_numpy(dtype=bool)[group]
+    found = check_range(score, stderr, low, high, n_examples=n_examples, binary=binary)
+    with np.errstate(invalid="ignore"):
+        beyond = found.stderr & (stderr > (high - low) / 2)
+    of_number = "which its number of examples does not give: in another unit? Not used"
     rows = []
     for mask, values, text in (
-        (found.outside, score, "{value:g}{more}, but {metric} goes from {low:g} to {high:g}{hint}"),
+        (found.outside, score, "{value:.9g}{more}, but {metric} {range}{hint}"),
         (found.code, score, "{value:g}{more}, a code for a score that was not measured"),
-        (
-            found.stderr, stderr,
-            "a standard error of {value:g}{more}, but {metric} goes from {low:g} to {high:g}{hint}",
-        ),
-    ):  # fmt: skip
+        (beyond, stderr, "a standard error of {value:.9g}{more}, but {metric} {range}{hint}"),
+        (found.stderr & ~beyond, stderr, f"a standard error of {{value:.9g}}{{more}}, {of_number}"),
+    ):
         rows += _told(table, mask, values, low, high, text)
-    rows += _two_units(table, _of_unsure_unit(keys, known, catalog or metric_catalog())[group])
+    rows += _two_units(table, catalog or metric_catalog())
     for axis, mask in implausible_sizes(table).items():
         rows += _sizes_told(table, axis, mask)
     return to_frame(conform(pd.DataFrame(rows, columns=PROBLEMS.names), PROBLEMS))
 
 
 def _of_unsure_unit(keys: pd.DataFrame, known: pd.DataFrame, catalog: MetricCatalog) -> Bools:
-    """Return which metrics are in use both as fractions and as percentages.
+    """Return which metrics may be in use both as fractions and as percentages.
 
     An entry of the catalog for the benchmark says which of them it is.
     """
@@ -242,24 +350,74 @@ def _of_unsure_unit(keys: pd.DataFrame, known: pd.DataFrame, catalog: MetricCata
         pd.MultiIndex.from_frame(entries)
     )
     percent = known["unit"].isin(["points", "percent", "unknown"]) & (known["low"] == 0)
+    percent |= (known["unit"] == "unknown") & known["low"].isna() & known["high"].isna()
     unlisted = known["higher_is_better"].isna() & known["unit"].isna()
-    named = keys["metric"].astype(str).str.fullmatch(_PERCENTS)
-    unsure: Bools = ~settled & (percent | (unlisted & named)).to_numpy(dtype=bool)
+    shares = ~keys["metric"].astype(str).str.fullmatch(_NO_SHARES)
+    unsure: Bools = ~settled & (percent | (unlisted & shares)).to_numpy(dtype=bool)
     return unsure
 
 
-def _two_units(table: pa.Table, unsure: Bools) -> list[Problem]:
-    """Return a problem for each curve that is in two units by the look of it."""
-    table = table.filter(pa.array(unsure))
-    score = table["score"].to_pandas().to_numpy(dtype=float)
-    curve, first = group_rows(table, _CURVE)
-    small, large = (score > 0) & (score <= 1), score > 1
-    ends = (np.where(small, score, np.nan), np.fmax), (np.where(large, score, np.nan), np.fmin)
-    most, least = (_of_groups(curve, values, len(first), end) for values, end in ends)
+def asks_unit(
+    table: pa.Table, catalog: MetricCatalog, curve: NDArray[np.int64], n_curves: int
+) -> Bools:
+    """Return which curves may be in two units.
+
+    Args:
+        table: Observations.
+        catalog: Metric catalog.
+        curve: The curve of each row.
+        n_curves: The number of curves.
+    """
+    most, least = _on_both_sides(table, catalog, curve, n_curves)
     with np.errstate(invalid="ignore"):
-        odd = np.flatnonzero((least / most >= _GAP[0]) & (least / most <= _GAP[1]))
+        ratio = least / most
+        asks: Bools = (ratio >= _GAP[0]) & (ratio <= _GAP[1])
+    rows = np.flatnonzero(np.isfinite(ratio)[curve])
+    return asks | _falls(table.take(pa.array(rows)), curve[rows], n_curves)
+
+
+def _on_both_sides(
+    table: pa.Table, catalog: MetricCatalog, curve: NDArray[np.int64], n_curves: int
+) -> tuple[Floats, Floats]:
+    """Return the largest score up to 1 of each curve, and its smallest above.
+
+    NaN where there are none, the metric has one unit, or no percentage is so large.
+    """
+    group, first = group_rows(table, _METRIC)
+    keys = to_frame(table.select(_METRIC).take(first))
+    unsure = _of_unsure_unit(keys, catalog.lookup(keys), catalog)[group]
+    score = np.where(unsure, table["score"].to_pandas().to_numpy(dtype=float), np.nan)
+    with np.errstate(invalid="ignore"):
+        small, large = (score > 0) & (score <= 1), score > 1
+    ends = (np.where(small, score, np.nan), np.fmax), (np.where(large, score, np.nan), np.fmin)
+    most, least = (_of_groups(curve, values, n_curves, end) for values, end in ends)
+    with np.errstate(invalid="ignore"):
+        beyond = _of_groups(curve, score, n_curves, np.fmax) > 100 * (1 + ROUNDING)
+    return most, np.where(beyond, np.nan, least)
+
+
+def _falls(table: pa.Table, curve: NDArray[np.int64], n_curves: int) -> Bools:
+    """Return on which curves a model has some percent and the next larger one a small fraction."""
+    score = table["score"].to_pandas().to_numpy(dtype=float)
+    sizes = (table[axis].to_pandas().to_numpy(dtype=float, na_value=np.nan) for axis in SIZE_AXES)
+    size = next(sizes)
+    for other in sizes:
+        size = np.where(np.isnan(size), other, size)
+    order = np.lexsort((size, curve))
+    order = order[np.isfinite(score[order]) & np.isfinite(size[order])]
+    before, after = score[order[:-1]], score[order[1:]]
+    fall = (curve[order[1:]] == curve[order[:-1]]) & (before >= _SOME_PERCENT)
+    fall &= (after > 0) & (after <= 1) & (before >= _FALL * after)
+    return np.bincount(curve[order[1:]][fall], minlength=n_curves) > 0
+
+
+def _two_units(table: pa.Table, catalog: MetricCatalog) -> list[Problem]:
+    """Return a problem for each curve that is in two units by the look of it."""
+    curve, first = group_rows(table, CURVE_KEY)
+    most, least = _on_both_sides(table, catalog, curve, len(first))
+    odd = np.flatnonzero(asks_unit(table, catalog, curve, len(first)))
     rows = []
-    keys = table.select([*_CURVE, "source"]).take(pa.array(first[odd])).to_pylist()
+    keys = table.select([*CURVE_KEY, "source"]).take(pa.array(first[odd])).to_pylist()
     for place, key in zip(odd, keys, strict=True):
         where = f"{key['subtask'] or key['task']}, {key['metric']}, {key['model_family']}"
         reason = f"some scores are at most {most[place]:g}, the others {least[place]:g} or more"
@@ -275,28 +433,32 @@ def _sizes_told(table: pa.Table, axis: str, mask: Bools) -> list[Problem]:
         mask = mask | (size < _FEWEST_PARAMS)
     if not mask.any():
         return []
-    names = ["source", "model_name", axis]
-    chosen = to_frame(table.select(names).filter(pa.array(mask))).assign(used=used[mask])
-    of_model = to_frame(table.select(names[1:])).groupby("model_name", observed=True)[axis]
-    differ = of_model.max() > _ALIKE * of_model.min()
+    group, first = models_of_rows(table)
+    smallest, largest = (_of_groups(group, size, len(first), end) for end in (np.fmin, np.fmax))
+    chosen = to_frame(table.select(["source", "model_name", axis]).filter(pa.array(mask))).assign(
+        used=used[mask],
+        stated=_stated_sizes(table, group, first)[group[mask]],
+        differ=(largest > _ALIKE * smallest)[group[mask]],
+    )
     rows = []
-    for source, model, size, is_used in chosen.drop_duplicates().itertuples(index=False):
-        stated = _stated_size(str(model))
-        if is_used or (np.isnan(stated) and not differ[model]):
+    for source, model, value, is_used, known, differ in chosen.drop_duplicates().itertuples(
+        index=False
+    ):
+        if is_used or (np.isnan(known) and not differ):
             end = "" if is_used else " Not used"
-            reason = f"{size:g}, few for the parameters of {model}: in millions or billions?{end}"
-        elif np.isnan(stated):
-            reason = f"{size:g}, but {model} has another size elsewhere: not used"
+            reason = f"{value:g}, few for the parameters of {model}: in millions or billions?{end}"
+        elif np.isnan(known):
+            reason = f"{value:g}, but {model} has another size elsewhere: not used"
         else:
             hint = next(
                 (
                     f": in {word}?"
                     for word, unit in _LARGE.items()
-                    if 0.5 < stated / unit / size < 2
+                    if 0.5 < known / unit / value < 2
                 ),
                 ".",
             )
-            reason = f"{size:g}, but the name {model} states about {stated:.3g}{hint} Not used"
+            reason = f"{value:g}, but the name {model} states about {known:.3g}{hint} Not used"
         rows.append(("" if pd.isna(source) else str(source), axis, reason, "warning"))
     return rows
 
@@ -315,8 +477,15 @@ def _told(
         more = f" and {len(some) - 1} more" if len(some) > 1 else ""
         percent = one["low"] == 0 and one["high"] == 1 and 1 < one["value"] <= 100
         reason = text.format(
-            value=one["value"], more=more, metric=metric, low=one["low"], high=one["high"],
+            value=one["value"], more=more, metric=metric, range=_range(one["low"], one["high"]),
             hint=": in percent?" if percent else "",
         )  # fmt: skip
         rows.append((source, f"{subtask or task}, {metric}, {model}", reason, "warning"))
     return rows
+
+
+def _range(low: float, high: float) -> str:
+    """Return in words what values a metric has, of which one end may not be known."""
+    if np.isfinite(low) and np.isfinite(high):
+        return f"goes from {low:g} to {high:g}"
+    return f"is at least {low:g}" if np.isfinite(low) else f"is at most {high:g}"

@@ -306,7 +306,7 @@ def bend_score(
         Shape (m,); NaN where the curve cannot show a bend, or the law could not be fitted.
     """
     h = bump(design.x)
-    log_loss = fit.log_loss(design.x) if bend is None else fit.log_loss(design.x) + bend * h
+    log_loss = fit.log_loss(design) if bend is None else fit.log_loss(design) + bend * h
     found = pieces(y, log_loss, fit.sigma, design)
     mass = found.slope**2 * found.weight
     # What remains of h beside level and slope; of level alone where the slope is at its bound.

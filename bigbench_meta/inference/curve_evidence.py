@@ -121,7 +121,8 @@ def curve_evidence(
         seed: Seed of all resampling.
         variation: Whether the test against the mechanism takes the variation between models from
             the ``curve``, which is cautious and weak, from its model ``family``, which is stronger
-            and assumes that tasks are alike, or both; see :func:`bigbench_meta.null_tests`.
+            and assumes that models scatter on it as on the other tasks, or both; see
+            :func:`bigbench_meta.null_tests`.
         alpha_range: Bounds of the mechanism's exponent, likewise.
         min_scales: Curves with fewer points get no interval.
         samples: Samples table, for intervals that resample examples.
@@ -207,4 +208,8 @@ def _last_forecast(curves: Curves, catalog: MetricCatalog | None) -> pd.DataFram
     """Return the forecast of each curve's largest scale, with a row for curves that have none."""
     found = forecast_curves(curves, k="last", catalog=catalog).set_index("curve")
     found = found.reindex(pd.RangeIndex(len(curves)))
-    return found.assign(status=found["status"].fillna("too_few_points"))
+    # What predicts nothing is no interval that a score could be better than.
+    ends = found[["lower", "upper"]].where(found["covered"].notna())
+    return found.assign(
+        lower=ends["lower"], upper=ends["upper"], status=found["status"].fillna("too_few_points")
+    )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.core.checks import one_a_curve, within
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.curves.units import ROUNDING
 from bigbench_meta.inference.binomial import known_size
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     Names = NDArray[np.object_]
 
 __all__ = ["Proportions", "proportions"]
-
-# A score of 100.00000000000001 percent is 100 percent.
-_ROUNDING: Final = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +97,7 @@ def proportions(
     low, high, step = (known[name].to_numpy(dtype=float) for name in ("low", "high", "step"))
     up = keys["higher_is_better"].to_numpy(dtype=bool)
     with np.errstate(invalid="ignore"):
-        bounded = (high > low) & (np.abs(step - (high - low)) <= _ROUNDING * (high - low))
+        bounded = (high > low) & (np.abs(step - (high - low)) <= ROUNDING * (high - low))
     worst = np.where(bounded, np.where(up, low, high), np.nan)
     best = np.where(bounded, np.where(up, high, low), np.nan)
     curve = curves.ragged.curve
@@ -129,7 +127,7 @@ def proportions(
 
 def _within(proportion: Floats) -> tuple[Floats, Bools]:
     """Return proportions within [0, 1], and which are not even up to rounding."""
-    outside = (proportion < -_ROUNDING) | (proportion > 1 + _ROUNDING)
+    outside = (proportion < -ROUNDING) | (proportion > 1 + ROUNDING)
     return np.clip(proportion, 0, 1), outside
 
 
@@ -148,14 +146,14 @@ def _chance(
 
     def fill(name: str, values: Floats) -> None:
         # A chance level of 1 or more leaves nothing to be better than: some other quantity.
-        usable = np.isnan(level) & (values >= -_ROUNDING) & (values < 1)
+        usable = np.isnan(level) & (values >= -ROUNDING) & (values < 1)
         level[usable] = np.maximum(values[usable], 0.0)
         source[usable] = name
 
     if chance is not None:
         given = (one_a_curve(chance, len(curves), "chance") - worst) / span
-        if np.any((given < -_ROUNDING) | (given >= 1)):
-            wrong = (worst + given * span)[(given < -_ROUNDING) | (given >= 1)][0]
+        if np.any((given < -ROUNDING) | (given >= 1)):
+            wrong = (worst + given * span)[(given < -ROUNDING) | (given >= 1)][0]
             raise InputError(
                 f"{wrong:g} is not a possible score of chance", where="chance",
                 hint="in the unit of the score: 25 where scores are in percent",

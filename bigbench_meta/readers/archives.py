@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import lzma
 import os
+import stat
 import struct
 import tarfile
 import zipfile
@@ -16,8 +17,17 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.readers.detect import JSON_ENDINGS, SourceFile, by_content, by_name, by_place
-from bigbench_meta.readers.sources import PEEK
+from bigbench_meta.core.text import counted
+from bigbench_meta.readers.detect import (
+    JSON_ENDINGS,
+    UNREAD,
+    WITH_OTHER_JSON,
+    SourceFile,
+    by_content,
+    by_name,
+    by_place,
+)
+from bigbench_meta.readers.sources import MOST_LOOKED, PEEK, tell_unread, top_of
 from bigbench_meta.readers.streams import UNREADABLE, Limited, decompressed
 
 if TYPE_CHECKING:
@@ -39,6 +49,9 @@ _DAMAGE = (
 _BROKEN = (*UNREADABLE, *_DAMAGE)
 # Headers and padding of a tar archive, in addition to what its members hold.
 _FRAMES: Final = 1 << 20
+# Members of no known format of which the names are kept.
+_MOST_OTHERS: Final = 1000
+_EMPTY: Final = "the file is empty"
 _LONGEST_HEADER: Final = 1 << 16
 _OF_HEADERS: Final = {
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
@@ -65,27 +78,80 @@ def members(
     left = max_bytes
     reason = f"the archive expands to more than {max_bytes} bytes (--max-bytes)"
     is_zip = archive.path.lower().endswith(".zip")
-    opened = _zip(archive, log) if is_zip else _tar(archive, log, max_bytes + _FRAMES, reason)
-    noted, found = len(log.rows), False
+    others = _Others()
+    opened = (
+        _zip(archive, log, others)
+        if is_zip
+        else _tar(archive, log, others, max_bytes + _FRAMES, reason)
+    )
+    noted, found = log.n_errors, False
     try:
         for name, stream in opened:
             label = f"{archive.label}/{name}"
             detected = by_name(os.path.basename(name))
-            counted = _Member(decompressed(name, stream), left, reason)
-            content = io.BufferedReader(counted, PEEK)
+            limited = _Member(decompressed(name, stream), left, reason)
+            content = io.BufferedReader(limited, PEEK)
             detected = detected or by_content(_begin(content)) or by_place(name)
             if detected is not None:
                 found = True
                 file = SourceFile(archive.path, label, detected, archive.size, archive.stamp, name)
                 yield file, content
-            if (left := counted.left) < 0:
+            else:
+                others.add(name, _top(content))
+            if (left := limited.left) < 0:
                 return
     except _BROKEN as error:
         log.error(archive.label, "", f"cannot be read to its end: {error}")
     except InputError as error:
         log.error(archive.label, "", error.message)
-    if not found and len(log.rows) == noted:
+    others.tell(archive.label, log)
+    if not found and log.n_errors == noted:
         log.error(archive.label, "", "no result files in this archive")
+
+
+class _Others:
+    """Members that may hold results and are not read: told once the names of all are known."""
+
+    def __init__(self) -> None:
+        self._with_other_json: set[str] = set()
+        self._unknown: list[tuple[str, str]] = []
+        self._unread: list[str] = []
+        self._n_more = 0
+
+    def see(self, name: str) -> None:
+        """Take the name of a member."""
+        folder, _, base = name.rpartition("/")
+        if base in WITH_OTHER_JSON:
+            self._with_other_json.add(folder)
+
+    def add(self, name: str, what: str | None = None) -> None:
+        """Take a member that is not read, with what a JSON file has at its top."""
+        if len(self._unknown) + len(self._unread) >= _MOST_OTHERS:
+            self._n_more += 1
+        elif what is None:
+            self._unread.append(name)
+        else:
+            self._unknown.append((name, what))
+
+    def tell(self, archive: str, log: ProblemLog) -> None:
+        """Note those that do not lie where files without results are expected."""
+        for name, what in self._unknown:
+            if name.rpartition("/")[0] in self._with_other_json:
+                continue
+            if what == _EMPTY:
+                log.error(f"{archive}/{name}", "", what)
+                continue
+            has = f" ({what})" if what else ""
+            reason = f"ignored: does not look like a results file{has}"
+            log.warning(f"{archive}/{name}", "", reason)
+        unread = [
+            name
+            for name in self._unread
+            if self._with_other_json.isdisjoint(["", *map(str, PurePosixPath(name).parents)])
+        ]
+        tell_unread(unread, len(unread), archive, log)
+        if self._n_more:
+            log.warning(archive, "", f"{counted(self._n_more, 'file')} more that may hold results")
 
 
 class _Member(Limited):
@@ -118,24 +184,44 @@ def _begin(content: io.BufferedReader[Any]) -> bytes:
         return b'"scores"'
 
 
-def _is_wanted(name: str, archive: SourceFile, log: ProblemLog) -> bool:
-    """Return whether a member may be a results file, by its name."""
+def _top(content: io.BufferedReader[Any]) -> str:
+    """Return what a JSON file of no known format has at its top."""
+    try:
+        found = content.read(MOST_LOOKED + 1)
+    except UNREADABLE as error:
+        return f"cannot be read: {error}"
+    return top_of(found)[0] if found else _EMPTY
+
+
+def _is_wanted(
+    name: str, archive: SourceFile, log: ProblemLog, others: _Others, *, link: str = ""
+) -> bool:
+    """Return whether a member, which may be a link, may be a results file, by its name."""
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
         log.error(f"{archive.label}/{name}", "", "refused: the name points outside the archive")
         return False
+    others.see(name)
     detected = by_name(os.path.basename(name))
-    if detected == "archive":
+    is_wanted = detected != "archive" and (
+        detected is not None or name.lower().endswith(JSON_ENDINGS)
+    )
+    if is_wanted and link:
+        log.warning(f"{archive.label}/{name}", "", f"{link}: not read")
+    elif detected == "archive":
         log.warning(f"{archive.label}/{name}", "", "an archive within an archive: not read")
-    return detected != "archive" and (detected is not None or name.lower().endswith(JSON_ENDINGS))
+    elif not is_wanted and UNREAD.fullmatch(os.path.basename(name)):
+        others.add(name)
+    return is_wanted and not link
 
 
-def _zip(archive: SourceFile, log: ProblemLog) -> Iterator[tuple[str, ByteStream]]:
+def _zip(archive: SourceFile, log: ProblemLog, others: _Others) -> Iterator[tuple[str, ByteStream]]:
     with zipfile.ZipFile(archive.path) as opened:
         for info in opened.infolist():
             if not info.filename:  # is_dir would raise
                 log.error(archive.label, "", "a member without a name: not read")
                 continue
-            if info.is_dir() or not _is_wanted(info.filename, archive, log):
+            link = "a symbolic link" if stat.S_ISLNK(info.external_attr >> 16) else ""
+            if info.is_dir() or not _is_wanted(info.filename, archive, log, others, link=link):
                 continue
             try:
                 stream = opened.open(info)
@@ -160,7 +246,7 @@ class _Info(tarfile.TarInfo):
 
 
 def _tar(
-    archive: SourceFile, log: ProblemLog, most: int, reason: str
+    archive: SourceFile, log: ProblemLog, others: _Others, most: int, reason: str
 ) -> Iterator[tuple[str, ByteStream]]:
     # As a stream: members come in their order, and none is kept. What is skipped is counted too.
     try:
@@ -172,9 +258,10 @@ def _tar(
             most -= info.size + tarfile.BLOCKSIZE
             if most < 0:
                 raise InputError(reason)
-            if info.islnk() and by_name(os.path.basename(info.name)):
-                log.warning(f"{archive.label}/{info.name}", "", "a hard link: not read")
-            if not info.isfile() or info.islnk() or not _is_wanted(info.name, archive, log):
+            link = "a hard link" if info.islnk() else "a symbolic link" if info.issym() else ""
+            if not (info.isfile() or link):
+                continue
+            if not _is_wanted(info.name, archive, log, others, link=link):
                 continue
             if stream := opened.extractfile(info):
                 yield info.name, stream

@@ -19,6 +19,7 @@ from bigbench_meta.core.errors import InputError, SchemaError
 from bigbench_meta.core.schema import FILE
 from bigbench_meta.readers.archives import members
 from bigbench_meta.readers.contradictions import compare_with_name
+from bigbench_meta.readers.decoding import too_much_to_decode
 from bigbench_meta.readers.detect import SAMPLES_ONLY, paired_names
 from bigbench_meta.readers.formats.bigbench import ScoreFileReader
 from bigbench_meta.readers.formats.values import FileLog
@@ -292,6 +293,14 @@ class _BatchReader:
         record.digest = xxh3_128_digest(data + beside if beside else data)
         if self.expected.get(file.identity) == record.digest:
             record.unchanged = True
+        elif reason := too_much_to_decode(
+            data,
+            beside,
+            file.format,
+            (file.member or file.path).removesuffix(".gz"),
+            max_bytes=self.options.max_bytes,
+        ):
+            self.log.error(file.label, "", reason)
         elif file.format == "bigbench":
             record.n_rows = self.scores.read(data, file.label, number)
         else:

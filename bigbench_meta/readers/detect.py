@@ -13,8 +13,12 @@ __all__ = [
     "ARCHIVE_ENDINGS",
     "DETAILS_NAME",
     "JSON_ENDINGS",
+    "OF_A_STORE",
     "SAMPLES_ONLY",
+    "STORE_FORMAT",
     "TABLE_ENDINGS",
+    "UNREAD",
+    "WITH_OTHER_JSON",
     "Format",
     "SourceFile",
     "by_content",
@@ -49,6 +53,22 @@ DETAILS_NAME: Final = re.compile(
     re.ASCII,
 )
 """What lighteval calls the details of a task: ``details_<suite>|<task>|<shots>_<date>.parquet``."""
+
+UNREAD: Final = re.compile(
+    r".+\.(?:(?:jsonl?|ndjson|csv|tsv|parquet|eval)(?:\.(?:gz|bz2|xz|zst|lz4|br|7z))?"
+    r"|xlsx|7z|rar|tar\.(?:bz2|xz|zst)|tbz2?|txz|zip|tar|tgz|tar\.gz)",
+    re.IGNORECASE,
+)
+"""Names of files that may hold results, of whatever kind: what is not read of them is told."""
+
+WITH_OTHER_JSON: Final = {"task.json", "task.py", "run_spec.json"}
+"""Folders with such a file also hold JSON files that are not results."""
+
+STORE_FORMAT: Final = "bigbench-meta store"
+"""What the manifest of a store says of itself."""
+
+OF_A_STORE: Final = re.compile(r"[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}(-[0-9a-f]{32})?")
+"""Names of a store's Parquet files: what uuid4().hex gives, with a digest once it is complete."""
 
 SAMPLES_ONLY: Final = {"lm_eval_samples", "lighteval_details", "samples_table"}
 """Formats of files that hold nothing but samples: skipped unless samples are asked for."""

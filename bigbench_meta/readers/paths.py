@@ -150,9 +150,11 @@ class PathPattern:
             if not model.is_known and "model_family" in found:
                 # A size alone takes the family that the path gives.
                 model = names.lookup(f"{found['model_family']}/{found[_MODEL]}")
+            size = model.total_params
             columns = {
                 "model_family": model.model_family, "model_name": model.model_name,
-                "total_params": model.total_params, **columns,
+                # A name that states no size leaves the one in the file.
+                **({} if size is None else {"total_params": size}), **columns,
             }  # fmt: skip
             settings = {**model.settings, **settings}
         return columns | ({"settings": settings} if settings else {})
@@ -187,7 +189,6 @@ def with_columns(table: pa.Table, columns: list[dict[str, Any] | None], number: 
     """
     given = {name for of_file in columns if of_file for name in of_file}
     file = np.asarray(number, dtype=np.int64)
-    chosen = np.array([of_file is not None for of_file in columns], dtype=bool)[file]
     for name in sorted(given & set(table.column_names)):
         place = table.schema.get_field_index(name)
         field = table.schema.field(place)
@@ -196,9 +197,10 @@ def with_columns(table: pa.Table, columns: list[dict[str, Any] | None], number: 
         if name == "settings":
             new = [_joined(text, of_file[f]) for text, f in zip(old, file, strict=True)]
         else:
+            chosen = np.array([one is not None and name in one for one in columns], dtype=bool)
             new = [
                 of_file[f] if is_chosen else value
-                for value, f, is_chosen in zip(old, file, chosen, strict=True)
+                for value, f, is_chosen in zip(old, file, chosen[file], strict=True)
             ]
         plain = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         array = pa.array(new, plain)
@@ -209,7 +211,16 @@ def with_columns(table: pa.Table, columns: list[dict[str, Any] | None], number: 
 
 
 def _joined(text: str | None, more: dict[str, str] | None) -> str | None:
-    """Return settings with those of a path in their place."""
+    """Return settings with those of a path in their place.
+
+    A text that is no JSON object is a setting without a name, as it is when curves are built.
+    """
     if not more:
         return text
-    return json.dumps({**(json.loads(text) if text else {}), **more}, sort_keys=True)
+    try:
+        settings = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        settings = None
+    if not isinstance(settings, dict):
+        settings = {"": text}
+    return json.dumps({**settings, **more}, sort_keys=True)

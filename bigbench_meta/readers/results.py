@@ -41,7 +41,8 @@ def read_results(
             score files, lm-evaluation-harness results, tidy tables (``.csv``, ``.parquet``) or,
             with a mapping, wide ones.
         strict: Raise at the first problem instead of collecting it.
-        max_bytes: Refuse a file that holds, or expands to, more.
+        max_bytes: Refuse a file that holds, or expands to, more, or would take more than twice as
+            much memory.
         mapping: TOML file that maps the columns of wide tables, see ``docs/wide_tables.md``.
         names: CSV of rules from model names to families and sizes, put before the packaged ones.
         path: Columns that stand in the path of each file, such as

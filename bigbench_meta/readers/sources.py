@@ -12,17 +12,22 @@ import json
 import os
 import re
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.core.schema import SAMPLES
+from bigbench_meta.core.schema import OBSERVATIONS, SAMPLES
 from bigbench_meta.core.text import counted, printable
 from bigbench_meta.readers.detect import (
     JSON_ENDINGS,
+    OF_A_STORE,
     SAMPLES_ONLY,
+    STORE_FORMAT,
     TABLE_ENDINGS,
+    UNREAD,
+    WITH_OTHER_JSON,
     Format,
     SourceFile,
     by_content,
@@ -37,12 +42,16 @@ if TYPE_CHECKING:
     from bigbench_meta.readers.problems import ProblemLog
 
 __all__ = [
+    "MOST_LOOKED",
     "PEEK",
     "FileStats",
     "discover",
+    "is_store",
     "located",
     "named_paths",
     "require_found",
+    "tell_unread",
+    "top_of",
 ]
 
 # Enough to see the first keys of a results file; a task.json of gigabytes is not read for it.
@@ -51,20 +60,24 @@ PEEK: Final = 4096
 # Formats that are read where they are named, or with another file, but not found.
 _NOT_BELOW: Final = {"archive", "paired"}
 
-# Folders with such a file also hold JSON files that are not results.
-_WITH_OTHER_JSON: Final = {"task.json", "task.py", "run_spec.json"}
+MOST_LOOKED: Final = 1 << 24
+"""How much of a JSON file is looked into for its keys."""
 
 # Files named where none is recognised.
 _MOST_SHOWN: Final = 5
-# Of a JSON file that is looked into for its keys, and keys and columns that are named.
-_MOST_LOOKED: Final = 1 << 24
+# Keys and columns that are named.
 _MOST_NAMES: Final = 6
 # All but the last ** of several in a row.
 _DEEP: Final = re.compile(r"(?<![^/\\])(?:\*\*[/\\]+)+(?=\*\*(?:[/\\]|$))")
-# What names a store, and what a study or its record says that it added to a folder: their tables
-# are made of results, but are none. What else lies beside a study is read.
-_STORE: Final = {"manifest.json", "observations", "files"}
-_REPORT: Final = "report.html"
+_MANIFEST: Final = re.compile(rb'\s*\{\s*"format"\s*:\s*"' + STORE_FORMAT.encode() + b'"')
+# Between cells of a table whose delimiter is another; so few columns that one more or less says
+# nothing; and a column of tables made of results.
+_DELIMITERS: Final = re.compile(r"[;\t|]")
+_FEW_COLUMNS: Final = 4
+_SCORED: Final = "emergence_score"
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
+# What a study, by its record, added to a folder: its tables are made of results, but are none.
+# What else lies beside a study is read.
 _OF_A_STUDY: Final = {"tables", "figures"}
 
 
@@ -127,11 +140,11 @@ class _Search(NamedTuple):
     """Which files below folders are skipped, and what a table there lacks to be taken."""
 
     stats: FileStats
-    lacks: Callable[[Path], str]
+    lacks: Callable[[Path], tuple[str, bool]]
 
 
-def _lacks(mapping: Path | None) -> Callable[[Path], str]:
-    """Return what says which columns a table lacks, with those that it has; empty for none."""
+def _lacks(mapping: Path | None) -> Callable[[Path], tuple[str, bool]]:
+    """Return what says which columns a table lacks, empty for none, and if it almost has all."""
     options: dict[str, Any] = {}
     if mapping is not None:
         from bigbench_meta.readers.formats.mapping import Mapping as ColumnMapping
@@ -139,16 +152,21 @@ def _lacks(mapping: Path | None) -> Callable[[Path], str]:
         rules = ColumnMapping.read(mapping)
         options = {"wanted": rules.sources, "delimiter": rules.delimiter}
 
-    def lacks(path: Path) -> str:
+    def lacks(path: Path) -> tuple[str, bool]:
         # Imported here: it imports pandas, which folders without tables do without.
         from bigbench_meta.readers.formats.tidy_table import missing_columns
 
         missing, found = missing_columns(path, **options)
         if not missing:
-            return ""
+            return "", False
         of_mapping = " of the mapping" if mapping else ""
         what = "column" if len(missing) == 1 else "columns"
-        return f"lacks the {what} {_named_few(missing)}{of_mapping} (it has {_named_few(found)})"
+        text = f"lacks the {what} {_named_few(missing)}{of_mapping} (it has {_named_few(found)})"
+        # One name is misspelt, or another delimiter leaves a single column.
+        apart = {cell.strip() for cell in _DELIMITERS.split(found[0])} if len(found) == 1 else set()
+        n_wanted = len(options.get("wanted", OBSERVATIONS.required))
+        is_near = n_wanted > _FEW_COLUMNS and (len(missing) == 1 or apart.issuperset(missing))
+        return text, is_near and _SCORED not in found
 
     return lacks
 
@@ -159,18 +177,68 @@ def _named_few(names: Iterable[str]) -> str:
     return ", ".join(every[:_MOST_NAMES]) + (", ..." if len(every) > _MOST_NAMES else "")
 
 
-def _keys_of(path: str) -> str | None:
-    """Return what a JSON file has at its top, None where it is none or too large to look into."""
+def top_of(content: bytes) -> tuple[str, bool]:
+    """Return what JSON has at its top, or why it cannot be read, and if it is sound.
+
+    Args:
+        content: All of a file, or more than ``MOST_LOOKED`` bytes, which are not looked into.
+
+    Examples:
+        >>> top_of(b'{"a": 1}'), top_of(b'{"a": '), top_of("{}".encode("utf-16"))
+        (('top keys a', True), ('no sound JSON', False), ('not UTF-8 but UTF-16', False))
+    """
+    if len(content) > MOST_LOOKED:
+        return "", False
+    try:
+        document = json.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        return f"not UTF-8{' but UTF-16' if content.startswith(_UTF_16) else ''}", False
+    except (ValueError, RecursionError):
+        return "no sound JSON", False
+    if isinstance(document, dict):
+        keys = f"top keys {_named_few(map(printable, document))}"
+        return keys if document else "an empty object", True
+    return "no object at its top", True
+
+
+def _top_of_file(path: str) -> tuple[str, bool]:
     try:
         opener = gzip.open if path.lower().endswith(".gz") else open
         with opener(path, "rb") as file:
-            content = file.read(_MOST_LOOKED + 1)
-        document = json.loads(content) if len(content) <= _MOST_LOOKED else None
-    except (*UNREADABLE, ValueError, RecursionError):
-        return None
-    if isinstance(document, dict):
-        return f"top keys {_named_few(map(printable, document))}" if document else "an empty object"
-    return None if document is None else "no object at its top"
+            return top_of(bytes(file.read(MOST_LOOKED + 1)))
+    except UNREADABLE:
+        return "", False
+
+
+def tell_unread(names: list[str], count: int, source: str, log: ProblemLog) -> None:
+    """Note files that may hold results and are not read, in one line.
+
+    Args:
+        names: The first of them.
+        count: How many there are.
+        source: Where they were found.
+        log: Where it is noted.
+    """
+    if count:
+        more = f" and {count - len(names[:_MOST_SHOWN])} more" if count > _MOST_SHOWN else ""
+        log.warning(
+            source,
+            "",
+            f"not read: {', '.join(names[:_MOST_SHOWN])}{more}"
+            " (name an archive to read it; docs/reading.md lists the formats)",
+        )
+
+
+def is_store(folder: str | Path) -> bool:
+    """Return whether a folder is a store: its manifest says so, or is damaged beside its files."""
+    manifest = os.path.join(folder, "manifest.json")
+    if not os.path.isfile(manifest):
+        return False
+    if _MANIFEST.match(_head(manifest)):
+        return True
+    with suppress(OSError), os.scandir(os.path.join(folder, "files")) as found:
+        return any(OF_A_STORE.fullmatch(entry.name.removesuffix(".parquet")) for entry in found)
+    return False
 
 
 def located(paths: Iterable[str | Path]) -> list[tuple[str, str]]:
@@ -257,15 +325,16 @@ def _distinct(paths: Iterable[str]) -> list[tuple[str, str]]:
 
 def _told_unknown(path: str, given: str, log: ProblemLog) -> bool:
     """Return whether a file that was named is sound JSON of no known format, and say so."""
-    if by_name(os.path.basename(path)) or not path.lower().endswith(JSON_ENDINGS):
+    is_json = path.lower().endswith(JSON_ENDINGS) and os.path.isfile(path)
+    if by_name(os.path.basename(path)) or not is_json:
         return False
     if by_content(_head(path)) or by_place(path):
         return False
-    keys = _keys_of(path)
-    if keys is not None:
+    keys, is_sound = _top_of_file(path)
+    if is_sound:
         label = printable(Path(given).as_posix())
         log.error(label, "", f"not a results file of a known format ({keys})")
-    return keys is not None
+    return is_sound
 
 
 def _named(path: str, given: str) -> SourceFile:
@@ -313,13 +382,15 @@ def _remote(url: str) -> Iterator[SourceFile]:
 
 
 def _walk(root: str, name: str, log: ProblemLog, search: _Search) -> Iterator[SourceFile]:
-    pending = [(root, name, False)]
+    pending = [(root, name, False, False)]
+    unread: list[str] = []
     known, skip = search.stats.known.get, search.stats.skipped.append
     while pending:
-        folder, prefix, in_study = pending.pop()
+        folder, prefix, in_study, in_task = pending.pop()
         entries, is_study = _listed(folder, prefix, log, in_study=in_study)
-        quiet = not _WITH_OTHER_JSON.isdisjoint(entries)
-        below: list[tuple[str, str, bool]] = []
+        quiet = not WITH_OTHER_JSON.isdisjoint(entries)
+        in_task = in_task or quiet
+        below: list[tuple[str, str, bool, bool]] = []
         for base in sorted(entries):
             entry = entries[base]
             stat = known(entry.path)
@@ -330,12 +401,23 @@ def _walk(root: str, name: str, log: ProblemLog, search: _Search) -> Iterator[So
             if entry.is_dir(follow_symlinks=False):
                 if base.lower().endswith(JSON_ENDINGS):
                     log.error(label, "", "a folder with the name of a JSON file")
-                below.append((entry.path, label, is_study))
+                below.append((entry.path, label, is_study, in_task))
             elif entry.is_symlink() and _leads_out(entry.path, root):
                 log.warning(label, "", "a link to a folder: not followed; name it to read it")
             elif file := _found(entry, label, log, search, quiet=quiet):
                 yield file
+            elif not in_task and _is_unread(base) and entry.is_file():
+                unread.append(label)
         pending.extend(reversed(below))
+    tell_unread(unread, len(unread), printable(name), log)
+    log.passed_over.extend(f"{label} (not read below a folder)" for label in unread)
+
+
+def _is_unread(name: str) -> bool:
+    """Return whether a file below a folder may hold results, by its name, but is never read."""
+    if name.lower().endswith(JSON_ENDINGS) or not UNREAD.fullmatch(name):
+        return False
+    return by_name(name) in (None, "archive")
 
 
 def _listed(
@@ -348,12 +430,12 @@ def _listed(
     except OSError as error:
         log.error(prefix, "", f"cannot be read: {error.strerror}")
         return {}, False
-    if entries.keys() >= _STORE:
+    if "manifest.json" in entries and is_store(folder):
         return {}, False
     made = {base for base in entries if base.startswith("run") and _is_record(entries[base])}
-    is_study = bool(made) or _REPORT in entries
+    is_study = bool(made)
     # A study of several sets has a folder with tables and figures for each.
-    if made or ((is_study or in_study) and entries.keys() >= _OF_A_STUDY):
+    if is_study or (in_study and entries.keys() >= _OF_A_STUDY):
         made |= _OF_A_STUDY
     if made:
         entries = {base: entry for base, entry in entries.items() if base not in made}
@@ -388,8 +470,9 @@ def _found(
 ) -> SourceFile | None:
     """Return a file found below a folder, None if it holds no results."""
     detected = by_name(entry.name)
-    is_unknown = detected is None
-    if detected in _NOT_BELOW or (is_unknown and not entry.name.lower().endswith(JSON_ENDINGS)):
+    if detected in _NOT_BELOW or (
+        detected is None and not entry.name.lower().endswith(JSON_ENDINGS)
+    ):
         return None
     try:
         status = entry.stat()
@@ -398,33 +481,44 @@ def _found(
         return None
     if not entry.is_file():  # a socket, a device
         return None
-    if detected == "table" and (reason := search.lacks(Path(entry.path))):
-        log.passed_over.append(f"{label} {reason}")
-        _hint_at_samples(Path(entry.path), label, log)
-        return None
-    if detected is None:
-        detected = _looked_into(entry)
-    if detected is None:
-        if is_unknown and not quiet:
-            if status.st_size:
-                keys = _keys_of(entry.path)
-                has = f" ({keys})" if keys else ""
-                log.warning(label, "", f"ignored: does not look like a results file{has}")
-                log.passed_over.append(f"{label}{has}")
-            else:
-                log.error(label, "", "the file is empty")
+    if detected == "table":
+        reason, is_near = search.lacks(Path(entry.path))
+        if reason:
+            log.passed_over.append(f"{label} {reason}")
+            if not _hinted_at_samples(Path(entry.path), label, log) and is_near:
+                log.warning(label, "", f"ignored: {reason}")
+            return None
+    if detected is None and (detected := _looked_into(entry)) is None:
+        if not quiet:
+            _tell_other_json(entry, label, log, is_empty=not status.st_size)
         return None
     path = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
     return SourceFile(path, label, detected, status.st_size, status.st_mtime_ns)
 
 
-def _hint_at_samples(path: Path, label: str, log: ProblemLog) -> None:
+def _tell_other_json(
+    entry: os.DirEntry[str], label: str, log: ProblemLog, *, is_empty: bool
+) -> None:
+    if is_empty:
+        log.error(label, "", "the file is empty")
+        return
+    top, _ = _top_of_file(entry.path)
+    has = f" ({top})" if top else ""
+    log.warning(label, "", f"ignored: does not look like a results file{has}")
+    log.passed_over.append(f"{label}{has}")
+
+
+def _hinted_at_samples(path: Path, label: str, log: ProblemLog) -> bool:
     """Say of a table of samples with another name than theirs why it is not read."""
     from bigbench_meta.readers.formats.tidy_table import NAMED_SAMPLES, has_columns
 
     is_parquet = path.name.lower().endswith(".parquet")
-    if is_parquet and has_columns(path, SAMPLES.required) and not has_columns(path, {"score"}):
+    is_samples = (
+        is_parquet and has_columns(path, SAMPLES.required) and not has_columns(path, {"score"})
+    )
+    if is_samples:
         log.warning(label, "", f"ignored: {NAMED_SAMPLES}")
+    return is_samples
 
 
 def _looked_into(entry: os.DirEntry[str]) -> Format | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import file_digest
 from importlib.metadata import version
+from stat import S_ISREG
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from uuid import uuid4
@@ -130,7 +131,7 @@ def prepare_folder(folder: Path, command: str, *, sure: str = "") -> None:
         if _current(folder / name) not in {None, *digests}:
             raise _refusal(folder / name, _CHANGED)
     if sure:
-        _refuse_foreign(folder, {sure: ""}, _records_in(folder))
+        _refuse_foreign(folder, {sure: "not known yet"}, _records_in(folder))
 
 
 def write_files(
@@ -197,6 +198,8 @@ def _record(command: str) -> str:
 def _recorded(record: Path) -> Digests:
     """Return the digests of the files that a record names, by path; none without a record."""
     try:
+        if not S_ISREG(record.stat().st_mode):
+            raise _refusal(record, _NO_RECORD)
         content = json.loads(record.read_bytes())
         document = msgspec.convert(content, _Document)
         seal = content.pop(_SEAL)
@@ -239,11 +242,10 @@ def _refusal(path: Path, reason: str) -> InputError:
 def _current(path: Path) -> str | None:
     """Return the digest of a file as it is now, None if there is none, "" of what is no file."""
     try:
-        return digest_of_file(path)
+        # A pipe would be waited for, and a device read without end.
+        return digest_of_file(path) if S_ISREG(path.stat().st_mode) else ""
     except FileNotFoundError:
         return "" if path.is_symlink() else None
-    except IsADirectoryError:
-        return ""
     except NotADirectoryError as error:
         raise InputError(f"cannot be written: {error.strerror}", where=str(path)) from error
     except OSError as error:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from bigbench_meta import __version__
 from bigbench_meta.core.text import csv_text
 from bigbench_meta.report.answer import claims_sentence
+from bigbench_meta.report.citation import bibtex
 from bigbench_meta.report.explorer import explorer_data
 from bigbench_meta.report.files import figure_files, table_files
 from bigbench_meta.report.parts import datatables, numbers, packed, vega
@@ -41,7 +42,7 @@ def study_files(
         overview: Whether the page links to an overview in the folder above.
 
     Returns:
-        Contents by path: ``report.html``, ``tables/*.csv|md|tex`` and
+        Contents by path: ``report.html``, ``citations.bib``, ``tables/*.csv|md|tex`` and
         ``figures/*.svg|png|vl.json|csv``.
     """
     contents: dict[str, str | bytes] = {}
@@ -50,7 +51,7 @@ def study_files(
     page = _page(study, contents, sources, overview=overview)
     for table in study.tables.values():
         contents |= _forms(table)
-    return {"report.html": page, **contents}
+    return {"report.html": page, "citations.bib": bibtex(study), **contents}
 
 
 def studies_files(studies: Mapping[str, Study]) -> dict[str, str | bytes]:
@@ -80,7 +81,9 @@ def studies_files(studies: Mapping[str, Study]) -> dict[str, str | bytes]:
         claims=next(iter(studies.values())).tables["claims_by_metric"],
         claims_sentence=claims_sentence(),
     )
-    contents: dict[str, str | bytes] = {"report.html": page}
+    contents: dict[str, str | bytes] = {
+        "report.html": page, "citations.bib": bibtex(*studies.values()),
+    }  # fmt: skip
     contents |= table_files(sets)
     for name, part in parts.items():
         contents |= {f"{name}/{path}": content for path, content in part.items()}
@@ -195,7 +198,7 @@ class _Inside:
         return Markup(
             '<div class="table" data-table="{}"><div class="wide" role="region" tabindex="0" '
             'aria-label="Table: {}">{}</div></div>'
-        ).format(key, table.name.replace("_", " "), Markup(table.to_html()))  # noqa: S704
+        ).format(key, key.replace("_", " "), Markup(table.to_html()))  # noqa: S704
 
     def figure(self, study: Study, name: str, of: str = "") -> Markup:
         """Return a figure with its caption; nothing if the study has none of the name."""
@@ -223,7 +226,7 @@ class _Inside:
 def _columns(table: Table) -> list[dict[str, Any]]:
     """Return all rows of a table for the page's script, column by column."""
     _, rows, alignment = table.text()
-    shown = table.shown()
+    shown = table.shown()[table.names()]
     return [
         {"cells": list(cells), **(numbers(shown.iloc[:, place]) if align == "right" else {})}
         for place, (cells, align) in enumerate(zip(zip(*rows, strict=True), alignment, strict=True))

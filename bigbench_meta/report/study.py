@@ -11,7 +11,7 @@ from bigbench_meta.aggregate.options import StudyOptions
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.execute import kept_processes
 from bigbench_meta.core.text import counted
-from bigbench_meta.curves.runs import averaged_sentence
+from bigbench_meta.curves.runs import doubtful_sentences
 from bigbench_meta.report.answer import study_answer
 from bigbench_meta.report.charts.by_metric import plot_claims_by_metric, plot_emergence_by_metric
 from bigbench_meta.report.charts.flagged_curves import plot_curves, plot_intervals
@@ -79,6 +79,11 @@ class Study:
     figures: dict[str, Figure]
 
     @property
+    def keys(self) -> pd.DataFrame:
+        """Keys of the curves at the level."""
+        return self.curves.keys.loc[self.counted.index]
+
+    @property
     def n_flagged(self) -> int:
         """Number of flagged curves at the level."""
         return int(flagged(self.counted, self.threshold).sum())
@@ -108,12 +113,9 @@ class Study:
             f"{'has' if self.n_scored == 1 else 'have'} an emergence score, "
             f"{self.n_flagged} of them above {self.threshold:g} ({self.n_infinite} infinite)."
         )
-        if averaged := averaged_sentence(self.counted):
-            text = f"{averaged} {text}"
+        text = " ".join([*doubtful_sentences(self.keys), text])
         if few := int(statuses.get("too_few_scales", 0)):
             text += f" {counted(few, 'has', 'have')} too few models with a scale and a score."
-        if mixed := int(statuses.get("mixed_units", 0)):
-            text += f" {counted(mixed, 'mixes units and has', 'mix units and have')} no score."
         if self.n_out_of_reach:
             text += f" {counted(self.n_out_of_reach, 'has', 'have')} three models, with which E is "
             text += "at most 2."

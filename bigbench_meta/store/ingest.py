@@ -39,7 +39,7 @@ _WORTH_PROCESSES: Final = 192 << 20
 # Formats that hold samples. An archive may hold such files; they are skipped unless asked for.
 _WITH_SAMPLES: Final = {"full_log", "inspect", *SAMPLES_ONLY}
 
-READER_VERSION: Final = 5
+READER_VERSION: Final = 6
 """Raised when readers learn to read more or better; files read before are then read again."""
 
 
@@ -226,6 +226,9 @@ class Readers:
             [sha256(path.read_bytes()).hexdigest()[:12]] if path else []
             for path in (options.names, options.mapping)
         )
+        if options.path is not None and "{model}" in options.path:
+            # The rules of names then give columns of files of every format.
+            base, names = [*base, *names], []
         self._names = {
             "archive": base,  # of which nothing came
             "bigbench": base,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bigbench_meta.core.schema import FILE
+from bigbench_meta.readers.detect import SAMPLES_ONLY
 from bigbench_meta.store.ingest import Readers, Work
 from bigbench_meta.store.manifest import FILES, Manifest, Part, PartWriter, write_table
 
@@ -154,6 +156,35 @@ class Ledger:
     def places(self, identity: str) -> list[Place]:
         """Return the places of a file, oldest first."""
         return self._entries.get(identity, [])
+
+    def gone(self, folders: list[str], seen: set[str], members: set[str]) -> Iterator[str]:
+        """Yield the labels of files that gave something and are no longer in one of the folders.
+
+        Args:
+            folders: Absolute paths.
+            seen: Identities that need not be looked for.
+            members: Identities of members that their archives no longer have.
+        """
+        prefixes = tuple(f"{folder.rstrip(os.sep)}{os.sep}" for folder in folders)
+        if not prefixes and not members:
+            return
+        for part in self._manifest.parts:
+            identities = self._manifest.current_files(part, ["identity"])["identity"].to_pylist()
+            unseen = [row for row, identity in enumerate(identities) if identity not in seen]
+            if not unseen:
+                continue
+            columns = ["identity", "label", "format", "n_rows", "n_samples"]
+            table = self._manifest.current_files(part, columns).take(unseen)
+            rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
+            for identity, label, format_, *counts in rows:
+                if identity in members:
+                    is_gone = format_ not in SAMPLES_ONLY
+                else:
+                    paths = (identity, identity.partition("!")[0])
+                    is_gone = identity.startswith(prefixes) and not any(map(os.path.exists, paths))
+                if is_gone and any(counts) and identity not in seen:
+                    seen.add(identity)
+                    yield label
 
     def labels(self) -> Iterator[tuple[Place, str]]:
         """Yield place and label of every current file."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import uuid
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -22,6 +21,8 @@ from xxhash import xxh3_128, xxh3_128_hexdigest
 
 from bigbench_meta.core.errors import StoreError
 from bigbench_meta.core.schema import FILE, OBSERVATIONS, PROBLEMS, SAMPLES
+from bigbench_meta.readers.detect import OF_A_STORE, STORE_FORMAT
+from bigbench_meta.readers.sources import is_store
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -30,11 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FILES", "STORED", "Manifest", "Part", "PartWriter", "atomic", "damage", "write_table"]
 
-FORMAT: Final = "bigbench-meta store"
 VERSION: Final = 5
 _NAME: Final = "manifest.json"
-# What uuid4().hex gives, with a digest once the file is complete; nothing else is deleted.
-_PART_NAME: Final = re.compile(r"[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}(-[0-9a-f]{32})?")
 # Columns to select by: their range in a row group says whether to read it.
 _KEYS: Final = ["benchmark", "task", "subtask", "metric", "model_family", "shots"]
 _UNIQUE: Final = {"score", "example_id", "input_hash", "output", "identity", "label", "digest"}
@@ -126,7 +124,7 @@ class Manifest:
             StoreError: The folder holds something else, a damaged manifest or another version.
         """
         path = folder / _NAME
-        if not path.exists():
+        if not is_store(folder):
             # A store's folder holds a manifest from the first; hidden files are the system's.
             if any(folder.glob("[!.]*")):
                 raise StoreError(
@@ -139,14 +137,14 @@ class Manifest:
             text = path.read_text(encoding="utf-8")
             content: dict[str, Any] = json.loads(text)
             found = (content["format"], content["version"])
-            listed = content["parts"] if found == (FORMAT, VERSION) else []
+            listed = content["parts"] if found == (STORE_FORMAT, VERSION) else []
             parts = tuple(Part(**part) for part in listed)
             missing = [path for path in _files_of(folder, parts) if not path.exists()]
             if missing and path.read_text(encoding="utf-8") != text:
                 return cls.read(folder, checked)  # another process has committed meanwhile
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise StoreError(f"damaged: {error}", where=str(path)) from error
-        if found != (FORMAT, VERSION):
+        if found != (STORE_FORMAT, VERSION):
             raise StoreError(
                 f"{found[0]!r} version {found[1]}, but this program reads version {VERSION}",
                 where=str(path),
@@ -162,7 +160,7 @@ class Manifest:
         """Replace the parts by others, in one step, and return the new manifest."""
         listed = [asdict(part) for part in parts]
         content = {
-            "format": FORMAT, "version": VERSION, "digest": _digest(listed), "parts": listed,
+            "format": STORE_FORMAT, "version": VERSION, "digest": _digest(listed), "parts": listed,
         }  # fmt: skip
         with atomic(self.folder / _NAME) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -230,7 +228,7 @@ class Manifest:
         named = set(_files_of(self.folder, self.parts))
         for kind in STORED:
             for path in (self.folder / kind).glob("*.parquet"):
-                if _PART_NAME.fullmatch(path.stem) and path not in named and path.is_file():
+                if OF_A_STORE.fullmatch(path.stem) and path not in named and path.is_file():
                     path.unlink(missing_ok=True)
         for path in self.folder.glob(f".{_NAME}.*.tmp"):
             if path.suffixes[-2][1:].isdecimal() and path.is_file():

@@ -37,6 +37,7 @@ from bigbench_meta.readers.problems import ProblemLog
 from bigbench_meta.readers.sources import (
     FileStats,
     discover,
+    is_store,
     located,
     named_paths,
     require_found,
@@ -60,6 +61,8 @@ _BATCH_ROWS: Final = 1 << 16
 # Up to so many rows an ingest ends with a search for conflicts; beyond, `conflicts` is for that.
 _SEARCHED_ROWS: Final = 1 << 18
 
+_GONE: Final = "no longer there: its scores are kept (`bigbench-meta store remove` removes them)"
+
 # What the source of a score begins with that was computed from samples.
 _KEPT: Final = "rescored: "
 
@@ -77,12 +80,15 @@ class IngestSummary:
         failed: Files that gave no rows.
         observations: Rows added.
         samples: Samples added.
+        gone: Files that the store keeps, but that are no longer in the folders and archives that
+            were read.
     """
 
     files: int
     loaded: int
     unchanged: int
     failed: int
+    gone: int
     observations: int
     samples: int
     _problems: pa.Table
@@ -126,8 +132,8 @@ class Store:
 
     @staticmethod
     def is_store(path: str | Path) -> bool:
-        """Return whether a path is a folder with a store's manifest."""
-        return (Path(path) / "manifest.json").is_file()
+        """Return whether a path is a folder with a store's manifest, sound or damaged."""
+        return is_store(path)
 
     def __repr__(self) -> str:
         """Return the constructor call."""
@@ -145,8 +151,9 @@ class Store:
 
         A file that the store has is skipped if its size and time of change are the same, or else
         its content. A file that has changed replaces its rows. A changed file that cannot be read
-        any more keeps its old rows and is reported. Each batch of files is committed when it is
-        read, so an ingest that is killed loses at most some megabytes of reading.
+        any more keeps its old rows and is reported; so is one that is no longer in a folder or
+        archive that is read, until :meth:`remove` drops it. Each batch of files is committed when
+        it is read, so an ingest that is killed loses at most some megabytes of reading.
 
         Args:
             paths: Files and folders, as for :func:`bigbench_meta.read_results`.
@@ -163,7 +170,8 @@ class Store:
             StoreError: The store is damaged, or another process is writing to it.
         """
         named = named_paths(paths)
-        located(named)  # before a folder is made for what cannot be read
+        # Before a folder is made for what cannot be read.
+        roots = [path for path, _ in located(named) if Path(path).is_dir()]
         options = options or ReadOptions()
         log = ProblemLog()
         with self._locked():
@@ -182,7 +190,8 @@ class Store:
                 for written in group:
                     counts.add(written)
             counts.skip(ledger, stats)
-            require_found(named, counts.found, log)
+            counts.gone = list(ledger.gone(roots, counts.seen, counts.gone_members()))
+            require_found(named, counts.found + len(counts.gone), log)
             self._keep_problems(manifest, log)
             self._read().sweep()
         return counts.summary(log, self._old_problems(counts), self._small_conflicts(counts))
@@ -241,7 +250,7 @@ class Store:
             return PROBLEMS.empty()
         if pc.sum(self._files(["n_rows"])["n_rows"]).as_py() > _SEARCHED_ROWS:
             return PROBLEMS.empty()
-        return self._conflicts()
+        return self._conflicts({})
 
     def _keep_problems(self, manifest: Manifest, log: ProblemLog) -> None:
         """Store what was noted of folders, unless it is known."""
@@ -346,8 +355,15 @@ class Store:
     def _problems(self) -> pa.Table:
         return _distinct(self._of_parts(Manifest.current_problems))
 
-    def conflicts(self) -> pd.DataFrame:
+    def conflicts(
+        self, *, task: Filter = None, metric: Filter = None, model_family: Filter = None
+    ) -> pd.DataFrame:
         """Return where current files disagree about a score, or repeat it.
+
+        Args:
+            task: A task or a list of tasks to look at; None looks at all. So for the others.
+            metric: Metrics.
+            model_family: Model families.
 
         Returns:
             A problems table. Repetitions are dropped and conflicting scores kept as replicates
@@ -356,13 +372,14 @@ class Store:
         Raises:
             StoreError: There is no store, or a part is damaged.
         """
-        return to_frame(self._conflicts())
+        wanted = {"task": task, "metric": metric, "model_family": model_family}
+        return to_frame(self._conflicts(wanted))
 
-    def _conflicts(self) -> pa.Table:
+    def _conflicts(self, wanted: dict[str, Filter]) -> pa.Table:
         from bigbench_meta.readers.conflicts import resolve_conflicts
 
         log = ProblemLog()
-        resolve_conflicts(self._rows("observations", {}), log)
+        resolve_conflicts(self._rows("observations", wanted), log)
         return log.table()
 
     def files(self) -> pd.DataFrame:
@@ -529,12 +546,17 @@ class _Counts:
         self.found = self.unchanged = self.loaded = self.failed = 0
         self.observations = self.samples = 0
         self.failed_before: list[str] = []
+        self.seen: set[str] = set()
+        self.gone: list[str] = []
+        # Labels of archives that were read again, by the members that the store had of them.
+        self._members: dict[str, str] = {}
         self._problems = [PROBLEMS.empty()]
         self._progress = progress
 
     def skip(self, ledger: Ledger, stats: FileStats) -> None:
         """Count the files that were skipped since the last call."""
         failed = [ledger.failed[path] for path in stats.skipped if path in ledger.failed]
+        self.seen.update(stats.skipped)
         self.found += len(stats.skipped)
         self.unchanged += len(stats.skipped) - len(failed)
         self.failed += len(failed)
@@ -542,7 +564,28 @@ class _Counts:
         stats.skipped.clear()
         self._show()
 
+    def start(self, work: _ingest.Work) -> None:
+        """Count the files that will be read."""
+        self.found += len(work.files)
+        self.seen.update(file.identity for file in work.files)
+        archives = {file.identity: file.label for file in work.files if file.format == "archive"}
+        for identity in work.stored if archives else ():
+            if label := archives.get(identity.partition("!")[0]):
+                self._members[identity] = label
+
+    def gone_members(self) -> set[str]:
+        """Return the stored members that archives no longer have, as far as these are sound."""
+        problems = pa.concat_tables(self._problems)
+        errors = problems.filter(pc.equal(problems["severity"].cast(pa.string()), "error"))
+        damaged = set(errors["source"].to_pylist())
+        return {
+            identity
+            for identity, label in self._members.items()
+            if identity not in self.seen and label not in damaged
+        }
+
     def add(self, written: _ingest.Written) -> None:
+        self.seen.update(record.file.identity for record in written.stored)
         self.unchanged += written.unchanged
         self.loaded += written.loaded
         self.failed += written.files - written.loaded - written.unchanged
@@ -561,10 +604,20 @@ class _Counts:
             loaded=self.loaded,
             unchanged=self.unchanged,
             failed=self.failed,
+            gone=len(self.gone),
             observations=self.observations,
             samples=self.samples,
-            _problems=_distinct(pa.concat_tables([*self._problems, log.table(), *more])),
+            _problems=_distinct(
+                pa.concat_tables([*self._problems, log.table(), self._of_gone(), *more])
+            ),
         )
+
+    def _of_gone(self) -> pa.Table:
+        """Return a problem for each file that is gone; it is not stored, for it may come back."""
+        log = ProblemLog()
+        for label in self.gone:
+            log.warning(label, "", _GONE)
+        return log.table()
 
 
 def _row_set(table: pa.Table) -> dict[tuple[Any, ...], None]:
@@ -589,10 +642,11 @@ def _changed(
             for file in batch:
                 if ledger.has(file):
                     stats.skipped.extend(ledger.members_of(file))
-        counts.found += len(changed)
         counts.skip(ledger, stats)
         if changed:
-            yield ledger.work(changed)
+            work = ledger.work(changed)
+            counts.start(work)
+            yield work
 
 
 def _scans(

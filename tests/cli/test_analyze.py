@@ -320,3 +320,35 @@ def test_what_a_user_keeps_beside_unfinished_chunks_stays(tree: Path, tmp_path: 
     mine.write_text("mine")
     run("analyze", tree, "--out", tmp_path / "out", "--replicates", 99)
     assert [path.name for path in mine.parent.iterdir()] == ["mine.arrow"]
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_a_study_is_repeated_from_its_record_or_a_file(tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    first = run_json("analyze", tree, "--no-inference", "--threshold", 3.5, "--out", out)
+    again = run_json("analyze", "--config", out / "run.json", "--out", tmp_path / "again")
+    assert again["threshold"] == 3.5
+    assert again["by_metric"] == first["by_metric"]
+    record = json.loads((tmp_path / "again" / "run.json").read_text())
+    assert record["options"]["inference"] is False
+    assert record["options"]["results"] == [str(tree)]
+    toml = tmp_path / "study.toml"
+    toml.write_text(f"results = ['{tree}']\nthreshold = 50\ninference = false\nmetric = ['bleu']\n")
+    found = run_json("analyze", "--config", toml)
+    assert (found["threshold"], found["n_flagged"]) == (50, 0)
+    assert run_json("analyze", "--config", toml, "--threshold", 1)["threshold"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.toml", "treshold = 1", "'treshold' is no option\nHint: did you mean 'threshold'?"),
+        ("a.toml", "threshold = ", "cannot be read: "),
+        ("a.json", "[]", "no options in it"),
+        ("a.json", '{"options": {"xyz": 1}}', "'xyz' is no option\nHint: options are "),
+        ("a.toml", "threshold = 'much'", "'much' is not a valid float"),
+    ],
+)
+def test_a_file_of_options_that_is_none(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert message in run("analyze", "--config", tmp_path / name, code=2).stderr

@@ -18,8 +18,10 @@ def test_ingest(broken: Path, tmp_path: Path) -> None:
         "reason": "truncated JSON: Expecting property name enclosed in double quotes",
         "severity": "error",
     }
-    first = {"files": 9, "loaded": 8, "unchanged": 0, "failed": 1, "observations": 16, "samples": 0}
-    again = {"files": 9, "loaded": 0, "unchanged": 8, "failed": 1, "observations": 0, "samples": 0}
+    first = {"files": 9, "loaded": 8, "unchanged": 0, "failed": 1, "gone": 0,
+             "observations": 16, "samples": 0}  # fmt: skip
+    again = {"files": 9, "loaded": 0, "unchanged": 8, "failed": 1, "gone": 0,
+             "observations": 0, "samples": 0}  # fmt: skip
     assert run_json(*command) == first | {"problems": [problem]}
     assert run_json(*command) == again | {"problems": [problem]}
     assert run(*command).stdout == "9 files: 0 loaded (0 observations), 8 unchanged, 1 failed.\n"
@@ -55,3 +57,15 @@ def test_life_of_a_store(broken: Path, tmp_path: Path) -> None:
     assert run_json("store", "compact", store)["parts"] >= 1
     assert run("store", "compact", store).stdout == "1 part\n"
     assert {row["task"] for row in run_json("score", store)["curves"]} == {"beta"}
+
+
+def test_files_that_are_gone_are_told(tree: Path, tmp_path: Path) -> None:
+    command = ("ingest", tree, "--store", tmp_path / "store")
+    assert "gone" not in run(*command).stdout
+    gone = min(tree.rglob("*.json"))
+    gone.unlink()
+    found = run(*command)
+    assert found.stdout.endswith("0 failed; 1 stored file no longer there.\n")
+    assert f"{gone.name}: no longer there: its scores are kept" in found.stderr
+    again = run_json(*command, "--strict", code=1)
+    assert (again["gone"], len(again["problems"])) == (1, 1)

@@ -314,3 +314,97 @@ def test_what_is_one_is_named_in_the_singular(tmp_path):
     pd.DataFrame(rows | {"score": [0.1, 0.2, 0.3, 0.9]}).to_csv(path, index=False)
     assert "1 curve. " in run("score", path).stdout
     assert "1 of 1 curve has an emergence score" in run("analyze", path).stdout
+
+
+def doubtful(folder: Path) -> Path:
+    """Results of two files a model that differ in nothing that they say, the largest limited."""
+    for number, model in enumerate(("pythia-70m", "pythia-160m", "pythia-410m", "pythia-1b")):
+        config = {"model_args": f"pretrained=me/{model}", "limit": 10 if number == 3 else None}
+        for run_of_two in ("a", "b"):
+            score = (number + 1) / 10 + (0.01 if run_of_two == "b" else 0)
+            content = {"results": {"piqa": {"acc": score}}, "config": config}
+            write_json(folder / run_of_two / f"{model}.json", content)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["score"],
+        ["analyze", "--no-inference"],
+        ["aggregate"],
+        ["accounts"],
+        ["forecast", "-k", "3", "--forecaster", "constant"],
+        ["shapes"],
+        ["power"],
+        ["metric-change"],
+    ],
+    ids=lambda command: command[0],
+)
+@pytest.mark.parametrize("is_store", [False, True], ids=["files", "store"])
+def test_every_command_says_first_which_curves_are_not_of_one_run(
+    command: list[str], tmp_path: Path, is_store: bool
+) -> None:
+    results = doubtful(tmp_path / "runs")
+    if is_store:
+        run("ingest", results, "--store", tmp_path / "store")
+        results = tmp_path / "store"
+    averaged = "1 of 1 curves average different scores of one model whose files do not say how"
+    differently = "1 of 1 curves join models that were run differently (limit)."
+    found = run(*command, results)
+    first = [line.strip() for line in found.stdout.splitlines() if line.strip()][:2]
+    assert averaged in first[0]
+    assert differently in "".join(first)
+    assert found.stderr.count("kept as replicates") == 4
+    document = run_json(*command, results)
+    assert [document["n_replicated"], document["n_run_differently"]] == [1, 1]
+    assert [averaged in document["warnings"][0], document["warnings"][1]] == [True, differently]
+    reasons = [problem["reason"] for problem in document["problems"]]
+    assert len(reasons) == document["n_problems"]
+    assert "1 curve joins models that were run differently: limit" in reasons
+
+
+@pytest.mark.parametrize("is_store", [False, True], ids=["files", "store"])
+def test_a_size_that_a_rule_of_the_user_states_is_used(tmp_path: Path, is_store: bool) -> None:
+    """The names of these models count the parameters that are active."""
+    rules = ["pattern,family,total_params"]
+    for name, score, size in (("1b", 0.1, 7), ("3b", 0.2, 20), ("7b", 0.4, 47), ("13b", 0.5, 90)):
+        content = {
+            "results": {"piqa": {"acc": score}},
+            "config": {"model_args": f"path=owl-{name}"},
+        }
+        write_json(tmp_path / "runs" / f"{name}.json", content)
+        rules.append(f"owl-{name},owl,{size}000000000")
+    (tmp_path / "names.csv").write_text("\n".join(rules) + "\n")
+    results, options = tmp_path / "runs", ["--names", tmp_path / "names.csv"]
+    if is_store:
+        run("ingest", results, *options, "--store", tmp_path / "store")
+        results, options = tmp_path / "store", []
+    document = run_json("score", results, *options)
+    assert [curve["n_scales"] for curve in document["curves"]] == [4]
+    assert document["n_problems"] == 0
+
+
+# Names that no score has ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_name_that_no_score_has_brings_those_that_are_alike(
+    tree: Path, tmp_path: Path, stored: bool
+) -> None:
+    results = tree
+    if stored:
+        run("ingest", results, "--store", tmp_path / "store")
+        results = tmp_path / "store"
+    error = run("score", results, "--task", "alhpa", code=2).stderr
+    assert "no scores of task alhpa" in error
+    assert "Hint: no task is called 'alhpa': did you mean 'alpha'?" in error
+    error = run("score", results, "--task", "alpha", "--task", "zzz").stderr
+    assert "No task is called 'zzz' (2 others are there)" in error
+    error = run("score", results, "--task", "alpha", "--metric", "BLEU", code=2).stderr
+    assert "no metric is called 'BLEU'" in error
+
+
+def test_names_that_are_never_together() -> None:
+    error = run("score", "--embedded", "gpt3", "--task", "PIQA", "--metric", "ppl", code=2).stderr
+    assert "Hint: each of them is there, but no score has them all" in error

@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -89,6 +91,8 @@ def test_examples_of_help_can_be_parsed(tmp_path: Path, monkeypatch: pytest.Monk
     """Every option of an example exists and takes the value shown."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wide.toml").touch()
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "run.json").write_text('{"options": {}}')
     for name, command in commands():
         for line in re.findall(r"^ *(bigbench-meta .*)$", command.help or "", re.MULTILINE):
             words = shlex.split(re.sub(r" {3,}.*", "", line))[1:]
@@ -277,3 +281,101 @@ def test_what_is_read_is_not_written_over(tmp_path: Path, command: str) -> None:
         stderr = run(command, results, "-o", output, code=2).stderr
         assert f"{output}: is read, and would be overwritten" in stderr
         assert table.read_bytes() == before
+
+
+def test_a_table_of_an_earlier_run_is_replaced(tree: Path, tmp_path: Path) -> None:
+    for ending in ("csv", "json", "parquet"):
+        path = tmp_path / f"scores.{ending}"
+        run("score", tree, "-o", path)
+        first = path.read_bytes()
+        run("score", tree, "--task", "alpha", "-o", path)
+        assert path.read_bytes() != first
+        # With columns behind, and without them again.
+        run("score", tree, "--inference", "--replicates", 99, "--task", "alpha", "-o", path)
+        run("score", tree, "-o", path)
+        assert path.read_bytes() == first
+        path.write_bytes(b"")
+        run("score", tree, "-o", path)
+        assert path.read_bytes() == first
+
+
+OTHERS = {
+    "results": ("own.csv", "benchmark,task,metric,model_family,model_name,score\nb,t,m,f,n,1\n"),
+    "a result file": ("own.json", '{"results": {}, "config": {}}'),
+    "a list of other things": ("own.json", '[{"name": {"name": "exact_match"}, "count": 1}]'),
+    "no record": ("own.json", "[1, 2]"),
+    "two lists": ("own.json", "[] []"),
+    "half a list": ("own.json", '[{"benchmark": "b'),
+    "text": ("own.json", "notes"),
+    "deep": ("own.json", "[" * 100_000),
+    "another table": ("own.csv", "name,value\na,1\n"),
+    "a part of the columns": ("own.csv", "benchmark,task,subtask\na,1,2\n"),
+    "no text": ("own.csv", b"\xff\xfe\x00"),
+    "no Parquet file": ("own.parquet", "notes"),
+}
+
+
+@pytest.mark.parametrize(("name", "content"), OTHERS.values(), ids=OTHERS)
+def test_what_this_program_did_not_write_is_not_written_over(
+    tree: Path, tmp_path: Path, name: str, content: str | bytes
+) -> None:
+    path, data = tmp_path / name, content.encode() if isinstance(content, str) else content
+    path.write_bytes(data)
+    for command in ("score", "accounts"):
+        stderr = run(command, tree, "-o", path, code=2).stderr
+        assert f"{path}: would be overwritten, and " in stderr
+        assert "choose another name or delete it" in stderr
+        assert path.read_bytes() == data
+
+
+def test_the_table_of_another_command_is_not_written_over(tree: Path, tmp_path: Path) -> None:
+    path = tmp_path / "shapes.csv"
+    run("shapes", tree, "-o", path)
+    assert "has other columns" in run("score", tree, "-o", path, code=2).stderr
+    os.mkfifo(tmp_path / "pipe.csv")
+    assert "is no file" in run("score", tree, "-o", tmp_path / "pipe.csv", code=2).stderr
+
+
+def test_nothing_is_written_into_a_store(tree: Path, tmp_path: Path) -> None:
+    run("ingest", tree, "--store", tmp_path / "store")
+    before = {path: path.read_bytes() for path in (tmp_path / "store").rglob("*.*")}
+    (tmp_path / "link").symlink_to(tmp_path / "store")
+    part = next((tmp_path / "store" / "observations").iterdir())
+    for results in (tree, tmp_path / "store"):
+        for path in (
+            part, tmp_path / "store" / "manifest.json", tmp_path / "store" / "new.csv",
+            tmp_path / "link" / "deep" / "new.csv",
+        ):  # fmt: skip
+            assert f"{path}: lies in a store" in run("score", results, "-o", path, code=2).stderr
+    assert {path: path.read_bytes() for path in (tmp_path / "store").rglob("*.*")} == before
+
+
+# Width and Ctrl-C -----------------------------------------------------------------------------
+
+
+def test_columns_that_do_not_fit_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = run("aggregate").stdout
+    assert "flag ratio" in wide
+    assert "Not shown" not in wide
+    monkeypatch.setenv("COLUMNS", "80")
+    text = run("aggregate").stdout
+    lines = text.splitlines()
+    assert max(map(len, lines[1:])) <= 80
+    assert "Not shown for lack of width: share flagged," in text
+    assert "discontinuous; nonlinear" in text  # words are not broken
+    monkeypatch.setenv("COLUMNS", "nonsense")
+    assert run("aggregate").stdout == wide
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+def test_ctrl_c_is_one_line_and_exit_code_130(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bigbench_meta", "score", "-"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT,
+        cwd=tmp_path,
+    )  # fmt: skip
+    time.sleep(4)  # it waits for the list on standard input
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert error.decode() == "Stopped.\n"
+    assert process.returncode == 130

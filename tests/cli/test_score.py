@@ -89,3 +89,21 @@ def test_output(tree: Path, tmp_path: Path, ending: str) -> None:
     found = run_json("score", tree)["curves"]
     scores = [float(curve["emergence_score"]) for curve in found]
     assert frame["emergence_score"].astype(float).tolist() == scores
+
+
+def test_signal_to_noise(tmp_path: Path) -> None:
+    """Two models of one size with two seeds each; without the option there is no table."""
+    rows = [
+        ("a", 100, "0", 0.29), ("a", 100, "1", 0.31), ("b", 120, "0", 0.49), ("b", 120, "1", 0.51),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["model_family", "total_params", "replicate", "score"])
+    table = table.assign(
+        model_name=table["model_family"], benchmark="b", task="t", subtask="t", metric="acc"
+    )
+    path = tmp_path / "observations.csv"
+    table.to_csv(path, index=False)
+    row = run_json("score", path, "--signal-to-noise")["signal_to_noise"][0]
+    assert (row["status"], row["noise_source"], row["n_runs"]) == ("ok", "seeds", 4)
+    assert row["signal"] == pytest.approx(0.5)
+    assert "signal_to_noise" not in run_json("score", path)
+    assert "ok 1" in run("score", path, "--signal-to-noise").stdout

@@ -14,7 +14,8 @@ import bigbench_meta as bm
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import UNEXPLAINED, conform
 from bigbench_meta.curves.runs import (
-    averaged_sentence,
+    doubtful_counts,
+    doubtful_sentences,
     family_hint,
     run_problems,
     separate_runs,
@@ -115,6 +116,21 @@ def test_a_limited_run_gives_way_to_the_full_one():
     assert {0.9, 0.7} <= {score for scores in curves_of(rows).values() for score in scores}
 
 
+def test_a_limited_run_stays_where_the_full_one_has_no_score():
+    rows = [
+        row(model, score, said)
+        for model in SIZES
+        for score, said in ((0.5, {"limit": "10"}), (float("nan"), None))
+    ]
+    rows += [row("1b", -1.0, {"backend": "hf"}, task="u")]  # a code for "not measured"
+    rows += [row("1b", 0.3, {"backend": "hf", "limit": "10"}, task="u"), row("7b", 0.4, task="u")]
+    curves = bm.build_curves(pd.DataFrame(rows))
+    assert curves.keys["variant"].isna().all()
+    assert curves.y.tolist() == [0.5, 0.5, 0.5, 0.3, 0.4]
+    assert curves.keys["run_differently"].tolist() == ["", "backend, limit"]
+    assert "left out" not in "".join(run_problems(pd.DataFrame(rows))["reason"])
+
+
 STEPS = [
     row("1b", 0.1, {"checkpoint": "step900"}), row("1b", 0.2, {"checkpoint": "step1000"}),
     row("7b", 0.3, {"checkpoint": "step2k"}), row("7b", 0.25, {"checkpoint": "step1000"}),
@@ -146,6 +162,38 @@ def test_the_last_checkpoints_of_two_runs_are_two_curves():
     ]  # fmt: skip
     found = curves_of(rows, checkpoint="last")
     assert found == {"backend=neox": [0.1, 0.3], "backend=hf": [0.2, 0.4]}
+
+
+def test_an_older_checkpoint_does_not_pass_as_the_last():
+    """Whatever else differs; but another backend, adapter or variant may be a training of its own,
+    and where it ended is told."""
+    for name in ("harness", "precision", "task.prompt", "generation.temperature"):
+        rows = family({"checkpoint": "step1000", name: "a"}, 0.1, 0.2)
+        rows += family({"checkpoint": "step143000", name: "b"}, 0.3, 0.4)
+        assert curves_of(rows, checkpoint="last") == {None: [0.3, 0.4]}
+        assert run_problems(pd.DataFrame(rows), checkpoint="last").empty
+    rows = [
+        row("1b", 0.1, {"checkpoint": "step1000", "backend": "vllm"}),
+        row("1b", 0.2, {"checkpoint": "step143000", "backend": "hf"}),
+    ]
+    assert set(curves_of(rows, checkpoint="last")) == {"backend=vllm", "backend=hf"}
+    keys = bm.build_curves(pd.DataFrame(rows), checkpoint="last").keys
+    assert doubtful_sentences(keys) == [
+        (
+            "1 of 2 curves have a model at an earlier checkpoint than its last, where another "
+            "training of it, by backend, adapter or variant, went on."
+        )
+    ]
+    assert doubtful_counts(bm.build_curves(pd.DataFrame(rows)).keys)["n_earlier_checkpoint"] == 0
+    assert run_problems(pd.DataFrame(rows), checkpoint="last")["reason"].tolist() == [
+        "1b: step1000 counts as the last checkpoint of backend=vllm, but step143000 is later"
+    ]
+
+
+def test_a_task_that_only_an_older_checkpoint_did_is_of_no_last_one():
+    rows = family({"checkpoint": "step1000"}, 0.1, 0.2) + family({"checkpoint": "step9000"}, 0.3, 1)
+    rows += [row("1b", 0.5, {"checkpoint": "step1000"}, task="u")]
+    assert curves_of(rows, checkpoint="last") == {None: [0.3, 1]}
 
 
 def test_a_checkpoint_that_no_model_has():
@@ -303,12 +351,36 @@ def test_settings_tell_runs_apart_however_the_model_is_spelled(other):
 def test_curves_that_average_models_of_one_size_say_so():
     rows = [row("1b", 0.1, model_name="owl"), row("1b", 0.3, model_name="eagle"), row("7b", 0.5)]
     rows += [row("7b", 0.7, replicate="seed 2"), row("1b", 0.1, task="u")]
-    scores = bm.score_curves(bm.build_curves(pd.DataFrame(rows)))
-    assert (scores["n_tied"].tolist(), scores["n_same_size"].tolist()) == ([2, 0], [1, 0])
-    assert averaged_sentence(scores) == (
-        "1 of 2 curves average different models of one size; a rule of --names or {model_family} "
-        "in --path tells them apart."
-    )
+    keys = bm.build_curves(pd.DataFrame(rows)).keys
+    assert (keys["n_tied"].tolist(), keys["n_same_size"].tolist()) == ([2, 0], [1, 0])
+    assert doubtful_sentences(keys) == [
+        (
+            "1 of 2 curves average different models of one size; a rule of --names or "
+            "{model_family} in --path tells them apart."
+        )
+    ]
+
+
+def test_each_doubt_has_its_sentence():
+    limited = {"limit": "10", "quantisation": "4bit"}
+    rows = [row("1b", 0.1), row("7b", 0.2, limited), row("70b", 0.3, limited)]
+    rows += [row("1b", 0.1, task="u"), row("7b", 20.0, task="u")]
+    rows += [row("1b", 0.4, metric="mine"), row("7b", 40.0, metric="mine"), row("1b", 1, task="v")]
+    keys = bm.build_curves(pd.DataFrame(rows)).keys
+    assert doubtful_counts(keys) == {
+        "n_replicated": 0, "n_same_size": 0, "n_run_differently": 1, "n_earlier_checkpoint": 0,
+        "n_mixed_units": 1, "n_unit_questions": 1,
+    }  # fmt: skip
+    assert doubtful_sentences(keys) == [
+        "1 of 4 curves join models that were run differently (limit, quantisation).",
+        "1 of 4 curves have scores in two units, and no emergence score.",
+        (
+            "1 of 4 curves may have scores in two units; an entry of the metric in a catalog "
+            "(--catalog) settles that."
+        ),
+    ]
+    assert keys["run_differently"].tolist() == ["limit, quantisation", "", "", ""]
+    assert doubtful_sentences(keys.tail(1)) == []
 
 
 def test_sizes_of_one_model_that_hardly_differ_are_one_point():

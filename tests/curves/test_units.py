@@ -44,11 +44,31 @@ def test_each_score_is_compared_with_its_range(score, ends):
         np.array(score, dtype=float), np.full(n, 0.75), np.full(n, float(low)), np.full(n, high)
     )
     for place, value in enumerate(score):
-        slack = 1e-9 * (high - low if high == high else abs(value))
+        slack = 1e-6 * (high - low if high == high else abs(value))
         outside = value < low - slack or value > high + slack
         assert found.code[place] == (outside and value in (-1, -100))
         assert found.outside[place] == (outside and value not in (-1, -100))
         assert found.stderr[place] == (high - low < 2 * 0.75 and not outside)
+
+
+def test_a_score_of_single_precision_is_within_its_range():
+    scores = np.array([0.3, 0.5, 0.9, np.nextafter(np.float32(1), np.float32(2))])
+    frame = observations(scores, n_examples=None)
+    assert bm.unit_problems(frame).empty
+    assert (scored(frame)["status"], scored(frame)["n_scales"]) == ("ok", 4)
+
+
+@pytest.mark.parametrize(
+    ("metric", "score", "reason"),
+    [
+        ("acc", 1.00001, "1.00001, but acc goes from 0 to 1: in percent?"),
+        ("perplexity", 0.5, "0.5, but perplexity is at least 1"),
+        ("log_likelihood", 3.0, "3, but log_likelihood is at most 0"),
+    ],
+)
+def test_a_range_is_told_as_far_as_it_is_known(metric, score, reason):
+    found = bm.unit_problems(observations([score], metric=metric, n_examples=None))
+    assert found["reason"].tolist() == [reason]
 
 
 def test_a_curve_in_two_units_has_no_score():
@@ -108,7 +128,17 @@ def test_codes_for_not_measured_are_missing(code):
         ("accuracy", [0.2, 0.3, 0.4, 1.0], None),
         ("accuracy", [20.0, 30.0, 40.0, 0.0], None),
         ("edit_distance", [0.2, 0.3, 60.0, 70.0], None),  # no unit but its own
-        ("of my own", [0.2, 0.3, 60.0, 70.0], None),
+        ("my loss", [0.2, 0.3, 60.0, 70.0], None),
+        # Without an entry, whatever its name, if it can be a percentage.
+        ("of my own", [0.2, 0.3, 60.0, 70.0], (0.3, 60)),
+        ("win_rate", [0.31, 0.42, 55.0, 71.0], (0.42, 55)),
+        ("Average", [0.31, 0.42, 55.0, 71.0], (0.42, 55)),
+        ("average", [0.31, 0.42, 55.0, 71.0], (0.42, 55)),
+        ("of my own", [0.2, 0.3, 60.0, 170.0], None),
+        # The larger models as fractions: no score falls like that.
+        ("bleu", [12.0, 18.0, 0.55, 0.61], (0.61, 12)),
+        ("accuracy", [5.0, 8.0, 0.9, 0.95], (0.95, 5)),
+        ("bleu", [2.0, 4.0, 0.4, 9.0], None),
     ],
 )
 def test_a_curve_that_may_be_in_two_units_is_asked_about(metric, scores, ends):
@@ -133,7 +163,7 @@ def test_scores_of_a_known_unit_or_of_two_curves_are_not_asked_about():
 def test_a_standard_error_is_at_most_half_of_the_range(stderr, is_kept):
     # Of the values 0 and 1 the standard deviation is sqrt(1/2), and that of their mean 1/2.
     assert np.std([0, 1], ddof=1) / math.sqrt(2) == pytest.approx(0.5)
-    frame = observations([0.2, 0.3, 0.4, 0.6], stderr=[0.01, stderr, 0.01, 0.01])
+    frame = observations([0.2, 0.3, 0.4, 0.6], stderr=[0.01, stderr, 0.01, 0.01], n_examples=None)
     assert np.isnan(bm.build_curves(frame).stderr[1]) == (not is_kept)
     assert bm.unit_problems(frame).empty == is_kept
 
@@ -147,6 +177,53 @@ def test_a_standard_error_beyond_the_range_is_none():
     ]
 
 
+@pytest.mark.parametrize(
+    ("metric", "scores", "stderr", "n_examples", "is_kept"),
+    [
+        ("acc", [0.3, 0.4], 0.0039, 14042, True),
+        ("acc", [0.3, 0.4], 0.39, 14042, False),  # in percent
+        ("acc", [0.3, 0.4], 0.02, 14042, True),  # of examples in clusters
+        ("acc", [0.3, 0.4], 0.39, None, True),
+        ("acc", [0.0, 1.0], 0.01, 100, True),
+        ("bleu", [30.0, 40.0], 0.4, 1000, True),
+        ("acc", [0.3, 0.4], 0.000039, 14042, False),  # of right and wrong answers never so small
+    ],
+)
+def test_a_standard_error_is_compared_with_the_number_of_examples(
+    metric, scores, stderr, n_examples, is_kept
+):
+    frame = observations(scores, metric=metric, stderr=stderr, n_examples=n_examples)
+    assert np.isnan(bm.build_curves(frame).stderr).tolist() == [not is_kept] * 2
+    reasons = bm.unit_problems(frame)["reason"].tolist()
+    told = f"a standard error of {stderr:g}, which its number of examples does not give: in another"
+    assert reasons == ([] if is_kept else [f"{told} unit? Not used"] * 2)
+
+
+def test_two_spellings_of_one_model_have_one_size():
+    names = ["owl-1b", "owl-7b", "Owl_7B", "owl-13b"]
+    frame = sized([10**9, 7 * 10**9, 6_900_000_000, 13 * 10**9], names)
+    row = scored(frame)
+    assert (row["n_scales"], row["n_same_size"]) == (3, 1)  # which is told first
+    assert bm.unit_problems(frame).empty
+    apart = sized([10**9, 7 * 10**9, 2 * 10**9, 13 * 10**9], ["a", "b c", "B-c", "d"])
+    assert bm.unit_problems(apart)["reason"].tolist() == [
+        "7e+09, but b c has another size elsewhere: not used",
+        "2e+09, but B-c has another size elsewhere: not used",
+    ]
+
+
+def test_a_size_by_a_rule_of_the_user_goes_before_the_name():
+    names = ["owl-1b", "owl-7b", "owl-7b"]
+    sizes = [7 * 10**9, 47 * 10**9, 7 * 10**9]
+    frame = sized(sizes, names, settings=['{"size_by_rule": "yes"}'] * 2 + [None], shots=[0, 0, 1])
+    scores = bm.score_curves(bm.build_curves(frame))
+    assert scores["n_scales"].tolist() == [2, 0]
+    assert bm.unit_problems(frame)["reason"].tolist() == [
+        "7e+09, but the name owl-7b states about 4.7e+10. Not used"
+    ]
+    assert scores["variant"].isna().all()
+
+
 def test_problems_name_file_metric_and_model():
     frame = observations([0.1, 45.0, 46.0, 0.2], source=["a", "b", "b", "c"], shots=[0, 0, 1, 0])
     frame = frame.assign(model_name=["m0", "m1", "m1", "m3"])
@@ -157,7 +234,7 @@ def test_problems_name_file_metric_and_model():
         "reason": "45 and 1 more, but acc goes from 0 to 1: in percent?",
     }  # fmt: skip
     assert bm.unit_problems(frame.head(0)).empty
-    assert bm.unit_problems(frame.assign(metric="of my own")).empty
+    assert bm.unit_problems(frame.assign(metric="of my own", score=[0.1, 0.45, 0.46, 0.2])).empty
 
 
 def sized(sizes, names=None, **columns):
@@ -177,7 +254,7 @@ def test_a_size_that_contradicts_the_name_is_not_used():
         "1557, but the name gpt2-xl states about 1.56e+09: in millions? Not used",
         "12, few for the parameters of nobody: in millions or billions?",
     ]
-    sound = sized([10**9, 7 * 10**9, 1_600_000_000, 12_000], names)
+    sound = sized([10**9, 7 * 10**9, 1_600_000_000, 1_200_000], names)
     assert scored(sound)["n_scales"] == 4
     assert bm.unit_problems(sound).empty
 
@@ -192,6 +269,18 @@ def test_sizes_of_one_model_that_contradict_each_other():
     # Of a name that states a size, the size nearest to it counts.
     named = frame.assign(model_name=["owl-2b", "owl-2b", "another"])
     assert bm.score_curves(bm.build_curves(named))["n_missing"].tolist() == [1, 0]
+    # A name rounds: what it states and what was counted are no contradiction, and one of them
+    # counts for all scores of the model.
+    nominal = sized(
+        [751_632_384, 600_000_000, 4_022_468_096, 4_000_000_000],
+        ["Heron-0.6B", "Heron-0.6B", "Heron-4B", "Heron-4B"],
+        shots=[0, 1, 0, 1],
+    )
+    assert bm.unit_problems(nominal).empty
+    points = bm.build_curves(nominal).points()
+    assert points.groupby("model_name")["x"].unique().map(list).to_dict() == {
+        "Heron-0.6B": [600_000_000], "Heron-4B": [4_000_000_000]
+    }  # fmt: skip
     # Counted and rounded sizes are alike.
     alike = frame.assign(total_params=[1_000_000_000, 1_010_000_000, 10**10])
     assert bm.unit_problems(alike).empty
@@ -230,6 +319,13 @@ def test_small_sizes_are_asked_about_and_not_used_beside_large_ones():
     assert scored(frame)["n_scales"] == 3
     mixed = sized([7, 13 * 10**9, 70 * 10**9], names)
     assert bm.unit_problems(mixed)["reason"].tolist() == [f"7, {question} Not used"]
+    assert scored(mixed)["n_scales"] == 2
+    # In millions beside others: no family has such a gap.
+    mixed = sized([7_000, 13_000, 10**9, 3 * 10**9], ["a", "b", "c", "d"])
+    assert bm.unit_problems(mixed)["reason"].tolist() == [
+        f"{size}, few for the parameters of {name}: in millions or billions? Not used"
+        for size, name in (("7000", "a"), ("13000", "b"))
+    ]
     assert scored(mixed)["n_scales"] == 2
     # The smallest model that is trained here has 560 parameters.
     assert bm.unit_problems(sized([560, 10**5, 3 * 10**8], names)).empty

@@ -34,6 +34,7 @@ def taken(metric, scores, *, catalog=None, benchmark="b", options=None, **column
         ("exact_str_match", "b", [0.0, 0.25, 1.0], [0, 0.25, 1], ""),
         ("acc", "gpt3", [0.0, 25, 100], [0, 0.25, 1], ""),  # percent
         ("acc", "gpt3", [0.0, 25, 100.00000000001], [0, 0.25, 1], ""),  # up to rounding
+        ("acc", "b", [0.0, 0.25, 1.00000012], [0, 0.25, 1], ""),  # in single precision
         ("acc", "gpt3", [0.0, 25, 100.1], [], "score_out_of_range"),  # no points in two units
         ("acc", "b", [0.0, 25, 100], [NAN] * 3, "score_out_of_range"),
         ("brier_score", "b", [0.0, 0.5, 2.0], [1, 0.75, 0], ""),  # from 0 to 2, lower is better

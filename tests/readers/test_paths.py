@@ -7,6 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pytest
 from helpers import entry, plain, run_json, score_file, write_json
 from hypothesis import example, given
@@ -129,6 +130,17 @@ def test_a_model_in_the_path_is_known_by_the_rules(tree: Path) -> None:
     assert "checkpoint" not in said["pythia-1b"]
 
 
+def test_a_model_in_the_path_keeps_the_size_that_the_file_counts(tmp_path: Path) -> None:
+    """Its name states none; one that states a size goes before the file."""
+    for model, counted in (("owl-tiny", 10**8), ("owl-3b", 2_900_000_000)):
+        config = {"model_args": "path=x", "model_num_parameters": counted}
+        content = {"results": {"piqa": {"acc": 0.5}}, "config": config}
+        write_json(tmp_path / model / "results.json", content)
+    rows, _ = bm.read_results(tmp_path, path="{model}/results.json")
+    found = dict(zip(rows["model_name"], rows["total_params"], strict=True))
+    assert found == {"owl-tiny": 10**8, "owl-3b": 3 * 10**9}
+
+
 def test_a_size_alone_takes_the_family_of_the_path(tree: Path) -> None:
     (tree / "v0").rename(tree / "owl-30m")
     (tree / "v1").rename(tree / "owl-1b")
@@ -143,6 +155,39 @@ def test_a_path_that_does_not_fit_is_told(tree: Path) -> None:
     assert set(observations["variant"].dropna()) == {"v0", "v1"}
     reasons = problems[problems["reason"].str.startswith("the path does not fit")]
     assert set(reasons["source"]) == {"tree/v0/results.json", "tree/v1/results.json"}
+
+
+@pytest.mark.parametrize("said", ["greedy", "[1]", '{"a": 1', "null", "[" * 10_000])
+def test_settings_that_are_no_object_stay_beside_those_of_the_path(
+    tmp_path: Path, said: str
+) -> None:
+    columns = {
+        "benchmark": "b", "task": "t", "metric": "m", "model_family": "owl", "model_name": "owl-1b",
+        "score": 0.5, "settings": said,
+    }  # fmt: skip
+    (tmp_path / "step1").mkdir()
+    pd.DataFrame([columns]).to_csv(tmp_path / "step1" / "t.csv", index=False)
+    for path in (tmp_path, tmp_path / "step1" / "t.csv"):
+        (row,) = plain(bm.read_results(path, path="{checkpoint}/*.csv", strict=True)[0])
+        assert json.loads(str(row["settings"])) == {"": said, "checkpoint": "step1"}
+
+
+@pytest.mark.parametrize("path", ["{model}/*.json", "{variant}/*.json"])
+def test_rules_of_names_that_a_path_needs_are_part_of_what_is_stored(
+    tree: Path, tmp_path: Path, path: str
+) -> None:
+    """Other rules give other families, in BIG-bench's files as well."""
+    (tree / "v0").rename(tree / "owl-1b")
+    (tree / "v1").rename(tree / "owl-7b")
+    store, found = bm.Store(tmp_path / "store"), []
+    for family in ("one", "two"):
+        rules = tmp_path / f"{family}.csv"
+        rules.write_text(f"pattern,family\nowl-(?P<size>\\d+b),{family}\n")
+        options = ReadOptions(path=path, names=rules)
+        found.append(store.ingest(tree / "owl-1b/scores_Fam_1m.json", options=options).unchanged)
+        (row,) = plain(store.observations())
+        assert (row["model_family"] == family) == ("{model}" in path)
+    assert found == [0, 0 if "{model}" in path else 1]
 
 
 def test_the_command_takes_a_pattern(tree: Path) -> None:

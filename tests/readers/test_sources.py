@@ -7,6 +7,7 @@ import gzip
 import http.server
 import io
 import json
+import os
 import tarfile
 import threading
 import zipfile
@@ -127,6 +128,127 @@ def test_an_archive_without_results_is_reported(
         {"source": str(path), "field": "", "reason": "no result files in this archive",
          "severity": "error"}
     ]  # fmt: skip
+
+
+def told(problems: Any) -> set[tuple[str, str, str]]:
+    """Problems by the name of the file alone."""
+    return {
+        (row["source"].rpartition("/")[2], row["reason"], row["severity"])
+        for row in plain(problems)
+    }
+
+
+@pytest.mark.parametrize("ending", ["zip", "tar.gz", "folder"])
+def test_files_that_look_like_no_results_are_told_in_a_folder_and_in_an_archive(
+    tree: Path, tmp_path: Path, ending: str
+) -> None:
+    result = json.dumps({"results": {"piqa": {"acc": 0.5}}}).encode()
+    contents = {
+        "cut.json": result[:20], "u16.json": result.decode().encode("utf-16"), "empty.json": b"",
+        "keys.json": b'{"a": 1, "b": 2}', "list.json": b"[1]", "task/task.json": b"{}",
+        "task/other.json": b"{}", "task/data/x.jsonl": b"", "x.jsonl": b"{}", "x.json.xz": b"\xfd",
+    }  # fmt: skip
+    for name, content in contents.items():
+        (tree / name).parent.mkdir(exist_ok=True)
+        (tree / name).write_bytes(content)
+    path = tree
+    if ending == "zip":
+        path = tmp_path / "tree.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in tree.rglob("*.json*"):
+                archive.write(file, file.relative_to(tree.parent))
+    elif ending != "folder":
+        path = tarred(tree, tmp_path / "tree.tar.gz")
+    observations, problems = bm.read_results(path)
+    assert len(observations) == 16
+    reason = "ignored: does not look like a results file ({})"
+    found = told(problems)
+    ((unread, how),) = ((row[1], row[2]) for row in found if "not read" in row[1])
+    assert how == "warning"
+    assert "/x.json.xz, " in unread
+    assert "/x.jsonl (name an archive to read it" in unread
+    assert "/data/" not in unread
+    assert {row for row in found if "not read" not in row[1]} == {
+        ("cut.json", reason.format("no sound JSON"), "warning"),
+        ("u16.json", reason.format("not UTF-8 but UTF-16"), "warning"),
+        ("keys.json", reason.format("top keys a, b"), "warning"),
+        ("list.json", reason.format("no object at its top"), "warning"),
+        ("empty.json", "the file is empty", "error"),
+    }
+
+
+@pytest.mark.parametrize("ending", ["zip", "tar"])
+def test_links_in_archives_are_told(tree: Path, tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"tree.{ending}"
+    if ending == "zip":
+        with zipfile.ZipFile(zipped(tree, path), "a") as archive:
+            member = zipfile.ZipInfo("tree/x.json")
+            member.external_attr = 0o120777 << 16
+            archive.writestr(member, "real/x.json")
+    else:
+        (tree / "x.json").symlink_to("real/x.json")
+        tarred(tree, path)
+    observations, problems = bm.read_results(path)
+    assert len(observations) == 16
+    assert told(problems) == {("x.json", "a symbolic link: not read", "warning")}
+
+
+def test_an_archive_with_many_other_files_is_told_in_bounds(tree: Path, tmp_path: Path) -> None:
+    path = zipped(tree, tmp_path / "tree.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        for number in range(1500):
+            archive.writestr(f"x/{number}.json", "{}")
+    _, problems = bm.read_results(path)
+    assert len(problems) == 1001
+    assert "500 files more that may hold results" in problems["reason"].iloc[-1]
+
+
+def test_archives_below_a_folder_are_told(tree: Path) -> None:
+    zipped(tree, tree / "more.zip")
+    for number in range(6):
+        (tree / f"x{number}.csv.zst").write_bytes(b"")
+    _, problems = bm.read_results(tree)
+    (row,) = plain(problems)
+    assert row["source"] == "tree"
+    assert row["reason"].startswith("not read: tree/more.zip, tree/x0.csv.zst, ")
+    assert " and 2 more (name an archive" in row["reason"]
+    for file in tree.rglob("*.json"):
+        file.unlink()
+    with pytest.raises(InputError, match="7 files looked at, none recognised"):
+        bm.read_results(tree)
+
+
+def test_a_report_of_somebody_else_hides_nothing(tree: Path) -> None:
+    for folder in ("tables", "figures"):
+        (tree / folder).mkdir()
+    (tree / "report.html").write_text("mine")
+    bm.read_results(tree)[0].assign(task="own").to_csv(tree / "tables" / "own.csv", index=False)
+    assert len(bm.read_results(tree)[0]) == 32
+
+
+@pytest.mark.parametrize("content", ["{}", '{"name": "my app", "files": []}', "[]", "half {"])
+def test_a_manifest_of_somebody_else_is_an_ordinary_file(tree: Path, content: str) -> None:
+    for folder in ("observations", "files"):
+        (tree / folder).mkdir()
+    (tree / "manifest.json").write_text(content)
+    assert not bm.Store.is_store(tree)
+    observations, problems = bm.read_results(tree)
+    assert len(observations) == 16
+    assert {row[0] for row in told(problems)} == {"manifest.json"}
+
+
+def test_a_store_below_a_folder_is_not_read_again(tree: Path) -> None:
+    bm.Store(tree / "store").ingest(tree)
+    assert len(bm.read_results(tree)[0]) == 16
+    (tree / "store" / "manifest.json").write_text("damaged")
+    assert bm.Store.is_store(tree / "store")
+    assert len(bm.read_results(tree)[0]) == 16
+
+
+def test_a_named_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "results.json")
+    with pytest.raises(InputError, match=r"results\.json: neither file nor folder"):
+        bm.read_results(tmp_path / "results.json")
 
 
 def test_archive_that_ends_early(tree: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -228,6 +229,20 @@ def test_links_of_somebody_else_stay(tmp_path):
     write_files(out, {"a": "1"}, RUN)
     assert mine.read_text() == "mine"
     assert (out / ".run.json.part").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["a", "run.json", "run_old.json"])
+def test_what_is_no_file_is_never_opened(tmp_path, name):
+    """A pipe without a writer would be waited for, for ever."""
+    os.mkfifo(tmp_path / name)
+    if name == "run_old.json":
+        write_files(tmp_path, {"a": "1"}, RUN)
+    else:
+        with pytest.raises(InputError, match=rf"{name}: would be overwritten"):
+            write_files(tmp_path, {"a": "1"}, RUN)
+        with pytest.raises(InputError, match=rf"{name}: would be overwritten"):
+            prepare_folder(tmp_path, "analyze", sure="a")
+    assert (tmp_path / name).is_fifo()
 
 
 def test_a_folder_is_prepared_or_refused(tmp_path):

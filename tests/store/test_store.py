@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import uuid
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -612,6 +613,63 @@ def test_results_that_are_not_there_make_no_store(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere: no such file or folder"):
         bm.Store(tmp_path / "store").ingest(tmp_path / "nowhere")
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("names", [["alpha"], ["alpha", "beta"]])
+def test_files_that_are_gone_from_a_folder_are_kept_and_named(
+    store: bm.Store, tree: Path, names: list[str]
+) -> None:
+    before = by_key(store.observations())
+    for name in names:
+        shutil.rmtree(tree / name)
+    for _ in range(2):
+        summary = store.ingest(tree)
+        assert (summary.files, summary.gone) == (8 - 4 * len(names), 4 * len(names))
+        problems = plain(summary.problems)
+        assert {row["source"].split("/")[1] for row in problems} == set(names)
+        assert all(row["reason"].startswith("no longer there: its scores are ") for row in problems)
+    assert by_key(store.observations()) == before
+    assert len(store.problems()) == 0  # they may come back
+    for row in problems:
+        store.remove(row["source"])
+    if names == ["alpha"]:
+        assert counts(store.ingest(tree)) == (4, 0, 4, 0, 0)
+        assert store.ingest(tree).gone == 0
+
+
+def test_files_elsewhere_are_not_said_to_be_gone(store: bm.Store, tree: Path) -> None:
+    (tree / "alpha").rename(tree.parent / "alpha")
+    assert store.ingest(tree / "beta").gone == 0
+    assert store.ingest([*(tree / "beta").rglob("*.json")]).gone == 0
+    assert store.ingest(tree).gone == 4
+
+
+@pytest.mark.parametrize("left", ["some", "all", "none", "damaged"])
+def test_members_that_are_gone_from_an_archive_are_named(
+    tmp_path: Path, tree: Path, left: str
+) -> None:
+    def write() -> None:
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in sorted(tree.rglob("*.json")):
+                archive.write(file, file.relative_to(tree))
+
+    path, store = tmp_path / "tree.zip", bm.Store(tmp_path / "store")
+    write()
+    assert store.ingest(path).gone == 0
+    if left in {"some", "none"}:
+        shutil.rmtree(tree / "alpha")
+    if left == "none":
+        shutil.rmtree(tree / "beta")
+    write_json(tree / "new/results/scores_Fam_1m.json", score_file(score_dict={"bleu": 1.0}))
+    if left == "none":
+        shutil.rmtree(tree / "new")
+    write()
+    if left == "damaged":
+        path.write_bytes(path.read_bytes()[:-9])
+    summary = store.ingest(path)
+    assert summary.gone == (4 if left == "some" else 0)
+    assert len(store.files()) >= 8
+    assert store.ingest(path).gone == summary.gone
 
 
 def test_is_store(store: bm.Store, tree: Path) -> None:

@@ -37,6 +37,14 @@ from bigbench_meta.inference.forecast.link_forecasts import (
     forecast_log_pass_rate,
     forecast_through_link,
 )
+from bigbench_meta.inference.forecast.mechanism_forecasts import (
+    LEAST_POINTS as LEAST_OF_MECHANISM,
+)
+from bigbench_meta.inference.forecast.mechanism_forecasts import (
+    MECHANISM,
+    forecast_by_mechanism,
+    mechanism_input,
+)
 from bigbench_meta.inference.forecast.shape_forecasts import (
     MIXTURE,
     forecast_by_shapes,
@@ -67,9 +75,9 @@ __all__ = ["FORECASTERS", "forecast_curves"]
 _COST: Final = (2, 10)
 GPT4_RULE: Final = "log_pass_rate"
 SMOOTH_PAIR: Final = "smooth_pair"
-FORECASTERS: Final = (MIXTURE, *SHAPES, GPT4_RULE, SMOOTH_PAIR)
-"""The mixture of shapes by their BIC or AICc weights, one shape, the rule of the GPT-4 report, and
-the smooth metric of the same models through its link."""
+FORECASTERS: Final = (MIXTURE, MECHANISM, *SHAPES, GPT4_RULE, SMOOTH_PAIR)
+"""The mixture of the smooth mechanism and of shapes, each of them alone, the rule of the GPT-4
+report, and the smooth metric of the same models through its link."""
 
 
 def forecast_curves(
@@ -92,17 +100,19 @@ def forecast_curves(
         k: ``every`` number of scales that can be fitted (at least 5 for the mixture, one more than
             its parameters for a shape, 3 for the others), the ``last`` scale from all others, or a
             number of scales.
-        forecasters: Some of :data:`FORECASTERS`. ``mixture`` weighs the shapes by ``criterion``
-            at the fitted scales. ``log_pass_rate`` is :math:`-\ln s = \alpha x^{-k}` for a
+        forecasters: Some of :data:`FORECASTERS`. ``mechanism`` averages all smooth laws of the loss
+            by how well they fit, see :mod:`inference.forecast.mechanism_forecasts`; ``mixture``
+            adds the shapes, weighed by ``criterion``, to it. ``log_pass_rate`` is
+            :math:`-\ln s = \alpha x^{-k}` for a
             score s; the report's x is training compute, here it is the curves' axis.
             ``smooth_pair`` extends a power law in the loss of the first metric in :data:`LINKS`
             that the same models have on the same task and shots, and takes the sharp metric for p
             to the power of the length.
         level: Confidence of the forecast intervals, in (0, 1).
-        criterion: Whose weights the mixture takes, and by which ``best_shape`` is chosen. AICc is
-            so strict with few points that its intervals miss curved truths (docs/forecast.md).
+        criterion: Whose weights shapes have in the mixture, and by which ``best_shape`` is chosen.
         adjust: With ``jeffreys``, ``log_pass_rate`` takes (ns + 1/2)/(n + 1) for s, where n is
-            known, so that scores of 0 have a logarithm.
+            known, so that scores of 0 have a logarithm; a curve with a fitted score of 0 or 1 is
+            forecast from its numbers of right answers.
         length: Length of the targets in units of the smooth metric, a number or one a curve; NaN
             to find it from the fitted scales.
         catalog: Metric catalog; the packaged one by default.
@@ -119,8 +129,12 @@ def forecast_curves(
         ``persistence_error``, ``interval_score``; ``skill`` = 1 - |error| / |persistence error|
         and ``skill_status``, ``covered`` (missing without an interval), ``surprise`` (bits, -log2
         of the two-sided probability of a score as far out), ``best_shape`` at the fitted scales,
-        ``smooth_metric``, ``length`` and ``status``. Without a forecast its columns are NaN and
-        ``status`` says why. A curve of fewer than two scales has no row, nor has one that has no
+        ``smooth_metric``, ``length``, ``width`` of the interval as a share of what can be gained
+        over guessing, and ``status``. Without a forecast its columns are NaN and ``status`` says
+        why. Where the mixture or the mechanism is ``not_predictable``, its numbers stand, but
+        ``covered`` and ``surprise`` are missing: the interval covers more than half of what can be
+        gained, or no fitted score is above guessing. A curve of fewer than two scales has no row,
+        nor has one that has no
         more scales than a given ``k``.
 
     Raises:
@@ -166,12 +180,19 @@ def _by_shapes(
     curves: Curves, *, position: Ints, forecaster: str, k: Which, level: float,
     criterion: Literal["aicc", "bic"], catalog: MetricCatalog | None,
 ) -> pd.DataFrame:  # fmt: skip
-    """Forecast some curves, whose positions among all are given, by one shape or their mixture."""
+    """Forecast some curves, whose positions among all are given, by laws and shapes."""
     data = fit_input(curves, catalog=catalog)
-    rows = plan_rows(curves.offsets, k, least_points(forecaster))
-    found = forecast_by_shapes(
-        data, curves.rising_x, rows, forecaster=forecaster, level=level, criterion=criterion
-    )
+    mechanism = mechanism_input(curves, data, catalog=catalog)
+    x = curves.rising_x
+    if forecaster == MECHANISM:
+        rows = plan_rows(curves.offsets, k, LEAST_OF_MECHANISM)
+        found = forecast_by_mechanism(mechanism, x, rows, level=level)
+    else:
+        rows = plan_rows(curves.offsets, k, least_points(forecaster))
+        found = forecast_by_shapes(
+            data, x, rows,
+            forecaster=forecaster, level=level, mechanism=mechanism, criterion=criterion,
+        )  # fmt: skip
     table = _table(forecaster, curves, data, rows, found, level)
     return table.assign(curve=position[table["curve"].to_numpy()])
 
@@ -270,5 +291,6 @@ def _table(
         best_shape=pd.Series(np.array([*SHAPES, None], object)[found.shape], dtype="str"),
         smooth_metric=pd.Series(smooth_metric[curve], dtype="str"),
         length=found.length,
+        width=found.width,
         status=np.array(FORECAST_STATUSES, object)[found.status],
     )

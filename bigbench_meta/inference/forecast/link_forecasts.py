@@ -12,7 +12,7 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
@@ -23,6 +23,12 @@ from bigbench_meta.inference.forecast.forecasts import (
     ForecastStatus,
     Predictive,
     Rows,
+    summarised,
+)
+from bigbench_meta.inference.forecast.mechanism_forecasts import (
+    MechanismInput,
+    mechanism_predictive,
+    power_laws,
 )
 from bigbench_meta.inference.shapes.inputs import binomial_variance
 from bigbench_meta.inference.shapes.shape_fits import ShapeFits, fit_shapes
@@ -80,7 +86,10 @@ def forecast_log_pass_rate(
     :math:`-\ln E[p] \le -E[\ln p]`, with equality where all problems are equally hard: the rule is
     applied to :math:`-\ln` of the score. Where that is undefined, as the score is 0 (or 1, whose
     logarithm of a logarithm is), the forecast has a status and no number; with Jeffreys'
-    adjustment every score is (np + 1/2)/(n + 1) in place of p.
+    adjustment every score is (np + 1/2)/(n + 1) in place of p. But half a right answer is no
+    measurement of how hard a task is: a curve with a score of 0 or 1 among the fitted ones is then
+    forecast from its numbers of right answers, by all exponents from 0 to 1 that fit them
+    (:func:`mechanism_predictive` with :func:`power_laws`).
 
     Args:
         p: Scores as proportions, NaN on curves that are none, shape (total,).
@@ -109,7 +118,33 @@ def forecast_log_pass_rate(
         sampling = _noise_of_z(z, n)
         return np.asarray(dispersion * np.where(np.isnan(sampling), 1.0, sampling))
 
-    return _forecast(line, rows, p, x, n, level, shift=np.zeros(len(rows.curve)), noise=noise)
+    found = _forecast(line, rows, p, x, n, level, shift=np.zeros(len(rows.curve)), noise=noise)
+    if adjust == "jeffreys":
+        whole = fitted.any((p[point] <= 0) | (p[point] >= 1))
+        whole &= ~np.isnan(n_examples[rows.offsets[rows.curve]])
+        return _from_counts(found, p, x, rows, whole, n_examples=n_examples, level=level)
+    return found
+
+
+def _from_counts(
+    found: Forecasts, p: Floats, x: Floats, rows: Rows, chosen: NDArray[np.bool_], *,
+    n_examples: Floats, level: float,
+) -> Forecasts:  # fmt: skip
+    """Replace the forecasts of some parts by those from their numbers of right answers."""
+    some, kept = rows.of_parts(chosen), chosen[rows.part]
+    m = len(rows.offsets) - 1
+    no = np.zeros(m, dtype=bool)
+    data = MechanismInput(
+        y=p, trials=n_examples, floor=np.zeros(m), picks_choice=no, is_brier=no
+    )  # fmt: skip
+    status = found.status[kept]
+    status[status == ForecastStatus.NO_INTERVAL] = ForecastStatus.OK
+    distribution = mechanism_predictive(data, x, some, laws=power_laws())
+    counted = summarised(distribution, p[some.target], level, status, gain=np.ones(len(status)))
+    result = {field.name: getattr(found, field.name).copy() for field in fields(Forecasts)}
+    for name, values in result.items():
+        values[kept] = getattr(counted, name)
+    return Forecasts(**result)
 
 
 def forecast_through_link(
@@ -311,6 +346,7 @@ def _forecast(
         length=np.full(len(z), np.nan),
         shape=np.full(len(z), -1),
         status=status,
+        width=upper - lower,
     )
 
 

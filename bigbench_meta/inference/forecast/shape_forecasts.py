@@ -12,6 +12,13 @@ from bigbench_meta.inference.forecast.forecasts import (
     ForecastStatus,
     Predictive,
     Rows,
+    pooled,
+    summarised,
+)
+from bigbench_meta.inference.forecast.mechanism_forecasts import (
+    MechanismInput,
+    mechanism_predictive,
+    near_guessing,
 )
 from bigbench_meta.inference.shapes.inputs import binomial_variance
 from bigbench_meta.inference.shapes.shape_fits import (
@@ -38,6 +45,8 @@ if TYPE_CHECKING:
 __all__ = ["MIXTURE", "forecast_by_shapes", "least_points"]
 
 MIXTURE: Final = "mixture"
+# Of the mechanism in the mixture: shapes alone are too narrow, or predict anything.
+_SMOOTH_SHARE: Final = 0.92
 # Parts fitted at a time: bounds the memory, whatever the number of curves.
 _PARTS: Final = 4096
 
@@ -61,16 +70,19 @@ def forecast_by_shapes(
     *,
     forecaster: str,
     level: float,
+    mechanism: MechanismInput,
     criterion: Literal["aicc", "bic"] = "bic",
 ) -> Forecasts:
-    r"""Forecast by one shape, or by the mixture of all with their AICc or BIC weights.
+    r"""Forecast by one shape, or by the mixture of all and of the smooth mechanism.
 
     A shape f with p parameters, fitted to k scales, forecasts a score with the distribution
     :math:`\hat f + t_{k-p} \sqrt{s^2 + \hat\phi v}`: s is the standard error of the fit by the
     delta method, :math:`\hat\phi` the dispersion and v the sampling variance of the score to come:
-    the binomial one at the forecast, the mean one of the fitted points, or 1. The mixture adds
-    what the shapes disagree about. Scores beyond a bound are put on it. The point forecast is the
-    median.
+    the binomial one at the forecast, the mean one of the fitted points, or 1. Shapes are mixed by
+    their AICc or BIC weights. Of the mixture of curves of proportions these are 8%, and 92% is the
+    smooth mechanism (:func:`mechanism_predictive`): weights by fit alone prefer simple shapes where
+    points are few, and their intervals are too narrow. Scores beyond a bound are put on it. The
+    point forecast is the median.
 
     Args:
         data: What is fitted.
@@ -78,10 +90,12 @@ def forecast_by_shapes(
         rows: The forecasts to be made.
         forecaster: One of :data:`SHAPES`, or ``mixture``.
         level: Confidence of the intervals.
+        mechanism: The scores as the mechanism takes them.
         criterion: Whose weights the mixture takes, and by which the best shape is chosen.
 
     Returns:
-        The forecasts.
+        The forecasts; of the mixture ``not_predictable`` where the interval covers more than half
+        of what can be gained over guessing, or no fitted score is above guessing.
 
     References:
         Burnham & Anderson (2002), doi:10.1007/b97636, ch. 4 (model averaging). Seber & Wild
@@ -96,7 +110,7 @@ def forecast_by_shapes(
             part=rows.part[chosen] - begin, target=rows.target[chosen],
             curve=rows.curve[begin:end], k=rows.k[begin:end], offsets=rows.offsets,
         )  # fmt: skip
-        found.append(_forecast(data, x, part, forecaster, level, criterion))
+        found.append(_forecast(data, x, part, forecaster, level, criterion, mechanism))
     return Forecasts(
         **{
             field.name: np.concatenate([getattr(part, field.name) for part in found])
@@ -106,8 +120,9 @@ def forecast_by_shapes(
 
 
 def _forecast(
-    data: FitInput, x: Floats, rows: Rows, forecaster: str, level: float, criterion: str
-) -> Forecasts:
+    data: FitInput, x: Floats, rows: Rows, forecaster: str, level: float, criterion: str,
+    mechanism: MechanismInput,
+) -> Forecasts:  # fmt: skip
     """Fit the parts of some rows, and forecast."""
     alone = forecaster != MIXTURE
     point, fitted = rows.fitted()
@@ -136,24 +151,19 @@ def _forecast(
         low=np.where(np.isnan(data.low[curve]), -np.inf, data.low[curve]),
         high=np.where(np.isnan(data.high[curve]), np.inf, data.high[curve]),
     )
-    middle = distribution.point
-    tail = (1 - level) / 2
-    lower, upper = distribution.quantile(tail), distribution.quantile(1 - tail)
+    if not alone:
+        smooth = mechanism_predictive(mechanism, x, rows)
+        distribution = pooled(distribution, smooth, _SMOOTH_SHARE)
     status = (_status_of_shape(fits) if alone else _status_of_mixture(fits))[part]
     # One score is flat, but nothing to forecast from.
     status[rows.k[part] < 2] = ForecastStatus.TOO_FEW_POINTS
-    status[(status == ForecastStatus.OK) & ~np.isfinite(middle)] = ForecastStatus.NOT_FINITE
-    status[(status == ForecastStatus.OK) & np.isnan(lower + upper)] = ForecastStatus.NO_INTERVAL
-    known = status == ForecastStatus.OK
-    return Forecasts(
-        point=np.where(status <= ForecastStatus.NO_INTERVAL, middle, np.nan),
-        lower=np.where(known, lower, np.nan),
-        upper=np.where(known, upper, np.nan),
-        p=np.where(known, distribution.two_sided(data.y[rows.target]), np.nan),
-        length=np.full(len(part), np.nan),
+    worst = np.where(data.is_share, np.nan_to_num(mechanism.floor), data.low)
+    return summarised(
+        distribution, data.y[rows.target], level, status,
+        gain=(data.high - worst)[curve],
+        blind=None if alone else near_guessing(mechanism, rows)[part],
         shape=np.array([*map(SHAPES.index, fits.shapes), -1])[heaviest(by_criterion)[part]],
-        status=status,
-    )
+    )  # fmt: skip
 
 
 def _noise(data: FitInput, rows: Rows, point: Ints, fitted: Ragged) -> Floats:

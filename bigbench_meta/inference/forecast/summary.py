@@ -32,7 +32,9 @@ def forecast_summary(
     Returns:
         One row a group, in order of first appearance, with the columns of ``by`` and
 
-        - ``n``: forecasts asked for, ``n_forecast``: made, ``n_interval``: made with an interval;
+        - ``n``: forecasts asked for, ``n_forecast``: made, ``n_interval``: made with an interval
+          that says something, ``n_not_predictable``: made with one that does not;
+        - ``median_width``: of the ``n_interval``, as a share of what can be gained;
         - ``coverage``: share of intervals that hold the observed score, with a Wilson interval
           ``coverage_low``, ``coverage_high`` as if forecasts were independent, which those of one
           curve are not;
@@ -55,16 +57,21 @@ def forecast_summary(
         [['mixture', 1, 3, 3]]
     """
     by = list(by)
-    _need(forecasts, [*by, "forecast", "covered", "skill", "surprise", "status"])
+    _need(forecasts, [*by, "forecast", "covered", "width", "skill", "surprise", "status"])
     covered = forecasts["covered"].astype("Float64")
     better = (forecasts["skill"] > 0).where(forecasts["skill"].notna()).astype("Float64")
-    groups = forecasts.assign(covered=covered, better=better).groupby(
+    groups = forecasts.assign(
+        covered=covered, better=better, width=forecasts["width"].where(covered.notna()),
+        empty=forecasts["status"] == "not_predictable",
+    ).groupby(
         by, dropna=False, observed=True, sort=False
-    )
+    )  # fmt: skip
     result = groups.agg(
         n=("status", "size"),
         n_forecast=("forecast", "count"),
         n_interval=("covered", "count"),
+        n_not_predictable=("empty", "sum"),
+        median_width=("width", "median"),
         n_covered=("covered", "sum"),
         coverage=("covered", "mean"),
         n_skill=("skill", "count"),

@@ -1,8 +1,11 @@
-"""The variation between models, pooled over the curves of a model family.
+"""The variation between models of a curve, as a distribution learned from its family.
 
-Eight scores say little about their own scatter. The curves of a family have the same models: their
-moment equations, summed, give one sigma; a curve's own equation is left out for the curve itself,
-and the upper limit of the confidence interval is taken.
+Eight scores say little about their own scatter. The curves of a family have the same models, but
+need not scatter alike: sigma is taken as lognormal over the curves of a family, with a centre and
+a spread that the other curves make more or less likely, and what follows for one more curve is a
+distribution over a grid of values. It is an empirical Bayes estimate as that of Smyth (2004) for
+variances of genes, with the uncertainty of centre and spread carried along, so that a family of
+three curves promises less than one of three hundred.
 """
 
 from __future__ import annotations
@@ -10,15 +13,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtr
 
 from bigbench_meta.inference.nulls.mechanism import (
     ALPHA_RANGE,
+    SIGMA_GRID,
     MechanismCurves,
-    dispersion,
+    leverage,
+    mechanism_moments,
     pieces,
 )
-from bigbench_meta.inference.nulls.mechanism_fit import SIGMA_MAX, fit_mechanism
+from bigbench_meta.inference.nulls.mechanism_fit import fit_mechanism
 from bigbench_meta.inference.nulls.monte_carlo import OK, is_flat
 
 if TYPE_CHECKING:
@@ -27,105 +32,132 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-__all__ = ["CONFIDENCE", "SIGMA_GRID", "family_sigma", "sigma_profile"]
+__all__ = ["SPREADS", "STRANGERS", "family_variation", "sigma_likelihood"]
 
-SIGMA_GRID: Final = np.concatenate([[0.0], np.geomspace(0.01, SIGMA_MAX, 24)])
-"""Values of sigma at which each curve is fitted before the equations of a family are summed."""
+SPREADS: Final = (0.0, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0)
+"""Standard deviations of log sigma over the curves of a family that are tried."""
 
-CONFIDENCE: Final = 0.9
-"""Of the upper limit that is taken for a family's sigma.
+STRANGERS: Final = 0.1
+"""Share of curves whose scatter may be anything, when centre and spread are estimated.
 
-The sigma of few curves is uncertain, and one that is too small makes jumps of what is variation.
+A true jump is scatter too. Without it a tenth of jumps would make any sigma likely for all.
 """
 
-_QUANTILE: Final = float(ndtri(CONFIDENCE))
 
-
-def sigma_profile(
+def sigma_likelihood(
     curves: MechanismCurves, *, alpha_range: tuple[float, float] = ALPHA_RANGE
 ) -> Floats:
-    """Return each curve's moment equation of the variation between models, to be summed.
+    r"""Return the log-likelihood of each curve's variation between models.
+
+    It is the integral over log sigma squared of the estimating equation
+    :math:`\tfrac12 \sum_i b_i (r_i^2 / V_i - 1 + h_i)`, with residuals r and leverages h of the fit
+    at that sigma, V the variance of a score and b the share of it that comes from sigma: the
+    restricted likelihood of normal residuals, in which points that show nothing but resolution
+    count for nothing.
 
     Args:
-        curves: The curves; what is known of their sigma is ignored.
+        curves: The curves; what is known of their variation is ignored.
         alpha_range: Bounds of the exponent.
 
     Returns:
-        Observed less expected sum of squares with sigma at each of :data:`SIGMA_GRID`, shape
-        (m, 25): positive where sigma is too small. Zeros for a curve that is flat, too short or
-        could not be fitted. The root of a family's sum is its sigma.
+        Shape (m, 24), at :data:`SIGMA_GRID`, 0 at its first value. Zeros for a curve that is flat,
+        too short or could not be fitted.
+
+    References:
+        Patterson & Thompson (1971), doi:10.1093/biomet/58.3.545.
     """
-    profile = np.zeros((len(curves.ragged), len(SIGMA_GRID)))
+    found = np.zeros((len(curves.ragged), len(SIGMA_GRID)))
     for rows, scores, design, _ in curves.blocks():
         # Every curve with every value at once: blocks are short, and steps cost as much for few.
         shape = (len(rows), len(SIGMA_GRID))
         many = np.repeat(np.arange(len(rows)), len(SIGMA_GRID))
         sigma, scores, design = np.tile(SIGMA_GRID, len(rows)), scores[:, many], design.take(many)
         fit = fit_mechanism(scores, design, alpha_range=alpha_range, sigma=sigma)
-        found = pieces(scores, fit.log_loss(design.x), sigma, design)
-        observed, expected = dispersion(found, design.x, fit.at_bound != 0)
+        log_loss = fit.log_loss(design)
+        part = pieces(scores, log_loss, sigma, design)
+        left = leverage(part, design.law(fit.alpha)[1], fit.at_bound != 0)
+        between = mechanism_moments(log_loss, sigma, design)[2] * part.weight
+        excess = part.residual**2 * part.weight - (1 - left)
+        steep = 0.5 * (between * excess).sum(axis=0).reshape(shape)
         usable = (~is_flat(scores) & (fit.status == OK)).reshape(shape).all(axis=1)
-        profile[rows[usable]] = (observed - expected).reshape(shape)[usable]
-    return profile
+        width = 2 * np.diff(np.log(SIGMA_GRID))
+        rise = np.cumsum((steep[:, 1:] + steep[:, :-1]) / 2 * width, axis=1)
+        found[rows[usable], 1:] = rise[usable]
+    return found
 
 
-def family_sigma(profile: Floats, curve: Ints, kind: Ints, family: Ints) -> Floats:
-    """Return the sigma of each row from the other curves of its family.
+def family_variation(likelihood: Floats, curve: Ints, kind: Ints, family: Ints) -> Floats:
+    """Return the distribution of each row's sigma from the other curves of its family.
 
     A curve may have several rows, one for each guess rate and kind of link that it may have. A
-    row's sigma is that of the other curves with its own kind of link; of a curve with several guess
-    rates, or without such a link, the row that needs the least variation is used.
+    row's distribution is that of the other curves with its own kind of link; of a curve with
+    several guess rates, or without such a link, the row that needs the least variation is used.
 
     Args:
-        profile: What :func:`sigma_profile` returned, shape (r, 25).
+        likelihood: What :func:`sigma_likelihood` returned, shape (r, 24).
         curve: Number of each row's curve, shape (r,).
         kind: Number of each row's kind of link, shape (r,), from 0 on.
         family: Number of each curve's family, shape (m,), from 0 on.
 
     Returns:
-        Sigma of shape (r,): the root of the summed equations plus 1.28 standard errors of the sum,
-        which is the upper limit at a :data:`CONFIDENCE` of 90%; linear in sigma^2 between the
-        values of the grid, at most the largest of them. A single other curve gives that one, since
-        its equation is as uncertain as it is large. NaN where no other curve has an equation.
+        Probabilities of :data:`SIGMA_GRID`, shape (r, 24): lognormal distributions of every centre
+        of the grid and every one of :data:`SPREADS`, each by its likelihood in the other curves.
+        NaN where no other curve says anything.
+
+    References:
+        Smyth (2004), doi:10.2202/1544-6115.1027. Phipson et al. (2016), with robust estimates,
+        doi:10.1214/16-AOAS920.
 
     Examples:
-        >>> alone = 1.0 - (SIGMA_GRID / 0.2) ** 2  # an equation whose root is 0.2
+        >>> alone = -4 * (np.log(SIGMA_GRID / 0.2)) ** 2  # one that is likeliest at 0.2
         >>> row = np.arange(101)
-        >>> family_sigma(np.array([alone] * 101), row, 0 * row, row // 100)[[0, 99, 100]].round(3)
-        array([0.2, 0.2, nan])
+        >>> found = family_variation(np.array([alone] * 101), row, 0 * row, row // 100)
+        >>> np.exp(found[[0, 100]] @ np.log(SIGMA_GRID)).round(2)
+        array([0.2, nan])
     """
-    needed = np.maximum(profile, 0.0).sum(axis=1)
-    sigma = np.full(len(curve), np.nan)
+    least = _shares(likelihood) @ np.log(SIGMA_GRID)
+    found = np.full(likelihood.shape, np.nan)
     for number in range(int(kind.max(initial=-1)) + 1):
-        order = np.lexsort((needed, kind != number, curve))
+        order = np.lexsort((least, kind != number, curve))
         curves, first = np.unique(curve[order], return_index=True)
-        whole = np.zeros((len(family), profile.shape[1]))
-        whole[curves] = profile[order[first]]
+        whole = np.zeros((len(family), likelihood.shape[1]))
+        whole[curves] = likelihood[order[first]]
         own = kind == number
-        sigma[own] = _pooled(whole, family)[curve[own]]
-    return sigma
+        found[own] = _predicted(whole, family)[curve[own]]
+    return found
 
 
-def _pooled(profile: Floats, family: Ints) -> Floats:
-    """Return the sigma of each curve, shape (m,), from the other profiles of its family."""
-    n_families, m = int(family.max(initial=-1)) + 1, len(family)
-    total = np.zeros((n_families, len(SIGMA_GRID)))
-    np.add.at(total, family, profile)
-    square = np.zeros_like(total)
-    np.add.at(square, family, profile**2)
-    known = profile.any(axis=1)
-    others_known = np.bincount(family, weights=known, minlength=n_families)[family] - known
-    others = total[family] - profile
-    # Equations of different curves are taken as independent: their sum has this standard error.
-    error = np.sqrt(np.maximum(square[family] - profile**2, 0.0))
-    upper = others + _QUANTILE * error
-    # The largest sigma that is still too small: the sum can have more than one root.
-    below = np.where(upper > 0, np.arange(len(SIGMA_GRID)), -1).max(axis=1)
-    left = np.clip(below, 0, len(SIGMA_GRID) - 2)
-    row = np.arange(m)
-    high, low = upper[row, left], upper[row, left + 1]
-    part = np.clip(high / np.where(high == low, 1.0, high - low), 0.0, 1.0)
-    grid = SIGMA_GRID**2
-    root = np.sqrt(grid[left] + part * (grid[left + 1] - grid[left]))
-    root = np.where(below == len(SIGMA_GRID) - 1, SIGMA_MAX, root)
-    return np.where(others_known == 0, np.nan, np.where(below < 0, 0.0, root))
+def _predicted(likelihood: Floats, family: Ints) -> Floats:
+    """Return the distribution of each curve, shape (m, 24), from the others of its family."""
+    n_families = int(family.max(initial=-1)) + 1
+    priors = _priors()
+    alike = np.maximum(_shares(likelihood) @ priors.T, 1e-300)
+    # In units of what a curve says if its sigma may be anything.
+    any_ = 1 / likelihood.shape[1]
+    by_curve = np.log((1 - STRANGERS) * alike / any_ + STRANGERS)
+    known = likelihood.any(axis=1)
+    by_curve[~known] = 0.0
+    total = np.zeros((n_families, len(priors)))
+    np.add.at(total, family, by_curve)
+    others = np.bincount(family, weights=known, minlength=n_families)[family] - known
+    found = _shares(total[family] - by_curve) @ priors
+    found[others == 0] = np.nan
+    return found
+
+
+def _shares(log: Floats) -> Floats:
+    """Return exp of each row over its sum."""
+    raised = np.exp(log - log.max(axis=1, keepdims=True, initial=-np.inf))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+
+def _priors() -> Floats:
+    """Return the lognormal distributions over the grid, shape (24 x 7, 24)."""
+    log = np.log(SIGMA_GRID)
+    edges = np.concatenate([[-np.inf], (log[1:] + log[:-1]) / 2, [np.inf]])
+    rows = []
+    for spread in SPREADS:
+        for centre in log:
+            below = ndtr((edges - centre) / spread) if spread else (edges > centre) * 1.0
+            rows.append(np.diff(below))
+    return np.array(rows)

@@ -182,7 +182,7 @@ def _joined(parts: list[MechanismCurves]) -> MechanismCurves:
         link=tuple(link for part in parts for link in part.link),
         **{
             name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("y", "x", "trials", "floor", "sigma")
+            for name in ("y", "x", "trials", "floor", "sigma", "weight", "irreducible")
         },
     )
 

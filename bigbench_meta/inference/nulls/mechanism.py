@@ -4,17 +4,21 @@ Schaeffer et al. (2023) explain jumps of a score by a per-token loss that falls 
 scale N and a metric that turns it into a score. As a proportion, the score of model i is
 
 .. math:: s_i = g + (1 - g)\, \ell(\lambda_i), \qquad
-          \log\lambda_i = a - \alpha x_i + \sigma u_i, \qquad u_i \sim N(0, 1),
+          \log\lambda_i = a + \log(r + e^{-\alpha x_i}) + \sigma u_i,
 
-with g the guess rate and :math:`x_i = \log N_i` less its mean over the curve,
-seen through a finite test set. The link :math:`\ell` is the metric's, one of
+with g the guess rate and :math:`x_i = \log N_i` less its mean over the curve, seen through a
+finite test set. The loss has an irreducible part, r times the reducible one in the middle of the
+axis, as published laws have: :math:`\lambda = E + A N^{-\alpha}`. With r = 0, log loss is
+:math:`a - \alpha x_i`. The link :math:`\ell` is the metric's, one of
 :mod:`inference.nulls.links`. For exact match it is :math:`\ell = e^{-\lambda}`, and of L tokens
 :math:`e^{-L\lambda}`: L only moves the level a, which is :math:`\log L + \alpha(\log c -
 \overline{\log N})`, so that L and the constant c cannot be distinguished.
 
 ``alpha`` is kept within a range: without one the curve becomes a step and fits anything.
 ``sigma`` is the variation between models that scale does not explain: sister models differ by more
-than the sampling error of a large test set. Its part of the variance is that of the score over u.
+than the sampling error of a large test set. u has a variance of 1, and its part of the variance is
+that of the score over u. Where sigma is not a number but a distribution, estimated from the other
+curves of a family (:class:`Variation`), every replicate draws one, and u has the tails of a t.
 
 Curves are ragged (:class:`MechanismCurves`) until they are cut into blocks of one length. Arrays of
 a block are *scale first*: shape (n, m) for m curves of n scales, so that sums over scales are sums
@@ -31,6 +35,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from scipy.special import polygamma
 
 from bigbench_meta.core.checks import one_a_curve, reject
 from bigbench_meta.core.errors import InputError
@@ -51,13 +56,18 @@ __all__ = [
     "ALPHA_RANGE",
     "FIT_STATUSES",
     "RESOLUTION",
+    "SIGMA_GRID",
+    "SIGMA_MAX",
+    "TAILS",
     "Design",
     "MechanismCurves",
     "MechanismFit",
+    "Variation",
     "deviance",
     "dispersion",
     "draw_scores",
     "information_sums",
+    "leverage",
     "mechanism_moments",
     "pearson",
     "pieces",
@@ -83,9 +93,24 @@ A score is known to half an example at best. It keeps one lucky hit, where the m
 none at all, from counting as an infinite deviation.
 """
 
+SIGMA_MAX: Final = 2.0
+"""Largest variation between models that is looked for: a loss 7 times as large or as small."""
+
+SIGMA_GRID: Final = np.geomspace(0.01, SIGMA_MAX, 24)
+"""Values of sigma that a curve may have by a distribution; the smallest of them is next to none."""
+
+TAILS: Final = 5.0
+"""Degrees of freedom of u where sigma has a distribution, scaled to a variance of 1.
+
+Four or five models out of a hundred are then outliers, as against one of a thousand by the normal
+distribution, and p-values of a ten-thousandth still hold where models are so.
+"""
+
 # Gauss-Hermite rule of three nodes: exact for polynomials of u up to the fifth degree.
 _NODES: Final = ((0.0, 2 / 3), (3**0.5, 1 / 6), (-(3**0.5), 1 / 6))
 _TINY: Final = 1e-30
+# Of log loss along an axis: beyond it exp would overflow.
+_MOST_FALL: Final = 600.0
 # Curves fitted at a time.
 _BLOCK: Final = 1024
 # A step whose standard error is above ten units of log loss cannot be seen.
@@ -101,12 +126,15 @@ class Design:
         trials: Yes-or-no examples that would give the sampling error of each point, shape (n, m).
         floor: Proportion that guessing gives, g, shape (m,), in [0, 1).
         link: The metric's link, one for all of them.
+        irreducible: Irreducible loss over the reducible one at the mean log scale, r, shape (m,);
+            None where no curve has any.
     """
 
     x: Floats
     trials: Floats
     floor: Floats
     link: Link = SHARE
+    irreducible: Floats | None = None
 
     @property
     def span(self) -> Floats:
@@ -120,7 +148,80 @@ class Design:
             trials=self.trials[:, columns],
             floor=self.floor[columns],
             link=self.link,
+            irreducible=None if self.irreducible is None else self.irreducible[columns],
         )
+
+    def law(self, alpha: Floats) -> tuple[Floats, Floats]:
+        """Return the log loss less its level, and how fast it falls with alpha, both (n, m).
+
+        Args:
+            alpha: Exponent of each curve, shape (m,).
+
+        Examples:
+            >>> axis = np.array([[-1.0], [0.0], [1.0]])
+            >>> half = Design(x=axis, trials=axis, floor=np.zeros(1), irreducible=np.ones(1))
+            >>> log_loss, lean = half.law(np.array([0.3]))
+            >>> log_loss[:, 0].round(3), lean[:, 0].round(3)
+            (array([0.854, 0.693, 0.554]), array([-0.574,  0.   ,  0.426]))
+        """
+        fall = -alpha * self.x
+        if self.irreducible is None:
+            return fall, self.x
+        reducible = np.exp(np.clip(fall, -_MOST_FALL, _MOST_FALL))
+        loss = self.irreducible + reducible
+        return np.log(loss), self.x * (reducible / loss)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variation:
+    """What is known of the variation between models of m curves.
+
+    Attributes:
+        sigma: Standard deviation of log loss between models, shape (m,): the number itself, or a
+            central value of its distribution; NaN where it is estimated from the curve.
+        weight: Probability of each value of :data:`SIGMA_GRID`, shape (m, 24); NaN where sigma is
+            a number or estimated from the curve.
+        df: Degrees of freedom that the distribution is worth beside a curve's own scatter, shape
+            (m,); infinite where there is none.
+
+    Examples:
+        >>> known = Variation.of(np.array([0.2, np.nan]), np.full((2, 24), np.nan))
+        >>> known.df
+        array([inf, inf])
+    """
+
+    sigma: Floats
+    weight: Floats
+    df: Floats
+
+    @classmethod
+    def of(cls, sigma: Floats, weight: Floats) -> Variation:
+        """Return the variation by numbers, and by distributions where there are weights.
+
+        The central value of a distribution is exp(mean of log sigma). Its degrees of freedom d are
+        those of a scaled inverse chi-squared distribution of sigma^2 with the same variance of
+        log sigma^2, trigamma(d / 2) (Smyth 2004, sec. 6).
+        """
+        log = np.log(SIGMA_GRID)
+        centre = weight @ log
+        spread = np.maximum(weight @ log**2 - centre**2, 0.0)
+        drawn = ~np.isnan(centre)
+        df = np.where(drawn, _inverse_trigamma(4 * spread) * 2, np.inf)
+        return cls(sigma=np.where(drawn, np.exp(centre), sigma), weight=weight, df=df)
+
+    def take(self, curves: Ints | Bools) -> Variation:
+        """Return that of some curves."""
+        return Variation(sigma=self.sigma[curves], weight=self.weight[curves], df=self.df[curves])
+
+
+def _inverse_trigamma(values: Floats) -> Floats:
+    """Return where the trigamma function has these values, by Newton's method (Smyth 2004)."""
+    small = np.maximum(np.where(np.isnan(values), 1.0, values), 1e-6)
+    at = 0.5 + 1 / small
+    for _ in range(20):
+        here = polygamma(1, at)
+        at = at + here * (1 - here / small) / polygamma(2, at)
+    return np.asarray(at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +237,8 @@ class MechanismCurves:
         link: The metric's link, of each curve.
         sigma: Variation between models in log loss, of each curve; NaN where it is estimated from
             the curve itself.
+        weight: Its distribution over :data:`SIGMA_GRID`, shape (m, 24); NaN where it has none.
+        irreducible: Irreducible loss of each curve over the reducible one at its mean log scale.
 
     Examples:
         >>> curves = MechanismCurves.checked(
@@ -152,6 +255,8 @@ class MechanismCurves:
     floor: Floats
     link: tuple[Link, ...]
     sigma: Floats
+    weight: Floats
+    irreducible: Floats
 
     @classmethod
     def checked(
@@ -164,6 +269,7 @@ class MechanismCurves:
         floor: Floats | float = 0.0,
         link: Link | Sequence[Link] = SHARE,
         sigma: Floats | float = np.nan,
+        irreducible: Floats | float = 0.0,
     ) -> MechanismCurves:
         """Check the arrays, and repeat for each curve what is given once.
 
@@ -175,6 +281,7 @@ class MechanismCurves:
             floor: Guess rate, a number or one a curve.
             link: Link, one for all or one a curve.
             sigma: Variation between models, a number or one a curve.
+            irreducible: Irreducible loss over the reducible one, likewise.
 
         Raises:
             InputError: Arrays do not fit together, or a value is out of range.
@@ -188,10 +295,15 @@ class MechanismCurves:
         reject(low, ~((low >= 0) & (low < 1)), "not in [0, 1)", "floor")
         known = one_a_curve(sigma, len(ragged), "sigma")
         reject(known, known < 0, "negative", "sigma")
+        rest = one_a_curve(irreducible, len(ragged), "irreducible")
+        reject(rest, ~((rest >= 0) & (rest < np.inf)), "not in [0, inf)", "irreducible")
         links = (link,) * len(ragged) if isinstance(link, Link) else tuple(link)
         if len(links) != len(ragged):
             raise InputError(f"{len(links)} links for {len(ragged)} curves", where="link")
-        return cls(ragged=ragged, y=y, x=x, trials=trials, floor=low, link=links, sigma=known)
+        return cls(
+            ragged=ragged, y=y, x=x, trials=trials, floor=low, link=links, sigma=known,
+            weight=np.full((len(ragged), len(SIGMA_GRID)), np.nan), irreducible=rest,
+        )  # fmt: skip
 
     def take(self, curves: Ints) -> MechanismCurves:
         """Return some curves, in any order, repeated or not."""
@@ -199,17 +311,22 @@ class MechanismCurves:
         return MechanismCurves(
             ragged=ragged, y=self.y[point], x=self.x[point], trials=self.trials[point],
             floor=self.floor[curves], link=tuple(self.link[curve] for curve in curves.tolist()),
-            sigma=self.sigma[curves],
+            sigma=self.sigma[curves], weight=self.weight[curves],
+            irreducible=self.irreducible[curves],
         )  # fmt: skip
 
-    def blocks(self) -> Iterator[tuple[Ints, Floats, Design, Floats]]:
-        """Yield numbers, scores, design and known sigma of curves of one length and link.
+    def blocks(self) -> Iterator[tuple[Ints, Floats, Design, Variation]]:
+        """Yield numbers, scores, design and variation of curves of one length and link.
+
+        Those of a plain power law are apart from those of a loss with an irreducible part.
 
         Curves of fewer than :data:`MIN_SCALES` points are skipped.
         """
-        number = {link: place for place, link in enumerate(dict.fromkeys(self.link))}
-        kind = np.array([number[link] for link in self.link], dtype=np.int64)
-        for link, place in number.items():
+        of_curve = list(zip(self.link, (self.irreducible > 0).tolist(), strict=True))
+        number = {one: place for place, one in enumerate(dict.fromkeys(of_curve))}
+        kind = np.array([number[one] for one in of_curve], dtype=np.int64)
+        variation = Variation.of(self.sigma, self.weight)
+        for (link, ends), place in number.items():
             for block in self.ragged.blocks(_BLOCK, shortest=MIN_SCALES, among=kind == place):
                 log = np.log(block.by_scale(self.x))
                 design = Design(
@@ -217,8 +334,9 @@ class MechanismCurves:
                     trials=block.by_scale(self.trials),
                     floor=self.floor[block.curves],
                     link=link,
+                    irreducible=self.irreducible[block.curves] if ends else None,
                 )
-                yield block.curves, block.by_scale(self.y), design, self.sigma[block.curves]
+                yield block.curves, block.by_scale(self.y), design, variation.take(block.curves)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +344,7 @@ class MechanismFit:
     """Parameters of m curves, arrays of shape (m,).
 
     Attributes:
-        level: Log loss at the curve's mean log scale, a.
+        level: Log of the reducible loss at the curve's mean log scale, a.
         alpha: Exponent of the power law.
         sigma: Standard deviation of log loss between models.
         at_bound: -1 where alpha is at its lower bound, 1 at its upper one, else 0.
@@ -239,9 +357,9 @@ class MechanismFit:
     at_bound: NDArray[np.int8]
     status: NDArray[np.int8]
 
-    def log_loss(self, x: Floats) -> Floats:
-        """Return the log loss on the power law at centred log scales (n, m)."""
-        return np.asarray(self.level - self.alpha * x)
+    def log_loss(self, design: Design) -> Floats:
+        """Return the log loss of the law without variation, shape (n, m)."""
+        return np.asarray(self.level + design.law(self.alpha)[0])
 
     def take(self, columns: Ints | Bools) -> MechanismFit:
         """Return the curves chosen by their numbers or by a mask."""
@@ -325,7 +443,7 @@ def information_sums(mass: Floats, x: Floats) -> tuple[Floats, Floats, Floats, F
     return s0, s1, s2, np.maximum(s0 * s2 - s1 * s1, 1e-12 * s0 * s2 + _TINY)
 
 
-def dispersion(found: Pieces, x: Floats, at_bound: Bools) -> tuple[Floats, Floats]:
+def dispersion(found: Pieces, lean: Floats, at_bound: Bools) -> tuple[Floats, Floats]:
     """Return the observed and the expected sum of squared standardised residuals, shape (m,).
 
     A point counts by the share of its variance that is not mere resolution, so that a lucky hit
@@ -334,17 +452,27 @@ def dispersion(found: Pieces, x: Floats, at_bound: Bools) -> tuple[Floats, Float
 
     Args:
         found: What :func:`pieces` returned at the fitted parameters.
-        x: Centred log scales, shape (n, m).
+        lean: How fast the log loss falls with alpha there (:meth:`Design.law`), shape (n, m).
         at_bound: Whether alpha is at a bound, shape (m,).
     """
-    mass = found.slope**2 * found.weight
-    s0, s1, s2, determinant = information_sums(mass, x)
-    both = mass * (s2 - 2 * s1 * x + s0 * x * x) / determinant
-    leverage = np.where(at_bound, mass / np.maximum(s0, _TINY), both)
     share = np.minimum(found.variance * found.weight, 1.0)
     observed = (share * found.residual**2 * found.weight).sum(axis=0)
-    expected = (share**2 * (1 - np.minimum(leverage, 1.0))).sum(axis=0)
+    expected = (share**2 * (1 - leverage(found, lean, at_bound))).sum(axis=0)
     return np.maximum(observed, _TINY), np.maximum(expected, 1e-6)
+
+
+def leverage(found: Pieces, lean: Floats, at_bound: Bools) -> Floats:
+    """Return the share of each point's residual that the fit takes away, shape (n, m).
+
+    Args:
+        found: As for :func:`dispersion`.
+        lean: Likewise.
+        at_bound: Likewise.
+    """
+    mass = found.slope**2 * found.weight
+    s0, s1, s2, determinant = information_sums(mass, lean)
+    both = mass * (s2 - 2 * s1 * lean + s0 * lean * lean) / determinant
+    return np.minimum(np.where(at_bound, mass / np.maximum(s0, _TINY), both), 1.0)
 
 
 def step_scores(
@@ -370,18 +498,18 @@ def step_scores(
     References:
         Rao (1948), doi:10.1017/S0305004100023987.
     """
-    log_loss = fit.log_loss(design.x)
-    log_loss = log_loss if offset is None else log_loss + offset
+    fall, lean = design.law(fit.alpha)
+    log_loss = fit.level + fall if offset is None else fit.level + fall + offset
     found = pieces(y, log_loss, fit.sigma, design)
     mass = found.slope**2 * found.weight
     pull = -found.slope * found.weight * found.residual
-    s0, s1, s2, determinant = information_sums(mass, design.x)
-    t0, t1 = _after(mass), _after(mass * design.x)
+    s0, s1, s2, determinant = information_sums(mass, lean)
+    t0, t1 = _after(mass), _after(mass * lean)
     free = fit.at_bound == 0
     on_level = np.where(free, (s2 * t0 - s1 * t1) / determinant, t0 / np.maximum(s0, _TINY))
     on_slope = np.where(free, (s0 * t1 - s1 * t0) / determinant, 0.0)
     information = t0 - on_level * t0 - on_slope * t1
-    score = _after(pull) - on_level * pull.sum(axis=0) - on_slope * (pull * design.x).sum(axis=0)
+    score = _after(pull) - on_level * pull.sum(axis=0) - on_slope * (pull * lean).sum(axis=0)
     visible = information > _LEAST_INFORMATION
     return np.where(visible, score / np.sqrt(np.where(visible, information, 1.0)), -np.inf)
 
@@ -399,7 +527,7 @@ def deviance(y: Floats, design: Design, fit: MechanismFit) -> Floats:
         design: The curves.
         fit: A fit of the same curves.
     """
-    mean, _, _ = mechanism_moments(fit.log_loss(design.x), fit.sigma, design)
+    mean, _, _ = mechanism_moments(fit.log_loss(design), fit.sigma, design)
     mean = np.clip(mean, 1e-300, 1.0)
     miss = np.maximum(1 - mean, 1e-300)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -416,13 +544,14 @@ def pearson(y: Floats, design: Design, fit: MechanismFit) -> Floats:
         design: The curves.
         fit: A fit of the same curves.
     """
-    found = pieces(y, fit.log_loss(design.x), fit.sigma, design, resolution=0.0)
+    found = pieces(y, fit.log_loss(design), fit.sigma, design, resolution=0.0)
     return np.asarray((found.residual**2 * found.weight).sum(axis=0))
 
 
 def draw_scores(
-    design: Design, fit: MechanismFit, curve: int, size: int, rng: np.random.Generator
-) -> Floats:
+    design: Design, fit: MechanismFit, curve: int, size: int, rng: np.random.Generator,
+    weight: Floats | None = None,
+) -> Floats:  # fmt: skip
     """Draw scores of one curve from its mechanism.
 
     Args:
@@ -431,14 +560,23 @@ def draw_scores(
         curve: Which of them.
         size: Number of draws.
         rng: Source of randomness.
+        weight: Distribution of sigma over :data:`SIGMA_GRID`, from which every draw has its own,
+            and u the tails of a t of :data:`TAILS` degrees of freedom; None for the sigma of the
+            fit and a normal u.
 
     Returns:
-        Proportions, shape (size, n): a normal deviation of log loss for each model, then as many
-        yes-or-no examples as the point has, in whole numbers.
+        Proportions, shape (size, n): a deviation of log loss for each model, then as many yes-or-no
+        examples as the point has, in whole numbers.
     """
-    x = design.x[:, curve]
-    log_loss = fit.level[curve] - fit.alpha[curve] * x
-    log_loss = log_loss + fit.sigma[curve] * rng.standard_normal((size, len(x)))
+    shape = (size, len(design.x))
+    if weight is None:
+        deviation = fit.sigma[curve] * rng.standard_normal(shape)
+    else:
+        sigma = SIGMA_GRID[np.searchsorted(np.cumsum(weight)[:-1], rng.random(size))]
+        unit = np.sqrt((TAILS - 2) / TAILS)
+        deviation = sigma[:, None] * unit * rng.standard_t(TAILS, shape)
+    own = np.array([curve])
+    log_loss = fit.take(own).log_loss(design.take(own))[:, 0] + deviation
     share, _ = design.link(log_loss)
     whole = np.maximum(np.rint(design.trials[:, curve]), 1.0)
     chance = np.clip(design.floor[curve] + design.span[curve] * share, 0.0, 1.0)
@@ -446,8 +584,9 @@ def draw_scores(
 
 
 def replicates(
-    y: Floats, design: Design, fit: MechanismFit, part: Ints, size: int, purpose: str, seed: int
-) -> tuple[Floats, Design]:
+    y: Floats, design: Design, fit: MechanismFit, part: Ints, size: int, purpose: str, seed: int,
+    weight: Floats | None = None,
+) -> tuple[Floats, Design]:  # fmt: skip
     """Draw curves from the fit of some curves, each from a stream of its own.
 
     Args:
@@ -458,6 +597,8 @@ def replicates(
         size: Replicates of each.
         purpose: Distinguishes streams of one curve.
         seed: Seed.
+        weight: Distribution of each curve's sigma, shape (m, 24), NaN for the sigma of the fit;
+            None for that of all.
 
     Returns:
         Scores of shape (n, len(part) * size), those of a curve side by side, and their design.
@@ -466,6 +607,7 @@ def replicates(
         draw_scores(
             design, fit, j, size,
             stream(seed, purpose, y[:, j], design.x[:, j], np.log(design.trials[:, j])),
+            None if weight is None or np.isnan(weight[j, 0]) else weight[j],
         )
         for j in part.tolist()
     ]  # fmt: skip

@@ -15,6 +15,7 @@ from bigbench_meta.core.errors import InputError
 from bigbench_meta.inference.nulls.mechanism import (
     ALPHA_RANGE,
     RESOLUTION,
+    SIGMA_MAX,
     Design,
     MechanismFit,
     Pieces,
@@ -29,10 +30,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
 
-__all__ = ["SIGMA_MAX", "fit_mechanism"]
-
-SIGMA_MAX: Final = 2.0
-"""Largest variation between models that is looked for: a loss 7 times as large or as small."""
+__all__ = ["fit_mechanism"]
 
 _TINY: Final = 1e-30
 _MEAN_STEPS: Final = 80
@@ -129,14 +127,20 @@ class _Problem:
 
     def pieces(self, state: _State) -> Pieces:
         """Return what the equations are made of."""
-        log_loss = state.level - state.alpha * self.design.x + self.offset
-        return pieces(self.y, log_loss, state.sigma, self.design, resolution=self.resolution)
+        return self.pieces_and_lean(state)[0]
 
-    def dispersion(self, state: _State, found: Pieces) -> Floats:
+    def pieces_and_lean(self, state: _State) -> tuple[Pieces, Floats]:
+        """Return the same, and how fast the log loss falls with alpha."""
+        fall, lean = self.design.law(state.alpha)
+        log_loss = state.level + fall + self.offset
+        found = pieces(self.y, log_loss, state.sigma, self.design, resolution=self.resolution)
+        return found, lean
+
+    def dispersion(self, state: _State) -> Floats:
         """Return the observed over the expected sum of squares."""
         low, high = self.bounds
         bound = (state.alpha <= low) | (state.alpha >= high)
-        observed, expected = dispersion(found, self.design.x, bound)
+        observed, expected = dispersion(*self.pieces_and_lean(state), bound)
         return observed / expected
 
 
@@ -183,9 +187,10 @@ def _start(problem: _Problem, sigma: Floats) -> _State:
     spread = np.maximum((mass * away**2).sum(axis=0), _TINY)
     alpha = np.clip(-(mass * away * target).sum(axis=0) / spread, *problem.bounds)
     zeros = [np.zeros_like(alpha) for _ in range(4)]
-    return _State(
-        middle + alpha * centre, alpha, sigma.copy(), np.zeros(len(alpha), dtype=bool), *zeros
-    )
+    level = middle + alpha * centre
+    if design.irreducible is not None:
+        level = middle - (mass * design.law(alpha)[0]).sum(axis=0) / total
+    return _State(level, alpha, sigma.copy(), np.zeros(len(alpha), dtype=bool), *zeros)
 
 
 def _fit_mean(
@@ -222,8 +227,8 @@ def _score_on(problem: _Problem, state: _State, steps: int, small: float) -> _St
 
 def _scoring_step(problem: _Problem, state: _State) -> tuple[Floats, Floats, Floats, Bools]:
     """Return the full step in level and in alpha, its length, and if it goes back on the last."""
-    x, (low, high) = problem.design.x, problem.bounds
-    found = problem.pieces(state)
+    low, high = problem.bounds
+    found, x = problem.pieces_and_lean(state)
     lift = found.slope * found.weight
     pull, mass = lift * found.residual, lift * found.slope
     score, moment = pull.sum(axis=0), -(pull * x).sum(axis=0)
@@ -281,7 +286,7 @@ class _Search(_Columns):
 def _fit_sigma(problem: _Problem, state: _State) -> _State:
     """Solve the moment equation where a sigma of zero leaves too much unexplained."""
     found = problem.pieces(state)
-    ratio = problem.dispersion(state, found)
+    ratio = problem.dispersion(state)
     wanting = ratio > 1
     if wanting.any():
         square = (found.residual * found.weight) ** 2 * found.variance
@@ -301,7 +306,7 @@ def _search_sigma(problem: _Problem, state: _State, search: _Search, first: int 
         # What is done stays, that it does not depend on how long the others take.
         again.put(search.done, state.take(search.done))
         state = again
-        ratio = problem.dispersion(state, problem.pieces(state))
+        ratio = problem.dispersion(state)
         search.narrow(ratio, halve=step >= _SECANT_STEPS)
         if search.done.all():
             break

@@ -19,6 +19,9 @@ from bigbench_meta.inference.nulls.mechanism import (
     Design,
     MechanismCurves,
     MechanismFit,
+    Variation,
+    dispersion,
+    pieces,
     replicates,
     step_scores,
 )
@@ -61,6 +64,7 @@ class _Options:
     n_boot: int
     stop_after: int | None
     seed: int
+    least: tuple[Floats, Floats]
 
 
 def mechanism_null(
@@ -69,13 +73,15 @@ def mechanism_null(
     alpha_range: tuple[float, float] = ALPHA_RANGE,
     n_boot: int = 999,
     stop_after: int | None = None,
+    least: tuple[Floats, Floats] | None = None,
     seed: int | np.random.Generator = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> NullResults:
     r"""Test a ragged batch of curves against the smooth mechanism.
 
     The statistics are the largest efficient score of an upward step over all places (see
-    :func:`step_scores`) and the relative sharpness E / (n - 1). A p-value is
+    :func:`step_scores`), of a curve whose sigma has a distribution over the scatter that curve and
+    family show together, and the relative sharpness E / (n - 1). A p-value is
     :math:`(1 + \#\{S^* \ge S\}) / (1 + B)` over replicates drawn from the fitted mechanism and
     fitted again. A replicate that could not be tested, because it is flat or without information,
     is left out, as such a curve is. With ``stop_after`` a curve's bootstrap ends where so many
@@ -89,6 +95,8 @@ def mechanism_null(
         n_boot: Replicates, at least 19.
         stop_after: Replicates as large after which a curve needs no more, at least 1; None for all
             of ``n_boot``.
+        least: P-values of step and sharpness, each of shape (m,), above which a curve's own would
+            matter; with ``stop_after`` its bootstrap ends where they cannot be.
         seed: Seed, or a generator, of which one number is drawn. A curve's p-values depend on the
             seed and its own numbers alone.
         progress: Called with (curves done, curves).
@@ -102,7 +110,7 @@ def mechanism_null(
     References:
         Davison & Hinkley (1997), Bootstrap Methods and their Application, sec. 4.2,
         doi:10.1017/CBO9780511802843. Besag & Clifford (1991), doi:10.1093/biomet/78.2.301.
-        Schaeffer et al. (2023), arXiv 2304.15004.
+        Smyth (2004), doi:10.2202/1544-6115.1027. Schaeffer et al. (2023), arXiv 2304.15004.
 
     Examples:
         >>> scale = 10.0 ** np.arange(6, 12)
@@ -119,12 +127,13 @@ def mechanism_null(
     whole(n_boot, FEWEST_REPLICATES, "n_boot")
     if stop_after is not None:
         whole(stop_after, 1, "stop_after")
-    options = _Options(alpha_range, n_boot, stop_after, seed_number(seed))
     lengths = curves.ragged.lengths
+    zero = np.zeros(len(lengths))
+    options = _Options(alpha_range, n_boot, stop_after, seed_number(seed), least or (zero, zero))
     result = NullResults.of_lengths(lengths)
     done = int((lengths < MIN_SCALES).sum())
-    for rows, y, design, sigma in curves.blocks():
-        _test_block(result, rows, y, design, sigma, options)
+    for rows, y, design, variation in curves.blocks():
+        _test_block(result, rows, y, design, variation, options)
         done += len(rows)
         if progress is not None:
             progress(done, len(lengths))
@@ -132,11 +141,12 @@ def mechanism_null(
 
 
 def _test_block(
-    result: NullResults, rows: Ints, y: Floats, design: Design, sigma: Floats, options: _Options
-) -> None:
+    result: NullResults, rows: Ints, y: Floats, design: Design, variation: Variation,
+    options: _Options,
+) -> None:  # fmt: skip
     """Fill in the results of curves of one length."""
-    fit = fit_mechanism(y, design, alpha_range=options.alpha_range, sigma=sigma)
-    scores = step_scores(y, design, fit)
+    fit = fit_mechanism(y, design, alpha_range=options.alpha_range, sigma=variation.sigma)
+    scores = _moderated(y, design, fit, variation.df)
     place = scores.argmax(axis=0)
     largest = scores.max(axis=0)
     status = np.select(
@@ -154,19 +164,37 @@ def _test_block(
         result.n_before[chosen] = place[tested] + 1
         part, own = design.take(tested), fit.take(tested)
         result.step_size[chosen] = _step_size(
-            y[:, tested], part, own.sigma, sigma[tested], place[tested], options
+            y[:, tested], part, own.sigma, variation.sigma[tested], place[tested], options
         )
-        _bootstrap(result, chosen, y[:, tested], part, own, sigma[tested], options)
+        _bootstrap(result, chosen, y[:, tested], part, own, variation.take(tested), options)
+
+
+def _moderated(y: Floats, design: Design, fit: MechanismFit, df: Floats) -> Floats:
+    """Return the scores of a step over the scatter that the curve and its family show, (n - 1, m).
+
+    The variance that the fit assumes has the weight of ``df`` residuals, the curve's own residuals
+    theirs (Smyth 2004, sec. 4).
+    """
+    scores = step_scores(y, design, fit)
+    free = np.flatnonzero(np.isfinite(df))
+    if len(free):
+        own, part = fit.take(free), design.take(free)
+        found = pieces(y[:, free], own.log_loss(part), own.sigma, part)
+        observed, expected = dispersion(found, part.law(own.alpha)[1], own.at_bound != 0)
+        scores[:, free] /= np.sqrt((df[free] + observed) / (df[free] + expected))
+    return scores
 
 
 def _bootstrap(
-    result: NullResults, rows: Ints, y: Floats, design: Design, fit: MechanismFit, sigma: Floats,
-    options: _Options,
+    result: NullResults, rows: Ints, y: Floats, design: Design, fit: MechanismFit,
+    variation: Variation, options: _Options,
 ) -> None:  # fmt: skip
     """Fill in the p-values; sigma is estimated again where it was estimated from the curve."""
     step, sharp = (
-        SequentialPValues.start(observed[rows], options.stop_after)
-        for observed in (result.step_score, result.sharpness)
+        SequentialPValues.start(observed[rows], options.stop_after, least[rows])
+        for observed, least in zip(
+            (result.step_score, result.sharpness), options.least, strict=True
+        )
     )
     for number, size in enumerate(rounds(options.n_boot, options.stop_after)):
         open_ = np.flatnonzero(~(step.done & sharp.done))
@@ -174,12 +202,13 @@ def _bootstrap(
         for start in range(0, len(open_), at_a_time):
             part = open_[start : start + at_a_time]
             purpose = f"step {number}" if number else "step"
-            drawn, again = replicates(y, design, fit, part, size, purpose, options.seed)
-            refit = fit_mechanism(
-                drawn, again,
-                alpha_range=options.alpha_range, sigma=np.repeat(sigma[part], size),
-            )  # fmt: skip
-            score = step_scores(drawn, again, refit).max(axis=0).reshape(-1, size)
+            drawn, again = replicates(
+                y, design, fit, part, size, purpose, options.seed, variation.weight
+            )
+            known = np.repeat(variation.sigma[part], size)
+            refit = fit_mechanism(drawn, again, alpha_range=options.alpha_range, sigma=known)
+            df = np.repeat(variation.df[part], size)
+            score = _moderated(drawn, again, refit, df).max(axis=0).reshape(-1, size)
             valid = ~is_flat(drawn).reshape(-1, size) & np.isfinite(score)
             step.add(part, score, valid)
             sharpness = np.reshape(relative_sharpness(drawn.T), (-1, size))

@@ -165,6 +165,8 @@ class SequentialPValues:
         large: Replicates that were as large, up to where the curve stopped, shape (m,).
         valid: Replicates that could be tested, likewise.
         done: Whether the curve has stopped.
+        least: P-value below which the curve's own does not matter, since another is as large: with
+            ``stop_after`` it stops where its own cannot be above that any more, shape (m,).
 
     References:
         Besag & Clifford (1991), Sequential Monte Carlo p-values, doi:10.1093/biomet/78.2.301.
@@ -174,6 +176,10 @@ class SequentialPValues:
         >>> found.add(np.arange(2), np.array([[1.0, 3.0, 2.0, 5.0], [1.0, 1.0, 9.0, 1.0]]))
         >>> found.p_values(), found.done
         (array([0.66666667, 0.4       ]), array([ True, False]))
+        >>> small = SequentialPValues.start(np.array([2.0]), 2, np.array([0.5]))
+        >>> small.add(np.array([0]), np.zeros((1, 9)))
+        >>> small.p_values(), small.valid, small.done
+        (array([0.2]), array([4]), array([ True]))
     """
 
     observed: Floats
@@ -181,12 +187,14 @@ class SequentialPValues:
     large: Ints
     valid: Ints
     done: Bools
+    least: Floats
 
     @classmethod
-    def start(cls, observed: Floats, stop_after: int | None) -> Self:
+    def start(cls, observed: Floats, stop_after: int | None, least: Floats | None = None) -> Self:
         """Begin with no replicates."""
         zero = np.zeros(len(observed), dtype=np.int64)
-        return cls(observed, stop_after, zero, zero.copy(), zero > 0)
+        lowest = np.zeros(len(observed)) if least is None else least
+        return cls(observed, stop_after, zero, zero.copy(), zero > 0, lowest)
 
     def add(self, rows: Ints, replicates: Floats, valid: Bools | None = None) -> None:
         """Count more replicates of some curves; those that have stopped stay as they are.
@@ -207,7 +215,9 @@ class SequentialPValues:
         last = np.full(len(rows), replicates.shape[1] - 1)
         stops = np.zeros(len(rows), dtype=bool)
         if self.stop_after is not None:
-            enough = large >= self.stop_after
+            # The largest p-value that can come: the last of the large ones would be the next.
+            hopeless = self.stop_after <= self.least[rows, None] * count
+            enough = (large >= self.stop_after) | hopeless
             stops = enough[:, -1]
             last[stops] = enough[stops].argmax(axis=1)
         row, open_ = np.arange(len(rows)), ~self.done[rows]
@@ -218,4 +228,5 @@ class SequentialPValues:
     def p_values(self) -> Floats:
         """Return the p-values by what has been counted."""
         stopped = self.large / np.maximum(self.valid, 1)
-        return np.asarray(np.where(self.done, stopped, (1 + self.large) / (1 + self.valid)))
+        full = self.done if self.stop_after is None else self.large >= self.stop_after
+        return np.asarray(np.where(full, stopped, (1 + self.large) / (1 + self.valid)))

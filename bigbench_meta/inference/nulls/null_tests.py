@@ -1,9 +1,10 @@
 """Test every curve against a null, corrected for all curves searched and settings tried.
 
 :mod:`inference.nulls.inputs` makes rows of curves, one for each nuisance setting that a curve may
-have; :mod:`inference.nulls.mechanism_null` tests them, :mod:`inference.nulls.family_sigma` pools
-their variation between models; here the largest p-value of each curve is taken, and all is
-labelled. ``docs/nulls.md`` says why, and how well it works.
+have; :mod:`inference.nulls.irreducible` finds the irreducible part of the loss of each,
+:mod:`inference.nulls.family_sigma` their variation between models from the family, and
+:mod:`inference.nulls.mechanism_null` tests them; here the largest p-value of each curve is taken,
+and all is labelled. ``docs/nulls.md`` says why, and how well it works.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from bigbench_meta.core.checks import one_of, seed_number
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_KEY
 from bigbench_meta.inference.multiplicity import adjusted_p_values
-from bigbench_meta.inference.nulls.family_sigma import family_sigma, sigma_profile
+from bigbench_meta.inference.nulls.family_sigma import family_variation, sigma_likelihood
 from bigbench_meta.inference.nulls.goodness_of_fit import (
     GoodnessOfFit,
     goodness_of_fit,
     least_deviance,
 )
 from bigbench_meta.inference.nulls.inputs import INPUT_PROBLEMS, NullInputs, null_inputs
+from bigbench_meta.inference.nulls.irreducible import least_scatter
 from bigbench_meta.inference.nulls.line_null import line_null
-from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE
+from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE, SIGMA_GRID
 from bigbench_meta.inference.nulls.mechanism_null import mechanism_null
 from bigbench_meta.inference.nulls.monte_carlo import (
     NULL_STATUSES,
@@ -86,9 +88,11 @@ def null_tests(
     r"""Test every curve against a null and correct for the number searched.
 
     ``mechanism``: a per-token loss that is a power law of scale with an exponent in
-    ``alpha_range``, seen through the metric and a test set of this size, with variation between
-    models (Schaeffer et al. 2023, sec. 2). Where the guess rate of a metric, or how alike the
-    questions of a multiple choice are, is not known, a grid of these nuisance settings is tried
+    ``alpha_range`` and an irreducible part, seen through the metric and a test set of this size,
+    with variation between models (Schaeffer et al. 2023, sec. 2). The irreducible part is the one
+    about which the curve scatters least (:mod:`bigbench_meta.inference.nulls.irreducible`). Where
+    the guess rate of a metric, or how alike the questions of a multiple choice are, is not known, a
+    grid of these nuisance settings is tried
     (:func:`bigbench_meta.inference.nulls.inputs.nuisance_grid`), and the largest p-value counts.
     ``line``: a straight line in log scale plus noise.
 
@@ -106,8 +110,9 @@ def null_tests(
             too small. None for all replicates and all settings. The line, which is quick, always
             takes all.
         seed: Seed or generator. A curve's p-values do not depend on the other curves.
-        variation: Variation between models in log loss: estimated from the ``curve``; from the
-            other curves of its model ``family``, pooled; this number; or what
+        variation: Variation between models in log loss: estimated from the ``curve``; by a
+            distribution that the other curves of its model ``family`` make likely, with heavy
+            tails (:mod:`bigbench_meta.inference.nulls.family_sigma`); this number; or what
             :func:`variation_of_families` returns for these curves among others.
         alpha_range: Bounds of the exponent, see :data:`ALPHA_RANGE`.
         chance: Guess rate in the unit of the score, a number or one a curve, NaN for not given.
@@ -122,9 +127,11 @@ def null_tests(
         ``p_step`` and ``n_searched``; ``step_score``, ``step_from`` and ``step_to`` (the scales
         between which the step is) and ``step_size`` (fall of the log loss, infinite above 8; units
         of the score for the line); ``relative_sharpness`` of what was tested; ``alpha_hat``,
-        ``at_bound``, ``sigma_hat``, ``sigma_source``, ``floor`` (as a proportion) and
-        ``floor_source``; ``deviance``, ``pearson``, ``df``, ``p_fit`` of the guess rate that fits
-        best without variation between models; ``n_valid`` replicates and ``status``, one of
+        ``at_bound``, ``sigma_hat`` (the centre of its distribution, if that is of a family),
+        ``sigma_source``, ``irreducible`` (over the reducible loss at the mean log scale),
+        ``floor`` (as a proportion) and ``floor_source``; ``deviance``, ``pearson``, ``df``,
+        ``p_fit`` of the guess rate that fits best without variation between models; ``n_valid``
+        replicates and ``status``, one of
         :data:`STATUSES`. A curve that cannot be tested has NaN p-values and its reason in
         ``status``, and does not count as searched.
 
@@ -155,16 +162,24 @@ def null_tests(
         )
         return _frame(curves, found, null=null, problem=np.full(len(curves), "", dtype=object))
     inputs = null_inputs(curves, catalog=catalog, chance=chance, n_examples=n_examples)
-    sigma = _known_sigma(curves, inputs, variation, alpha_range)
-    inputs = replace(inputs, rows=replace(inputs.rows, sigma=sigma))
+    rows = inputs.rows
+    if isinstance(variation, (int, float)):
+        rows = replace(rows, sigma=np.full(len(rows.ragged), float(variation)))
+    elif variation != "curve":
+        weight = _of_families(curves, inputs, variation, alpha_range)
+        rows = replace(rows, weight=weight)
+    rows = replace(rows, irreducible=least_scatter(rows, alpha_range=alpha_range))
+    inputs = replace(inputs, rows=rows)
     options = _Options(alpha_range, n_boot, stop_after, seed_number(seed))
     best = _sup_over_nuisance(inputs, curves.ragged.lengths, options, progress)
     fit = _best_fit(inputs, len(curves), options) if goodness else None
     named = "given" if isinstance(variation, (int, float)) else "family"
-    known = (best.row >= 0) & ~np.isnan(np.append(sigma, np.nan)[best.row])
+    numbers = np.where(np.isnan(rows.weight[:, 0]), rows.sigma, rows.weight[:, 0])
+    known = (best.row >= 0) & ~np.isnan(np.append(numbers, np.nan)[best.row])
     return _frame(
         curves, best.tests, null=null, problem=inputs.problem, fit=fit,
-        floor=np.append(inputs.rows.floor, np.nan)[best.row],
+        floor=np.append(rows.floor, np.nan)[best.row],
+        irreducible=np.append(rows.irreducible, np.nan)[best.row],
         floor_source=inputs.floor_source, sigma_source=np.where(known, named, "curve"),
     )  # fmt: skip
 
@@ -189,32 +204,29 @@ def variation_of_families(
         catalog: As for :func:`null_tests`.
 
     Returns:
-        For each curve, in log loss, one value for each nuisance setting that it is tested in, NaN
-        where no other curve of the family has an equation.
+        For each curve the probabilities of
+        :data:`bigbench_meta.inference.nulls.mechanism.SIGMA_GRID`, shape (settings, 24), for each
+        nuisance setting that it is tested in; NaN where no other curve of the family says anything.
     """
     inputs = null_inputs(curves, catalog=catalog, chance=chance, n_examples=n_examples)
-    sigma = _known_sigma(curves, inputs, "family", alpha_range)
+    weight = _of_families(curves, inputs, "family", alpha_range)
     ends = np.searchsorted(inputs.curve, np.arange(1, len(curves)))
-    return np.split(sigma, ends) if len(curves) else []
+    return np.split(weight, ends) if len(curves) else []
 
 
-def _known_sigma(
+def _of_families(
     curves: Curves,
     inputs: NullInputs,
-    variation: str | float | Sequence[Floats],
+    variation: str | Sequence[Floats],
     alpha_range: tuple[float, float],
 ) -> Floats:
-    """Return the known variation between models of each row, NaN where the row estimates it."""
-    if isinstance(variation, (int, float)):
-        return np.full(len(inputs.curve), float(variation))
+    """Return the distribution of each row's sigma, shape (r, 24)."""
     if not isinstance(variation, str):
-        return np.concatenate([np.empty(0), *variation])
-    if variation == "curve":
-        return np.full(len(inputs.curve), np.nan)
-    profile = sigma_profile(inputs.rows, alpha_range=alpha_range)
+        return np.concatenate([np.empty((0, len(SIGMA_GRID))), *variation])
     family = pd.factorize(curves.keys["model_family"].astype(str))[0].astype(np.int64)
     kind = pd.factorize(pd.Series([link.likeness for link in inputs.rows.link]))[0]
-    return family_sigma(profile, inputs.curve, kind.astype(np.int64), family)
+    likelihood = sigma_likelihood(inputs.rows, alpha_range=alpha_range)
+    return family_variation(likelihood, inputs.curve, kind.astype(np.int64), family)
 
 
 # The largest p-value over the nuisance settings of a curve -------------------------------------
@@ -271,6 +283,7 @@ def _sup_over_nuisance(
         found = mechanism_null(
             inputs.rows.take(chosen), alpha_range=options.alpha_range, n_boot=options.n_boot,
             stop_after=options.stop_after, seed=options.seed, progress=report,
+            least=(_known(step, inputs.curve[chosen]), _known(sharp, inputs.curve[chosen])),
         )  # fmt: skip
         rows.put(chosen, found)
         tried[chosen] = True
@@ -290,6 +303,11 @@ def _sup_over_nuisance(
     known = np.isfinite(sharp) & ~np.isnan(tests.p_sharpness)
     tests.p_sharpness[known] = sharp[known]
     return _Supremum(tests=tests, row=row)
+
+
+def _known(largest: Floats, curve: Ints) -> Floats:
+    """Return the largest p-value so far of the curves of some rows, 0 where there is none."""
+    return np.maximum(largest[curve], 0.0)
 
 
 def _best_fit(inputs: NullInputs, n_curves: int, options: _Options) -> GoodnessOfFit:
@@ -315,6 +333,7 @@ def _frame(
     problem: Names,
     fit: GoodnessOfFit | None = None,
     floor: Floats | float = np.nan,
+    irreducible: Floats | float = np.nan,
     floor_source: Names | str = "",
     sigma_source: Names | str = "curve",
 ) -> pd.DataFrame:
@@ -347,6 +366,7 @@ def _frame(
                     "at_bound": _BOUNDS[found.at_bound + 1],
                     "sigma_hat": found.sigma,
                     "sigma_source": sigma_source,
+                    "irreducible": irreducible,
                     "floor": floor,
                     "floor_source": floor_source,
                     "deviance": np.nan if fit is None else fit.deviance,

@@ -1,10 +1,11 @@
 r"""Curves as smooth improvement would give them, drawn from all loss laws that fit the scores.
 
-A curve's scores tell its loss law, the level a, the exponent alpha and the variation between models
-sigma of :mod:`inference.nulls.mechanism`, only roughly, and its link and guess rate may not be
-known either. Every law that fits is used as often as it is probable, with flat priors of a, alpha
-and log sigma. One best fit would not do: a curve with a single right answer may as well come from
-a law that gives none or three.
+A curve's scores tell its loss law, the level a, the exponent alpha, the irreducible part and the
+variation between models sigma of :mod:`inference.nulls.mechanism`, only roughly, and its link and
+guess rate may not be known either. Every law that fits is used as often as it is probable, with
+flat priors of a and alpha, and of the values tried of sigma and of the irreducible part. One best
+fit would not do: a curve with a single right answer may as well come from a law that gives none or
+three.
 
 References:
     Schaeffer et al. (2023), arXiv 2304.15004, sec. 2. Rubin (1984), posterior predictive checks,
@@ -13,8 +14,8 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,14 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-__all__ = ["SIGMAS", "VARIATIONS", "SharedVariation", "SmoothLaws", "SmoothVariation"]
+__all__ = [
+    "IRREDUCIBLE",
+    "SIGMAS",
+    "VARIATIONS",
+    "SharedVariation",
+    "SmoothLaws",
+    "SmoothVariation",
+]
 
 SmoothVariation = Literal["curve", "family", "zero"]
 
@@ -54,6 +62,9 @@ curves of the model family. ``zero``: models of one size are alike.
 SIGMAS: Final = np.array([0.0, 0.05, 0.1, 0.2, 0.4, 0.8])
 """Variation between models, in log loss, that is tried for each curve."""
 
+IRREDUCIBLE: Final = np.array([0.0, 0.3, 1.0])
+"""Irreducible loss over the reducible one in the middle of a curve's axis, that is tried."""
+
 # Exponents and levels that are tried with each, and how far about the best fit, in standard errors.
 _ALPHAS: Final = 6
 _LEVELS: Final = 9
@@ -64,6 +75,11 @@ _MOST_ALPHA_ERROR: Final = 1.0
 _LEAST_LIKELY: Final = 8.0
 _EM_ROUNDS: Final = 30
 _TINY: Final = 1e-12
+_NONE: Final[dict[str, NDArray[Any]]] = {
+    "row": np.empty(0, dtype=np.int64), "level": np.empty(0), "alpha": np.empty(0),
+    "irreducible": np.empty(0), "sigma": np.empty(0, dtype=np.int64),
+    "log_likelihood": np.empty(0),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +137,9 @@ class SmoothLaws:
         inputs: The curves, with their nuisance settings.
         curve: Number of the curve, ascending. Curves that cannot be tested have no laws.
         row: Row of the inputs, which says link and guess rate.
-        level: Log loss at the curve's mean log scale.
+        level: Log of the reducible loss at the curve's mean log scale.
         alpha: Exponent of the power law.
+        irreducible: Irreducible loss over the reducible one there.
         sigma: Variation between models, as a position in :data:`SIGMAS`.
         log_likelihood: Of the curve's scores, plus the log of the range of parameters that the law
             stands for.
@@ -133,6 +150,7 @@ class SmoothLaws:
     row: Ints
     level: Floats
     alpha: Floats
+    irreducible: Floats
     sigma: Ints
     log_likelihood: Floats
 
@@ -159,20 +177,17 @@ class SmoothLaws:
             >>> drawn.shape, bool((drawn <= 100).all())
             ((4, 8), True)
         """
-        empty = (np.empty(0, dtype=np.int64), np.empty(0), np.empty(0),
-                 np.empty(0, dtype=np.int64), np.empty(0))  # fmt: skip
-        parts = [
-            _laws(rows, y, design, alpha_range) for rows, y, design, _ in inputs.rows.blocks()
-        ] or [empty]
-        row, level, alpha, sigma, likelihood = map(np.concatenate, zip(*parts, strict=True))
-        _, group = np.unique(inputs.curve[row] * len(SIGMAS) + sigma, return_inverse=True)
+        parts = [_laws(rows, y, design, alpha_range) for rows, y, design, _ in inputs.rows.blocks()]
+        found = {name: np.concatenate([part[name] for part in parts or [_NONE]]) for name in _NONE}
+        curve, likelihood = inputs.curve[found["row"]], found["log_likelihood"]
+        group = curve * len(SIGMAS) + found["sigma"]
         best = np.full(int(group.max(initial=-1)) + 1, -np.inf)
         np.maximum.at(best, group, likelihood)
         likely = np.flatnonzero(likelihood > best[group] - _LEAST_LIKELY)
-        order = likely[np.argsort(inputs.curve[row[likely]], kind="stable")]
+        order = likely[np.argsort(curve[likely], kind="stable")]
         return cls(
-            inputs=inputs, curve=inputs.curve[row[order]], row=row[order], level=level[order],
-            alpha=alpha[order], sigma=sigma[order], log_likelihood=likelihood[order],
+            inputs=inputs, curve=curve[order],
+            **{name: values[order] for name, values in found.items()},
         )  # fmt: skip
 
     @property
@@ -246,9 +261,9 @@ class SmoothLaws:
             x = np.log(rows.x[points])[:, None]
             design = Design(
                 x=x - x.mean(), trials=rows.trials[points][:, None], floor=rows.floor[[row]],
-                link=rows.link[row],
+                link=rows.link[row], irreducible=self.irreducible[[law]],
             )  # fmt: skip
-            log_loss = self.level[law] - self.alpha[law] * design.x
+            log_loss = self.level[law] + design.law(self.alpha[[law]])[0]
             found = pieces(rows.y[points][:, None], log_loss, np.array([sigma]), design)
             unit = np.sqrt(found.weight[:, 0])
             # Level and exponent, which are fitted, take two of n dimensions.
@@ -290,20 +305,19 @@ class SmoothLaws:
         for row in np.unique(self.row[law]).tolist():
             own = np.flatnonzero(self.row[law] == row)
             points = slice(rows.ragged.offsets[row], rows.ragged.offsets[row + 1])
-            x = np.log(rows.x[points])
+            x, chosen = np.log(rows.x[points])[:, None], law[own]
             if not found.size:
                 found = np.empty((size, len(x)))
             away = rng.standard_normal((len(own), len(x))) if deviation is None else deviation[own]
-            chosen = law[own]
-            log_loss = (
-                self.level[chosen, None]
-                - self.alpha[chosen, None] * (x - x.mean())
-                + SIGMAS[self.sigma[chosen], None] * away
-            )
-            share, _ = rows.link[row](log_loss)
-            floor = rows.floor[row]
+            design = Design(
+                x=x - x.mean(), trials=rows.trials[points][:, None], floor=rows.floor[[row]],
+                link=rows.link[row], irreducible=self.irreducible[chosen],
+            )  # fmt: skip
+            log_loss = (self.level[chosen] + design.law(self.alpha[chosen])[0]).T
+            log_loss += SIGMAS[self.sigma[chosen], None] * away
+            share, _ = design.link(log_loss)
             whole = np.maximum(np.rint(rows.trials[points]), 1.0)
-            chance = np.clip(floor + (1 - floor) * share, 0.0, 1.0)
+            chance = np.clip(design.floor + design.span * share, 0.0, 1.0)
             right = rng.binomial(whole.astype(np.int64), chance) / whole
             found[own] = self.inputs.unit[row].scores(right, whole)
         return found
@@ -320,16 +334,18 @@ def _shares(log_weight: Floats, group: Ints) -> Floats:
 
 def _laws(
     rows: Ints, y: Floats, design: Design, alpha_range: tuple[float, float]
-) -> tuple[Ints, Floats, Floats, Ints, Floats]:
-    """Return row, level, alpha, sigma and log-likelihood of the laws of a block of curves."""
-    n_sigmas, m = len(SIGMAS), y.shape[1]
-    of_column = np.repeat(np.arange(m), n_sigmas)
-    number = np.tile(np.arange(n_sigmas), m)
-    sigma, y, design = SIGMAS[number], y[:, of_column], design.take(of_column)
+) -> dict[str, NDArray[Any]]:
+    """Return what describes the laws of a block of curves."""
+    settings = len(SIGMAS) * len(IRREDUCIBLE)
+    of_column = np.repeat(np.arange(y.shape[1]), settings)
+    number = np.tile(np.arange(settings), y.shape[1])
+    sigma, ends = SIGMAS[number % len(SIGMAS)], IRREDUCIBLE[number // len(SIGMAS)]
+    y, design = y[:, of_column], replace(design.take(of_column), irreducible=ends)
     around = _off_the_ends(y, design)
     fit = fit_mechanism(around, design, alpha_range=alpha_range, sigma=sigma)
-    found = pieces(around, fit.log_loss(design.x), sigma, design)
-    s0, s1, _, determinant = information_sums(found.slope**2 * found.weight, design.x)
+    found = pieces(around, fit.log_loss(design), sigma, design)
+    lean = design.law(fit.alpha)[1]
+    s0, s1, _, determinant = information_sums(found.slope**2 * found.weight, lean)
     error = np.minimum(1 / np.sqrt(np.maximum(s0, _TINY)), _MOST_LEVEL_ERROR)
     wide = _WIDTH * np.minimum(np.sqrt(s0 / determinant), _MOST_ALPHA_ERROR)
     low = np.maximum(fit.alpha - wide, alpha_range[0])
@@ -340,19 +356,20 @@ def _laws(
     for place in (np.arange(_ALPHAS) + 0.5) / _ALPHAS:
         alpha = low + place * (high - low)
         middle = fit.level + s1 / np.maximum(s0, _TINY) * (alpha - fit.alpha)
+        fall = design.law(alpha)[0]
         for away in (np.arange(_LEVELS) - (_LEVELS - 1) / 2) * step:
             level = middle + away * error
             levels.append(level)
             alphas.append(alpha)
-            log_loss = level - alpha * design.x
-            likelihoods.append(_log_likelihood(y, log_loss, sigma, design) + width)
+            likelihoods.append(_log_likelihood(y, level + fall, sigma, design) + width)
     likelihood = np.array(likelihoods)
     kept = likelihood > likelihood.max(axis=0) - _LEAST_LIKELY
     _, column = np.nonzero(kept)
-    return (
-        rows[of_column[column]], np.array(levels)[kept], np.array(alphas)[kept], number[column],
-        likelihood[kept],
-    )  # fmt: skip
+    return {
+        "row": rows[of_column[column]], "level": np.array(levels)[kept],
+        "alpha": np.array(alphas)[kept], "irreducible": ends[column],
+        "sigma": number[column] % len(SIGMAS), "log_likelihood": likelihood[kept],
+    }  # fmt: skip
 
 
 def _off_the_ends(y: Floats, design: Design) -> Floats:

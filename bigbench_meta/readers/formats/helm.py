@@ -128,6 +128,8 @@ _GENERATION: Final = (
     "reeval_parameters",
 )
 _AUGMENTATION: Final = "data_augmentation"
+# Of RunSpec: what scores the answers.
+_OF_SPEC: Final = ("metric_specs", "annotators")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +160,7 @@ class _Run:
         model: The model, at its checkpoint.
         shots: In-context examples asked for; HELM gives fewer where the prompt gets too long.
         method: The adapter's method, for example ``"language_modeling"``; None if not stated.
-        settings: What the adapter says of the run.
+        settings: What the specification says of the run.
     """
 
     name: RunName
@@ -491,19 +493,55 @@ def _read_run(
         model=model,
         shots=_shots(adapter, name, log),
         method=method if isinstance(method, str) else None,
-        settings=_settings(adapter),
+        settings=_settings(spec or {}, adapter),
     )
 
 
-def _settings(adapter: dict[str, Any]) -> dict[str, Any]:
-    layout = [adapter.get(key) for key in _LAYOUT]
+def _settings(spec: dict[str, Any], adapter: dict[str, Any]) -> dict[str, Any]:
+    layout = [adapter.get(key) or "" for key in _LAYOUT]
+    thought, trials = adapter.get("chain_of_thought_prefix"), adapter.get("num_train_trials")
     return {
-        "backend": adapter.get("model_deployment"),
+        "backend": _server(adapter.get("model_deployment"), adapter.get("model")),
         "limit": adapter.get("max_eval_instances"),
         "system_instruction": short_digest(adapter.get("instructions")),
         "fewshot_layout": short_digest("|".join(map(str, layout))) if any(layout) else None,
         **{f"generation.{key}": adapter.get(key) for key in _GENERATION},
+        "task.chain_of_thought": short_digest([thought, adapter.get("chain_of_thought_suffix")])
+        if thought
+        else None,
+        "task.multi_label": adapter.get("multi_label"),
+        # What is usual is not said.
+        "task.sample_train": "no" if adapter.get("sample_train") is False else None,
+        "task.num_train_trials": None if trials == 1 else trials,
+        **{f"task.{key}": short_digest(_classes(spec.get(key))) for key in _OF_SPEC},
     }
+
+
+def _server(deployment: Any, model: Any) -> Any:
+    """Return who serves a model, and what its name there adds to its own.
+
+    ``huggingface/pythia-1b`` and ``huggingface/pythia-6.9b`` are served alike.
+    """
+    if not isinstance(deployment, str):
+        return deployment
+    host, _, served = deployment.rpartition("/")
+    name = model.rpartition("/")[2] if model and isinstance(model, str) else served
+    before, found, after = served.lower().partition(name.lower() or "/")
+    if not found:
+        return deployment
+    return "/".join(filter(None, (host, before.strip("-_"), after.strip("-_"))))
+
+
+def _classes(specs: Any) -> Any:
+    """Return classes with their arguments, without the modules that they are in by version."""
+    if not isinstance(specs, list):
+        return specs
+    return [
+        [str(one.get("class_name")).rpartition(".")[2], one.get("args")]
+        if isinstance(one, dict)
+        else one
+        for one in specs
+    ]
 
 
 def _spec(run_spec: bytes | None, log: FileLog) -> dict[str, Any] | None:

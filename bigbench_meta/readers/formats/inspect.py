@@ -20,8 +20,9 @@ How a log becomes observations:
   It is null for a group.
 - The model is named without its provider: ``openai/gpt-4o`` is ``gpt-4o``, ``hf/local`` what the
   argument ``model_path`` names. ``shots`` are null unless an argument of the task gives them.
-- ``settings`` are the other arguments of the task, those of the model and of the generation, the
-  solver, a limit on the samples and the task's version.
+- ``settings`` are the other arguments of the task, those of the model, the generation and the
+  scorer, the solvers, other models that took part, limits on samples and on what they may take, and
+  the task's version.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from bigbench_meta.readers.formats.runs import (
     model_settings,
     named_settings,
     note_missing_size,
+    short_digest,
     to_table,
 )
 from bigbench_meta.readers.formats.values import as_number, as_whole, clean, show_value
@@ -71,6 +73,9 @@ _HEADER: Final = {
     "model_args": "eval.model_args",
     "epochs": "eval.config.epochs",
     "limit": "eval.config.limit",
+    "config": "eval.config",
+    "roles": "eval.model_roles",
+    "plan": "plan",
     "dataset": "eval.dataset.name",
     "n_dataset": "eval.dataset.samples",
     "generation": "eval.model_generate_config",
@@ -85,6 +90,11 @@ _RESULTS: Final = {
     "completed": "results.completed_samples",
 }
 _SHOTS: Final = ("fewshot", "num_fewshot", "n_fewshot", "few_shot", "shots", "num_shots", "n_shots")
+# Of the configuration of an evaluation: how much a sample may take.
+_LIMITS: Final = (
+    "message_limit", "token_limit", "token_limit_type", "turn_limit", "time_limit",
+    "working_limit", "cost_limit",
+)  # fmt: skip
 # Of how often, when and how fast a model was asked, and a seed.
 _NO_GENERATION: Final = {
     "max_retries", "timeout", "attempt_timeout", "max_connections", "seed", "cache", "batch",
@@ -119,8 +129,10 @@ class _Run:
     settings: dict[str, Any]
     epochs: int
 
-    def key(self, source: str, *variants: str | None) -> dict[str, Any]:
-        """Return the columns that say which model did which task, and how."""
+    def key(
+        self, source: str, *variants: str | None, scorer: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the columns that say which model did which task, and how it was scored."""
         return key_columns(
             self.model,
             *variants,
@@ -128,7 +140,7 @@ class _Run:
             task=self.task,
             subtask=self.task,
             shots=self.shots,
-            settings=self.settings,
+            settings={**self.settings, **named_settings("scorer", scorer)},
             source=source,
         )
 
@@ -240,8 +252,17 @@ def _arguments(text: Any) -> dict[str, Any]:
 
 def _settings(header: dict[str, Any]) -> dict[str, Any]:
     limit, n_samples = header["limit"], as_whole(header["n_dataset"])
+    config, plan = _arguments(header["config"]), _arguments(header["plan"])
+    chosen = config.get("sample_id")
+    if chosen is not None:
+        chosen = chosen if isinstance(chosen, list) else [chosen]
+        limit = len(chosen)
     if (number := as_whole(limit)) is not None and n_samples is not None:
         limit = number if number < n_samples else None
+    if limit and chosen is not None:
+        limit = f"{limit} ({short_digest(chosen)})"
+    # The plan has the generation of the task, which goes before that of the model.
+    generation = [_arguments(header["generation"]), plan.get("config") or {}]
     epochs = as_whole(header["epochs"])
     provider, slash, _ = str(header["model"]).strip().partition("/")
     return {
@@ -254,8 +275,33 @@ def _settings(header: dict[str, Any]) -> dict[str, Any]:
         **named_settings("solver", _arguments(header["solver_args"])),
         **named_settings("task", _arguments(header["task_args"]), without=_SHOTS),
         **model_settings(_arguments(header["model_args"])),
-        **named_settings("generation", _arguments(header["generation"]), without=_NO_GENERATION),
+        "task.solvers": _solvers(plan),
+        **named_settings("task", {name: config.get(name) for name in _LIMITS}),
+        **{f"task.{role}": _role(model) for role, model in _arguments(header["roles"]).items()},
+        **{
+            name: value
+            for own in generation
+            for name, value in named_settings("generation", own, without=_NO_GENERATION).items()
+        },
     }
+
+
+def _solvers(plan: dict[str, Any]) -> str | None:
+    """Return the steps of a plan, with a digest of what was passed to each; None for the usual."""
+    steps = [*(plan.get("steps") or []), plan.get("finish")]
+    told = []
+    for step in filter(None, steps):
+        passed = short_digest(step.get("params_passed", step.get("params")))
+        told.append(f"{step.get('solver')}({passed})" if passed else str(step.get("solver")))
+    return None if told == ["generate"] else "+".join(told)
+
+
+def _role(model: Any) -> Any:
+    """Return the model of a role, with a digest of how it was set."""
+    if not isinstance(model, dict):
+        return model
+    how = short_digest({key: model[key] for key in ("config", "args") if model.get(key)})
+    return f"{model.get('model')} ({how})" if how else model.get("model")
 
 
 def _model(header: dict[str, Any], log: FileLog, *, names: ModelNames) -> ModelIdentity | None:
@@ -299,6 +345,7 @@ def _scores(log: Any) -> list[dict[str, Any]] | None:
             "name": score.name,
             "scorer": score.scorer,
             "reducer": score.reducer,
+            "params": score.params,
             "scored": score.scored_samples,
             "metrics": {
                 key: {
@@ -325,7 +372,8 @@ def _observations(header: dict[str, Any], run: _Run, log: FileLog) -> pa.Table |
         size = {"n_examples": n_examples}
         for row in _score_rows(score, f"{where}.metrics", log):
             variants = _variants(score, row["metric"], names_mean=len(reducers) > 1)
-            rows.append(run.key(log.label, *variants) | size | row)
+            key = run.key(log.label, *variants, scorer=score["params"])
+            rows.append(key | size | row)
     if header["invalidated"]:
         log.warning("invalidated", "samples of this log were declared invalid")
     return to_table(rows, OBSERVATIONS) if _has_scores(header, rows, log) else None

@@ -9,9 +9,9 @@ A file has ``config_general`` (the model and how it was run), ``results["suite|t
   aggregate, and the other rows ``task:...`` are its subtasks.
 - The model is what ``config_general`` names; where that is no name, or a place where a model is
   stored, what the path says, with a warning. ``settings`` are its precision,
-  revision and other arguments, the chat template, the system prompt, a limit on the examples and
-  the task's version.
-- ``n_examples`` is ``effective_num_docs`` of the task.
+  revision and other arguments, the chat template, the system prompt, a limit on the examples, and
+  of each task version, data, prompt, examples and generation.
+- ``n_examples`` is ``effective_num_docs`` of the task; -1 stands for not known.
 
 The formats are those of lighteval 0.4 to 0.13 and of the leaderboard's results of 2023.
 """
@@ -31,6 +31,7 @@ from bigbench_meta.readers.formats.runs import (
     model_settings,
     named_settings,
     note_missing_size,
+    settings_of_group,
     short_digest,
     to_table,
 )
@@ -53,6 +54,8 @@ _AVERAGE: Final = ":_average"
 # Folders that are not named after a model.
 _NO_MODEL: Final = {"", ".", "..", "details", "results"}
 _STDERR: Final = "_stderr"
+# Of examples, until lighteval has counted them.
+_NOT_KNOWN: Final = -1
 # Of how and where a model ran, or read elsewhere.
 _NO_SETTING: Final = {
     "model_name", "revision", "dtype", "generation_parameters", "generation_size", "batch_size",
@@ -60,6 +63,12 @@ _NO_SETTING: Final = {
     "system_prompt", "use_chat_template", "override_chat_template",
     "trust_remote_code", "skip_special_tokens", "pairwise_tokenization", "compile",
 }  # fmt: skip
+# Of the configuration of a task: its data, prompt, examples, generation and scoring.
+_OF_TASK: Final = (
+    "hf_subset", "hf_revision", "hf_filter", "evaluation_splits", "must_remove_duplicate_docs",
+    "prompt_function", "few_shots_select", "few_shots_split", "truncate_fewshots",
+    "generation_size", "generation_grammar", "stop_sequence", "num_samples", "metric", "metrics",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +78,7 @@ class Run:
     Attributes:
         model: The model, at its checkpoint.
         settings: What the file says of the run.
+        max_samples: Examples of each task that were asked for, None for all.
         results: The scores: ``suite|task|shots``, then the metric. Not yet checked.
         tasks: How each task was set. Not yet checked.
         versions: The version of each task. Not yet checked.
@@ -76,6 +86,7 @@ class Run:
 
     model: ModelIdentity
     settings: Mapping[str, Any] = field(default_factory=dict)
+    max_samples: int | None = None
     results: Mapping[str, Any] = field(default_factory=dict)
     tasks: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, Any] = field(default_factory=dict)
@@ -99,10 +110,6 @@ class Run:
         average = f"{name.removesuffix(f'{task}|{rest}')}{stem}{_AVERAGE}|{rest}"
         is_number = shots.isdecimal() and len(shots) < 10
         config = self.config(name)
-        effective, original = (
-            as_whole(config.get(each)) for each in ("effective_num_docs", "original_num_docs")
-        )
-        cut = effective is not None and original is not None and effective < original
         version = config.get("version", self.versions.get(name))
         return key_columns(
             self.model,
@@ -112,9 +119,10 @@ class Run:
             shots=log.shots(int(shots) if is_number else shots, f"{where} shots".strip()),
             settings={
                 **self.settings,
-                "limit": effective if cut else None,
+                "limit": self._limit(config),
                 "task_version": version if isinstance(version, int | float | str) else None,
                 "task.suite": suite,
+                **(_set(config) if config else self._set_of_subtasks(name)),
             },
             source=log.label,
         )
@@ -123,6 +131,44 @@ class Run:
         """Return what the file says of how a task was set."""
         own = self.tasks.get("|".join(name.split("|")[:2]), self.tasks.get(name))
         return own if isinstance(own, dict) else {}
+
+    def _limit(self, config: Mapping[str, Any]) -> int | None:
+        """Return how many examples of a task were used, None for all."""
+        effective, original = (_docs(config, each) for each in ("effective", "original"))
+        asked = self.max_samples
+        used = asked if effective is None else effective
+        if original is not None:
+            return used if used is not None and used < original else None
+        return used if used is not None and asked is not None and used >= asked else None
+
+    def _set_of_subtasks(self, name: str) -> dict[str, Any]:
+        """Return how the subtasks of an average were set."""
+        stem = name.partition(_AVERAGE)[0]
+        if stem == name:
+            return {}
+        of_task = {
+            task: _set(own)
+            for task, own in self.tasks.items()
+            if task.startswith(f"{stem}:") and isinstance(own, dict)
+        }
+        return settings_of_group(of_task)
+
+
+def _docs(config: Mapping[str, Any], which: str) -> int | None:
+    """Return how many examples a task has (``original``) or were used (``effective``)."""
+    number = as_whole(config.get(f"{which}_num_docs"))
+    return None if number == _NOT_KNOWN else number
+
+
+def _set(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a task's configuration says of its data, prompt, examples and scoring."""
+    stops, numbers = config.get("stop_sequence"), config.get("num_samples")
+    own = {name: config.get(name) for name in _OF_TASK} | {
+        # A set, in an order that changes.
+        "stop_sequence": sorted(map(str, stops)) if isinstance(stops, list) else stops,
+        "num_samples": None if numbers == [1] else numbers,
+    }
+    return named_settings("task", own)
 
 
 def _parted(name: str) -> tuple[str, str, str]:
@@ -200,6 +246,7 @@ def read_run(data: bytes, log: FileLog, *, names: ModelNames) -> Run | None:
     return Run(
         model=at_checkpoint(model, arguments.get("revision", general.get("model_revision"))),
         settings=_settings(general, arguments),
+        max_samples=as_whole(general.get("max_samples")),
         results=results,
         tasks=log.section(document, "config_tasks"),
         versions=log.section(document, "versions"),
@@ -251,6 +298,7 @@ def _task_rows(run: Run, key: str, log: FileLog) -> Iterator[dict[str, Any]]:
     if columns is None:
         return
     size = run.config(key).get("effective_num_docs")
+    size = None if as_whole(size) == _NOT_KNOWN else size
     of_size = f"config_tasks.{'|'.join(key.split('|')[:2])}.effective_num_docs"
     n_examples = None if size is None else log.n_examples(size, of_size)
     for metric, value in scores.items():

@@ -16,7 +16,7 @@ becomes observations:
   counts otherwise, the latter.
 - ``settings`` are what the file says of the run: its checkpoint (``revision``), a limit on the
   examples, chat template, system prompt, precision, quantisation, adapter, further arguments of the
-  model and of the generation, and the task's version.
+  model and of the generation, and of each task version, data, prompt, examples and scoring.
 - Shots in the prompt itself (``metadata.num_fewshot``) count where the harness adds none.
 """
 
@@ -35,6 +35,7 @@ from bigbench_meta.readers.formats.runs import (
     model_settings,
     named_settings,
     note_missing_size,
+    settings_of_group,
     short_digest,
     to_table,
 )
@@ -47,7 +48,7 @@ from bigbench_meta.readers.formats.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import pyarrow as pa
 
@@ -69,6 +70,14 @@ _RUNNERS: Final = re.compile(
     r"(?:hf|vllm|local|openai|neox|sglang|huggingface)(?:-.*)?", re.IGNORECASE
 )
 _STDERR: Final = "_stderr"
+# Of the configuration of a task: what stands in a prompt, how an answer is scored, and which
+# examples stand before it.
+_PROMPT: Final = (
+    "doc_to_text", "doc_to_target", "doc_to_choice", "target_delimiter", "fewshot_delimiter",
+    "gen_prefix", "use_prompt", "process_docs",
+)  # fmt: skip
+_SCORING: Final = ("metric_list", "filter_list", "process_results")
+_FEWSHOT: Final = ("sampler", "split", "fewshot_indices", "samples")
 # What a task has in addition to its scores: names and counts in 0.4.13, a blank in 0.4.8.
 _NO_METRIC: Final = {"alias", "name", "sample_len", "sample_count", "samples", ""}
 _FIRST_SCORE: Final = re.compile(
@@ -192,7 +201,7 @@ def read_run(data: bytes, log: FileLog, *, names: ModelNames) -> Run | None:
         model=model,
         results=results,
         settings=_settings(document, config, log),
-        task_settings=_task_settings(document, results, config, log),
+        task_settings=_task_settings(document, results, config, members, log),
         shots=_task_shots(document, members, in_config, log),
         file_shots=named.file_shots if named and in_config is None else in_config,
         group_of=_groups(members, results, log),
@@ -322,7 +331,8 @@ def _model(
             return None
         log.warning("config.model_args", "names no model: taken from the file's name")
         model = named.model
-    model = at_checkpoint(model, args.get("revision", config.get("model_revision")))
+    stated_none = args.get("revision") in (None, "", "None")
+    model = at_checkpoint(model, config.get("model_revision") if stated_none else args["revision"])
     counted = config.get("model_num_parameters")
     own = model_settings(args)
     if own["quantisation"] or own["adapter"] or model.quantisation:
@@ -351,7 +361,7 @@ def _sized(model: ModelIdentity, counted: Any, log: FileLog) -> ModelIdentity:
                 "config.model_num_parameters",
                 f"{number}, but {known} by the name {show_value(model.model_name)}",
             )
-        return replace(model, total_params=number)
+        return model if model.size_by_rule else replace(model, total_params=number)
     # -1 is the harness's own word for a model that cannot be counted.
     if counted is not None and counted != -1:
         log.warning("config.model_num_parameters", f"got {show_value(counted)}: ignored")
@@ -363,9 +373,6 @@ def _settings(document: dict[str, Any], config: dict[str, Any], log: FileLog) ->
     """Return what a file says of its run, but for its checkpoint."""
     args = _model_args(config.get("model_args"), log)
     multiturn = document.get("fewshot_as_multiturn")
-    generation = config.get("gen_kwargs")
-    if isinstance(generation, str):
-        generation = dict(pair.partition("=")[::2] for pair in generation.split(","))
     return {
         "backend": config.get("model") if _runs_models(config.get("model")) else None,
         **model_settings({"dtype": config.get("model_dtype"), **args}),
@@ -375,7 +382,6 @@ def _settings(document: dict[str, Any], config: dict[str, Any], log: FileLog) ->
         },
         "fewshot_layout": "multiturn" if multiturn in (True, "True", "true") else None,
         "harness": document.get("lm_eval_version"),
-        **named_settings("generation", generation),
     }  # fmt: skip
 
 
@@ -384,12 +390,18 @@ def _runs_models(name: Any) -> bool:
 
 
 def _task_settings(
-    document: dict[str, Any], results: dict[str, Any], config: dict[str, Any], log: FileLog
+    document: dict[str, Any],
+    results: dict[str, Any],
+    config: dict[str, Any],
+    members: dict[str, list[str]],
+    log: FileLog,
 ) -> dict[str, dict[str, Any]]:
     """Return what a file says of how each task was set."""
     versions, sizes = log.section(document, "versions"), log.section(document, "n-samples")
     configs = log.section(document, "configs")
-    limit = config.get("limit")
+    limit, generation = config.get("limit"), config.get("gen_kwargs")
+    if isinstance(generation, str):
+        generation = dict(pair.partition("=")[::2] for pair in generation.split(","))
     found = {}
     for task in results:
         size = sizes.get(task)
@@ -402,14 +414,65 @@ def _task_settings(
         most = as_whole(limit)
         if effective is not None and most is not None and 1 < most < effective:
             log.agree(f"n-samples.{task}.effective", effective, "config.limit", most)
-        version, own = versions.get(task), configs.get(task)
+        version = versions.get(task)
+        own = configs[task] if isinstance(configs.get(task), dict) else {}
         found[task] = {
             # A limit beyond the test set cuts nothing.
             "limit": effective if cut else None if effective is not None else _whole_limit(limit),
             "task_version": version if isinstance(version, int | float | str) else None,
-            "answers": own.get("output_type") if isinstance(own, dict) else None,
+            "answers": own.get("output_type"),
+            **named_settings("generation", generation),
+            **_set_of_members(configs, task, members),
+            **_set(own),
         }
+        if description := _old_description(config, task):
+            found[task]["task.description"] = short_digest(description)
     return found
+
+
+def _set_of_members(
+    configs: dict[str, Any], group: str, members: dict[str, list[str]]
+) -> dict[str, Any]:
+    """Return what the configurations of the tasks of a group, and of the groups in it, say."""
+    of_task: dict[str, dict[str, Any]] = {}
+    rest = {group}
+    for _ in range(_DEEPEST):
+        rest = {name for one in rest for name in members.get(one, ())}
+        of_task |= {n: _set(own) for n in rest if isinstance(own := configs.get(n), dict)}
+    return settings_of_group(of_task)
+
+
+def _set(own: dict[str, Any]) -> dict[str, Any]:
+    """Return what a task's configuration says of its data, prompt, examples and scoring."""
+    layout = own.get("fewshot_config")
+    fewshot = {key: layout.get(key) for key in _FEWSHOT} if isinstance(layout, dict) else {}
+    fewshot["split"] = fewshot.get("split") or own.get("fewshot_split")
+    repeats = own.get("repeats")
+    of_task = {
+        "dataset_name": own.get("dataset_name"),
+        "split": own.get("test_split") or own.get("validation_split"),
+        "repeats": None if repeats == 1 else repeats,
+        "description": short_digest(own.get("description")),
+        "prompt": _digest_of_said(own, _PROMPT),
+        "scoring": _digest_of_said(own, _SCORING),
+        "fewshot": _digest_of_said(fewshot, fewshot),
+    }
+    return {
+        **named_settings("task", of_task),
+        # It holds what the run said of the generation.
+        **named_settings("generation", own.get("generation_kwargs")),
+    }
+
+
+def _digest_of_said(values: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    said = {name: values[name] for name in names if values.get(name) not in (None, "default")}
+    return short_digest(said)
+
+
+def _old_description(config: dict[str, Any], task: str) -> Any:
+    """Return the description that the harness put before a task to version 0.3."""
+    by_task = config.get("description_dict")
+    return by_task.get(task) if isinstance(by_task, dict) else None
 
 
 def _whole_limit(limit: Any) -> Any:

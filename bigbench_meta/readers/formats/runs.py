@@ -33,6 +33,7 @@ __all__ = [
     "model_settings",
     "named_settings",
     "note_missing_size",
+    "settings_of_group",
     "settings_text",
     "share",
     "short_digest",
@@ -48,12 +49,21 @@ _NO_MODEL: Final = re.compile(
     r"(?:(?:eval_)?results|samples)(?:_.*)?|\d{4}-\d\d-\d\dT\d.*|", re.IGNORECASE | re.ASCII
 )
 _ADAPTERS: Final = ("peft", "delta")
-# GPT-NeoX passes the whole configuration of its training, names of log files included.
+# Of more arguments than this the rest has one digest, and a longer value one of its own.
 _MOST_ARGUMENTS: Final = 30
+_LONGEST: Final = 60
+# GPT-NeoX passes the whole configuration of its training, names of log files included.
+_OF_TRAINING: Final = "hidden_size"
+# In place of a function that it cannot write, a program writes where it lay in memory.
+_ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+", re.IGNORECASE | re.ASCII)
+_SIZE: Final = re.compile(
+    r"(?<![a-z0-9.])\d+(?:[._]\d+)?[mbt]\d?(?![a-z0-9])", re.IGNORECASE | re.ASCII
+)
+_NAMES: Final = ("pretrained", "model", "path", "engine", "model_path")
 _FORMATS: Final = {"fp16": "float16", "half": "float16", "bf16": "bfloat16", "fp32": "float32"}
 # Arguments of a model that say where and how fast it ran, or are read elsewhere.
 _NO_SETTING: Final = {
-    *_ADAPTERS, "pretrained", "model", "path", "engine", "model_path", "revision",
+    *_ADAPTERS, *_NAMES, "revision",
     "tokenizer", "tokenizer_path", "device", "device_map", "device_map_option", "parallelize",
     "use_accelerate", "batch_size", "max_batch_size", "trust_remote_code", "low_cpu_mem_usage",
     "max_memory_per_gpu", "max_cpu_memory", "offload_folder", "gpu_memory_utilization",
@@ -174,7 +184,7 @@ def settings_text(settings: Mapping[str, Any]) -> str | None:
     said = {
         clean(name): clean(value if isinstance(value, str) else json.dumps(value, sort_keys=True))
         for name, value in settings.items()
-        if not (value is None or value is False or value in ("", {}, []))
+        if not _says_nothing(value)
     }
     return json.dumps(said, sort_keys=True, ensure_ascii=False) if said else None
 
@@ -191,27 +201,77 @@ def model_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """
     precision = arguments.get("dtype") or arguments.get("precision")
     others = {key: arguments[key] for key in arguments.keys() - _NO_SETTING}
-    if len(arguments) > _MOST_ARGUMENTS:
+    if _OF_TRAINING in arguments:
         others = {}
+    elif len(others) > _MOST_ARGUMENTS:
+        others = {"arguments": short_digest(others)}
     return {
         "precision": _precision(precision),
         "quantisation": _quantisation(arguments),
         "adapter": next((arguments[key] for key in _ADAPTERS if arguments.get(key)), None),
+        "model.tokenizer": _tokenizer(arguments),
         **named_settings("model", others),
     }
 
 
 def named_settings(group: str, values: Any, *, without: Collection[str] = ()) -> dict[str, Any]:
-    """Return values as settings ``group.name``; nothing where there is no object."""
+    """Return values as settings ``group.name``, of long ones a digest; nothing of no object."""
     if not isinstance(values, dict):
         return {}
     named = {str(name).strip(): value for name, value in values.items()}
-    return {f"{group}.{name}": value for name, value in named.items() if name not in without}
+    return {
+        f"{group}.{name}": text if len(text := _written(value)) <= _LONGEST else short_digest(text)
+        for name, value in named.items()
+        if name not in without and not _says_nothing(value)
+    }
 
 
-def short_digest(text: Any) -> str | None:
-    """Return a short digest of a text, None if there is none."""
-    return input_hash(text)[:12] if isinstance(text, str) and text else None
+def settings_of_group(of_task: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return settings of a mean over tasks: what all share, else a digest of what each has.
+
+    Args:
+        of_task: Settings of each task, see :func:`settings_text`.
+    """
+    found: dict[str, Any] = {}
+    for name in sorted({name for own in of_task.values() for name in own}):
+        values = {task: own.get(name) for task, own in of_task.items()}
+        first = next(iter(values.values()))
+        is_same = all(value == first for value in values.values())
+        found[name] = first if is_same else short_digest(values)
+    return found
+
+
+def short_digest(value: Any) -> str | None:
+    """Return a short digest of a value, None if it says nothing.
+
+    Where functions lay in memory, which the next process says otherwise, does not count.
+    """
+    return None if _says_nothing(value) else input_hash(_written(value))[:12]
+
+
+def _written(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return clean(_ADDRESS.sub("", text))
+
+
+def _says_nothing(value: Any) -> bool:
+    return value is None or value is False or value in ("", {}, [])
+
+
+def _tokenizer(arguments: Mapping[str, Any]) -> str | None:
+    """Return the tokenizer where it is not the model's own, without the size in its name.
+
+    So models that each have the tokenizer of their own size were run in the same way.
+    """
+    given = arguments.get("tokenizer") or arguments.get("tokenizer_path")
+    if not isinstance(given, str):
+        return None
+
+    def plain(path: str) -> str:
+        return re.sub(r"[\W_]+", "-", _SIZE.sub("", PurePosixPath(path).name.lower())).strip("-")
+
+    own = {plain(name) for key in _NAMES if isinstance(name := arguments.get(key), str)}
+    return None if plain(given) in own else plain(given)
 
 
 def _precision(value: Any) -> str | None:

@@ -54,10 +54,8 @@ def missing_columns(
         else:
             header = pd.read_csv(path, nrows=0, encoding="utf-8", sep=delimiter)
             names = header.columns.tolist()
-    except (OSError, EOFError, zlib.error, pa.ArrowException):
+    except (OSError, EOFError, zlib.error, pa.ArrowException, ValueError):
         return [], []
-    except ValueError:
-        names = []
     return [name for name in wanted if name not in names], [str(name) for name in names]
 
 
@@ -83,7 +81,7 @@ def read_table(data: bytes, name: str, log: FileLog) -> pa.Table | None:
         else:
             frame = _read_csv(data)
     except (OSError, ValueError, EOFError, pa.ArrowException, ParserWarning) as error:
-        log.error("", f"cannot be read as a table: {error}")
+        log.error("", f"cannot be read as a table: {_reason(error, data)}")
         return None
     if missing := [name for name in OBSERVATIONS.required if name not in frame.columns]:
         is_samples = "example_id" in frame.columns and "score" in missing
@@ -105,6 +103,18 @@ def read_table(data: bytes, name: str, log: FileLog) -> pa.Table | None:
     except SchemaError as error:
         log.error(error.where or "", error.message)
         return None
+
+
+def _reason(error: Exception, data: bytes) -> str:
+    """Return what an error says of a table; of its encoding, pandas names the place in a cell."""
+    if not data.strip():
+        return "the file is empty"
+    if isinstance(error, UnicodeDecodeError):
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError as exact:
+            return f"not UTF-8: {exact.reason} at byte {exact.start}"
+    return str(error)
 
 
 def _without_times(table: pa.Table) -> pa.Table:

@@ -54,12 +54,14 @@ def _summary(forecasts: pd.DataFrame) -> Table:
         name="forecast_summary",
         caption="Forecasts by forecaster and horizon (number of scales ahead). Coverage is the "
         "share of intervals that contain the observed score, with a Wilson interval that treats "
-        "forecasts as independent; skill compares with the last fitted score; surprise is in bits.",
+        "forecasts as independent, and is of those that predict something; width is a share of "
+        "what can be gained; skill compares with the last fitted score; surprise is in bits.",
         frame=forecast_summary(forecasts),
-        columns=("forecaster", "horizon", "n", "n_forecast", "coverage", "coverage_low",
-                 "coverage_high", "median_skill", "share_better", "median_surprise"),
-        brief=("forecaster", "horizon", "n", "n_forecast", "coverage", "median_skill",
-               "share_better", "median_surprise"),
+        columns=("forecaster", "horizon", "n", "n_forecast", "n_not_predictable", "coverage",
+                 "coverage_low", "coverage_high", "median_width", "median_skill", "share_better",
+                 "median_surprise"),
+        brief=("forecaster", "horizon", "n", "n_forecast", "n_not_predictable", "coverage",
+               "median_width", "median_skill"),
     )  # fmt: skip
 
 
@@ -70,8 +72,10 @@ def _by_flag(ahead: pd.DataFrame) -> Table:
         "a curve is among the steps forecast, so a difference is not independent evidence that "
         "flagged curves are less predictable.",
         frame=forecast_summary(ahead, by=("forecaster", "flagged")),
-        columns=("forecaster", "flagged", "n", "n_forecast", "coverage", "median_skill",
-                 "share_better", "median_surprise"),
+        columns=("forecaster", "flagged", "n", "n_forecast", "n_not_predictable", "coverage",
+                 "median_width", "median_skill", "share_better", "median_surprise"),
+        brief=("forecaster", "flagged", "n", "n_forecast", "n_not_predictable", "coverage",
+               "median_width", "median_skill"),
     )  # fmt: skip
 
 

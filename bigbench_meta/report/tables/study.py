@@ -233,6 +233,7 @@ def _forecast_table(counted: pd.DataFrame, flags: pd.Series[bool]) -> Table:
                 "group": name,
                 "n_curves": len(group),
                 "n_forecast": int(group["forecast"].notna().sum()),
+                "n_not_predictable": int((group["forecast_status"] == "not_predictable").sum()),
                 "coverage": float(covered.mean()) if len(covered) else float("nan"),
                 "n_skill": len(skill),
                 "median_skill": skill.median(),
@@ -253,7 +254,8 @@ def _forecast_table(counted: pd.DataFrame, flags: pd.Series[bool]) -> Table:
         name="last_scale_forecasts",
         caption=(
             (finding if held else "")
-            + "Coverage is the share of intervals that contain the score. Skill compares with the "
+            + "Coverage is the share of intervals that contain the score; curves whose smaller "
+            "scales predict nothing are left out of it and counted. Skill compares with the "
             "forecast that nothing changes: 1 is perfect, 0 no better. The median surprise is 1 "
             "bit if the intervals are calibrated. Flagged curves were selected for a large step, "
             "which is often the last one, so they are more surprising."

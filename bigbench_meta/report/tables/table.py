@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
-from pylatexenc.latexencode import UnicodeToLatexEncoder
 from tabulate import tabulate
 
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import csv_text, drawable, inert
+from bigbench_meta.report.tables.latex import latex_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,14 +37,25 @@ _LABELS: Final = {
     "family_q_bh": "q, family", "mechanism_at_bound": "exponent at bound",
     "mechanism_p_fit": "p of fit", "wei_emergent": "Wei", "forecast_surprise": "surprise",
     "n_forecast": "forecasts", "n_skill": "with skill",
+    "n_not_predictable": "not predictable", "median_width": "median width",
     "other_emergence_score": "other E", "n_pairs": "pairs", "induced_emergence_score": "induced E",
     "induced_n_scales": "scales kept",
     "meaning": "criterion", "id": "known issue", "n_rows": "rows",
 }  # fmt: skip
 _MISSING: Final = "–"
-_latex = UnicodeToLatexEncoder(
-    unknown_char_policy="keep", unknown_char_warning=False, replacement_latex_protection="braces"
-)
+# Estimates with the ends of their intervals, which stand in one cell: 12.3 [8.1, 17.9].
+_INTERVALS: Final = {
+    "emergence_score": ("emergence_low", "emergence_high"),
+    "share_flagged": ("share_low", "share_high"),
+    "claim_rate": ("rate_low", "rate_high"),
+    "coverage": ("coverage_low", "coverage_high"),
+    "forecast": ("forecast_low", "forecast_high"),
+    "sharpness": ("sharpness_low", "sharpness_high"),
+    "other_sharpness": ("other_sharpness_low", "other_sharpness_high"),
+    "log_ratio": ("log_ratio_low", "log_ratio_high"),
+    "estimate": ("low", "high"),
+    "odds_ratio": ("low", "high"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,32 +98,15 @@ class Table:
         return f"{body}\n\n{self.caption}{self._cut()}\n"
 
     def to_latex(self) -> str:
-        r"""Return a ``table`` environment; its preamble needs ``\usepackage{booktabs,graphicx}``.
+        r"""Return a ``table`` environment; its preamble needs ``\usepackage{booktabs,siunitx}``.
 
-        Of the columns it has the brief ones, and where they are too wide it is shrunk to the line.
+        Of the columns it has the brief ones.
         """
         header, rows, alignment = replace(self, columns=self.brief or self.columns).text()
-        spec = "".join("l" if align == "left" else "r" for align in alignment)
-        line = " & ".join
-        end = r" \\"
-        return "\n".join(
-            [
-                r"\begin{table}",
-                r"  \centering\footnotesize",
-                rf"  \caption{{{_tex(self.caption + self._cut())}}}",
-                rf"  \label{{tab:{self.name.replace('_', '-')}}}",
-                r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-                rf"  \begin{{tabular}}{{{spec}}}",
-                r"    \toprule",
-                "    " + line(_tex(cell) for cell in header) + end,
-                r"    \midrule",
-                *("    " + line(_tex(cell) for cell in row) + end for row in rows),
-                r"    \bottomrule",
-                r"  \end{tabular}}",
-                r"\end{table}",
-                "",
-            ]
-        )
+        return latex_table(
+            header, rows, alignment,
+            caption=self.caption + self._cut(), label=self.name.replace("_", "-"),
+        )  # fmt: skip
 
     def to_html(self) -> str:
         """Return a ``<table>`` element with its caption, all text escaped.
@@ -120,7 +114,7 @@ class Table:
         Cells of numbers have the number itself as ``data-order``: as text, 9.0 would be above 10.
         """
         header, rows, alignment = self.text()
-        shown = self.shown()
+        shown = self.shown()[self.names()]
         linked = [name in self.links for name in shown]
         numeric = [align == "right" for align in alignment]
 
@@ -155,24 +149,43 @@ class Table:
         return self.frame[names].head(self.most_rows)
 
     def text(self) -> tuple[list[str], list[list[str]], list[str]]:
-        """Return labels, rounded cells row by row, and ``left`` or ``right`` for each column."""
-        shown = self.shown()
-        names = [str(name) for name in shown]
-        header = [_LABELS.get(name, name.replace("_", " ")) for name in names]
-        rows = [
-            [format_value(name, value) for name, value in zip(names, row, strict=True)]
-            for row in shown.itertuples(index=False)
-        ]
-        return header, rows, self._align()
+        """Return labels, rounded cells row by row, and ``left`` or ``right`` for each column.
 
-    def _align(self) -> list[str]:
+        An estimate whose interval is shown has it in its own cell.
+        """
+        shown, names = self.shown(), self.names()
+        header = [_LABELS.get(name, name.replace("_", " ")) for name in names]
         # kind: integers, unsigned ones and floats; booleans and text stay left.
-        kinds = [getattr(dtype, "kind", "O") for dtype in self.shown().dtypes]
-        return ["right" if kind in "iuf" else "left" for kind in kinds]
+        kinds = [getattr(shown[name].dtype, "kind", "O") for name in names]
+        cells = [
+            [format_value(name, value) for value in shown[name]]
+            if name not in _INTERVALS or _INTERVALS[name][0] not in shown
+            else _with_interval(shown, name)
+            for name in names
+        ]
+        rows = [list(row) for row in zip(*cells, strict=True)] if cells else []
+        return header, rows, ["right" if kind in "iuf" else "left" for kind in kinds]
+
+    def names(self) -> list[str]:
+        """Return the columns shown, without ends of intervals that stand beside their estimate."""
+        names = [str(name) for name in self.shown()]
+        ends = {end for name in names for end in _INTERVALS.get(name, ())}
+        return [name for name in names if name not in ends]
 
     def _cut(self) -> str:
         left = len(self.frame) - self.most_rows
         return f" {left} more rows are in {self.name}.csv." if left > 0 else ""
+
+
+def _with_interval(shown: pd.DataFrame, name: str) -> list[str]:
+    """Return the cells of an estimate with its interval, where it has one."""
+    found = []
+    for value, low, high in shown[[name, *_INTERVALS[name]]].itertuples(index=False):
+        text = format_value(name, value)
+        if not (pd.isna(low) and pd.isna(high)):
+            text += f" [{format_value(name, low)}, {format_value(name, high)}]"
+        found.append(text)
+    return found
 
 
 def _percent(value: float) -> str:
@@ -199,6 +212,16 @@ _FORMATS: Final[dict[str, Callable[[float], str]]] = {
          "share_of_tasks", "claim_rate", "rate_low", "rate_high", "share_metrics_flagged",
          "share_top_two", "share_top_two_of_curves", "share_above"),
         _percent,
+    ),
+    **dict.fromkeys(
+        ("p_value", "p_holm", "line_q_bh", "mechanism_p", "mechanism_q_bh", "mechanism_p_fit",
+         "family_q_bh", "p, own σ", "p, family's σ", "p, σ = 0"),
+        "{:.2g}".format,
+    ),
+    **dict.fromkeys(("coverage", "coverage_low", "coverage_high", "share_better"), _percent),
+    **dict.fromkeys(("median_surprise", "forecast_surprise"), "{:.1f}".format),
+    **dict.fromkeys(
+        ("median_skill", "estimate", "odds_ratio", "low", "high", "design_effect"), "{:.3g}".format
     ),
     "flag_ratio": "{:.2f}".format,
     "claim_ratio": "{:.2f}".format,
@@ -242,11 +265,3 @@ def _markdown(text: str) -> str:
     """Return a cell of one line, without control characters, bars and what begins a tag."""
     line = " ".join(drawable(text).split())
     return line.replace("|", "\\|").replace("<", "&lt;")
-
-
-def _tex(text: str) -> str:
-    line = " ".join(drawable(text).replace("\ufffd", "?").split())
-    encoded = str(_latex.unicode_to_latex(line))
-    encoded = encoded.replace("∞", r"$\infty$").replace("|", r"\textbar{}")
-    # At the beginning of a row these would be arguments of the line break before.
-    return f"{{}}{encoded}" if encoded.startswith(("[", "*")) else encoded

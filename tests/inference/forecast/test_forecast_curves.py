@@ -17,6 +17,11 @@ from bigbench_meta import build_curves, forecast_summary
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_KEY
 from bigbench_meta.inference.forecast.forecast_curves import FORECASTERS, forecast_curves
+from bigbench_meta.inference.forecast.forecasts import Rows
+from bigbench_meta.inference.forecast.mechanism_forecasts import (
+    MechanismInput,
+    mechanism_predictive,
+)
 from bigbench_meta.inference.shapes.inputs import binomial_variance
 from bigbench_meta.inference.shapes.shape_fits import SHAPE_PARAMETERS, SHAPES, fit_shapes
 
@@ -28,7 +33,7 @@ NAN = math.nan
 
 
 def naive_forecast(y, x, n, k, target, criterion, level):
-    """Fit each shape to the first k scales, mix their t distributions, cut off at 0 and 1."""
+    """Mix the t distributions of each shape with the mechanism's, cut off at 0 and 1."""
     variance = binomial_variance(y[:k], n)
     parts = []
     for shape in SHAPES[:-1]:  # a broken power law has no weight below nine points
@@ -46,13 +51,23 @@ def naive_forecast(y, x, n, k, target, criterion, level):
     values, mean, sd, df = np.array(parts).T
     weight = np.exp(-(values - values.min()) / 2)
     weight /= weight.sum()
+    data = MechanismInput(
+        y=y, trials=np.full(len(y), float(n)), floor=np.zeros(1), picks_choice=np.zeros(1, bool),
+        is_brier=np.zeros(1, bool),
+    )  # fmt: skip
+    one = Rows(
+        part=np.array([0]), target=np.array([target]), curve=np.array([0]), k=np.array([k]),
+        offsets=np.array([0, len(y)]),
+    )  # fmt: skip
+    smooth = mechanism_predictive(data, x, one)
 
     def quantile(q):
         def gap(v):
-            return (weight * stats.t.cdf((v - mean) / sd, df)).sum() - q
+            shapes = (weight * stats.t.cdf((v - mean) / sd, df)).sum()
+            laws = (smooth.weight * stats.norm.cdf((v - smooth.mean) / smooth.sd)).sum()
+            return 0.08 * shapes + 0.92 * laws - q
 
-        ends = mean + sd * stats.t.ppf(q, df)
-        return np.clip(brentq(gap, ends.min() - 1e-9, ends.max() + 1e-9, xtol=1e-14), 0, 1)
+        return np.clip(brentq(gap, -1e3, 1e3, xtol=1e-12), 0, 1)
 
     return [quantile(q) for q in (0.5, (1 - level) / 2, (1 + level) / 2)]
 
@@ -143,7 +158,7 @@ def test_flat_curves_and_short_ones():
     )
     assert failed["covered"].isna().all()
     assert set(failed["skill_status"]) == {"no_forecast"}
-    assert frame.loc[("mixture", 0), "forecast"] == pytest.approx(0.2)
+    assert frame.loc[("mixture", 0), "forecast"] == pytest.approx(0.2, abs=0.03)
 
 
 def test_an_exact_fit_says_nothing_of_the_noise():
@@ -154,12 +169,14 @@ def test_an_exact_fit_says_nothing_of_the_noise():
     assert frame["status"].to_dict() == {
         "mixture": "no_interval", "step": "no_interval", "log_linear": "ok",
     }  # fmt: skip
-    assert frame.loc[["mixture", "step"], "forecast"].to_numpy() == pytest.approx(0.01)
+    assert frame.loc["step", "forecast"] == pytest.approx(0.01)
+    assert 0.01 <= frame.loc["mixture", "forecast"] <= 0.1
     assert frame.loc[["mixture", "step"], ["lower", "upper", "surprise"]].isna().all(axis=None)
     known = curves_of([0.0, 0.0, 0.0, 0.01, 0.01, 0.01, 0.05], n_examples=100)
     row = one_row(forecast_curves(known, k="last"))
-    assert row["status"] == "ok"
-    assert row["lower"] < row["forecast"] < row["upper"]
+    # With 100 examples none of these scores is above guessing.
+    assert row["status"] == "not_predictable"
+    assert row["lower"] <= row["forecast"] < row["upper"]
 
 
 # --- Invariants ---
@@ -197,13 +214,16 @@ def test_unit_of_scale(seed, factor):
 @FEW
 @given(st.integers(0, 10**6))
 def test_percent_and_proportion(seed):
-    """`acc` is in percent, exact match a proportion: the same forecast in another unit."""
+    """`acc` is in percent, exact match a proportion: the same forecast in another unit.
+
+    Of the mechanism it is not: `acc` may be a multiple choice, of which some is guessed.
+    """
     scores = rising(seed, n=7, m=2)
-    a = forecast_curves(curves_of(*scores, n_examples=1000), forecasters=DOUBLES)
+    a = forecast_curves(curves_of(*scores, n_examples=1000), forecasters=DOUBLES[1:])
     b = forecast_curves(curves_of(*scores, metric="brier_score"), forecasters=("log_linear",))
     c = forecast_curves(
         build_curves(observations(*(100 * scores)).assign(metric="acc", benchmark="gpt3")),
-        forecasters=DOUBLES,
+        forecasters=DOUBLES[1:],
     )
     assert c["forecast"].to_numpy() == pytest.approx(100 * a["forecast"], abs=1e-4, nan_ok=True)
     assert c["upper"].to_numpy() == pytest.approx(100 * a["upper"], abs=1e-4, nan_ok=True)

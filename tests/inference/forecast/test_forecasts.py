@@ -116,5 +116,5 @@ def test_far_tails_are_not_rounded_off():
 
 
 def test_every_status_is_named():
-    assert len(set(FORECAST_STATUSES)) == len(FORECAST_STATUSES) == 12
+    assert len(set(FORECAST_STATUSES)) == len(FORECAST_STATUSES) == 13
     assert SKILL_STATUSES == ("ok", "perfect_persistence", "no_forecast")

@@ -341,8 +341,10 @@ def test_the_edit_distance_predicts_what_exact_match_does_not():
     assert smooth["skill"].min() > 0.95
     assert smooth["length"].to_numpy() == pytest.approx([3, 5, 10], rel=1e-3)
     mixture = frame[frame["forecaster"] == "mixture"]
-    assert not mixture["covered"].any()
-    assert mixture["surprise"].min() > 15
+    # Nothing of ten tokens is right at the smaller sizes.
+    assert mixture["status"].tolist() == ["ok", "ok", "not_predictable"]
+    assert not mixture["covered"].dropna().any()
+    assert mixture["surprise"].min() > 9
     assert compare_forecasters(frame).iloc[-1][["n_first", "n_second"]].tolist() == [3, 0]
 
 
@@ -454,6 +456,7 @@ def test_intervals_cover_where_the_mechanism_holds():
     coverage = smooth["covered"].dropna().astype(float).mean()
     assert 0.92 <= coverage <= 0.99
     assert smooth["skill"].median() > 0.7
+    # The mixture knows the mechanism, too, but not the loss.
     assert (
-        compare_forecasters(frame)["n_first"] > 2 * compare_forecasters(frame)["n_second"]
+        compare_forecasters(frame)["n_first"] > 1.5 * compare_forecasters(frame)["n_second"]
     ).all()

@@ -152,7 +152,7 @@ def test_published_results(embedded_study):
     by_links = forecast_curves(embedded_study.curves, forecasters=("log_pass_rate", "smooth_pair"))
     frame = pd.concat([embedded_study.forecasts, by_links], ignore_index=True)
     rule = compare_forecasters(frame, "log_pass_rate").iloc[-1]
-    assert (rule["n"], rule["n_first"]) == (661, 403)
+    assert (rule["n"], rule["n_first"]) == (661, 394)
     pair = compare_forecasters(frame).iloc[-1]
     assert (pair["n_tasks"], pair["p_value"]) == (1, 1.0)
 

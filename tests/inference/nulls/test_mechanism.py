@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import integrate, stats
+from scipy import integrate, special, stats
 
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.generate import mirage, multiple_choice
 from bigbench_meta.inference.nulls.links import BRIER, SHARE, brier, grade
 from bigbench_meta.inference.nulls.mechanism import (
     RESOLUTION,
+    SIGMA_GRID,
+    TAILS,
     Design,
     MechanismCurves,
     MechanismFit,
+    Variation,
     deviance,
     dispersion,
     draw_scores,
@@ -128,6 +133,35 @@ def test_a_grade_says_what_is_out_of_range(choices, concentration, message):
         grade(choices, concentration)
 
 
+# --- The law ---
+
+
+@given(st.floats(0, 2), st.floats(0, 5), st.integers(0, 20))
+def test_the_law_is_that_of_a_loss_with_an_irreducible_part(alpha, irreducible, seed):
+    """E + A / N^alpha, whatever the unit of N; and its derivative by differences."""
+    shape = replace(design(6, seed=seed), irreducible=np.array([irreducible]))
+    size = np.exp(shape.x[:, 0] + 20)
+    reducible = 7 * (size / np.exp(20)) ** -alpha  # 7 in the middle of the axis
+    log_loss, lean = shape.law(np.array([alpha]))
+    assert np.log(7) + log_loss[:, 0] == pytest.approx(np.log(7 * irreducible + reducible))
+    up, down = (shape.law(np.array([alpha + change]))[0] for change in (1e-6, -1e-6))
+    assert lean == pytest.approx((down - up) / 2e-6, abs=1e-6)
+
+
+def test_a_distribution_of_sigma_is_worth_as_many_degrees_of_freedom_as_it_is_narrow():
+    """Those of a scaled inverse chi-squared of sigma^2, whose log has a variance of trigamma."""
+    weight = np.full((3, len(SIGMA_GRID)), np.nan)
+    weight[0], weight[1] = 0.0, 0.0
+    weight[0, 10], weight[1, [8, 12]] = 1.0, 0.5
+    found = Variation.of(np.array([9.0, 9.0, 0.3]), weight)
+    log = np.log(SIGMA_GRID)
+    assert found.sigma == pytest.approx([SIGMA_GRID[10], SIGMA_GRID[10], 0.3])
+    assert special.polygamma(1, found.df[1] / 2) == pytest.approx((log[12] - log[8]) ** 2)
+    assert found.df[0] > 1e5
+    assert found.df[2] == np.inf
+    assert found.take(np.array([1])).df == found.df[1]
+
+
 # --- Moments ---
 
 
@@ -171,7 +205,7 @@ def test_step_scores_are_partial_regressions(link, at_bound):
     rng = np.random.default_rng(4)
     shape, fit = design(7, link=link), fit_of(0.3, 0.2, 0.1, at_bound)
     y = rng.uniform(size=(7, 1))
-    found = pieces(y, fit.log_loss(shape.x), fit.sigma, shape)
+    found = pieces(y, fit.log_loss(shape), fit.sigma, shape)
     root = np.sqrt(found.weight[:, 0])
     slope = found.slope[:, 0]
     nuisance = [slope * root] if at_bound else [slope * root, -slope * shape.x[:, 0] * root]
@@ -188,7 +222,7 @@ def test_step_scores_are_partial_regressions(link, at_bound):
 def test_a_jump_scores_where_it_is_and_a_fall_does_not():
     shape = design(8, trials=1000.0)
     fit = fit_of(0.0, 0.1)
-    smooth = mechanism_moments(fit.log_loss(shape.x), fit.sigma, shape)[0]
+    smooth = mechanism_moments(fit.log_loss(shape), fit.sigma, shape)[0]
     jump = np.where(np.arange(8)[:, None] > 4, smooth + 0.2, smooth)
     assert step_scores(jump, shape, fit)[:, 0].argmax() == 4
     fall = np.where(np.arange(8)[:, None] > 4, smooth - 0.2, smooth)
@@ -200,7 +234,7 @@ def test_dispersion_of_what_fits_is_near_its_expectation():
     shape, fit = design(8, 1, trials=400.0), fit_of(0.0, 0.2, 0.3)
     y = draw_scores(shape, fit, 0, 4000, np.random.default_rng(2)).T
     many = shape.take(np.zeros(4000, dtype=np.int64))
-    found = pieces(y, np.repeat(fit.log_loss(shape.x), 4000, axis=1), np.full(4000, 0.3), many)
+    found = pieces(y, np.repeat(fit.log_loss(shape), 4000, axis=1), np.full(4000, 0.3), many)
     observed, expected = dispersion(found, many.x, np.zeros(4000, dtype=bool))
     assert observed.mean() == pytest.approx(8, rel=0.06)
     assert expected[0] == pytest.approx(6, rel=0.02)
@@ -217,7 +251,7 @@ def test_deviance_and_pearson_are_those_of_statsmodels():
     shape, fit = design(8, trials=300.0), fit_of(0.2, 0.25)
     right = rng.binomial(300, 0.5, 8)
     right[0], right[-1] = 0, 300
-    eta = fit.log_loss(shape.x)[:, 0]
+    eta = fit.log_loss(shape)[:, 0]
     family = sm.families.Binomial(link=sm.families.links.CLogLog())
     miss = family.link.inverse(eta)
     y = right / 300
@@ -246,11 +280,30 @@ def test_draws_have_the_moments(link):
     sigma = 0.1 if link.kind == "grade" else 0.3
     shape, fit = design(5, trials=50.0, floor=0.2, link=link), fit_of(0.0, 0.2, sigma)
     drawn = draw_scores(shape, fit, 0, 40_000, np.random.default_rng(0))
-    found = pieces(np.zeros((5, 1)), fit.log_loss(shape.x), fit.sigma, shape)
+    found = pieces(np.zeros((5, 1)), fit.log_loss(shape), fit.sigma, shape)
     assert drawn.shape == (40_000, 5)
     assert drawn.mean(axis=0) == pytest.approx(-found.residual[:, 0], abs=0.01)
     assert drawn.var(axis=0) == pytest.approx(found.variance[:, 0], abs=0.002, rel=0.1)
     assert np.array_equal(np.rint(drawn * 50) / 50, drawn)
+
+
+def test_draws_by_a_distribution_have_heavy_tails_and_a_sigma_each():
+    """A link that shows the log loss itself would show t of five degrees of freedom, scaled."""
+    weight = np.zeros(len(SIGMA_GRID))
+    weight[[2, 14]] = 0.25, 0.75
+    shape, fit = design(3, trials=1e9), fit_of(0.0, 0.0)
+    drawn = draw_scores(shape, fit, 0, 30_000, np.random.default_rng(1), weight)
+    deviation = np.log(-np.log(drawn))
+    scale = np.sqrt((TAILS - 2) / TAILS) * SIGMA_GRID[[2, 14]]
+    for quantile in (0.001, 0.1, 0.7, 0.995):
+        at = np.quantile(deviation, quantile)
+        expected = 0.25 * stats.t.cdf(at / scale[0], TAILS) + 0.75 * stats.t.cdf(
+            at / scale[1], TAILS
+        )
+        assert quantile == pytest.approx(expected, abs=4 * np.sqrt(quantile / 9e4))
+    # Models of one draw share their sigma: small deviations keep company.
+    size = np.log(np.abs(deviation))
+    assert np.corrcoef(size[:, 0], size[:, 1])[0, 1] > 0.3
 
 
 def test_draws_without_variation_are_the_papers_outputs():
@@ -285,6 +338,7 @@ def test_draws_without_variation_are_the_papers_outputs():
         ({"floor": 1.0}, r"floor: 1.0 at position 0 is not in \[0, 1\)"),
         ({"floor": np.zeros(2)}, r"floor: shape \(2,\), not \(\) or \(1,\)"),
         ({"sigma": -0.1}, "sigma: -0.1 at position 0 is negative"),
+        ({"irreducible": -1.0}, r"irreducible: -1.0 at position 0 is not in \[0, inf\)"),
         ({"link": [SHARE, SHARE]}, "link: 2 links for 1 curves"),
     ],
 )  # fmt: skip

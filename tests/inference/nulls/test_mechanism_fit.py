@@ -12,26 +12,27 @@ from scipy import optimize
 
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.inference.nulls.links import BRIER, SHARE, grade
-from bigbench_meta.inference.nulls.mechanism import Design, mechanism_moments
-from bigbench_meta.inference.nulls.mechanism_fit import SIGMA_MAX, fit_mechanism
+from bigbench_meta.inference.nulls.mechanism import SIGMA_MAX, Design, mechanism_moments
+from bigbench_meta.inference.nulls.mechanism_fit import fit_mechanism
 
 ANY = (-np.inf, np.inf)
 
 
-def design(x, trials, floor=0.0, link=SHARE):
+def design(x, trials, floor=0.0, link=SHARE, irreducible=0.0):
     x = np.asarray(x, dtype=float)
     m = x.shape[1]
     low = np.broadcast_to(np.asarray(floor, dtype=float), (m,))
     return Design(
         x=x - x.mean(axis=0), trials=np.broadcast_to(np.asarray(trials, dtype=float), x.shape),
-        floor=low, link=link,
+        floor=low, link=link, irreducible=np.full(m, irreducible) if irreducible else None,
     )  # fmt: skip
 
 
 def simulated(shape, level, alpha, sigma, seed):
     """Curves drawn from the mechanism, scale first."""
     rng = np.random.default_rng(seed)
-    log_loss = level - alpha * shape.x + sigma * rng.standard_normal(shape.x.shape)
+    law, _ = shape.law(np.full(shape.x.shape[1], alpha))
+    log_loss = level + law + sigma * rng.standard_normal(shape.x.shape)
     mean = shape.floor + shape.span * shape.link(log_loss)[0]
     return rng.binomial(shape.trials.astype(int), mean) / shape.trials
 
@@ -73,17 +74,18 @@ def test_at_its_bound_alpha_maximises_the_likelihood_on_the_bound():
 
 
 @pytest.mark.parametrize(("link", "floor"), [(SHARE, 0.0), (SHARE, 0.25), (BRIER, 0.1)])
-@pytest.mark.parametrize("sigma", [0.0, 0.2])
-def test_the_equations_are_solved(link, floor, sigma):
+@pytest.mark.parametrize(("sigma", "irreducible"), [(0.0, 0.0), (0.2, 0.0), (0.2, 0.7)])
+def test_the_equations_are_solved(link, floor, sigma, irreducible):
     m = 12
-    shape = design(axis(7, m, 3), 300.0, floor, link)
+    shape = design(axis(7, m, 3), 300.0, floor, link, irreducible)
     y = simulated(shape, 0.0, 0.15, sigma, 4)
     fit = fit_mechanism(y, shape, sigma=np.full(m, sigma))
     for j in range(m):
         own = (y[:, j], shape.x[:, j], shape.trials[:, j])
         level, alpha = naive.fit_mean(
-            *own, sigma, link, floor, 1 - floor, (0.0, 0.35), (fit.level[j] + 0.1, 0.1)
-        )
+            *own, sigma, link, floor, 1 - floor, (0.0, 0.35), (fit.level[j] + 0.1, 0.1),
+            irreducible=irreducible,
+        )  # fmt: skip
         assert [fit.level[j], fit.alpha[j]] == pytest.approx([level, alpha], abs=1e-5)
 
 
@@ -113,13 +115,13 @@ def test_sigma_solves_the_moment_equation():
 
 
 @given(st.floats(-2, 1), st.floats(0.01, 0.34), st.sampled_from([SHARE, BRIER, grade(4, 10.0)]),
-       st.sampled_from([0.0, 0.25]))  # fmt: skip
+       st.sampled_from([0.0, 0.25]), st.sampled_from([0.0, 0.5]))  # fmt: skip
 @settings(max_examples=40)
-def test_curves_without_noise_give_their_parameters(level, alpha, link, floor):
-    shape = design(np.linspace(19, 24, 6)[:, None], 1e6, floor, link)
-    y, _, _ = mechanism_moments(level - alpha * shape.x, np.zeros(1), shape)
+def test_curves_without_noise_give_their_parameters(level, alpha, link, floor, irreducible):
+    shape = design(np.linspace(19, 24, 6)[:, None], 1e6, floor, link, irreducible)
+    y, _, _ = mechanism_moments(level + shape.law(np.array([alpha]))[0], np.zeros(1), shape)
     fit = fit_mechanism(y, shape)
-    expected, _, _ = mechanism_moments(fit.log_loss(shape.x), fit.sigma, shape)
+    expected, _, _ = mechanism_moments(fit.log_loss(shape), fit.sigma, shape)
     assert expected == pytest.approx(y, abs=2e-4)
     if link.kind != "grade":
         assert [fit.level[0], fit.alpha[0]] == pytest.approx([level, alpha], abs=1e-3)

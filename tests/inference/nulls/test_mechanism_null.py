@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import mechanism_oracles as naive
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,8 +16,10 @@ from bigbench_meta import emergence_score
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.inference.nulls.links import BRIER, SHARE, grade
 from bigbench_meta.inference.nulls.mechanism import (
+    SIGMA_GRID,
     Design,
     MechanismCurves,
+    Variation,
     draw_scores,
     step_scores,
 )
@@ -66,6 +71,41 @@ def test_the_bootstrap_is_a_loop_over_replicates(link, known):
         assert tests.n_valid[curve] == 25
 
 
+def test_with_a_distribution_of_sigma_replicates_draw_theirs_and_scatter_counts():
+    """Scores over the scatter of curve and family, each with its degrees of freedom."""
+    y, x, trials, offsets = ragged([7], seed=5, jump=1.0)
+    weight = np.exp(-3 * np.log(SIGMA_GRID / 0.2) ** 2)
+    weight /= weight.sum()
+    curves = MechanismCurves.checked(y, x, trials, offsets, irreducible=0.3)
+    tests = mechanism_null(replace(curves, weight=weight[None]), n_boot=25, seed=7)
+    log = (np.log(x) - np.log(x).mean())[:, None]
+    shape = Design(x=log, trials=trials[:, None], floor=np.zeros(1), irreducible=np.array([0.3]))
+    known = Variation.of(np.array([np.nan]), weight[None])
+
+    def statistic(scores):
+        fit = fit_mechanism(scores[:, None], shape, sigma=known.sigma)
+        residual, slope, variance, mass = naive.curve_pieces(
+            scores, log[:, 0], trials, (fit.level[0], fit.alpha[0], fit.sigma[0]), SHARE, 0.0, 1.0,
+            irreducible=0.3,
+        )  # fmt: skip
+        lean = [naive.law(0, fit.alpha[0], one, 0.3)[1] for one in log[:, 0]]
+        root, part = np.sqrt(mass), np.minimum(variance * mass, 1)
+        columns = [slope * root, slope * lean * root][: 1 if fit.at_bound[0] else 2]
+        leverage = (np.linalg.qr(np.stack(columns, axis=1))[0] ** 2).sum(axis=1)
+        observed = (part * residual**2 * mass).sum()
+        expected = (part**2 * (1 - leverage)).sum()
+        scatter = (known.df[0] + observed) / (known.df[0] + expected)
+        return step_scores(scores[:, None], shape, fit).max() / np.sqrt(scatter), fit
+
+    score, fit = statistic(y)
+    rng = stream(7, "step", y, shape.x[:, 0], np.log(trials))
+    drawn = draw_scores(shape, fit, 0, 25, rng, weight)
+    large = sum(statistic(one)[0] >= score - 1e-6 for one in drawn)
+    assert tests.step_score[0] == pytest.approx(score, rel=1e-6)
+    assert tests.p_step[0] == (1 + large) / 26
+    assert tests.sigma[0] == known.sigma[0]
+
+
 # --- What a curve's results depend on ---
 
 
@@ -110,6 +150,16 @@ def test_stopping_changes_only_p_values():
         assert np.array_equal(getattr(stopped, name), getattr(every, name)), name
     assert stopped.p_step == pytest.approx(every.p_step, abs=0.25)
     assert stopped.n_valid.mean() < 200
+
+
+def test_a_bootstrap_ends_where_its_p_value_cannot_matter():
+    """The larger of its own and the other p-value is the same."""
+    curves = mechanism_curves([8] * 20, seed=9)
+    least = np.linspace(0.01, 0.6, 20)
+    full = mechanism_null(curves, n_boot=399, stop_after=20)
+    early = mechanism_null(curves, n_boot=399, stop_after=20, least=(least, least))
+    assert np.array_equal(np.maximum(early.p_step, least), np.maximum(full.p_step, least))
+    assert early.n_valid.sum() < full.n_valid.sum()
 
 
 def test_progress_ends_with_all_curves():

@@ -47,6 +47,25 @@ def test_rounds_come_to_the_number_of_replicates(n_boot, stop_after):
     assert sum(rounds(n_boot, stop_after)) == n_boot
 
 
+@given(few, st.integers(1, 5), st.floats(0, 1), st.integers(1, 7))
+def test_what_cannot_matter_ends_early_and_changes_no_largest_p_value(
+    curve, stop_after, least, at_a_time
+):
+    """Of two p-values the larger counts: the second matters where it is above the first."""
+    values = np.array([[np.nan if v is None else v for v in curve]], dtype=float)
+    found = [
+        SequentialPValues.start(np.array([3.0]), stop_after, np.array([first]))
+        for first in (least, 0.0)
+    ]
+    for start in range(0, len(curve), at_a_time):
+        part = values[:, start : start + at_a_time]
+        for one in found:
+            one.add(np.array([0]), np.nan_to_num(part, nan=9.0), ~np.isnan(part))
+    early, full = (one.p_values()[0] for one in found)
+    assert max(early, least) == max(full, least)
+    assert found[0].valid[0] <= found[1].valid[0]
+
+
 def test_infinite_statistics_are_ties():
     found = SequentialPValues.start(np.array([np.inf, -np.inf]), None)
     found.add(np.arange(2), np.array([[np.inf, 5.0, np.inf], [-np.inf, 0.0, np.inf]]))

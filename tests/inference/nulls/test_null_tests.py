@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from bigbench_meta import build_curves, load_embedded, null_tests
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.inference.nulls.goodness_of_fit import goodness_of_fit
 from bigbench_meta.inference.nulls.inputs import null_inputs
+from bigbench_meta.inference.nulls.irreducible import least_scatter
 from bigbench_meta.inference.nulls.mechanism_null import mechanism_null
 from bigbench_meta.inference.nulls.null_tests import STATUSES, variation_of_families
 
@@ -38,7 +40,7 @@ def without_corrections(frame):
         (observations(SMOOTH + 2), {}, "score_out_of_range"),
         (observations(SMOOTH, "bleurt"), {}, "no_range"),
         (observations([0.0] * 5 + [0.005]), {}, "no_information"),
-        (observations([0.0] * 4 + [0.005, 0.0]), {}, "few_replicates"),
+        (observations([0.0, 0.0, 0.005, 0.0, 0.0, 0.0]), {}, "few_replicates"),
         (observations(SMOOTH, "multiple_choice_grade"), {}, "ok"),
     ],
 )
@@ -57,11 +59,14 @@ def test_the_largest_p_value_over_the_nuisance_grid_counts(low):
     curves = curves_of(frame)
     inputs = null_inputs(curves)
     assert len(inputs.curve) == (3 if low else 14)
+    irreducible = least_scatter(inputs.rows)
+    inputs = replace(inputs, rows=replace(inputs.rows, irreducible=irreducible))
     rows = mechanism_null(inputs.rows, n_boot=99)
     row = null_tests(curves, n_boot=99, stop_after=None).iloc[0]
     assert row["p_step"] == np.nanmax(rows.p_step)
     assert row["p_sharpness"] == np.nanmax(rows.p_sharpness)
     assert row["floor"] == inputs.rows.floor[np.nanargmax(rows.p_step)]
+    assert row["irreducible"] == irreducible[np.nanargmax(rows.p_step)]
     fits = goodness_of_fit(inputs.rows)
     assert row["deviance"] == fits.deviance.min()
     assert row["p_fit"] == fits.p_value[fits.deviance.argmin()]
@@ -140,11 +145,11 @@ def test_any_observations_are_answered(rows):
 def test_some_curves_with_the_variation_of_their_families_among_all():
     curves = build_curves(load_embedded("gpt3"))
     some = np.arange(len(curves)) % 20 == 3
-    sigma = variation_of_families(curves)
+    known = variation_of_families(curves)
     whole = null_tests(curves, n_boot=19, variation="family", goodness=False)
     part = null_tests(
         curves.select(some), n_boot=19, goodness=False,
-        variation=[one for one, chosen in zip(sigma, some, strict=True) if chosen],
+        variation=[one for one, chosen in zip(known, some, strict=True) if chosen],
     )  # fmt: skip
     expected = whole[some].reset_index(drop=True)
     assert (part["sigma_source"] == expected["sigma_source"]).all()

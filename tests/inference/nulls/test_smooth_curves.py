@@ -14,6 +14,7 @@ from bigbench_meta.core.errors import InputError
 from bigbench_meta.inference.nulls.inputs import null_inputs
 from bigbench_meta.inference.nulls.mechanism import Design, mechanism_moments
 from bigbench_meta.inference.nulls.smooth_curves import (
+    IRREDUCIBLE,
     SIGMAS,
     VARIATIONS,
     SharedVariation,
@@ -60,17 +61,21 @@ def family(rng, m, sigma, n=500):
 def test_predicted_shares_are_those_of_a_fine_grid(right):
     """With models alike: means and standard deviations over all laws, by plain sums."""
     n, x = 200, np.log(SIZES) - np.log(SIZES).mean()
-    level, alpha = np.meshgrid(np.linspace(-8, 6, 1401), (np.arange(350) + 0.5) / 1000)
-    share = np.exp(-np.exp(level - alpha * x[:, None, None]))
+    level, alpha, end = np.meshgrid(
+        np.linspace(-8, 6, 701), (np.arange(175) + 0.5) / 500, IRREDUCIBLE
+    )
+    x = x[:, None, None, None]
+    share = np.exp(-np.exp(level) * (end + np.exp(-alpha * x)))
     logs = sum(stats.binom.logpmf(k, n, p) for k, p in zip(right, share, strict=True))
     weight = np.exp(logs - logs.max())
     weight /= weight.sum()
-    mean = (share * weight).sum(axis=(1, 2))
-    spread = np.sqrt((share**2 * weight).sum(axis=(1, 2)) - mean**2)
+    mean = (share * weight).sum(axis=(1, 2, 3))
+    spread = np.sqrt((share**2 * weight).sum(axis=(1, 2, 3)) - mean**2)
 
     laws = laws_of(curves_of([np.array(right) / n], n))
     probability = laws.probabilities("zero")
-    predicted = np.exp(-np.exp(laws.level - laws.alpha * x[:, None]))
+    falls = laws.irreducible + np.exp(-laws.alpha * x[:, :, 0, 0])
+    predicted = np.exp(-np.exp(laws.level) * falls)
     found = (predicted * probability).sum(axis=1)
     found_spread = np.sqrt((predicted**2 * probability).sum(axis=1) - found**2)
     assert found == pytest.approx(mean, abs=0.3 * spread.max())

@@ -28,11 +28,14 @@ from bigbench_meta.readers.problems import ProblemLog
 
 # Of the run below, by hand.
 SETTINGS = json.dumps({
-    "backend": "together/pythia-6.9b",
-    "fewshot_layout": xxh3_128_hexdigest(b"||Question: |None|None|None|None|None|None|[]")[:12],
+    "backend": "together",
+    "fewshot_layout": xxh3_128_hexdigest(b"||Question: |||||||")[:12],
     "generation.max_tokens": "1", "generation.num_outputs": "5",
     "generation.stop_sequences": '["\\n"]', "generation.temperature": "0.0", "limit": "20",
     "system_instruction": xxh3_128_hexdigest(b"Answer with one letter.\n")[:12],
+    "task.metric_specs": xxh3_128_hexdigest(
+        b'[["BasicGenerationMetric", {"names": ["exact_match", "quasi_exact_match"]}]]'
+    )[:12],
 })  # fmt: skip
 NAMES = model_names()
 NAME = "mmlu:subject=anatomy,method=multiple_choice_joint,model=eleutherai_pythia-6.9b"
@@ -521,6 +524,29 @@ def test_the_model(adapter, model, checkpoint):
 
 
 @pytest.mark.parametrize(
+    ("deployment", "model", "backend"),
+    [
+        ("huggingface/owl-1b", "org/owl-1b", "huggingface"),
+        ("huggingface/owl-7b", "org/owl-7b", "huggingface"),
+        ("openai/davinci", "openai/davinci", "openai"),
+        ("together/Owl-7B-hf", "org/owl-7b", "together/hf"),
+        ("a/b/owl-7b", "org/owl-7b", "a/b"),
+        ("huggingface/owl-7b", None, "huggingface"),
+        ("huggingface/owl-7b", "", "huggingface"),
+        ("owl-7b", "org/owl-7b", None),
+        ("together/x", "org/owl-7b", "together/x"),
+        ("together/", "org/owl-7b", "together/"),
+        ("", "org/owl-7b", None),
+    ],
+)
+def test_who_serves_a_model_is_told_without_the_models_name(deployment, model, backend):
+    """Every model has a deployment of its own: curves "join models that were run differently"."""
+    document = spec("imdb:model=org_owl-7b", model=model, model_deployment=deployment)
+    rows, _ = read([stat("exact_match", 0.5)], document)
+    assert json.loads(rows[0]["settings"]).get("backend") == backend
+
+
+@pytest.mark.parametrize(
     ("model", "got"), [(MISSING, "null"), ("", '""'), (7, "7"), (["a"], "a list"), (" / ", '" / "')]
 )
 def test_a_model_that_only_the_name_tells(model, got):
@@ -629,8 +655,41 @@ def test_a_faulty_run_spec_is_told_and_the_rest_of_it_counts(place, value, reaso
     rows, problems = read(plain_stats(), changed(spec(), place, value))
     assert (f"run_spec.json {place}", reason, "warning") in problems
     sound = read(plain_stats())[0]
-    kept = {"shots": 5, "settings": SETTINGS}
+    kept = {"shots": 5, "settings": sound[0]["settings"]}
     assert [one | kept for one in rows] == sound
+
+
+@pytest.mark.parametrize(
+    ("change", "setting"),
+    [
+        ({"adapter_spec.chain_of_thought_prefix": "Think: "}, "task.chain_of_thought"),
+        ({"adapter_spec.multi_label": True}, "task.multi_label"),
+        ({"adapter_spec.sample_train": False}, "task.sample_train"),
+        ({"adapter_spec.num_train_trials": 3}, "task.num_train_trials"),
+        ({"metric_specs": [{"class_name": "x.Other", "args": {}}]}, "task.metric_specs"),
+        ({"annotators": [{"class_name": "x.Judge", "args": {"model": "a"}}]}, "task.annotators"),
+    ],
+)
+def test_what_a_run_spec_says_of_the_run_is_a_setting(change, setting):
+    usual, other = (
+        json.loads(of_row(read(plain_stats(), document)[0], "settings")[0])
+        for document in (spec(), with_changes(spec(), change))
+    )
+    assert usual.get(setting) != other[setting]
+    assert {name for name in usual | other if usual.get(name) != other.get(name)} == {setting}
+
+
+def test_the_module_of_a_metric_changes_with_the_version_of_helm_alone():
+    document = spec()
+    moved = "helm.benchmark.basic_metrics.BasicGenerationMetric"
+    document["metric_specs"][0]["class_name"] = moved
+    assert read(plain_stats(), document) == read(plain_stats())
+
+
+def with_changes(document, change):
+    for place, value in change.items():
+        document = changed(document, place, value)
+    return document
 
 
 # --- Faults ---

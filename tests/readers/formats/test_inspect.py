@@ -208,6 +208,10 @@ def test_the_version_must_suffice(monkeypatch, number, is_enough):
 # --- Scores ---
 
 
+def digest(value):
+    return xxh3_128_hexdigest(json.dumps(value, sort_keys=True).encode())[:12]
+
+
 def said(log):
     """What a log says of its run, as a JSON object of texts."""
     spec = log.eval
@@ -220,6 +224,11 @@ def said(log):
         generation.pop(key, None)
     found |= {f"generation.{key}": value for key, value in generation.items()}
     found |= {f"model.{key}": value for key, value in spec.model_args.items()}
+    solvers = [
+        f"{step.solver}({digest(step.params_passed)})" if step.params_passed else step.solver
+        for step in log.plan.steps
+    ]
+    found |= {} if solvers == ["generate"] else {"task.solvers": "+".join(solvers)}
     stated = {
         key: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         for key, value in found.items()
@@ -407,8 +416,16 @@ def test_a_log_without_task_or_model_is_an_error(key, value):
         ({"model": "hf/EleutherAI/pythia-70m"}, "backend", "hf"),
         ({"model": "pythia-70m"}, "backend", None),
         ({"dataset": {"name": "owls-v2", "samples": 2}}, "task.dataset", "owls-v2"),
+        ({"config": {"sample_id": [1, 2], "limit": None}, "dataset": {"samples": 9}}, "limit",
+         f"2 ({digest([1, 2])})"),
+        ({"config": {"sample_id": "a"}, "dataset": {"samples": 9}}, "limit",
+         f"1 ({digest(['a'])})"),
+        ({"config": {"message_limit": 5}}, "task.message_limit", "5"),
+        ({"model_roles": {"grader": {"model": "openai/gpt-4o"}}}, "task.grader", "openai/gpt-4o"),
+        ({"model_roles": {"grader": {"model": "a/b", "args": {"x": 1}}}}, "task.grader",
+         f"a/b ({digest({'args': {'x': 1}})})"),
     ],
-)
+)  # fmt: skip
 def test_what_tells_runs_apart_is_a_setting(spec, setting, value):
     log = FileLog(LABEL, ProblemLog())
     data = json.dumps(document(**spec)).encode()

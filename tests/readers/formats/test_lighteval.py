@@ -109,6 +109,65 @@ def test_what_the_file_says_of_its_run(general, setting, value):
     assert problems == []
 
 
+@pytest.mark.parametrize(
+    ("own", "setting", "value"),
+    [
+        ({"prompt_function": "gsm8k"}, "task.prompt_function", "gsm8k"),
+        ({"prompt_function": "<function f at 0x7f00a1>"}, "task.prompt_function", "<function f>"),
+        ({"generation_size": 256}, "task.generation_size", "256"),
+        ({"stop_sequence": ["b", "a"]}, "task.stop_sequence", '["a", "b"]'),
+        ({"stop_sequence": []}, "task.stop_sequence", None),
+        ({"num_samples": [16]}, "task.num_samples", "[16]"),
+        ({"num_samples": [1]}, "task.num_samples", None),
+        ({"few_shots_select": "balanced"}, "task.few_shots_select", "balanced"),
+        ({"hf_subset": "main"}, "task.hf_subset", "main"),
+        ({"evaluation_splits": ["test"]}, "task.evaluation_splits", '["test"]'),
+    ],
+)
+def test_what_the_file_says_of_a_task(own, setting, value):
+    content = document()
+    content["config_tasks"]["lighteval|gsm8k"] |= own
+    rows, problems = read(content)
+    assert said(rows[0]).get(setting) == value
+    assert setting not in said(rows[-1])
+    assert problems == []
+
+
+@pytest.mark.parametrize(
+    ("most", "original", "effective", "limit", "n_examples"),
+    [
+        (10, -1, -1, "10", None),
+        (None, -1, -1, None, None),
+        (10, 1319, -1, "10", None),
+        (2000, 1319, -1, None, None),
+        (2000, 1319, 1319, None, 1319),
+        (10, -1, 10, "10", 10),
+        (10, -1, 7, None, 7),
+        (10, None, None, "10", None),
+    ],
+)
+def test_a_limit_where_documents_are_not_counted(most, original, effective, limit, n_examples):
+    content = document(max_samples=most)
+    counts = {"original_num_docs": original, "effective_num_docs": effective}
+    content["config_tasks"]["lighteval|gsm8k"] = counts
+    rows, problems = read(content)
+    assert (said(rows[0]).get("limit"), rows[0]["n_examples"]) == (limit, n_examples)
+    assert problems == []
+
+
+def test_an_average_is_set_as_its_subtasks_are():
+    content = document()
+    content["config_tasks"] |= {
+        f"leaderboard|mmlu:{name}": {"hf_subset": name, "prompt_function": "mmlu"}
+        for name in ("anatomy", "virology")
+    }
+    first = said(read(content)[0][3])
+    assert first["task.prompt_function"] == "mmlu"
+    content["config_tasks"]["leaderboard|mmlu:virology"]["hf_subset"] = "another"
+    other = said(read(content)[0][3])
+    assert {name for name in first if first[name] != other[name]} == {"task.hf_subset"}
+
+
 @pytest.mark.parametrize("place", ["model_name", "model_config"])
 def test_the_model_is_what_the_file_names(place):
     rows, _ = read(changed(document(), f"config_general.{place}", MISSING))

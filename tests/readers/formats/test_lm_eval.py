@@ -453,9 +453,116 @@ def test_what_the_file_says_of_its_run_is_kept(document, setting, value):
     assert problems == []
 
 
+def of_task(document, **own):
+    """The settings of the first score where the task's configuration says something more."""
+    document["configs"]["quiz"] |= own
+    rows, problems = read(document)
+    assert problems == []
+    return json.loads(next(row["settings"] for row in rows if row["subtask"] == "quiz"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "setting"),
+    [
+        ({"generation_kwargs": {"temperature": 0.0}}, {"generation_kwargs": {"temperature": 1.0}},
+         "generation.temperature"),
+        ({"repeats": 1}, {"repeats": 64}, "task.repeats"),
+        ({"description": ""}, {"description": "Think."}, "task.description"),
+        ({"doc_to_text": "{{q}}"}, {"doc_to_text": "{{q}} A:"}, "task.prompt"),
+        ({"target_delimiter": " "}, {"target_delimiter": ""}, "task.prompt"),
+        ({"fewshot_config": {"sampler": "default"}}, {"fewshot_config": {"sampler": "first_n"}},
+         "task.fewshot"),
+        ({"filter_list": []}, {"filter_list": [{"name": "a"}]}, "task.scoring"),
+        ({"dataset_name": "main"}, {"dataset_name": "socratic"}, "task.dataset_name"),
+        ({"test_split": "test"}, {"test_split": "train"}, "task.split"),
+        ({"validation_split": "test"}, {"validation_split": "validation"}, "task.split"),
+    ],
+)  # fmt: skip
+def test_what_a_task_configuration_says_tells_runs_apart(one, other, setting):
+    first, second = of_task(new_results(), **one), of_task(new_results(), **other)
+    differs = {name for name in first | second if first.get(name) != second.get(name)}
+    assert differs == {setting}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"doc_to_text": "<function f at 0x7f1>"}, {"doc_to_text": "<function f at 0x7f2>"}),
+        # 0.4.13 repeats the task there.
+        ({"fewshot_config": {"sampler": "default", "doc_to_text": "a"}}, {}),
+        ({"metadata": {"pretrained": "a"}}, {"metadata": {"pretrained": "b"}}),
+        ({"dataset_path": "a"}, {"dataset_path": "b"}),
+    ],
+)
+def test_what_is_no_other_run(one, other):
+    assert of_task(new_results(), **one) == of_task(new_results(), **other)
+
+
+def test_what_the_task_says_of_the_generation_goes_before_what_the_run_said():
+    document = new_results(gen_kwargs="temperature=1,top_p=0.9")
+    found = of_task(document, generation_kwargs={"temperature": 0.5})
+    assert found["generation.temperature"] == "0.5"
+    assert found["generation.top_p"] == "0.9"
+
+
+def test_a_group_is_set_as_its_tasks_are():
+    def of_group(**of_owls):
+        document = new_results()
+        document["configs"]["zoo_cats"] |= {"doc_to_text": "cat", "dataset_name": "zoo"}
+        document["configs"]["zoo_owls"] |= {"doc_to_text": "owl", "dataset_name": "zoo"} | of_owls
+        (found,) = {row["settings"] for row in read(document)[0] if row["subtask"] == "zoo"}
+        return json.loads(found)
+
+    usual = of_group()
+    assert usual["task.dataset_name"] == "zoo"
+    other = of_group(doc_to_text="Owl")
+    assert {name for name in usual if usual[name] != other[name]} == {"task.prompt"}
+
+
+def test_the_descriptions_of_03():
+    document = old_results(description_dict={"piqa": "Choose."})
+    found = {row["subtask"]: json.loads(row["settings"]) for row in read(document)[0]}
+    assert found["piqa"]["task.description"] == xxh3_128_hexdigest(b"Choose.")[:12]
+    assert "task.description" not in found["lambada_openai"]
+
+
+@pytest.mark.parametrize(
+    ("args", "tokenizer"),
+    [
+        ("pretrained=me/owl-1b,tokenizer=me/owl-1b", None),
+        # A model and its base, of one size: each size has a tokenizer of its own.
+        ("pretrained=me/owl-1b,tokenizer=them/barn-1b", "barn"),
+        ("pretrained=me/owl-7b,tokenizer=them/barn-7b", "barn"),
+        ("pretrained=/disk/owl-1b,tokenizer=/other/owl-1b/", None),
+        ("pretrained=me/owl-1b,tokenizer=/disk/1b", None),
+    ],
+)
+def test_another_tokenizer_is_a_setting(args, tokenizer):
+    rows, _ = read(old_results(model_args=args))
+    assert settings_of(rows).get("model.tokenizer") == tokenizer
+
+
+@pytest.mark.parametrize("revision", [None, "", "None"])
+def test_the_revision_beside_arguments_that_state_none(revision):
+    args = {"pretrained": "me/owl-1b", "revision": revision}
+    rows, _ = read(old_results(model_args=args, model_revision="step9"))
+    assert settings_of(rows)["checkpoint"] == "step9"
+
+
+def test_many_arguments_have_one_digest():
+    many = {f"key_{number}": number for number in range(31)} | {"pretrained": "me/owl-1b"}
+    one, other = (
+        settings_of(read(old_results(model_args=many | {"key_1": value}))[0]) for value in (1, 2)
+    )
+    assert {name for name in one if one[name] != other[name]} == {"model.arguments"}
+
+
 def test_a_whole_training_configuration_is_no_setting():
     """As GPT-NeoX passes it, with the names of its log files."""
-    arguments = {f"key_{number}": number for number in range(200)} | {"precision": "fp16"}
+    arguments = {f"key_{number}": number for number in range(200)} | {
+        "hidden_size": 1,
+        "precision": "fp16",
+    }
     rows, _ = read(old_results(model="neox", model_args=arguments), "pythia-1.4b-step3000.json")
     assert settings_of(rows) == {
         "backend": "neox", "checkpoint": "step3000", "precision": "float16"

@@ -253,9 +253,10 @@ def test_replicates_that_are_named_are_no_conflict(tmp_path: Path) -> None:
 
 
 UNREADABLE = {
-    "Latin-1": (".csv", f"{HEADER}\n{ROW}\nB,é,m,F,2b,0.5\n".encode("latin-1"), "utf-8"),
-    "UTF-16": (".csv", f"{HEADER}\n{ROW}\n".encode("utf-16"), "utf-8"),
-    "empty": (".csv", b"", "No columns"),
+    "Latin-1": (".csv", f"{HEADER}\n{ROW}\nB,é,m,F,2b,0.5\n".encode("latin-1"), "byte at byte 69"),
+    "UTF-16": (".csv", f"{HEADER}\n{ROW}\n".encode("utf-16"), "not UTF-8"),
+    "empty": (".csv", b"", "the file is empty"),
+    "an empty line": (".csv", b"\n", "the file is empty"),
     "one row longer": (".csv", f"{HEADER}\n{ROW}\n{ROW},7\n".encode(), "Expected 6"),
     "quote left open": (".csv", f'{HEADER}\n{ROW}\n"B,t,m,F,2b,1\n'.encode(), "EOF inside string"),
     "no gzip file": (".csv.gz", f"{HEADER}\n{ROW}\n".encode(), "Not a gzipped file"),
@@ -278,10 +279,7 @@ def test_unreadable_table(tmp_path: Path, ending: str, content: bytes, reason: s
         bm.read_results(path, strict=True)
 
 
-DAMAGED = {name: case for name, case in UNREADABLE.items() if name not in {"UTF-16", "empty"}}
-
-
-@pytest.mark.parametrize(("ending", "content", "reason"), DAMAGED.values(), ids=DAMAGED)
+@pytest.mark.parametrize(("ending", "content", "reason"), UNREADABLE.values(), ids=UNREADABLE)
 def test_unreadable_table_in_a_folder(tree: Path, ending: str, content: bytes, reason: str) -> None:
     """What has the header of an observations table, or hides it, is not skipped silently."""
     (tree / f"table{ending}").write_bytes(content)
@@ -290,6 +288,26 @@ def test_unreadable_table_in_a_folder(tree: Path, ending: str, content: bytes, r
     (problem,) = problems
     assert problem["source"] == f"tree/table{ending}"
     assert reason in problem["reason"]
+
+
+@pytest.mark.parametrize(
+    ("header", "missing"),
+    [
+        (HEADER.replace("model_family", "family"), "column model_family"),
+        (HEADER.replace(",task", ", task"), "column task"),
+        (HEADER.replace(",", ";"), "columns benchmark, task, "),
+        (HEADER.replace(",", "\t"), "columns benchmark, task, "),
+        ("name,value", ""),
+        (HEADER.replace("score", "emergence_score"), ""),  # what `forecast -o` writes
+    ],
+)
+def test_a_table_that_almost_has_the_columns_is_told(tree: Path, header: str, missing: str) -> None:
+    (tree / "table.csv").write_text(f"{header}\n")
+    rows, problems = read_in_tree(tree)
+    assert rows == []
+    assert len(problems) == bool(missing)
+    for problem in problems:
+        assert problem["reason"].startswith(f"ignored: lacks the {missing}")
 
 
 def test_byte_order_mark(tmp_path: Path) -> None:

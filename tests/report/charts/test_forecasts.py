@@ -99,7 +99,7 @@ def test_names_of_others_are_drawable():
 
 
 def test_what_cannot_be_drawn():
-    frame = forecast_curves(ADDITION, k="last")
+    frame = forecast_curves(ADDITION, k=6)
     with pytest.raises(InputError, match="forecasts: no forecast can be drawn"):
         plot_forecasts(ADDITION, frame.head(0))
     with pytest.raises(InputError, match="forecasts: belong to other curves"):

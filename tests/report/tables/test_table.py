@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import inert
+from bigbench_meta.report.tables.latex import PREAMBLE
 from bigbench_meta.report.tables.table import Table, format_scale, format_value
 
 if TYPE_CHECKING:
@@ -163,6 +164,26 @@ def test_text_labels_and_alignment() -> None:
     assert header == ["metric", "curves", "share", "is preferred", "own name"]
     assert rows == [["m", "1", "50.0%", "yes", "x"]]
     assert alignment == ["left", "right", "right", "left", "left"]
+
+
+def test_an_estimate_has_its_interval_in_its_own_cell() -> None:
+    frame = pd.DataFrame(
+        {
+            "emergence_score": [12.34, math.inf, 5.0],
+            "emergence_low": [8.1, 20.0, math.nan],
+            "emergence_high": [17.9, math.inf, math.nan],
+            "status": "ok",
+        }
+    )
+    header, rows, alignment = table(frame).text()
+    assert header == ["E", "status"]
+    assert [row[0] for row in rows] == ["12.3 [8.1, 17.9]", "∞ [20.0, ∞]", "5.0"]
+    assert alignment == ["right", "left"]
+    assert "emergence_low" in table(frame).to_csv()
+    alone, _, _ = table(frame, columns=("emergence_score", "status")).text()
+    assert alone == ["E", "status"]
+    ends, _, _ = table(frame, columns=("emergence_low", "emergence_high")).text()
+    assert ends == ["E low", "E high"]
 
 
 def test_columns_and_most_rows() -> None:
@@ -318,6 +339,17 @@ COMPILED = {
             {"emergence_score": [math.inf, -math.inf, math.nan], "share": [0.1, None, 1.0]}
         )
     ),
+    "wide": table(
+        pd.DataFrame(
+            {
+                "task": ["a_long_name_of_a_task_that_goes_on_and_on"] * 3,
+                "metric": ["multiple_choice_grade", "a text of many words and one more", "x"],
+                "emergence_score": [12.5, math.inf, 3.0],
+                "share_flagged": [0.1, 0.22, math.nan],
+                **{f"another_column_{i}": [1.5, -2.25, math.nan] for i in range(5)},
+            }
+        )
+    ),
     "hostile": named([r"\input{other}", r"\end{tabular}", "%", "^^5cend", "\\\\"]),
 }
 
@@ -325,7 +357,7 @@ COMPILED = {
 @pytest.mark.full
 @pytest.mark.parametrize("shown", COMPILED.values(), ids=COMPILED)
 def test_latex_compiles(shown: Table, pdflatex: str, tmp_path: Path) -> None:
-    preamble = r"\documentclass{article}\usepackage{booktabs,graphicx}"
+    preamble = rf"\documentclass[twocolumn]{{article}}{PREAMBLE}"
     text = f"{preamble}\n\\begin{{document}}\n{shown.to_latex()}\\end{{document}}\n"
     (tmp_path / "table.tex").write_text(text, encoding="utf-8")
     done = subprocess.run(
