@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["explorer_data"]
+__all__ = ["explorer_data", "smooth_scores"]
 
 # What names the outputs that several metrics score, and with them a curve.
 _OUTPUTS: Final = ("benchmark", "task", "subtask", "model_family", "shots", "variant")
@@ -52,9 +52,11 @@ def explorer_data(study: Study) -> dict[str, Any]:
         all curves; ``facts``, further ones by name; ``outputs``, a number for each curve, the same
         where several metrics score the same outputs; ``points``: where the curves begin
         (``offsets``), and of each point ``x``, ``score``, ``half`` (half its 95% interval, where
-        the sampling error is known), ``n`` and ``model``.
+        the sampling error is known), ``smooth`` (the score on the smooth law nearest to the curve,
+        with inference), ``n`` and ``model``.
     """
     curves, counted = study.curves, study.counted
+    inference = "noise" in counted
     scores = study.scores.assign(
         counted=np.where(study.scores.index.isin(counted.index), "yes", "no"),
         falls=study.scores["scale"].astype(str).isin(list(FALLING_AXES)),
@@ -79,7 +81,8 @@ def explorer_data(study: Study) -> dict[str, Any]:
             "offsets": curves.offsets.tolist(),
             "x": numbers(curves.x),
             "score": numbers(curves.y),
-            "half": numbers(2 * _errors(curves, inference="noise" in counted), digits=3),
+            "half": numbers(2 * _errors(curves, inference=inference), digits=3),
+            **({"smooth": numbers(smooth_scores(curves), digits=4)} if inference else {}),
             "n": numbers(curves.n_examples),
             "model": texts(curves.model_name),
         },
@@ -108,3 +111,35 @@ def _errors(curves: Curves, *, inference: bool) -> Floats:
     span = np.where(shares.problem == "", np.abs(shares.best - shares.worst), 1.0)
     found = sampling_errors(curves, samples=None, n_boot=1, seed=0)
     return np.asarray(found.noise.error * span[curves.ragged.curve])
+
+
+def smooth_scores(curves: Curves) -> Floats:
+    """Return the scores that the nearest smooth law would give, NaN for curves that have none.
+
+    The law is the mechanism's power law of the loss without an irreducible part, fitted to the
+    scores with models of one size alike; where link or guess rate is not known, under the first of
+    those that the tests try.
+
+    Args:
+        curves: The curves.
+
+    Returns:
+        One score a point, in the unit of the file.
+    """
+    from bigbench_meta.inference.nulls.inputs import null_inputs
+    from bigbench_meta.inference.nulls.mechanism import mechanism_moments
+    from bigbench_meta.inference.nulls.mechanism_fit import fit_mechanism
+
+    inputs = null_inputs(curves)
+    # The first of each curve's nuisance settings.
+    of_curve, first = np.unique(inputs.curve, return_index=True)
+    found = np.full(len(curves.y), np.nan)
+    for rows, y, design, _ in inputs.rows.take(first).blocks():
+        alike = np.zeros(len(rows))
+        fit = fit_mechanism(y, design, sigma=alike)
+        mean, *_ = mechanism_moments(fit.log_loss(design), alike, design)
+        for column, row in enumerate(rows.tolist()):
+            start, end = curves.offsets[of_curve[row] :][:2].tolist()
+            unit = inputs.unit[first[row]]
+            found[start:end] = unit.scores(mean[:, column], design.trials[:, column])
+    return found

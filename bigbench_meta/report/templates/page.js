@@ -347,19 +347,19 @@ class Explorer {
     const cards = alike.map((k) => this.card(k));
     this.chosen.replaceChildren(
       make("h3", { textContent: name }), ...cards.map(({ card }) => card),
-      make("p", { className: "source", textContent: "Bars are two standard errors, where the size of the test set or a standard error is known. Orange: the 95% forecast of the last score from the earlier ones." }));
+      make("p", { className: "source", textContent: "Bars are two standard errors, where the size of the test set or a standard error is known. Dashed: the nearest smooth law (a power law of the loss, seen through this metric). Orange: the 95% forecast of the last score from the earlier ones." }));
     if (look) this.chosen.scrollIntoView({ block: "nearest" });
     await Promise.all(cards.map(({ start }) => start()));
   }
 
   points(i) {
-    const { offsets, x, score, half, n, model } = this.data.points;
+    const { offsets, x, score, half, smooth, n, model } = this.data.points;
     return Array.from({ length: offsets[i + 1] - offsets[i] }, (_, place) => {
       const k = offsets[i] + place;
       const y = score.numbers[k];
       const error = half.numbers[k];
       return {
-        model: model.texts[model.codes[k]], x: x.numbers[k], size: short(x.numbers[k]), score: y, n: n.numbers[k],
+        model: model.texts[model.codes[k]], x: x.numbers[k], size: short(x.numbers[k]), score: y, n: n.numbers[k], smooth: smooth?.numbers[k] ?? null,
         low: error === null ? null : y - error, high: error === null ? null : y + error,
       };
     });
@@ -387,8 +387,8 @@ class Explorer {
     let view;
     const card = make("section", {}, make("h3", { textContent: title }), plot, list,
       figureTools("curve", () => view.toSVG(), () => view.toImageURL("png", 3),
-        () => csvText([["model", "x", "score", "low", "high", "n"],
-          ...points.map((p) => [p.model, p.x, p.score, p.low, p.high, p.n])])));
+        () => csvText([["model", "x", "score", "low", "high", "smooth", "n"],
+          ...points.map((p) => [p.model, p.x, p.score, p.low, p.high, p.smooth, p.n])])));
     return { card, start: async () => { view = await draw(plot, this.spec(i, points)); } };
   }
 
@@ -401,13 +401,16 @@ class Explorer {
     };
     const y = (field) => ({ field, type: "quantitative", title: "score", scale: { zero: false } });
     const known = (field) => points.some((point) => point[field] !== null);
-    const tooltip = ["model", "size", "score", "low", "high", "n"].filter(known).map((field) => ({ field, title: field }));
+    const tooltip = ["model", "size", "score", "low", "high", "smooth", "n"].filter(known).map((field) => ({ field, title: field }));
     const layer = [];
     if (known("low")) {
       layer.push({
         transform: [{ filter: "isValid(datum.low)" }], mark: { type: "rule", strokeWidth: 1.3 },
         encoding: { y: y("low"), y2: { field: "high" }, color: { value: "#0072B2" } },
       });
+    }
+    if (known("smooth")) {
+      layer.push({ mark: { type: "line", strokeWidth: 1.3, strokeDash: [5, 3] }, encoding: { y: y("smooth"), color: { value: "#767676" } } });
     }
     const number = (name) => this.facts[name]?.numbers[i];
     const last = points.at(-1);
