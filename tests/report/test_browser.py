@@ -186,8 +186,7 @@ def test_figures_are_hovered_and_downloaded(browser: Browser, gpt3: Path) -> Non
     opened = Opened(browser, gpt3)
     figure = opened.page.locator("[data-figure=emergence_by_metric]")
     figure.scroll_into_view_if_needed()
-    # Vega says the background in its style; the figure at rest has a rectangle.
-    figure.locator("svg[style]").wait_for()
+    figure.locator(".vega-embed svg").wait_for()
     figure.locator(".mark-symbol path").first.hover(force=True)
     assert (
         "emergence_score"
@@ -239,6 +238,9 @@ def test_a_phone_in_both_colours(browser: Browser, gpt3: Path, scheme: Any) -> N
     opened = Opened(browser, gpt3, color_scheme=scheme, **PHONE)
     opened.page.locator("#curves tbody tr").first.click()
     opened.page.wait_for_selector("#chosen .plot svg")
+    for figure in opened.page.locator("[data-figure]").all():
+        figure.scroll_into_view_if_needed()
+        figure.locator(".vega-embed svg").wait_for()
     # What is wider scrolls in its box; text is within the page.
     assert opened.page.evaluate("document.documentElement.scrollWidth") == 390
     beyond = """[...document.querySelectorAll('p, li, caption, figcaption, h1, h2, h3, dd, label')]

@@ -135,6 +135,7 @@ def test_files_are_those_listed(written: tuple[Path, list[Path], list[tuple[int,
     assert {*files, folder / "run.json"} == {p for p in folder.rglob("*") if p.is_file()}
     assert {path.relative_to(folder).as_posix() for path in files} == {
         "report.html",
+        "citations.bib",
         *(f"tables/{name}{ending}" for name in TABLES for ending in (".csv", ".md", ".tex")),
         *(f"tables/{name}.csv" for name in LISTINGS),
         *(f"figures/{name}{e}" for name in FIGURES for e in (".svg", ".png", ".vl.json", ".csv")),
@@ -252,7 +253,8 @@ def test_contents_lead_to_the_sections(page: str, two_sets: tuple[Path, list[Pat
     for text in (page, (two_sets[0] / "report.html").read_text("utf-8")):
         found = Page(text)
         ids = [value for name, value in found.attributes if name == "id"]
-        links = [value[1:] for name, value in found.attributes if value.startswith("#")]
+        hrefs = [value for name, value in found.attributes if name == "href"]
+        links = [value[1:] for value in hrefs if value.startswith("#")]
         assert len(links) >= 4
         assert len(set(ids)) == len(ids)
         assert set(links) <= set(ids)
@@ -476,7 +478,11 @@ def test_each_set_has_a_folder_of_its_own(
 ) -> None:
     folder, files = two_sets
     of_one = {path.relative_to(written[0]).as_posix() for path in written[1]}
-    own = {"report.html", *(f"tables/sets.{ending}" for ending in ("csv", "md", "tex"))}
+    own = {
+        "report.html",
+        "citations.bib",
+        *(f"tables/sets.{ending}" for ending in ("csv", "md", "tex")),
+    }
     expected = own | {f"{name}/{path}" for name in ("lamda", "paper") for path in of_one}
     assert {path.relative_to(folder).as_posix() for path in files} == expected
     # The earlier study is gone; what somebody else put beside it is not.

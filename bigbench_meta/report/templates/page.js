@@ -120,7 +120,7 @@ function enhanceTables(DataTable, tables) {
 async function draw(plot, spec) {
   await vega();
   const { view } = await window.vegaEmbed(plot, spec, {
-    mode: "vega-lite", renderer: "svg", actions: false, ast: true,
+    mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false,
     tooltip: { disableDefaultStyle: true }, loader: { load: () => Promise.reject(new Error("offline")) },
   });
   return view;
