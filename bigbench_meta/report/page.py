@@ -33,7 +33,7 @@ def study_files(
 
     Returns:
         Contents by path: ``report.html``, ``tables/*.csv|md|tex`` and
-        ``figures/*.svg|png|vl.json|csv``.
+        ``figures/*.svg|pdf|png|vl.json|csv``.
     """
     drawn = {name: figure_files(figure) for name, figure in study.figures.items()}
     svg = {name: files[f"figures/{name}.svg"] for name, files in drawn.items()}

@@ -46,7 +46,7 @@ TABLES = (
     "known_issues",
 )  # fmt: skip
 LISTINGS = ("curve_scores", "problems")
-FIGURES = ("emergence_by_metric", "flagged_curves", "claims_by_metric")
+FIGURES = ("emergence_by_metric", "threshold_sweep", "flagged_curves", "claims_by_metric")
 # Elements that load or run something.
 ACTIVE = {"script", "iframe", "img", "link", "object", "embed", "base", "form", "video", "audio"}
 
@@ -132,7 +132,8 @@ def test_files_are_those_listed(written: tuple[Path, list[Path], list[tuple[int,
         "report.html",
         *(f"tables/{name}{ending}" for name in TABLES for ending in (".csv", ".md", ".tex")),
         *(f"tables/{name}.csv" for name in LISTINGS),
-        *(f"figures/{name}{e}" for name in FIGURES for e in (".svg", ".png", ".vl.json", ".csv")),
+        *(f"figures/{name}.{end}" for name in FIGURES
+          for end in ("svg", "pdf", "png", "vl.json", "csv")),
     }  # fmt: skip
     assert told == [(n, len(files)) for n in range(1, len(files) + 1)]
 
