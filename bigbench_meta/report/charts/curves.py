@@ -86,7 +86,7 @@ def plot_curves(
 
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded
-        >>> curves = build_curves(load_embedded("bigbench_lamda"))
+        >>> curves = build_curves(load_embedded("lamda"))
         >>> figure = plot_curves(curves, task="strategyqa",
         ...                      metric=["multiple_choice_grade", "chosen_option_brier"])
         >>> sorted(set(figure.data["metric"]))

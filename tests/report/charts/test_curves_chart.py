@@ -149,7 +149,7 @@ def test_names_are_drawn_as_they_are(name: str) -> None:
 # Chosen curves --------------------------------------------------------------------------------
 
 
-LAMDA = bm.build_curves(bm.load_embedded("bigbench_lamda"))
+LAMDA = bm.build_curves(bm.load_embedded("lamda"))
 TWO = ["multiple_choice_grade", "chosen_option_brier"]
 
 
