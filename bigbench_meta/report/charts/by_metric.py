@@ -177,7 +177,9 @@ def plot_threshold_sweep(
     return Figure(
         name="threshold_sweep",
         caption=caption(
-            f"Above a threshold of {threshold:g} are {shares} curves.",
+            f"Above a threshold of {threshold:g} are {shares} curves."
+            if np.isfinite(threshold)
+            else f"Infinite are the scores of {shares} curves.",
             "Share of the curves of each type of metric with an emergence score E above the "
             "threshold; at the right edge only infinite scores count. Schaeffer et al. (2023) "
             "state no threshold.",
