@@ -172,20 +172,21 @@ from .metrics.rescore import rescore as rescore
 from .readers.results import load_embedded as load_embedded
 from .readers.results import load_embedded_samples as load_embedded_samples
 from .readers.results import read_results as read_results
-from .report.charts.by_metric import (
-    plot_claims_by_metric as plot_claims_by_metric,
-)
-from .report.charts.by_metric import (
-    plot_emergence_by_metric as plot_emergence_by_metric,
-)
+from .report.charts.by_metric import plot_claims_by_metric as plot_claims_by_metric
+from .report.charts.by_metric import plot_emergence_by_metric as plot_emergence_by_metric
+from .report.charts.by_metric import plot_threshold_sweep as plot_threshold_sweep
+from .report.charts.curves import plot_curves as plot_curves
 from .report.charts.families import plot_families as plot_families
 from .report.charts.figure import Figure as Figure
-from .report.charts.flagged_curves import plot_curves as plot_curves
-from .report.charts.flagged_curves import plot_intervals as plot_intervals
+from .report.charts.forecasts import plot_forecast_coverage as plot_forecast_coverage
 from .report.charts.forecasts import plot_forecasts as plot_forecasts
+from .report.charts.forecasts import plot_last_forecasts as plot_last_forecasts
 from .report.charts.induce import plot_induced as plot_induced
+from .report.charts.intervals import plot_intervals as plot_intervals
 from .report.charts.metric_change import plot_metric_change as plot_metric_change
 from .report.charts.mirage import plot_mirage as plot_mirage
+from .report.charts.specifications import plot_specifications as plot_specifications
+from .report.charts.yardstick import plot_expected as plot_expected
 from .report.study import Study as Study
 from .report.study import run_study as run_study
 from .report.tables.mirage import mechanism_table as mechanism_table

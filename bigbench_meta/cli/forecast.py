@@ -161,7 +161,7 @@ def forecast(
     tables = {table.name: table for table in forecast_tables(forecasts)}
     if output:
         write_frame(forecasts, output)
-    written = _write(out, tables, curves, forecasts, loaded) if out else []
+    written = _write(out, tables, curves, forecasts, loaded, options["confidence"]) if out else []
     if as_json:
         console.print_json(
             _document(forecasts, tables, options | {"level": level_of(loaded, options)})
@@ -255,6 +255,7 @@ def _write(
     curves: Curves,
     forecasts: pd.DataFrame,
     loaded: Loaded,
+    confidence: float,
 ) -> list[Path]:
     from bigbench_meta.report.files import figure_files, table_files
 
@@ -262,7 +263,8 @@ def _write(
     for table in tables.values():
         contents |= table_files(table)
     if len(tables["least_predictable"].frame):
-        from bigbench_meta.report.charts.forecasts import plot_forecasts
+        from bigbench_meta.report.charts.forecasts import plot_forecast_coverage, plot_forecasts
 
         contents |= figure_files(plot_forecasts(curves, forecasts))
+        contents |= figure_files(plot_forecast_coverage(forecasts, confidence=confidence))
     return write_results(out, contents, loaded.inputs)

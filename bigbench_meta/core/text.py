@@ -6,9 +6,11 @@ import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pandas as pd
 
-__all__ = ["counted", "csv_text", "drawable", "inert", "printable", "shown"]
+__all__ = ["counted", "csv_text", "did_you_mean", "drawable", "inert", "printable", "shown"]
 
 # What XML cannot hold: control characters except tab and line ends, half surrogate pairs. And
 # controls of direction, with which a name can pass for another.
@@ -21,6 +23,7 @@ _FORMULA: Final = re.compile(
     r"[\0\ufeff\u200b ]*(?:[=@\uff0b\uff0d\uff1d\uff20\t\r]|[+\-](?!(?:inf|[\d.,%e+\-\[\]\s])*$))",
     re.IGNORECASE | re.ASCII,
 )
+_MOST_LISTED: Final = 30
 _DIRECTION: Final = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -32,6 +35,22 @@ def counted(number: int, one: str, many: str = "") -> str:
         ('1 curve', '2,100 curves', '1 has')
     """
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def did_you_mean(name: str, known: Iterable[str], what: str) -> str:
+    """Return a hint with what is closest to a name and all there is.
+
+    Examples:
+        >>> did_you_mean("taks", ["task", "metric"], "columns found")
+        "did you mean 'task'? columns found: task, metric"
+    """
+    from difflib import get_close_matches
+
+    known = list(known)
+    listed = ", ".join(known[:_MOST_LISTED])
+    more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
+    near = get_close_matches(name, known, n=1)
+    return (f"did you mean {near[0]!r}? " if near else "") + f"{what}: {listed}{more}"
 
 
 def printable(text: str) -> str:

@@ -43,7 +43,7 @@ def study_files(
 
     Returns:
         Contents by path: ``report.html``, ``citations.bib``, ``tables/*.csv|md|tex`` and
-        ``figures/*.svg|png|vl.json|csv``.
+        ``figures/*.svg|pdf|png|vl.json|csv``.
     """
     contents: dict[str, str | bytes] = {}
     for figure in study.figures.values():
@@ -208,10 +208,15 @@ class _Inside:
         files = {end: self.files[of][f"figures/{name}.{end}"] for end in ("svg", "vl.json", "csv")}
         self.figures[key] = {"spec": files["vl.json"], "csv": files["csv"]}
         return Markup(
-            '<figure data-figure="{0}"><div class="plot" role="img" tabindex="0" '
+            '<figure data-figure="{0}" class="{3}"><div class="plot" role="img" tabindex="0" '
             'aria-labelledby="caption-{0}">{1}</div>'
             '<figcaption id="caption-{0}">{2}</figcaption></figure>'
-        ).format(key, Markup(files["svg"]), study.figures[name].caption)  # noqa: S704
+        ).format(
+            key,
+            Markup(files["svg"]),  # noqa: S704
+            study.figures[name].caption,
+            study.figures[name].width,
+        )
 
     def data(self) -> dict[str, str]:
         """Return the page's packed parts by the ids that its script knows."""

@@ -13,8 +13,13 @@ from bigbench_meta.core.execute import kept_processes
 from bigbench_meta.core.text import counted
 from bigbench_meta.curves.runs import doubtful_sentences
 from bigbench_meta.report.answer import study_answer
-from bigbench_meta.report.charts.by_metric import plot_claims_by_metric, plot_emergence_by_metric
-from bigbench_meta.report.charts.flagged_curves import plot_curves, plot_intervals
+from bigbench_meta.report.charts.by_metric import (
+    plot_claims_by_metric,
+    plot_emergence_by_metric,
+    plot_threshold_sweep,
+)
+from bigbench_meta.report.charts.curves import plot_curves
+from bigbench_meta.report.charts.intervals import plot_intervals
 from bigbench_meta.report.tables.attribution import account_tables
 from bigbench_meta.report.tables.study import evidence_tables, issues_table, study_tables
 
@@ -237,13 +242,20 @@ def run_study(
     tables = [*study_tables(scores, counted, problems, threshold), issues_table(findings)]
     if inference:
         tables += evidence_tables(counted, expected, threshold)
-    drawn_pairs = None
+    drawn_pairs = last_forecasts = None
     if pairs is not None:
+        from bigbench_meta.report.charts.forecasts import plot_last_forecasts
         from bigbench_meta.report.charts.metric_change import plot_metric_change
         from bigbench_meta.report.tables.metric_change import metric_change_tables
 
         tables += metric_change_tables(pairs)
         drawn_pairs = plot_metric_change(curves, pairs, catalog=options.catalog)
+        last_forecasts = plot_last_forecasts(counted, threshold=threshold, catalog=options.catalog)
+    yardstick_figure = None
+    if expected is not None:
+        from bigbench_meta.report.charts.yardstick import plot_expected
+
+        yardstick_figure = plot_expected(expected, threshold=threshold)
     account = None
     if inference and is_evidence:
         account = account_for_flags(counted, threshold=threshold, level="all")
@@ -251,8 +263,13 @@ def run_study(
     by_name = {table.name: table for table in tables}
     figures = [
         plot_emergence_by_metric(counted, threshold=threshold),
-        plot_curves(curves, counted, threshold=threshold),
+        plot_threshold_sweep(counted, threshold=threshold),
+        plot_curves(curves, counted, threshold=threshold, catalog=options.catalog)
+        if flagged(counted, threshold).any()
+        else None,
         plot_intervals(counted, threshold=threshold) if inference else None,
+        yardstick_figure,
+        last_forecasts,
         drawn_pairs,
         plot_claims_by_metric(by_name["claims_by_metric"].frame),
     ]

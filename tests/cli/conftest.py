@@ -28,6 +28,7 @@ def broken(tree: Path) -> Path:
 def no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare the seconds that it takes to draw; the tests of the charts look at what is drawn."""
     monkeypatch.setattr("vl_convert.svg_to_png", lambda *_, **__: b"\x89PNG")
+    monkeypatch.setattr("vl_convert.svg_to_pdf", lambda *_, **__: b"%PDF")
     monkeypatch.setattr("vl_convert.vegalite_to_svg", lambda *_, **__: "<svg/>")
 
 

@@ -11,7 +11,6 @@ import math
 import re
 import tomllib
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
@@ -22,10 +21,10 @@ from bigbench_meta.catalog.published import read_bounded
 from bigbench_meta.core.errors import InputError, SchemaError
 from bigbench_meta.core.patterns import TimedPattern
 from bigbench_meta.core.schema import OBSERVATIONS
+from bigbench_meta.core.text import did_you_mean
 from bigbench_meta.readers.formats.values import MOST_PARAMS, as_number, as_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
 __all__ = [
@@ -59,7 +58,6 @@ EXPECTED: Final = {
 
 _NAMED_BY_RULES: Final = ("model_family", "model_name", "total_params", "variant")
 _MOST_SHOTS: Final = 10**9
-_MOST_LISTED: Final = 30
 _KINDS: Final = {
     "str": "text", "object": "table", "bool": "true or false", "int": "whole number",
     "float": "number",
@@ -213,7 +211,7 @@ class Mapping:
         _require(is_one, f"{where}: delimiter", f"expected one character, got {delimiter!r}")
         for key, given in (("columns", document.columns), ("constants", document.constants)):
             for name in given:
-                hint = _hint_at(name, _FILLABLE, "columns to fill")
+                hint = did_you_mean(name, _FILLABLE, "columns to fill")
                 _require(name in _FILLABLE, f"{where}: {key}", f"unknown column {name!r}", hint)
         regexes: dict[str, TimedPattern] = {}
         columns = {
@@ -276,7 +274,7 @@ class Mapping:
             for name, match in fitting.items():
                 if name not in used and name not in metrics:
                     metrics[name] = _filled(rule, match.groupdict())
-            hint = _hint_at(form, found, "columns found")
+            hint = did_you_mean(form, found, "columns found")
             _require(bool(fitting), where, "no column of the table is of this form", hint)
         _check_distinct(metrics, self.where)
         return replace(self, metrics=metrics, patterns={})
@@ -289,7 +287,7 @@ class Mapping:
         """
         for source, place in self.sources.items():
             if source not in found:
-                where, hint = f"{self.where}: {place}", _hint_at(source, found, "columns found")
+                where, hint = f"{self.where}: {place}", did_you_mean(source, found, "columns found")
                 raise SchemaError(f"the table has no column {source!r}", where=where, hint=hint)
 
 
@@ -383,20 +381,6 @@ def _require(holds: bool, where: str, reason: str, hint: str | None = None) -> N
         raise SchemaError(reason, where=where, hint=hint)
 
 
-def _hint_at(name: str, known: Iterable[str], what: str) -> str:
-    """Return a hint with what is closest to a name and all there is.
-
-    Examples:
-        >>> _hint_at("taks", ["task", "metric"], "columns found")
-        "did you mean 'task'? columns found: task, metric"
-    """
-    known = list(known)
-    listed = ", ".join(known[:_MOST_LISTED])
-    more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
-    near = get_close_matches(name, known, n=1)
-    return (f"did you mean {near[0]!r}? " if near else "") + f"{what}: {listed}{more}"
-
-
 def _converted(value: object, kind: type[_T], file: str, key: str = "") -> _T:
     """Return a TOML value as a struct."""
     try:
@@ -408,7 +392,7 @@ def _converted(value: object, kind: type[_T], file: str, key: str = "") -> _T:
         where = f"{file}: {place}" if place else file
         if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", message, re.DOTALL):
             known = [field.encode_name for field in msgspec.structs.fields(kind)]
-            hint = _hint_at(unknown[1], known, "known keys")
+            hint = did_you_mean(unknown[1], known, "known keys")
             raise SchemaError(f"unknown key {unknown[1]!r}", where=where, hint=hint) from error
         # What was expected and found stands in backticks: `int | str | null`.
         message = re.sub(r" \| null\b|`", "", message)

@@ -14,26 +14,25 @@ from bigbench_meta.core.errors import InputError
 from bigbench_meta.readers.results import load_embedded
 from bigbench_meta.report.charts.figure import (
     BLACK,
-    BLUE,
-    GREEN,
-    ORANGE,
-    PINK,
-    SKY,
-    VERMILION,
+    GREY,
+    PALETTE,
     Figure,
+    across,
     caption,
+    panel_width,
     scale_axis,
+    score_axis,
+    series_marks,
     styled,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 __all__ = ["plot_families"]
 
-_COLOURS: Final = (BLUE, VERMILION, GREEN, PINK, ORANGE, SKY)
-_PAPERS: Final = (BLACK, "#8C8C8C")
-_WIDTH, _HEIGHT = 190, 150
+_COLOURS: Final = PALETTE[:6]
+_PAPERS: Final = (BLACK, GREY)
 _PAPER: Final = "paper"
 
 
@@ -186,6 +185,9 @@ def _figure(drawing: _Drawing, rows: pd.DataFrame) -> Figure:
             data := pd.concat([_series(panel, rows, ""), _series(panel, paper[is_known], _PAPER)])
         )
     ]
+    n_panels = len(parts) + (not is_known.all())
+    width, columns = across(n_panels)
+    size = panel_width(width, columns)
     n_seeds = rows.groupby("total_params")["replicate"].nunique()
     return Figure(
         name=drawing.name,
@@ -197,10 +199,13 @@ def _figure(drawing: _Drawing, rows: pd.DataFrame) -> Figure:
         ),
         chart=styled(
             alt.concat(
-                *(_chart(*part) for part in parts),
-                *([_by_order(paper, drawing.figure)] if not is_known.all() else []),
-            ).resolve_scale(color="independent")
+                *(_chart(*part, size) for part in parts),
+                *([_by_order(paper, drawing.figure, size)] if not is_known.all() else []),
+                columns=columns,
+            ).resolve_scale(color="independent", shape="independent", strokeDash="independent"),
+            width,
         ),
+        width=width,
         data=pd.concat(
             [data.assign(panel=panel.title) for panel, data in parts], ignore_index=True
         ),
@@ -238,33 +243,18 @@ def _name(row: Any, cuts: tuple[str, ...]) -> str:
     return f"L = {length}" if cut else f"{letter} = {value}" if value else ""
 
 
-def _chart(panel: _Panel, data: pd.DataFrame) -> alt.LayerChart:
+def _chart(panel: _Panel, data: pd.DataFrame, size: int) -> alt.LayerChart:
     order = list(dict.fromkeys(data["series"]))
     here = set(data.loc[data["of"] != _PAPER, "series"])
     own, papers = cycle(_COLOURS), cycle(_PAPERS)
     colours = [next(own if name in here else papers) for name in order]
-    layers = [
-        layer.encode(color=_colour("series", order, colours)) for layer in _layers(panel, data)
-    ]
-    title = alt.Title(panel.title, anchor="start")
-    return alt.LayerChart(layer=layers, title=title).properties(width=_WIDTH, height=_HEIGHT)
-
-
-def _colour(field: str, order: list[str], colours: Sequence[str]) -> alt.Color:
-    is_short = max(map(len, order)) < 7
-    legend = alt.Legend(
-        orient="bottom", columns=5 if is_short else 2, labelLimit=0, symbolSize=40, symbolOpacity=1
-    )
-    return alt.Color(
-        f"{field}:N",
-        title=None,
-        sort=order,
-        scale=alt.Scale(domain=order, range=list(colours)),
-        legend=legend if len(order) > 1 else None,
+    layers = list(_layers(panel, data, series_marks("series", order, colours, room=size)))
+    return alt.LayerChart(layer=layers, title=panel.title).properties(
+        width=size, height=round(size * 0.75)
     )
 
 
-def _by_order(paper: pd.DataFrame, figure: str) -> alt.Chart:
+def _by_order(paper: pd.DataFrame, figure: str, size: int) -> alt.Chart:
     """Draw the paper's models, whose sizes cannot be read, in their order."""
     order = list(dict.fromkeys(paper["metric"]))
     data = pd.DataFrame(
@@ -273,37 +263,45 @@ def _by_order(paper: pd.DataFrame, figure: str) -> alt.Chart:
             "place": paper.groupby("metric").cumcount() + 1,
         }
     )  # fmt: skip
-    title = alt.Title(f"{figure} of the paper", anchor="start")
+    marks = series_marks("metric", order, _PAPERS, room=size, lines=True)
     found: alt.Chart = (
-        alt.Chart(data, title=title)
-        .mark_line(strokeWidth=1.2, strokeDash=[4, 3], point=alt.OverlayMarkDef(size=12))
+        alt.Chart(data, title=f"{figure} of the paper")
+        .mark_line(strokeWidth=1.2, point=alt.OverlayMarkDef(size=12))
         .encode(
-            x=alt.X("place:O", title="models in order of size", axis=alt.Axis(labelAngle=0)),
-            y=alt.Y("score:Q", title="share", axis=alt.Axis(tickCount=5)),
-            color=_colour("metric", order, _PAPERS),
+            x=alt.X("place:O", title="Models in order of size", axis=alt.Axis(labelAngle=0)),
+            y=score_axis("score", "Share", tickCount=5),
+            color=marks["color"],
+            strokeDash=marks["strokeDash"],
         )
-        .properties(width=_WIDTH, height=_HEIGHT)
+        .properties(width=size, height=round(size * 0.75))
     )
     return found
 
 
-def _layers(panel: _Panel, data: pd.DataFrame) -> Iterator[alt.Chart]:
+def _layers(panel: _Panel, data: pd.DataFrame, marks: dict[str, Any]) -> Iterator[alt.Chart]:
     """Yield the lines through means, and the points of single models."""
-    x = scale_axis("total_params", "parameters", tickCount=4)
+    x = scale_axis("total_params", ["total_params"], data["total_params"])
     scale = alt.Scale(zero=True, reverse=panel.lower_is_better)
-    y = alt.Y("score:Q", title=panel.y, scale=scale, axis=alt.Axis(tickCount=5))
+    y = score_axis("score", panel.y.capitalize(), scale=scale, tickCount=5)
+    colour, shape = marks["color"], marks["shape"]
     keys = ["series", "of", "total_params"]
     means = data.groupby(keys, sort=False)["score"].mean().reset_index()
     is_paper = means["of"] == _PAPER
-    yield alt.Chart(means[~is_paper]).mark_line(strokeWidth=1.5).encode(x=x, y=y)
+    yield (alt.Chart(means[~is_paper]).mark_line(strokeWidth=1.2).encode(x=x, y=y, color=colour))
     yield (
         alt.Chart(data[data["of"] != _PAPER])
-        .mark_point(filled=True, size=10, opacity=0.5)
-        .encode(x=x, y=y, tooltip=["series", "model_name", "total_params", "score"])
+        .mark_point(filled=True, size=10, opacity=0.7)
+        .encode(
+            x=x,
+            y=y,
+            color=colour,
+            shape=shape,
+            tooltip=["series", "model_name", "total_params", "score"],
+        )
     )
     if is_paper.any():
         yield (
             alt.Chart(means[is_paper])
             .mark_line(strokeWidth=1.2, strokeDash=[4, 3], point=alt.OverlayMarkDef(size=12))
-            .encode(x=x, y=y)
+            .encode(x=x, y=y, color=colour)
         )

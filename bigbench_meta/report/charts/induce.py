@@ -15,12 +15,17 @@ from bigbench_meta.core.schema import CURVE_KEY
 from bigbench_meta.report.charts.figure import (
     BLUE,
     GREEN,
+    GREY,
     VERMILION,
     Figure,
+    across,
     caption,
     curve_title,
     facets,
+    panel_width,
     reference_line,
+    score_axis,
+    series_marks,
     styled,
     unlike,
     with_texts,
@@ -28,20 +33,20 @@ from bigbench_meta.report.charts.figure import (
 
 if TYPE_CHECKING:
     from bigbench_meta.aggregate.induce import Induced
+    from bigbench_meta.report.charts.figure import Width
 
 __all__ = ["plot_induced"]
 
-_COLUMNS: Final = 3
 _DRAWN: Final = (1, 100_000)
 CHOSEN, SHARPEST, MEDIAN = "with this choice", "sharpest choice", "median choice"
 AS_IT_IS, LINE = "curve as it is", "straight line"
 _COLOURS: Final = {
-    CHOSEN: VERMILION, SHARPEST: VERMILION, MEDIAN: BLUE, AS_IT_IS: GREEN, LINE: "#8C8C8C",
+    CHOSEN: VERMILION, SHARPEST: VERMILION, MEDIAN: BLUE, AS_IT_IS: GREEN, LINE: GREY,
 }  # fmt: skip
 _AXES: Final = {
-    THRESHOLD: ("quantile", "share of answers that miss the threshold"),
+    THRESHOLD: ("quantile", "Share of answers that miss the threshold"),
     SUBSET_SIZE: ("value", "K, of which all must be right"),
-    SIZES_KEPT: ("value", "model sizes kept"),
+    SIZES_KEPT: ("value", "Model sizes kept"),
 }
 _NAMES: Final = {
     THRESHOLD: "induced_by_threshold", SUBSET_SIZE: "induced_by_subset_size",
@@ -86,7 +91,8 @@ def plot_induced(
     rows = rows.assign(gain=gain).sort_values(
         ["above", "gain"], ascending=[True, False], kind="stable"
     )[:most]  # fmt: skip
-    titles = _titles(rows)
+    width, columns = across(len(rows), most=3)
+    titles = _titles(rows, panel_width(width, columns))
     tried = induced.tried[induced.tried["choice"] == choice]
     parts = [
         _series(tried[tried["curve"] == row["curve"]], row, choice).assign(title=title)
@@ -101,16 +107,17 @@ def plot_induced(
         caption=caption(
             f"{len(rows)} of {total} curves: emergence score, with steps of at least the "
             f"resolution, against the {'number of ' * (choice == SIZES_KEPT)}{choice}. The dashed "
-            f"line is the threshold of {threshold:g}; a straight line over as many sizes has the "
-            "grey score. Titles give the score of the curve as it is and the largest.",
+            f"line is the threshold of {threshold:g}, and the grey one what a straight line over "
+            "as many sizes has. Titles give the score of the curve as it is and the largest.",
             "The sharpest and the median of all choices of as many sizes." * (choice == SIZES_KEPT),
             f"{left} choices without a score or with one below {_DRAWN[0]:,} or above "
             f"{_DRAWN[1]:,} are not drawn."
             if left
             else "",
         ),
-        chart=styled(_chart(shown, titles, choice, threshold)),
+        chart=styled(_chart(shown, titles, choice, threshold, width, columns), width),
         data=shown.drop(columns="title"),
+        width=width,
     )
 
 
@@ -130,7 +137,7 @@ def _series(tried: pd.DataFrame, row: pd.Series[Any], choice: str) -> pd.DataFra
     )
 
 
-def _titles(rows: pd.DataFrame) -> list[str]:
+def _titles(rows: pd.DataFrame, room: float) -> list[str]:
     several = [name for name in ("model_family", "shots", "variant")
                if len(set(rows[name].astype(str))) > 1]  # fmt: skip
     found = []
@@ -138,7 +145,9 @@ def _titles(rows: pd.DataFrame) -> list[str]:
         before = row["sharpness"] * (row["n_scales"] - 1)
         after = row["induced_sharpness"] * (row["induced_n_scales"] - 1)
         found.append(
-            curve_title(row, ["metric", *several], f"E {_number(before)} → {_number(after)}")
+            curve_title(
+                row, ["metric", *several], f"E {_number(before)} → {_number(after)}", room=room
+            )
         )
     return unlike(found)
 
@@ -149,14 +158,13 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
-def _chart(data: pd.DataFrame, titles: list[str], choice: str, threshold: float) -> Any:
+def _chart(
+    data: pd.DataFrame, titles: list[str], choice: str, threshold: float, width: Width, columns: int
+) -> alt.FacetChart:
     field, axis_title = _AXES[choice]
     names = [name for name in _COLOURS if name in set(data["series"])]
-    colour = alt.Color(
-        "series:N", title=None,
-        scale=alt.Scale(domain=names, range=[_COLOURS[name] for name in names]),
-        legend=alt.Legend(orient="top", labelLimit=240, symbolOpacity=1),
-    )  # fmt: skip
+    size = panel_width(width, columns)
+    marks = series_marks("series", names, [_COLOURS[name] for name in names], room=size * columns)
     whole_only = "datum.value === floor(datum.value) ? format(datum.value, 'd') : ''"
     x = alt.X(
         f"{field}:Q", title=axis_title,
@@ -165,19 +173,19 @@ def _chart(data: pd.DataFrame, titles: list[str], choice: str, threshold: float)
         ),
         scale=alt.Scale(zero=False, nice=False, padding=6),
     )  # fmt: skip
-    y = alt.Y(
-        "score:Q", title="emergence score", scale=alt.Scale(type="log"),
-        axis=alt.Axis(tickCount=4, format="~g", minExtent=30),
+    y = score_axis(
+        "score", "Emergence score E", scale=alt.Scale(type="log"), format="~g"
     )  # fmt: skip
-    base = alt.Chart().encode(x=x, y=y, color=colour)
+    base = alt.Chart().encode(x=x, y=y, color=marks["color"])
     layers = alt.layer(
-        base.mark_line(strokeWidth=1.5),
-        base.mark_point(filled=True, size=16, opacity=1)
+        base.mark_line(strokeWidth=1.2).encode(strokeDash=marks["strokeDash"]),
+        base.mark_point(filled=True, size=12, opacity=1)
         .transform_filter(alt.FieldOneOfPredicate("series", [CHOSEN, SHARPEST]))
-        .encode(tooltip=["induced_metric", "models", "value", "score"]),
+        .encode(shape=marks["shape"], tooltip=["induced_metric", "models", "value", "score"]),
         reference_line("y", threshold=threshold),
         data=data,
     )
     return facets(
-        layers.properties(width=190, height=130), titles, columns=_COLUMNS, same_scale=False
-    )
+        layers.properties(width=size, height=round(size * 0.65)), titles, columns=columns,
+        same_scale=False,
+    )  # fmt: skip

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import altair as alt
 import numpy as np
 
 from bigbench_meta.aggregate.metric_change import VERDICTS, pair_points
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.core.schema import FALLING_AXES
 from bigbench_meta.core.text import drawable
 from bigbench_meta.report.charts.figure import (
-    BLACK,
     BLUE,
-    GREEN,
-    ORANGE,
-    PINK,
-    SKY,
+    PALETTE,
     VERMILION,
     Figure,
+    across,
     caption,
     curve_title,
     facets,
+    panel_width,
     scale_axis,
+    score_axis,
+    series_marks,
     styled,
     unlike,
 )
@@ -33,11 +32,12 @@ if TYPE_CHECKING:
 
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.curves.build import Curves
+    from bigbench_meta.report.charts.figure import Width
 
 __all__ = ["plot_metric_change"]
 
-_PALETTE: Final = (VERMILION, BLUE, GREEN, PINK, ORANGE, SKY, BLACK, "#8C8C8C")
-_COLUMNS: Final = 4
+# The sharp metric of a pair comes first.
+_COLOURS: Final = (VERMILION, BLUE, *PALETTE[2:])
 
 
 def plot_metric_change(
@@ -80,7 +80,8 @@ def plot_metric_change(
         points = pair_points(curves, rows, catalog=catalog)
     except KeyError as error:
         raise InputError("belong to other curves", where="pairs") from error
-    titles = dict(zip(rows.index, _titles(rows), strict=True))
+    width, columns = across(len(rows))
+    titles = dict(zip(rows.index, _titles(rows, panel_width(width, columns)), strict=True))
     data = points.assign(
         title=points["pair"].map(titles), metric=points["metric"].map(drawable),
         verdict=points["pair"].map(rows["verdict"]),
@@ -94,12 +95,13 @@ def plot_metric_change(
             "other, and the verdict.",
             "Bars are two standard errors." if data["low"].notna().any() else "",
         ),
-        chart=styled(_chart(data, list(titles.values()), rows)),
+        chart=styled(_chart(data, list(titles.values()), rows, width, columns), width),
         data=data.drop(columns="title"),
+        width=width,
     )
 
 
-def _titles(rows: pd.DataFrame) -> list[str]:
+def _titles(rows: pd.DataFrame, room: float) -> list[str]:
     several = [name for name in ("model_family", "shots", "variant")
                if len(set(rows[name].astype(str))) > 1]  # fmt: skip
     found = []
@@ -108,36 +110,32 @@ def _titles(rows: pd.DataFrame) -> list[str]:
             ("−" if e < 0 else "") + ("∞" if np.isinf(e) else f"{abs(e):.1f}")
             for e in (row["emergence_score"], row["other_emergence_score"])
         )
-        title = curve_title(row, several, "").removesuffix("\n")
-        found.append(f"{title}\nE {scores}, {row['verdict']}")
+        says = f"E {scores}, {row['verdict']}"
+        found.append(curve_title(row, several, says, room=room))
     return unlike(found)
 
 
-def _chart(data: pd.DataFrame, titles: list[str], rows: pd.DataFrame) -> Any:
+def _chart(
+    data: pd.DataFrame, titles: list[str], rows: pd.DataFrame, width: Width, columns: int
+) -> alt.FacetChart:
     metrics = list(dict.fromkeys([*rows["metric"].astype(str), *rows["other_metric"].astype(str)]))
     names = [drawable(name) for name in metrics]
-    colours = [_PALETTE[place % len(_PALETTE)] for place in range(len(names))]
-    colour = alt.Color(
-        "metric:N", title=None, scale=alt.Scale(domain=names, range=colours),
-        legend=alt.Legend(orient="top", labelLimit=240, symbolOpacity=1),
-    )  # fmt: skip
+    marks = series_marks("metric", names, _COLOURS, room=columns * panel_width(width, columns))
     axes = sorted(set(rows["scale"].astype(str)))
-    x = scale_axis(
-        "x", ", ".join(axes).replace("_", " "), falls=FALLING_AXES.issuperset(axes), tickCount=4
-    )
-    y = alt.Y("height:Q", title="share of its range", axis=alt.Axis(tickCount=3, minExtent=28))
-    base = alt.Chart().encode(x=x, color=colour)
+    y = score_axis("height", "Share of its range", tickCount=3)
+    base = alt.Chart().encode(x=scale_axis("x", axes, data["x"]), color=marks["color"])
     layers = alt.layer(
-        base.mark_rule(strokeWidth=1.2)
+        base.mark_rule(strokeWidth=0.8)
         .transform_filter("isValid(datum.low)")
-        .encode(y=alt.Y("low:Q", title="share of its range"), y2="high:Q"),
-        base.mark_line(strokeWidth=1.5).encode(y=y),
-        base.mark_point(filled=True, size=30, opacity=1).encode(
-            y=y, tooltip=["metric", "model_name", "x", "score", "verdict"]
+        .encode(y=alt.Y("low:Q", title="Share of its range"), y2="high:Q"),
+        base.mark_line(strokeWidth=1.2).encode(y=y, strokeDash=marks["strokeDash"]),
+        base.mark_point(filled=True, size=18, opacity=1).encode(
+            y=y, shape=marks["shape"], tooltip=["metric", "model_name", "x", "score", "verdict"]
         ),
         data=data,
     )
+    size = panel_width(width, columns)
     return facets(
-        layers.properties(width=170, height=110), titles, columns=_COLUMNS,
+        layers.properties(width=size, height=round(size * 0.75)), titles, columns=columns,
         same_scale=len(axes) == 1,
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import altair as alt
 import numpy as np
@@ -11,16 +11,13 @@ import pandas as pd
 
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.report.charts.figure import (
-    BLACK,
-    BLUE,
-    GREEN,
-    ORANGE,
-    PINK,
-    SKY,
-    VERMILION,
+    WIDTHS,
     Figure,
+    panel_width,
     reference_line,
     scale_axis,
+    score_axis,
+    series_marks,
     styled,
 )
 
@@ -29,11 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_mirage"]
 
-_COLOURS: Final = [BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, BLACK]
-_WIDTH: Final = 210
-_HEIGHT: Final = 170
-# Metrics whose series have names short enough for three to a line.
-_BY_LENGTH: Final = {"exact_str_match", "token_edit_distance"}
+_COLUMNS_OF_PANELS: Final = 3
 # No test set is large enough to see an accuracy below.
 _LEAST: Final = 1e-6
 _EXPECTED: Final = "expected"
@@ -140,8 +133,12 @@ def plot_mirage(observations: pd.DataFrame) -> list[Figure]:
             where="observations",
             hint="pass what simulate returns",
         )
-    charts = [(panel, rows, _panel_chart(panel, rows)) for panel, rows in drawn]
-    whole = alt.concat(*(chart for _, _, chart in charts), columns=4)
+    size = panel_width("page", _COLUMNS_OF_PANELS)
+    whole = alt.concat(
+        *(_panel_chart(panel, rows, size).properties(width=size, height=round(size * 0.75))
+          for panel, rows in drawn),
+        columns=_COLUMNS_OF_PANELS,
+    )  # fmt: skip
     single = {panel.metric: rows for panel, rows in drawn}
     return [
         Figure(
@@ -151,17 +148,27 @@ def plot_mirage(observations: pd.DataFrame) -> list[Figure]:
                 "Schaeffer et al. (2023). Nothing jumps in the models: any apparent jump comes "
                 "from the metric."
             ),
-            chart=styled(whole.resolve_scale(color="independent")),
+            chart=styled(
+                whole.resolve_scale(
+                    color="independent", shape="independent", strokeDash="independent"
+                ),
+                "page",
+            ),
             data=pd.concat(single.values(), ignore_index=True),
+            width="page",
         ),
         *(
             Figure(
                 name=panel.name,
                 caption=_caption(panel, rows),
-                chart=styled(chart),
+                chart=styled(
+                    _panel_chart(panel, rows, WIDTHS["column"] - 60).properties(
+                        height=round(WIDTHS["column"] * 0.55)
+                    )
+                ),
                 data=rows.reset_index(drop=True),
             )
-            for panel, rows, chart in charts
+            for panel, rows in drawn
         ),
     ]
 
@@ -186,79 +193,62 @@ def _resolution(panel: _Panel, rows: pd.DataFrame) -> float | None:
     return 1 / sizes.pop() if panel.axis == "log" and len(sizes) == 1 else None
 
 
-def _panel_chart(panel: _Panel, rows: pd.DataFrame) -> alt.LayerChart:
+def _panel_chart(panel: _Panel, rows: pd.DataFrame, room: float) -> alt.LayerChart:
     series = rows["task"]
     if len(set(rows["model_family"])) > 1:
         series = series + ", " + rows["model_family"]
     low, high = rows["score"] - rows["stderr"], rows["score"] + rows["stderr"]
     data = rows.assign(series=series, low=low, high=high)
     data = data[_has_place(panel, rows)]
-    layers = [layer.encode(color=_colour(series, panel)) for layer in _layers(data, panel)]
+    order = list(dict.fromkeys(series))
+    layers = list(_layers(data, panel, series_marks("series", order, room=room)))
     if (limit := _resolution(panel, rows)) is not None:
         layers.append(reference_line("y", resolution=limit))
-    return alt.LayerChart(layer=layers, title=alt.Title(panel.title, anchor="start")).properties(
-        width=_WIDTH, height=_HEIGHT
-    )
+    return alt.LayerChart(layer=layers, title=panel.title)
 
 
-def _colour(series: pd.Series[str], panel: _Panel) -> alt.Color:
-    order = list(dict.fromkeys(series))
-    columns = 3 if panel.metric in _BY_LENGTH else 1
-    return alt.Color(
-        "series:N",
-        title=None,
-        sort=order,
-        scale=alt.Scale(
-            domain=order, range=[_COLOURS[i % len(_COLOURS)] for i in range(len(order))]
-        ),
-        legend=alt.Legend(orient="bottom", columns=columns, labelLimit=0)
-        if len(order) > 1
-        else None,
-    )
-
-
-def _layers(data: pd.DataFrame, panel: _Panel) -> Iterator[alt.Chart]:
+def _layers(data: pd.DataFrame, panel: _Panel, marks: dict[str, Any]) -> Iterator[alt.Chart]:
     """Yield lines of what is expected, or of all, and points of what was sampled, or of all."""
     expected = data["variant"] == _EXPECTED
     lines = data[expected] if expected.any() else data
     points = data[~expected] if not expected.all() else data
-    x = scale_axis("total_params", "parameters", tickCount=3)
-    y = _y(panel, data)
+    x = scale_axis("total_params", ["total_params"], data["total_params"].astype(float))
+    y, colour = _y(panel, data), marks["color"]
     # What lies below a logarithmic axis is cut off, not drawn over the next panel.
     is_log = panel.axis == "log"
     if is_log:
         points = points[points["score"] >= _LEAST]
     yield (
         alt.Chart(lines)
-        .mark_line(strokeWidth=1.5, clip=is_log)
-        .encode(x=x, y=y, detail="variant:N")
+        .mark_line(strokeWidth=1.2, clip=is_log)
+        .encode(x=x, y=y, color=colour, strokeDash=marks["strokeDash"], detail="variant:N")
     )
     tooltip = ["task", "model_family", "model_name", "variant", "score", "stderr"]
     yield (
         alt.Chart(points)
-        .mark_point(filled=True, size=30, opacity=1)
-        .encode(x=x, y=y, tooltip=tooltip)
+        .mark_point(filled=True, size=18, opacity=1)
+        .encode(x=x, y=y, color=colour, shape=marks["shape"], tooltip=tooltip)
     )
     bars = points[points["stderr"] > 0]
     if len(bars):
         bars = bars.assign(low=bars["low"].clip(lower=_LEAST)) if is_log else bars
         yield (
             alt.Chart(bars)
-            .mark_rule(strokeWidth=1)
-            .encode(x=x, y=alt.Y("low:Q", title=panel.y), y2="high:Q")
+            .mark_rule(strokeWidth=0.8)
+            .encode(x=x, y=alt.Y("low:Q", title=panel.y.capitalize()), y2="high:Q", color=colour)
         )
 
 
 def _y(panel: _Panel, data: pd.DataFrame) -> alt.Y:
     if panel.axis != "log":
         scale = alt.Scale(zero=True, reverse=panel.axis == "reversed")
-        return alt.Y("score:Q", title=panel.y, scale=scale, axis=alt.Axis(tickCount=5))
+        return score_axis("score", panel.y.capitalize(), scale=scale, tickCount=5)
     decades = 10.0 ** np.arange(-6, 1)
     scale = alt.Scale(type="log", domain=[_LEAST, 1.0], nice=False)
     if panel.metric != "exact_str_match":
         low, high = np.log10(data["score"].min()), np.log10(data["score"].max())
         decades = 10.0 ** np.arange(np.floor(low), np.ceil(high) + 1)
         scale = alt.Scale(type="log")
-    return alt.Y(
-        "score:Q", title=panel.y, scale=scale, axis=alt.Axis(values=decades.tolist(), format="~g")
+    return score_axis(
+        "score", panel.y.capitalize(), scale=scale, values=decades.tolist(), format="~g"
     )

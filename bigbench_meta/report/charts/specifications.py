@@ -50,6 +50,11 @@ _TITLES: Final = {
     "share_sharper": "share of matched pairs in which the sharp metric's curve is sharper",
     "log_sharpness_difference": "difference of log relative sharpness, sharp less smooth metric",
 }
+_AXIS_TITLES: Final = {
+    "risk_ratio": "Risk ratio",
+    "share_sharper": "Share of pairs",
+    "log_sharpness_difference": "Difference of log sharpness",
+}
 
 
 def plot_specifications(
@@ -107,6 +112,7 @@ def plot_specifications(
         ),
         chart=_chart(placed, statistic, low_edge, high_edge),
         data=drawn[["label", *table.columns]],
+        width="page",
     )
 
 
@@ -181,21 +187,20 @@ def _chart(placed: pd.DataFrame, statistic: str, low: float, high: float) -> Any
     kind: Literal["linear", "log"] = "linear" if statistic in _ON_LINE else "log"
     x = alt.X(
         "x:Q",
-        title=_TITLES[statistic],
+        title=_AXIS_TITLES.get(statistic, "Odds ratio"),
         scale=alt.Scale(type=kind, domain=[low, high], nice=False),
-        axis=alt.Axis(tickCount=7, format="~g"),
+        axis=alt.Axis(tickCount=5, format="~g"),
     )
     y = alt.Y("label:N", sort=placed["label"].tolist(), title=None,
-              axis=alt.Axis(labelLimit=340, grid=True))  # fmt: skip
+              axis=alt.Axis(labelLimit=300, grid=True))  # fmt: skip
     colour = alt.Color(
         "kind:N",
         title=None,
         scale=alt.Scale(domain=list(_COLOURS), range=list(_COLOURS.values())),
-        legend=alt.Legend(orient="top"),
     )
-    lines = alt.Chart(placed[placed["has_interval"]]).mark_rule(strokeWidth=1.5)
+    lines = alt.Chart(placed[placed["has_interval"]]).mark_rule(strokeWidth=1)
     shapes = ["circle", "triangle-left", "triangle-right"]
-    points = alt.Chart(placed).mark_point(size=46, strokeWidth=1.5, opacity=1)
+    points = alt.Chart(placed).mark_point(size=22, strokeWidth=1.2, opacity=1)
     layers = alt.layer(
         reference_line("x", x=NO_DIFFERENCE[statistic]),
         lines.encode(x=alt.X("x_low:Q"), x2="x_high:Q", y=y, color=colour),
@@ -211,4 +216,4 @@ def _chart(placed: pd.DataFrame, statistic: str, low: float, high: float) -> Any
                      "status"],
         ),
     )  # fmt: skip
-    return styled(layers.properties(width=460, height=alt.Step(17)))
+    return styled(layers.properties(height=alt.Step(12)), "page")

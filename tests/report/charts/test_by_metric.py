@@ -15,7 +15,7 @@ from jsonschema import ValidationError
 
 import bigbench_meta as bm
 from bigbench_meta.report.charts.by_metric import plot_claims_by_metric, plot_emergence_by_metric
-from bigbench_meta.report.charts.flagged_curves import plot_curves
+from bigbench_meta.report.charts.curves import plot_curves
 
 if TYPE_CHECKING:
     from bigbench_meta.curves.build import Curves

@@ -52,7 +52,7 @@ def test_points_are_models_and_lines_their_means():
     (figure,) = plot_families(frame)
     assert figure.name == "addition"
     loss, exact = panels(figure)
-    assert [panel["title"]["text"] for panel in (loss, exact)] == ["Cross-entropy", "Exact match"]
+    assert [panel["title"] for panel in (loss, exact)] == ["Cross-entropy", "Exact match"]
     scales = [panel["layer"][0]["encoding"]["y"]["scale"] for panel in (loss, exact)]
     assert [scale["reverse"] for scale in scales] == [True, False]
     points = rows_of(figure, exact, "point")

@@ -7,11 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import bigbench_meta as bm
 from bigbench_meta import build_curves, load_embedded
-from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.errors import InputError, SchemaError
 from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
-from bigbench_meta.inference.forecast.summary import least_predictable
-from bigbench_meta.report.charts.forecasts import FITTED, FORECAST, HELD_OUT, plot_forecasts
+from bigbench_meta.inference.forecast.summary import forecast_summary, least_predictable
+from bigbench_meta.report.charts.forecasts import (
+    FITTED,
+    FORECAST,
+    HELD_OUT,
+    plot_forecast_coverage,
+    plot_forecasts,
+    plot_last_forecasts,
+)
 
 CURVES = build_curves(load_embedded())
 ADDITION = CURVES.select(CURVES.keys["task"] == "arithmetic 3D+")
@@ -58,7 +66,8 @@ def test_forecasters_and_scales_have_panels_of_their_own():
     frame = forecast_curves(ADDITION, forecasters=("mixture", "log_pass_rate"), adjust="jeffreys")
     chosen = frame[(frame["curve"] == 0) & (frame["horizon"] == 1) & (frame["k"] >= 6)]
     figure = plot_forecasts(ADDITION, frame, chosen=chosen)
-    assert list(dict.fromkeys(figure.data["title"])) == [
+    titles = [title.replace(",\n", ", ") for title in dict.fromkeys(figure.data["title"])]
+    assert titles == [
         f"arithmetic 3D+\nacc, 0 shots, {name}, {k} of 8 fitted"
         for name in ("mixture", "log pass rate")
         for k in (6, 7)
@@ -92,10 +101,10 @@ def test_names_of_others_are_drawable():
     figure = plot_forecasts(curves, forecast_curves(curves, k="last"))
     specification(figure)
     for title in set(figure.data["title"]):
-        head, _, tail = title.partition("\n")
-        assert head.isprintable()
-        assert len(head) <= 34
-        assert tail.endswith("7 of 8 fitted")
+        *lines, last = title.split("\n")
+        assert all(line.isprintable() and len(line) <= 55 for line in lines)
+        assert "without a\ufffdb <c>" in lines[0]
+        assert last.endswith("7 of 8 fitted")
 
 
 def test_what_cannot_be_drawn():
@@ -104,3 +113,40 @@ def test_what_cannot_be_drawn():
         plot_forecasts(ADDITION, frame.head(0))
     with pytest.raises(InputError, match="forecasts: belong to other curves"):
         plot_forecasts(ADDITION.select(np.array([True, False, False])), frame)
+
+
+# The largest scale, and coverage --------------------------------------------------------------
+
+
+SURE = bm.score_curves(CURVES.select(CURVES.keys["task"].isin(["arithmetic 3D+", "LAMBADA"])),
+                       inference=True, n_boot=99)  # fmt: skip
+
+
+def test_forecasts_at_the_largest_scale_are_shares_of_the_range():
+    figure = plot_last_forecasts(SURE)
+    specification(figure)
+    made = SURE[SURE["forecast"].notna() & (SURE["metric"] == "acc")]
+    assert figure.data["observed"].tolist() == (made["score_last"] / 100).tolist()
+    assert figure.data["forecast"].tolist() == (made["forecast"] / 100).tolist()
+    assert figure.data["upper"].tolist() == pytest.approx(
+        (made["forecast_high"] / 100).tolist(), nan_ok=True
+    )
+    flagged = made["emergence_score"] > 100
+    assert (figure.data["group"] == "flagged").tolist() == flagged.tolist()
+    assert "3 curves of metrics without limits are not drawn." in figure.caption
+    assert plot_last_forecasts(SURE[SURE["metric"] == "ppl"]) is None
+    with pytest.raises(SchemaError, match="missing column forecast"):
+        plot_last_forecasts(SURE.drop(columns="forecast"))
+
+
+def test_coverage_is_that_of_the_summary():
+    frame = forecast_curves(ADDITION, forecasters=("mixture", "log_pass_rate"), adjust="jeffreys")
+    figure = plot_forecast_coverage(frame)
+    spec = specification(figure)
+    summary = forecast_summary(frame, by=("forecaster", "k", "horizon"))
+    summary = summary[summary["n_interval"] > 0]
+    assert figure.data["coverage"].tolist() == summary["coverage"].tolist()
+    assert figure.data["n_interval"].sum() == frame["covered"].notna().sum()
+    assert spec["facet"]["sort"] == ["mixture", "log pass rate"]
+    with pytest.raises(InputError, match="no interval"):
+        plot_forecast_coverage(frame.assign(covered=pd.NA))

@@ -72,7 +72,7 @@ def test_rouge_has_a_panel():
 
 def test_all_panels_together(expected):
     spec = check_valid(expected["mirage"])
-    titles = [panel["title"]["text"][0] for panel in spec["concat"]]
+    titles = [panel["title"][0] for panel in spec["concat"]]
     assert titles == ["A", "B", "C", "C", "D", "E", "F"]
     # Exact match is drawn twice and has its rows once.
     assert len(expected["mirage"].data) == sum(len(f.data) for f in expected.values()) - (

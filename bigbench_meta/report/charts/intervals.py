@@ -1,4 +1,4 @@
-"""Charts of the flagged curves: what they look like, and how sure their emergence scores are."""
+"""The emergence scores of the flagged curves with their intervals."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import numpy as np
 
 from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD, flagged
 from bigbench_meta.core.errors import SchemaError
-from bigbench_meta.core.schema import FALLING_AXES
+from bigbench_meta.core.text import counted
 from bigbench_meta.report.charts.figure import (
+    BLACK,
+    BLUE,
+    GREY,
+    VERMILION,
+    WIDTHS,
     Figure,
     caption,
     curve_title,
-    facets,
     reference_line,
-    scale_axis,
     styled,
-    type_colour,
     unlike,
     with_texts,
 )
@@ -26,12 +28,14 @@ from bigbench_meta.report.charts.figure import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bigbench_meta.curves.build import Curves
+    from bigbench_meta.report.charts.figure import Width
 
-__all__ = ["plot_curves", "plot_intervals"]
+__all__ = ["plot_intervals"]
 
 _NEEDED: Final = ("emergence_low", "emergence_high", "mechanism_q_bh", "line_q_bh")
 _LEVEL: Final = 0.05
+# Of a title beside a chart of a column's width.
+_LONGEST_TITLE: Final = 34
 _SHAPES: Final = {
     "beyond the mechanism": "diamond",
     "beyond a line only": "circle",
@@ -40,83 +44,7 @@ _SHAPES: Final = {
 }
 """Marks by what the largest step exceeds, at a false discovery rate of 0.05."""
 
-
-def plot_curves(
-    curves: Curves,
-    scores: pd.DataFrame,
-    *,
-    threshold: float = DEFAULT_THRESHOLD,
-    most: int = 12,
-) -> Figure | None:
-    """Draw the flagged curves with the highest scores as small multiples.
-
-    Args:
-        curves: The curves.
-        scores: Their scores, the index being positions in ``curves`` (a selection of the rows of
-            :func:`bigbench_meta.score_curves` has it).
-        threshold: Curves with a score above it are flagged.
-        most: How many to draw. Infinite scores come first, among them the largest range first.
-
-    Returns:
-        The figure, None if no curve is flagged.
-    """
-    chosen = scores[flagged(scores, threshold)]
-    chosen = chosen.assign(range=chosen["score_max"] - chosen["score_min"])
-    chosen = chosen.sort_values(["emergence_score", "range"], ascending=False, kind="stable")
-    total, chosen = len(chosen), chosen.head(most)
-    if not total:
-        return None
-    points = curves.points()
-    points = points[points["curve"].isin(chosen.index)]
-    titles = dict(zip(chosen.index, _titles(chosen), strict=True))
-    types = points["curve"].map(chosen["metric_type"].astype(str))
-    data = with_texts(points.assign(title=points["curve"].map(titles), metric_type=types))
-    return Figure(
-        name="flagged_curves",
-        caption=(
-            f"The {len(chosen)} flagged curves with the highest emergence scores, of {total}: the "
-            "score, in the unit of the result file, against model scale on a logarithmic axis. "
-            "Panels have vertical axes of their own, so compare their numbers before their "
-            "shapes. The emergence score uses only the order of the models, not the distances "
-            "between them."
-        ),
-        chart=styled(_panels(data, list(titles.values()))),
-        data=data.drop(columns=["title", "curve"]).reset_index(drop=True),
-    )
-
-
-def _titles(chosen: pd.DataFrame) -> list[str]:
-    """Return a title for each curve, with its family if there are several."""
-    several = len(set(chosen["model_family"].astype(str))) > 1
-    columns = ("model_family", "metric", "shots", "variant")[0 if several else 1 :]
-    titles = []
-    for _, row in chosen.iterrows():
-        score = row["emergence_score"]
-        text = "∞" if np.isinf(score) else f"{score:.0f}"
-        titles.append(curve_title(row, columns, f"E = {text}"))
-    return unlike(titles)
-
-
-def _panels(data: pd.DataFrame, titles: list[str]) -> alt.FacetChart:
-    axes = sorted(set(data["scale"]))
-    chart = (
-        alt.Chart(data)
-        .mark_line(point=alt.OverlayMarkDef(filled=True, size=28), strokeWidth=1.5)
-        .encode(
-            x=scale_axis(
-                "x",
-                " / ".join(axes).replace("_", " "),
-                tickCount=4,
-                falls=FALLING_AXES.issuperset(axes),
-            ),
-            # Room for the labels of any panel, so that all panels line up.
-            y=alt.Y("score:Q", title="score", axis=alt.Axis(tickCount=4, minExtent=34)),
-            color=type_colour(data["metric_type"]),
-            tooltip=["model_name", "x", "score"],
-        )
-        .properties(width=150, height=110)
-    )
-    return facets(chart, titles, columns=4, same_scale=len(axes) == 1)
+_COLOURS: Final = dict(zip(_SHAPES, (VERMILION, BLUE, BLACK, GREY), strict=True))
 
 
 def plot_intervals(
@@ -146,16 +74,18 @@ def plot_intervals(
         return None
     order = ["emergence_low", "emergence_score"]
     chosen = chosen.sort_values(order, ascending=False, kind="stable").head(most)
-    titles = [" ".join(title.split("\n")) for title in _titles(chosen)]
+    titles = _titles(chosen)
     names = ["subtask", "metric", "metric_type", "model_family", "shots", "emergence_score",
              "emergence_low", "emergence_high", "p_above_threshold", "line_q_bh", "mechanism_q_bh",
              "interval_status"]  # fmt: skip
     data = with_texts(chosen[names].reset_index(drop=True)).assign(title=titles)
     data = data.assign(step=_beyond(data))
+    width: Width = "column" if max(map(len, titles)) <= _LONGEST_TITLE else "page"
     n_without = int(data["emergence_low"].isna().sum())
     return Figure(
         name="flagged_intervals",
         caption=caption(
+            _finding(scores[flagged(scores, threshold)], threshold),
             "Emergence score E of the flagged curves with its 95% interval, on a logarithmic axis; "
             "at the right edge E is infinite. The mark shows what the largest step exceeds, at a "
             "false discovery rate of 5% over all curves searched.",
@@ -165,9 +95,29 @@ def plot_intervals(
             else "",
             f"Curves without an interval: {n_without}." if n_without else "",
         ),
-        chart=styled(_interval_chart(data, threshold)),
+        chart=styled(_interval_chart(data, threshold, width), width),
+        width=width,
         data=data.drop(columns="title"),
     )
+
+
+def _finding(chosen: pd.DataFrame, threshold: float) -> str:
+    known = chosen["emergence_low"].notna()
+    above = int((chosen["emergence_low"] > threshold).sum())
+    if not known.any() or not np.isfinite(threshold):
+        return ""
+    return (
+        f"{above} of {counted(int(known.sum()), 'flagged curve')} with an interval "
+        f"{'has' if above == 1 else 'have'} all of it above the threshold."
+    )
+
+
+def _titles(chosen: pd.DataFrame) -> list[str]:
+    """Return a line for each curve, with its family if there are several."""
+    several = len(set(chosen["model_family"].astype(str))) > 1
+    columns = ("model_family", "metric", "shots", "variant")[0 if several else 1 :]
+    titles = (curve_title(row, columns, "") for _, row in chosen.iterrows())
+    return unlike(", ".join(title.split("\n")) for title in titles)
 
 
 def _beyond(data: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
@@ -179,7 +129,7 @@ def _beyond(data: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
     return np.select(conditions, list(_SHAPES)[:3], list(_SHAPES)[3]).astype(object)
 
 
-def _interval_chart(data: pd.DataFrame, threshold: float) -> Any:
+def _interval_chart(data: pd.DataFrame, threshold: float, width: Width) -> Any:
     values = data[["emergence_score", "emergence_low", "emergence_high"]].to_numpy(float).ravel()
     finite = np.append(values[np.isfinite(values) & (values > 0)], [1.0, 10.0])
     if np.isfinite(threshold) and threshold > 0:
@@ -190,10 +140,10 @@ def _interval_chart(data: pd.DataFrame, threshold: float) -> Any:
         x_low=data["emergence_low"].clip(low, high),
         x_high=data["emergence_high"].clip(low, high),
     )
-    decades = [10.0**k for k in range(300) if low <= 10.0**k <= high / 1.6]
+    decades = [10.0**k for k in range(300) if low <= 10.0**k <= high / 2.5]
     x = alt.X(
         "x:Q",
-        title="emergence score E",
+        title="Emergence score E",
         scale=alt.Scale(type="log", domain=[low, high], nice=False),
         axis=alt.Axis(
             values=[*decades, high],
@@ -202,14 +152,20 @@ def _interval_chart(data: pd.DataFrame, threshold: float) -> Any:
         ),
     )
     y = alt.Y("title:N", sort=placed["title"].tolist(), title=None,
-              axis=alt.Axis(labelLimit=420, grid=True))  # fmt: skip
-    colour = type_colour(placed["metric_type"])
-    marks = alt.Shape(
-        "step:N", title="largest step",
-        scale=alt.Scale(domain=list(_SHAPES), range=list(_SHAPES.values())),
+              axis=alt.Axis(labelLimit=WIDTHS[width] / 2, grid=True))  # fmt: skip
+    names = [name for name in _SHAPES if name in set(placed["step"])]
+    title = "Largest step"
+    legend = alt.Legend(columns=1 if width == "column" else 4)
+    colour = alt.Color(
+        "step:N", title=title, sort=names, legend=legend,
+        scale=alt.Scale(domain=names, range=[_COLOURS[name] for name in names]),
     )  # fmt: skip
-    lines = alt.Chart(placed[placed["x_low"].notna()]).mark_rule(strokeWidth=1.5)
-    points = alt.Chart(placed).mark_point(filled=True, size=60, opacity=1)
+    marks = alt.Shape(
+        "step:N", title=title, sort=names, legend=legend,
+        scale=alt.Scale(domain=names, range=[_SHAPES[name] for name in names]),
+    )  # fmt: skip
+    lines = alt.Chart(placed[placed["x_low"].notna()]).mark_rule(strokeWidth=1)
+    points = alt.Chart(placed).mark_point(filled=True, size=28, opacity=1)
     layers = [
         lines.encode(x=alt.X("x_low:Q"), x2="x_high:Q", y=y, color=colour),
         points.encode(
@@ -220,4 +176,4 @@ def _interval_chart(data: pd.DataFrame, threshold: float) -> Any:
     ]  # fmt: skip
     if np.isfinite(threshold) and threshold > 0:
         layers.append(reference_line("x", x=threshold))
-    return alt.layer(*layers).properties(width=420, height=alt.Step(20))
+    return alt.layer(*layers).properties(height=alt.Step(13))
