@@ -175,5 +175,8 @@ def _steps(x: Floats) -> Floats:
 def _scores(residual: Floats, steps: Floats, noise: Floats) -> Floats:
     """Return T of shape (n - 1, m, b) from residuals (n, m, b) and noise (m, b)."""
     length = np.sqrt((steps**2).sum(axis=1))[..., None]
-    product = np.einsum("knm,nmb->kmb", steps, residual)
-    return np.asarray(product / (length * np.maximum(noise, _TINY)))
+    # Residuals have no level and slope, so that a step less these is to them as the step itself.
+    scores = np.cumsum(residual[:0:-1], axis=0)[::-1]
+    scores /= length
+    scores /= np.maximum(noise, _TINY)
+    return scores
