@@ -389,23 +389,27 @@ class StepFamily:
         self._centre, self._weight, self._low, self._high = centre, error**-2, low, high
         self.observed: Floats = of_curves(centre).denominator("median")
         self.error: Floats = np.hypot(error[:, 1:], error[:, :-1]).max(axis=1)
+        self._steps = np.diff(centre, axis=1)
+        # Steps equal up to rounding are in the order of the scales.
+        size = np.abs(self._steps).round(_DIGITS)
+        self._rank = size.argsort(axis=1, kind="stable").argsort(axis=1)
 
     def at(self, step: Floats) -> Floats:
         """Return the curve with a median step, one a curve, shape (curves, scales)."""
-        steps = np.diff(self._centre, axis=1)
-        size, n = np.abs(steps), steps.shape[1]
-        # Steps equal up to rounding are in the order of the scales.
-        rank = size.round(_DIGITS).argsort(axis=1, kind="stable").argsort(axis=1)
+        steps, rank, n = self._steps, self._rank, self._steps.shape[1]
         down = (step <= self.observed)[:, None]
         chosen = np.where(down, rank <= n // 2, rank >= (n - 1) // 2)
         target = np.where(steps < 0, -step[:, None], step[:, None])
         fixed, curve = np.zeros_like(chosen), self._centre
-        for _ in range(_ROUNDS):
+        for number in range(_ROUNDS):
             # Along the observed direction of each step; one that has turned is beyond its target.
             now = np.diff(curve, axis=1)
             along = np.where(steps < 0, -now, now)
             beyond = np.where(down, np.abs(now) > step[:, None], along < step[:, None])
-            fixed = fixed | (chosen & beyond)
+            new = fixed | (chosen & beyond)
+            if number and np.array_equal(new, fixed):
+                break
+            fixed = new
             curve = self._joined(fixed, target)
         return curve
 

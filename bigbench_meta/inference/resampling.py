@@ -47,7 +47,7 @@ Denominator = Literal["median", "mean"]
 """``median`` for the emergence score, ``mean`` for linearity."""
 
 # Replicates of a block of curves: larger arrays are fetched anew from the system each time.
-_BLOCK: Final = 16_000
+_BLOCK: Final = 32_000
 # Errors beyond so many ranges say nothing about a curve; their squares would overflow.
 _LARGEST_ERROR: Final = 1e100
 # A binomial rate is kept this far from 0 and 1.

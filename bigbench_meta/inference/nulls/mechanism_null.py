@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from bigbench_meta.core.checks import seed_number, whole
-from bigbench_meta.curves.emergence import relative_sharpness
+from bigbench_meta.curves.emergence import sharpness_by_scale
 from bigbench_meta.inference.nulls.mechanism import (
     ALPHA_RANGE,
     Design,
@@ -156,7 +156,7 @@ def _test_block(
         [FLAT, NOT_CONVERGED, NO_INFORMATION], OK,
     )  # fmt: skip
     result.status[rows] = status
-    result.sharpness[rows] = relative_sharpness(y.T)
+    result.sharpness[rows] = sharpness_by_scale(y)
     fitted, tested = rows[status != FLAT], np.flatnonzero(status == OK)
     for name in ("level", "alpha", "sigma", "at_bound"):
         getattr(result, name)[fitted] = getattr(fit, name)[status != FLAT]
@@ -235,7 +235,7 @@ def _tally(
     score = _moderated(y, again, refit, variation.df[many]).max(axis=0).reshape(-1, size)
     valid = ~is_flat(y).reshape(-1, size) & np.isfinite(score)
     step.add(part, score, valid)
-    sharp.add(part, np.reshape(relative_sharpness(y.T), (-1, size)), valid)
+    sharp.add(part, sharpness_by_scale(y).reshape(-1, size), valid)
 
 
 def _step_size(
