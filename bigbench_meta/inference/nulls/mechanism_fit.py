@@ -258,10 +258,10 @@ def _scoring_step(problem: _Problem, state: _State, last: _Steps) -> tuple[_Step
     # Its length is the largest change of log loss at a point, points without information aside.
     move = np.multiply(change, x, out=pull)
     np.subtract(shift, move, out=move)
-    heaviest = np.maximum(mass.max(axis=0), _TINY)
+    mass /= np.maximum(mass.max(axis=0), _TINY)
     move *= move
     move *= mass
-    seen = np.sqrt(move.max(axis=0) / heaviest)
+    seen = np.sqrt(move.max(axis=0))
     along, across = shift * s0 - change * s1, shift * s1 - change * s2
     turned = last.shift * along - last.change * across < 0
     return _Steps(shift, change, np.maximum(seen, np.abs(change)), last.pace), turned

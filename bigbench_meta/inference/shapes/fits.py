@@ -236,7 +236,7 @@ def _rss(model: Model, columns: Floats, block: CommonForm) -> Floats:
     one, two = np.moveaxis(_from_moments(model, moments, low, high)[0], -1, 0)
     aa, ab, bb, ay, by = moments
     total = np.vecdot(target, block.y)[:, None]
-    return total + one * (one * aa - 2 * ay) + two * (two * bb - 2 * by + 2 * one * ab)
+    return np.asarray(total + one * (one * aa - 2 * ay) + two * (two * bb - 2 * by + 2 * one * ab))
 
 
 @dataclass
