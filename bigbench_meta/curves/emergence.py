@@ -40,6 +40,7 @@ __all__ = [
     "linearity",
     "relative_sharpness",
     "score_ragged",
+    "sharpness_by_scale",
 ]
 
 MIN_SCALES: Final = 3
@@ -160,6 +161,24 @@ def relative_sharpness(y: ArrayLike, *, min_scales: int = MIN_SCALES) -> float |
     return _of_one_or_many(y, "relative_sharpness", min_scales)
 
 
+def sharpness_by_scale(scores: Floats) -> Floats:
+    """Return the relative sharpness of many curves given by scale, as replicates are drawn.
+
+    Args:
+        scores: Finite, shape (n, ...), by ascending scale, n at least :data:`MIN_SCALES`.
+
+    Returns:
+        What :func:`relative_sharpness` returns of each curve, shape (...).
+
+    Examples:
+        >>> sharpness_by_scale(np.array([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]))
+        array([ 1., nan])
+    """
+    ranges, median_step = _range_and_median_step(list(scores), absolute_steps(list(scores)))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return np.asarray(np.where(ranges != 0, ranges / median_step, np.nan) / (len(scores) - 1))
+
+
 def _of_one_or_many(y: ArrayLike, statistic: str, min_scales: int) -> float | Floats:
     try:
         matrix = np.asarray(y, dtype=np.float64)
@@ -251,9 +270,15 @@ def _range_and_steps(by_scale: list[Floats]) -> tuple[Floats, Floats, Floats]:
     # Factoring the larger step out keeps squares of very small or large steps from under- or
     # overflowing, and makes equal steps come out exactly.
     rms_step = largest * np.sqrt(mean_squared_ratio(steps, largest))
+    ranges, median_step = _range_and_median_step(by_scale, steps)
+    return ranges, median_step, rms_step
+
+
+def _range_and_median_step(by_scale: list[Floats], steps: list[Floats]) -> tuple[Floats, Floats]:
+    """Return signed range and root median squared step; the steps are overwritten."""
     lower, upper = middle_steps(steps)
     median_step = upper * np.sqrt((1 + mean_squared_ratio([lower], upper)) / 2)
-    return signed_range(by_scale), median_step, rms_step
+    return signed_range(by_scale), median_step
 
 
 def _long_range_and_steps(matrix: Floats) -> tuple[Floats, Floats, Floats]:

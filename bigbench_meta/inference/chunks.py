@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHUNK",
-    "CHUNK_OF_FITS",
     "Analysis",
     "Chunk",
     "Execution",
@@ -40,10 +39,11 @@ __all__ = [
     "run_chunks",
 ]
 
-CHUNK: Final = 64
-"""Curves of a chunk: enough that arrays are long, few enough that processes end together."""
-CHUNK_OF_FITS: Final = 256
-"""Likewise where shapes are fitted: as many steps for few curves as for many."""
+CHUNK: Final = 512
+"""Curves of a chunk: enough that arrays are long, few enough that processes end together.
+
+Fits take as many steps for few curves as for many, so that those of 64 cost twice as much a curve.
+"""
 # Curves, times their cost, that are worth the second in which a process starts.
 _WORTH_PROCESSES: Final = 2000
 
@@ -89,7 +89,7 @@ class Analysis:
         of_curves: Those that have one value a curve.
         samples: Samples table, for a function that takes ``samples``.
         cost: About what a curve costs, compared with other analyses.
-        size: Curves of a chunk, at most.
+        size: Curves of a chunk, at most; :data:`CHUNK` by default.
     """
 
     function: Callable[..., pd.DataFrame]
@@ -97,11 +97,11 @@ class Analysis:
     of_curves: Mapping[str, Sequence[Any] | NDArray[Any]] = field(default_factory=dict)
     samples: pd.DataFrame | pa.Table | None = None
     cost: int = 1
-    size: int = CHUNK
+    size: int | None = None
 
     def chunks(self, name: str, curves: Curves) -> list[Chunk]:
         """Return the analysis in chunks of like size: one at least, which may be empty."""
-        n = max(math.ceil(len(curves) / self.size), 1)
+        n = max(math.ceil(len(curves) / (self.size or CHUNK)), 1)
         ends = [len(curves) * number // n for number in range(n + 1)]
         return [self._chunk(name, curves, *of_chunk) for of_chunk in pairwise(ends)]
 

@@ -243,13 +243,15 @@ def _classify(
     fitted = status != FLAT
     found.alpha[curves[fitted]], found.sigma[curves[fitted]] = fit.alpha[fitted], fit.sigma[fitted]
     tested = np.flatnonzero(status == OK)
+    null = np.empty((len(tested), options.n_boot))
     at_a_time = max(1, REPLICATES_AT_A_TIME // options.n_boot)
     for start in range(0, len(tested), at_a_time):
         part = tested[start : start + at_a_time]
         drawn, again = replicates(y, design, fit, part, options.n_boot, "convexity", options.seed)
-        null = bend_score(drawn, again, fit_mechanism(drawn, again, alpha_range=_ALPHAS))
-        null = np.where(is_flat(drawn), np.nan, null).reshape(len(part), -1)
-        _decide(found, curves[part], y[:, part], design.take(part), score[part], null, options)
+        scores = bend_score(drawn, again, fit_mechanism(drawn, again, alpha_range=_ALPHAS))
+        scores = np.where(is_flat(drawn), np.nan, scores)
+        null[start : start + at_a_time] = scores.reshape(len(part), -1)
+    _decide(found, curves[tested], y[:, tested], design.take(tested), score[tested], null, options)
 
 
 def _decide(
@@ -272,8 +274,11 @@ def _decide(
     most, least = ordered[row, valid - rank], ordered[row, rank - 1]
     bend = _crossing(y, design, np.zeros(len(curves)), np.where(score[enough] > 0, 1.0, -1.0), 0.0)
     inside = np.where(np.isfinite(bend), bend, 0.0)
-    low = _crossing(y, design, inside, np.full(len(curves), -1.0), most)
-    high = _crossing(y, design, inside, np.full(len(curves), 1.0), least)
+    twice = np.tile(row, 2)  # both ends at once: blocks are short, and refits of many cost little
+    low, high = _crossing(
+        y[:, twice], design.take(twice), inside[twice], np.repeat([-1.0, 1.0], len(row)),
+        np.concatenate([most, least]),
+    ).reshape(2, -1)  # fmt: skip
     # A score of one or two right answers does not fall with the bend throughout.
     kept, up = p > options.level, score[enough] > 0
     low = np.where(kept, np.minimum(low, 0.0), np.where(up, np.maximum(low, 0.0), low))

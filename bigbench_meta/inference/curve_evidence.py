@@ -15,7 +15,7 @@ import pandas as pd
 from bigbench_meta.core.checks import one_of, whole
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_EVIDENCE
-from bigbench_meta.inference.chunks import CHUNK_OF_FITS, Analysis, Execution, analyse
+from bigbench_meta.inference.chunks import Analysis, Execution, analyse
 from bigbench_meta.inference.convexity import convexity
 from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
 from bigbench_meta.inference.multiplicity import adjusted_p_values
@@ -172,10 +172,10 @@ def curve_evidence(
             function=convexity, options=tests | {"n_boot": _CONVEXITY_REPLICATES}, cost=2
         ),
         "shapes": Analysis(
-            function=curve_shapes, options={"catalog": catalog}, cost=2, size=CHUNK_OF_FITS
+            function=curve_shapes, options={"catalog": catalog}, cost=2
         ),
         "forecast": Analysis(
-            function=_last_forecast, options={"catalog": catalog}, cost=2, size=CHUNK_OF_FITS
+            function=_last_forecast, options={"catalog": catalog}, cost=2
         ),
     }  # fmt: skip
     not_asked = {"curve": "family", "family": "mechanism"}.get(variation)

@@ -150,7 +150,7 @@ def inverted_intervals(
     for rows, block in replicated_blocks(
         values, batch, noise, curves, size=n_boot, seed=first, errors=errors
     ):
-        found = block.about(block.centre)
+        found = block.about(block.centre, "median")
         moving = np.maximum(np.count_nonzero(found.ranges, axis=1), 1)
         same_direction[rows] = (found.ranges > 0).sum(axis=1) / moving
         share[rows] = _share_above(found.ratio("median"), threshold, block.sign)
@@ -215,7 +215,8 @@ def invert(
 
     def kept(side: int, own: Floats) -> Callable[[Floats], Bools]:
         return lambda parameter: (
-            _tail_shares(block.about(family.at(parameter)), denominator, own)[side] >= tail
+            _tail_shares(block.about(family.at(parameter), denominator), denominator, own)[side]
+            >= tail
         )
 
     def statistic(parameter: Floats) -> Floats:
@@ -249,7 +250,7 @@ def confidence_above(block: CurveReplicates, threshold: float, *, level: float) 
     """
     family = _family(block, "median", level)
     _, replaced, _ = _against_smoothest(block, "median", family)
-    found = block.about(family.at(_parameter_of(family, threshold)))
+    found = block.about(family.at(_parameter_of(family, threshold)), "median")
     confidence: Floats = 1 - _tail_shares(found, "median", replaced)[0]
     return confidence
 
@@ -265,7 +266,7 @@ def _against_smoothest(
         is at most the observed one.
     """
     observed = of_curves(block.scores).denominator(denominator)
-    smoothest = block.about(family.at(np.zeros(len(observed))))
+    smoothest = block.about(family.at(np.zeros(len(observed))), denominator)
     at_least, at_most = _tail_shares(smoothest, denominator, observed)
     with np.errstate(divide="ignore"):
         usual = np.median(1 / np.abs(smoothest.ratio(denominator)), axis=1)
@@ -388,23 +389,27 @@ class StepFamily:
         self._centre, self._weight, self._low, self._high = centre, error**-2, low, high
         self.observed: Floats = of_curves(centre).denominator("median")
         self.error: Floats = np.hypot(error[:, 1:], error[:, :-1]).max(axis=1)
+        self._steps = np.diff(centre, axis=1)
+        # Steps equal up to rounding are in the order of the scales.
+        size = np.abs(self._steps).round(_DIGITS)
+        self._rank = size.argsort(axis=1, kind="stable").argsort(axis=1)
 
     def at(self, step: Floats) -> Floats:
         """Return the curve with a median step, one a curve, shape (curves, scales)."""
-        steps = np.diff(self._centre, axis=1)
-        size, n = np.abs(steps), steps.shape[1]
-        # Steps equal up to rounding are in the order of the scales.
-        rank = size.round(_DIGITS).argsort(axis=1, kind="stable").argsort(axis=1)
+        steps, rank, n = self._steps, self._rank, self._steps.shape[1]
         down = (step <= self.observed)[:, None]
         chosen = np.where(down, rank <= n // 2, rank >= (n - 1) // 2)
         target = np.where(steps < 0, -step[:, None], step[:, None])
         fixed, curve = np.zeros_like(chosen), self._centre
-        for _ in range(_ROUNDS):
+        for number in range(_ROUNDS):
             # Along the observed direction of each step; one that has turned is beyond its target.
             now = np.diff(curve, axis=1)
             along = np.where(steps < 0, -now, now)
             beyond = np.where(down, np.abs(now) > step[:, None], along < step[:, None])
-            fixed = fixed | (chosen & beyond)
+            new = fixed | (chosen & beyond)
+            if number and np.array_equal(new, fixed):
+                break
+            fixed = new
             curve = self._joined(fixed, target)
         return curve
 
@@ -508,10 +513,14 @@ def _groups(joined: Bools) -> Ints:
 
 def _group_ends(values: Floats, group: Ints) -> tuple[Floats, Floats]:
     """Return the least and the largest value in the group of each point."""
-    least, most = np.full(values.size, np.inf), np.full(values.size, -np.inf)
-    np.minimum.at(least, group, values.ravel())
-    np.maximum.at(most, group, values.ravel())
-    return least[group].reshape(values.shape), most[group].reshape(values.shape)
+    # Groups follow each other.
+    begins = np.flatnonzero(np.diff(group, prepend=-1))
+    times = np.diff(begins, append=group.size)
+    least, most = (
+        np.repeat(ends.reduceat(values.ravel(), begins), times).reshape(values.shape)
+        for ends in (np.minimum, np.maximum)
+    )
+    return least, most
 
 
 def _group_means(values: Floats, weight: Floats, group: Ints) -> Floats:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
@@ -46,7 +47,7 @@ Denominator = Literal["median", "mean"]
 """``median`` for the emergence score, ``mean`` for linearity."""
 
 # Replicates of a block of curves: larger arrays are fetched anew from the system each time.
-_BLOCK: Final = 16_000
+_BLOCK: Final = 32_000
 # Errors beyond so many ranges say nothing about a curve; their squares would overflow.
 _LARGEST_ERROR: Final = 1e100
 # A binomial rate is kept this far from 0 and 1.
@@ -162,17 +163,24 @@ class StepStatistics:
             return np.asarray(self.ranges / self.denominator(to))
 
 
-def of_scales(by_scale: Sequence[Floats]) -> StepStatistics:
-    """Return the statistics of curves given by scale, one array of scores each."""
+def of_scales(by_scale: Sequence[Floats], only: Denominator | None = None) -> StepStatistics:
+    """Return the statistics of curves given by scale, one array of scores each.
+
+    Args:
+        by_scale: The scores.
+        only: The denominator that is needed; the other is then NaN. Both by default.
+    """
     ranges = signed_range(by_scale)
     steps = absolute_steps(by_scale)
-    mean = np.zeros_like(ranges)
-    square = np.empty_like(ranges)
-    for step in steps:
-        mean += np.multiply(step, step, out=square)
-    mean /= len(steps)
-    lower, upper = middle_steps(steps)
-    median = (lower * lower + upper * upper) / 2
+    mean = median = np.broadcast_to(np.nan, ranges.shape)
+    if only != "median":
+        mean, square = np.zeros_like(ranges), np.empty_like(ranges)
+        for step in steps:
+            mean += np.multiply(step, step, out=square)
+        mean /= len(steps)
+    if only != "mean":
+        lower, upper = middle_steps(steps)
+        median = (lower * lower + upper * upper) / 2
     return StepStatistics(ranges=ranges, median=median, mean=mean)
 
 
@@ -226,6 +234,7 @@ class CurveReplicates:
         self._positions = positions
         self._sorted = np.empty((m * n, size))
         self._by_scale = np.empty((n, m, size))
+        self._about = np.full((m, n), np.nan)
 
     @property
     def centre(self) -> Floats:
@@ -237,18 +246,39 @@ class CurveReplicates:
         """Standard errors, shape (curves, scales)."""
         return self.noise.error.reshape(self.shape)
 
-    def about(self, mean: Floats) -> StepStatistics:
-        """Return the statistics of replicates about means, shape (curves, scales)."""
+    def about(self, mean: Floats, only: Denominator | None = None) -> StepStatistics:
+        """Return the statistics of replicates about means, shape (curves, scales).
+
+        Args:
+            mean: The means.
+            only: As for :func:`of_scales`.
+        """
         if self._errors is not None:
             low, high = (side.reshape(self.shape) for side in (self.noise.low, self.noise.high))
             by_scale = [
                 np.clip(mean[:, [i]] + errors, low[:, [i]], high[:, [i]])
                 for i, errors in enumerate(self._errors)
             ]
-            return of_scales(by_scale)
-        replace(self.noise, mean=mean.ravel()).quantiles(self._sorted)
-        np.take(self._sorted.reshape(-1), self._positions, out=self._by_scale, mode="clip")
-        return of_scales(list(self._by_scale))
+            return of_scales(by_scale, only)
+        self._move(mean)
+        return of_scales(list(self._by_scale), only)
+
+    def _move(self, mean: Floats) -> None:
+        """Bring the replicates about means; those of points that have not moved are there."""
+        moved = mean != self._about
+        self._about = mean.copy()
+        noise = replace(self.noise, mean=mean.ravel())
+        if moved.all():
+            noise.quantiles(self._sorted)
+            np.take(self._sorted.reshape(-1), self._positions, out=self._by_scale, mode="clip")
+        elif moved.any():
+            points = np.flatnonzero(moved)
+            curve, scale = np.nonzero(moved)
+            part = np.empty((len(points), self._size))
+            noise.take(points).quantiles(part)
+            order = self._positions[scale, curve]
+            order += ((np.arange(len(points)) - points) * self._size)[:, None]
+            self._by_scale[scale, curve] = np.take(part.reshape(-1), order, mode="clip")
 
 
 def replicated_blocks(
@@ -325,14 +355,22 @@ def binomial_quantiles(rate: Floats, n: Floats, out: Floats) -> None:
             out[some] = shares(rate[some], whole[some], variance[some], size)
 
 
-def _normal_shares(rate: Floats, n: Floats, variance: Floats, size: int) -> Floats:
+@cache
+def _normal_scores(size: int) -> tuple[Floats, Floats]:
+    """Return the normal quantiles z of the middle levels, and z^2 - 1."""
     z = ndtri(middle_levels(size))
+    return z, z * z - 1
+
+
+def _normal_shares(rate: Floats, n: Floats, variance: Floats, size: int) -> Floats:
+    z, skewed = _normal_scores(size)
     counts = np.sqrt(variance)[:, None] * z
     counts += (n * rate)[:, None]
     # Cornish & Fisher's first term: skewness times the standard deviation is 1 - 2 rate.
-    counts += ((1 - 2 * rate) / 6)[:, None] * (z * z - 1)
+    counts += ((1 - 2 * rate) / 6)[:, None] * skewed
     np.rint(counts, out=counts)
-    np.clip(counts, 0, n[:, None], out=counts)
+    np.maximum(counts, 0, out=counts)
+    np.minimum(counts, n[:, None], out=counts)
     counts /= n[:, None]
     return counts
 
@@ -375,11 +413,11 @@ def normal_quantiles(mean: Floats, error: Floats, low: Floats, high: Floats, out
         >>> out.round(2)
         array([[4.03, 5.  , 5.97]])
     """
-    level = middle_levels(out.shape[1])
+    size = out.shape[1]
     below, above = ndtr((low - mean) / error), ndtr((high - mean) / error)
-    out[:] = ndtri(level)
+    out[:] = _normal_scores(size)[0]
     cut = np.flatnonzero((below > 0) | (above < 1))
-    out[cut] = ndtri(below[cut, None] + (above - below)[cut, None] * level)
+    out[cut] = ndtri(below[cut, None] + (above - below)[cut, None] * middle_levels(size))
     out *= error[:, None]
     out += mean[:, None]
     np.clip(out, low[:, None], high[:, None], out=out)

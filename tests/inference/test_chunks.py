@@ -22,8 +22,7 @@ def curves():
 
 
 def test_chunks_give_what_all_curves_give(curves):
-    found = analyse({"resolution": Analysis(function=resolution)}, curves)["resolution"]
-    assert len(curves) > chunks.CHUNK
+    found = analyse({"resolution": Analysis(function=resolution, size=50)}, curves)["resolution"]
     pd.testing.assert_frame_equal(found, resolution(curves).reset_index(drop=True))
 
 
@@ -76,19 +75,19 @@ def test_a_failing_chunk_is_named_and_the_others_are_kept(curves):
 
 
 @pytest.mark.parametrize(
-    ("module", "of", "size"),
+    ("module", "analysis"),
     [
-        (curve_shapes, "curve_shapes", "CHUNK_OF_FITS"),
-        (forecast_curves, "forecast_curves", "CHUNK_OF_FITS"),
-        (metric_change, "metric_change", "CHUNK"),
+        (chunks, curve_shapes.curve_shapes),
+        (chunks, forecast_curves.forecast_curves),
+        (metric_change, metric_change.metric_change),
     ],
 )
-def test_smaller_chunks_give_the_same(curves, monkeypatch, module, of, size):
+def test_smaller_chunks_give_the_same(curves, monkeypatch, module, analysis):
     some = curves.select(curves.keys["task"].isin(["LAMBADA", "PIQA", "SuperGLUE"]))
-    whole = getattr(module, of)(some)
-    monkeypatch.setattr(module, size, 4)
+    whole = analysis(some)
+    monkeypatch.setattr(module, "CHUNK", 4)
     calls = []
-    parts = getattr(module, of)(some, progress=lambda done, total: calls.append((done, total)))
+    parts = analysis(some, progress=lambda done, total: calls.append((done, total)))
     assert len(calls) >= len(some) // 8
     assert calls[-1][0] == calls[-1][1]
     # Fits of another batch end in other last digits.
@@ -104,14 +103,14 @@ def test_processes_compare_metrics_alike(curves, tmp_path):
     assert list(tmp_path.glob("*.arrow"))
 
 
-def test_one_and_two_processes_give_the_same_evidence(curves, tmp_path):
+def test_one_and_two_processes_give_the_same_evidence(curves, tmp_path, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK", 64)
     some = curves.select(np.arange(len(curves)) % 2 == 0)  # two chunks
-    assert chunks.CHUNK < len(some) <= 2 * chunks.CHUNK
     one = curve_evidence(some, n_boot=19)
     two = curve_evidence(some, n_boot=19, execution=Execution(jobs=2, keep=tmp_path))
     pd.testing.assert_frame_equal(one, two, check_exact=True)
     files = {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
-    assert len(files) == 7 * 2 + 2
+    assert len(files) == 9 * 2
     # One is missing: it alone is computed again.
     next(tmp_path.iterdir()).unlink()
     again = curve_evidence(some, n_boot=19, execution=Execution(keep=tmp_path))

@@ -22,7 +22,7 @@ import pandas as pd
 from bigbench_meta.core.checks import one_a_curve, one_of, within
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_KEY
-from bigbench_meta.inference.chunks import CHUNK_OF_FITS, Analysis, analyse
+from bigbench_meta.inference.chunks import Analysis, analyse
 from bigbench_meta.inference.forecast.forecasts import (
     FORECAST_STATUSES,
     SKILL_STATUSES,
@@ -163,7 +163,6 @@ def forecast_curves(
             options=options | {"forecaster": name},
             of_curves={"position": np.arange(len(curves))},
             cost=_COST[k == "every"],
-            size=CHUNK_OF_FITS,
         )
         for name in forecasters
         if name not in {GPT4_RULE, SMOOTH_PAIR}

@@ -18,6 +18,7 @@ import numpy as np
 
 from bigbench_meta.inference.nulls.mechanism import (
     ALPHA_RANGE,
+    Design,
     MechanismCurves,
     dispersion,
     pieces,
@@ -71,16 +72,33 @@ def least_scatter(
     plain = replace(curves, irreducible=np.zeros(len(curves.ragged)))
     for rows, y, design, variation in plain.blocks():
         sigma = fit_mechanism(y, design, alpha_range=alpha_range, sigma=variation.sigma).sigma
+        scatter = np.concatenate(
+            [
+                _scatter(y, design, sigma, np.array(values), alpha_range)
+                for values in (IRREDUCIBLE[:1], IRREDUCIBLE[1:])
+            ]
+        )
         least = np.full(len(rows), np.inf)
-        for value in IRREDUCIBLE:
-            part = replace(design, irreducible=np.full(len(rows), value) if value else None)
-            fit = fit_mechanism(y, part, alpha_range=alpha_range, sigma=sigma)
-            scatter, _ = dispersion(
-                pieces(y, fit.log_loss(part), sigma, part),
-                part.law(fit.alpha)[1],
-                fit.at_bound != 0,
-            )
-            better = (scatter < least * (1 - 1e-9)) & (fit.status == 0)
-            least = np.where(better, scatter, least)
+        for value, of_value in zip(IRREDUCIBLE, scatter, strict=True):
+            better = of_value < least * (1 - 1e-9)
+            least = np.where(better, of_value, least)
             found[rows[better]] = value
     return found
+
+
+def _scatter(
+    y: Floats, design: Design, sigma: Floats, values: Floats, alpha_range: tuple[float, float]
+) -> Floats:
+    """Return the scatter of each curve with each irreducible part, infinite without a fit.
+
+    All at once, shape (values, m): blocks are short, and fits of many curves cost as little. The
+    values are all 0, for a plain power law, or none is.
+    """
+    many = np.tile(np.arange(len(sigma)), len(values))
+    again = np.repeat(values, len(sigma)) if values.any() else None
+    y, part, sigma = y[:, many], replace(design.take(many), irreducible=again), sigma[many]
+    fit = fit_mechanism(y, part, alpha_range=alpha_range, sigma=sigma)
+    scatter, _ = dispersion(
+        pieces(y, fit.log_loss(part), sigma, part), part.law(fit.alpha)[1], fit.at_bound != 0
+    )
+    return np.where(fit.status == 0, scatter, np.inf).reshape(len(values), -1)

@@ -13,7 +13,7 @@ import numpy as np
 
 from bigbench_meta.core.checks import reject, seed_number, whole
 from bigbench_meta.core.ragged import Ragged
-from bigbench_meta.curves.emergence import relative_sharpness, score_ragged
+from bigbench_meta.curves.emergence import score_ragged, sharpness_by_scale
 from bigbench_meta.inference.nulls.monte_carlo import (
     FEWEST_REPLICATES,
     FLAT,
@@ -140,7 +140,7 @@ def _test_block(
         ],
         axis=1,
     )  # (n_boot, m, n)
-    drawn = noises.transpose(2, 1, 0)
+    drawn = np.ascontiguousarray(noises.transpose(2, 1, 0))
     _, _, left = _line(drawn, x)
     replicates = _scores(left, steps, np.sqrt((left**2).sum(axis=0) / (len(y) - 2)))
     step, sharp = (
@@ -148,8 +148,7 @@ def _test_block(
         for observed in (result.step_score, result.sharpness)
     )
     step.add(column, replicates.max(axis=0))
-    curves = (fitted[..., None] + noise * drawn).reshape(len(y), -1)
-    sharp.add(column, np.reshape(relative_sharpness(curves.T), (len(rows), n_boot)))
+    sharp.add(column, sharpness_by_scale(fitted[..., None] + noise * drawn))
     exact = noise[:, 0] <= _ROUNDING * unit
     result.p_step[rows] = np.where(exact, 1.0, step.p_values())
     result.p_sharpness[rows] = np.where(exact, 1.0, sharp.p_values())
@@ -175,5 +174,8 @@ def _steps(x: Floats) -> Floats:
 def _scores(residual: Floats, steps: Floats, noise: Floats) -> Floats:
     """Return T of shape (n - 1, m, b) from residuals (n, m, b) and noise (m, b)."""
     length = np.sqrt((steps**2).sum(axis=1))[..., None]
-    product = np.einsum("knm,nmb->kmb", steps, residual)
-    return np.asarray(product / (length * np.maximum(noise, _TINY)))
+    # Residuals have no level and slope, so that a step less these is to them as the step itself.
+    scores = np.cumsum(residual[:0:-1], axis=0)[::-1]
+    scores /= length
+    scores /= np.maximum(noise, _TINY)
+    return scores

@@ -77,7 +77,10 @@ class Link:
         """Return the share, in [0, 1], and its derivative by log loss, of any shape."""
         if self.kind == "grade":
             return _looked_up(_table(self), log_loss)
-        loss = np.exp(np.minimum(log_loss, MOST_LOG_LOSS))
+        return self.of_loss(np.exp(np.minimum(log_loss, MOST_LOG_LOSS)))
+
+    def of_loss(self, loss: Floats) -> tuple[Floats, Floats]:
+        """Return share and derivative by log loss at losses; not of a grade."""
         share = np.exp(-loss)
         slope = -loss * share
         if self.kind == "share":
@@ -158,8 +161,12 @@ def grade(n_choices: int, concentration: float, *, from_chance: bool = True) -> 
 
 
 class _Table(NamedTuple):
+    """Share and slope at even log losses, and how far it is from each entry to the next."""
+
     share: Floats
     slope: Floats
+    share_step: Floats
+    slope_step: Floats
 
 
 @cache
@@ -175,14 +182,24 @@ def _table(link: Link) -> _Table:
     fine = np.linspace(_FIRST, _LAST, int((_LAST - _FIRST) * _FINE) + 1)
     # A spline swings by its error where the grade has come to its ends.
     share = np.minimum.accumulate(np.clip(spline(fine), 0.0, 1.0))
-    return _Table(share, np.minimum(spline(fine, 1), 0.0))
+    slope = np.minimum(spline(fine, 1), 0.0)
+    return _Table(share, slope, np.diff(share, append=share[-1]), np.diff(slope, append=slope[-1]))
 
 
 def _looked_up(table: _Table, log_loss: Floats) -> tuple[Floats, Floats]:
     """Return share and slope by straight lines between the entries of a table."""
-    place = np.clip((log_loss - _FIRST) * _FINE, 0.0, len(table.share) - 1.000001)
+    place = (log_loss - _FIRST) * _FINE
+    np.maximum(place, 0.0, out=place)
+    np.minimum(place, len(table.share) - 1.000001, out=place)
     left = place.astype(np.int64)
-    part = place - left
-    share = table.share[left] + part * (table.share[left + 1] - table.share[left])
-    slope = table.slope[left] + part * (table.slope[left + 1] - table.slope[left])
+    part = np.subtract(place, left, out=place)
+    # Places are known to be valid; other modes look first.
+    share, slope, rise, bend = (
+        np.take(values, left, mode="clip")
+        for values in (table.share, table.slope, table.share_step, table.slope_step)
+    )
+    rise *= part
+    bend *= part
+    share += rise
+    slope += bend
     return share, slope

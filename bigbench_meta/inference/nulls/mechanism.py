@@ -40,7 +40,7 @@ from scipy.special import polygamma
 from bigbench_meta.core.checks import one_a_curve, reject
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.ragged import Ragged
-from bigbench_meta.inference.nulls.links import SHARE, Link
+from bigbench_meta.inference.nulls.links import MOST_LOG_LOSS, SHARE, Link
 from bigbench_meta.inference.nulls.monte_carlo import MIN_SCALES, stream
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ __all__ = [
     "information_sums",
     "leverage",
     "mechanism_moments",
+    "of_products",
     "pearson",
     "pieces",
     "replicates",
@@ -106,8 +107,11 @@ Four or five models out of a hundred are then outliers, as against one of a thou
 distribution, and p-values of a ten-thousandth still hold where models are so.
 """
 
-# Gauss-Hermite rule of three nodes: exact for polynomials of u up to the fifth degree.
-_NODES: Final = ((0.0, 2 / 3), (3**0.5, 1 / 6), (-(3**0.5), 1 / 6))
+# Gauss-Hermite rule of three nodes, 0 and this on either side: exact for polynomials of u up to
+# the fifth degree.
+_NODE: Final = 3**0.5
+_IN_THE_MIDDLE: Final = 2 / 3
+_ON_A_SIDE: Final = 1 / 6
 _TINY: Final = 1e-30
 # Of log loss along an axis: beyond it exp would overflow.
 _MOST_FALL: Final = 600.0
@@ -144,8 +148,8 @@ class Design:
     def take(self, columns: Ints | Bools) -> Design:
         """Return the curves chosen by their numbers or by a mask."""
         return Design(
-            x=self.x[:, columns],
-            trials=self.trials[:, columns],
+            x=_columns(self.x, columns),
+            trials=_columns(self.trials, columns),
             floor=self.floor[columns],
             link=self.link,
             irreducible=None if self.irreducible is None else self.irreducible[columns],
@@ -167,9 +171,19 @@ class Design:
         fall = -alpha * self.x
         if self.irreducible is None:
             return fall, self.x
-        reducible = np.exp(np.clip(fall, -_MOST_FALL, _MOST_FALL))
-        loss = self.irreducible + reducible
-        return np.log(loss), self.x * (reducible / loss)
+        np.maximum(fall, -_MOST_FALL, out=fall)
+        np.minimum(fall, _MOST_FALL, out=fall)
+        lean = np.exp(fall, out=fall)
+        loss = self.irreducible + lean
+        lean /= loss
+        lean *= self.x
+        return np.log(loss, out=loss), lean
+
+
+def _columns(values: Floats, columns: Ints | Bools) -> Floats:
+    """Return some columns, given by number or by a mask."""
+    chosen = np.flatnonzero(columns) if columns.dtype == np.bool_ else columns
+    return values.take(chosen, axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -398,17 +412,38 @@ def mechanism_moments(
         >>> float(mean[0, 0]), float(between[0, 0])
         (0.75, 0.0)
     """
+    link, reach = design.link, _NODE * sigma
     if not sigma.any():
-        mean, slope = design.link(log_loss)
-        return design.floor + design.span * mean, design.span * slope, np.zeros_like(mean)
-    mean, slope, square = (np.zeros_like(log_loss) for _ in range(3))
-    for node, weight in _NODES:
-        share, change = design.link(log_loss + node * sigma)
-        mean += weight * share
-        slope += weight * change
-        square += weight * share * share
-    between = np.maximum(square - mean * mean, 0.0) * design.span**2
-    return design.floor + design.span * mean, design.span * slope, between
+        mean, slope = link(log_loss)
+        between = np.zeros_like(mean)
+    else:
+        if link.kind == "grade":
+            sides = link(log_loss + reach), link(log_loss - reach)
+            middle, change = link(log_loss)
+        else:
+            # One exponential of the points does for all nodes.
+            loss, factor = np.exp(np.minimum(log_loss, MOST_LOG_LOSS)), np.exp(reach)
+            sides = link.of_loss(loss * factor), link.of_loss(loss * (1 / factor))
+            middle, change = link.of_loss(loss)
+        (mean, slope), (below, steep) = sides
+        between = mean * mean
+        mean += below
+        below *= below
+        between += below
+        slope += steep
+        for total, square in ((mean, middle), (slope, change), (between, middle * middle)):
+            total *= _ON_A_SIDE
+            square *= _IN_THE_MIDDLE
+            total += square
+        between -= np.multiply(mean, mean, out=below)
+        np.maximum(between, 0.0, out=between)
+    if design.floor.any():
+        span = design.span
+        mean *= span
+        mean += design.floor
+        slope *= span
+        between *= span**2
+    return mean, slope, between
 
 
 def pieces(
@@ -427,19 +462,33 @@ def pieces(
         resolution: In examples; 0 gives the weights of maximum likelihood.
     """
     mean, slope, between = mechanism_moments(log_loss, sigma, design)
-    within = np.maximum(mean * (1 - mean) - between, 0.0) / design.trials
-    variance = within + between
-    total = variance + (resolution / design.trials) ** 2
-    # A mean that is 1 to the last digit has a slope only by rounding, which means nothing.
-    slope = np.where(total > 0, slope, 0.0)
+    share = 1 / design.trials
+    variance = mean * (1 - mean)
+    variance -= between
+    np.maximum(variance, 0.0, out=variance)
+    variance *= share
+    variance += between
+    share *= resolution
+    share *= share
+    share += variance
+    if not resolution:
+        # A mean that is 1 to the last digit has a slope only by rounding, which means nothing.
+        slope = np.where(share > 0, slope, 0.0)
     # So small a bound that slope times weight stays right where the mean is exp(-600).
-    return Pieces(y - mean, slope, variance, 1 / np.maximum(total, 1e-290))
+    np.maximum(share, 1e-290, out=share)
+    return Pieces(np.subtract(y, mean, out=mean), slope, variance, np.divide(1.0, share, out=share))
+
+
+def of_products(one: Floats, other: Floats) -> Floats:
+    """Return the sums over scales of the products of two arrays (n, m)."""
+    # Not by einsum, whose last digit depends on where a curve stands among others.
+    return np.asarray((one * other).sum(axis=0))
 
 
 def information_sums(mass: Floats, x: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Return the sums of mass, mass x and mass x^2 over scales, and the determinant they form."""
     first = mass * x
-    s0, s1, s2 = mass.sum(axis=0), first.sum(axis=0), (first * x).sum(axis=0)
+    s0, s1, s2 = mass.sum(axis=0), first.sum(axis=0), of_products(first, x)
     return s0, s1, s2, np.maximum(s0 * s2 - s1 * s1, 1e-12 * s0 * s2 + _TINY)
 
 
@@ -455,9 +504,13 @@ def dispersion(found: Pieces, lean: Floats, at_bound: Bools) -> tuple[Floats, Fl
         lean: How fast the log loss falls with alpha there (:meth:`Design.law`), shape (n, m).
         at_bound: Whether alpha is at a bound, shape (m,).
     """
-    share = np.minimum(found.variance * found.weight, 1.0)
-    observed = (share * found.residual**2 * found.weight).sum(axis=0)
-    expected = (share**2 * (1 - leverage(found, lean, at_bound))).sum(axis=0)
+    share = found.variance * found.weight
+    np.minimum(share, 1.0, out=share)
+    weighted = found.residual * found.residual
+    weighted *= found.weight
+    observed = of_products(share, weighted)
+    share *= share
+    expected = of_products(share, 1 - leverage(found, lean, at_bound))
     return np.maximum(observed, _TINY), np.maximum(expected, 1e-6)
 
 
@@ -469,10 +522,16 @@ def leverage(found: Pieces, lean: Floats, at_bound: Bools) -> Floats:
         lean: Likewise.
         at_bound: Likewise.
     """
-    mass = found.slope**2 * found.weight
+    mass = found.slope * found.slope
+    mass *= found.weight
     s0, s1, s2, determinant = information_sums(mass, lean)
-    both = mass * (s2 - 2 * s1 * lean + s0 * lean * lean) / determinant
-    return np.minimum(np.where(at_bound, mass / np.maximum(s0, _TINY), both), 1.0)
+    # A parabola in the lean; a constant with alpha at a bound.
+    both = lean * np.where(at_bound, 0.0, s0 / determinant)
+    both -= np.where(at_bound, 0.0, 2 * s1 / determinant)
+    both *= lean
+    both += np.where(at_bound, 1 / np.maximum(s0, _TINY), s2 / determinant)
+    both *= mass
+    return np.minimum(both, 1.0, out=both)
 
 
 def step_scores(

@@ -6,7 +6,7 @@ a column, columns that are done drop out, and what a column gives does not depen
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
@@ -21,6 +21,7 @@ from bigbench_meta.inference.nulls.mechanism import (
     Pieces,
     dispersion,
     information_sums,
+    of_products,
     pieces,
 )
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
+    Ints = NDArray[np.int64]
 
 __all__ = ["fit_mechanism"]
 
@@ -37,6 +39,7 @@ _MEAN_STEPS: Final = 80
 _SMALL: Final = 1e-6  # of a step in log loss
 _SIGMA_STEPS: Final = 28
 _SECANT_STEPS: Final = 9  # before the interval is halved instead
+_FULL: Final = 0.75  # of curves that have not settled, below which the others are dropped
 _CLOSE: Final = 1e-4  # of the ratio to 1, and of the interval of sigma^2 to its upper end
 
 
@@ -89,12 +92,13 @@ def fit_mechanism(
     _check(y, design, alpha_range)
     known = np.full(y.shape[1], np.nan) if sigma is None else sigma
     wanted = np.isnan(known)
-    extra = np.zeros_like(y) if offset is None else offset
-    problem = _Problem(y, design, extra, alpha_range, resolution)
+    problem = _Problem(y, design, offset, alpha_range, resolution)
     state = _fit_mean(problem, _start(problem, np.where(wanted, 0.0, known)))
-    wanted &= state.settled
-    if wanted.any():
-        state.put(wanted, _fit_sigma(problem.take(wanted), state.take(wanted)))
+    free = np.flatnonzero(wanted & state.settled)
+    if len(free) == len(known):
+        state = _fit_sigma(problem, state)
+    elif len(free):
+        state.put(free, _fit_sigma(problem.take(free), state.take(free)))
     low, high = alpha_range
     return MechanismFit(
         level=state.level,
@@ -116,60 +120,67 @@ def _check(y: Floats, design: Design, alpha_range: tuple[float, float]) -> None:
 class _Problem:
     y: Floats
     design: Design
-    offset: Floats
+    offset: Floats | None
     bounds: tuple[float, float]
     resolution: float
 
-    def take(self, columns: Bools) -> _Problem:
+    def take(self, columns: Ints) -> _Problem:
         """Return some of the curves."""
-        y, offset = self.y[:, columns], self.offset[:, columns]
-        return replace(self, y=y, offset=offset, design=self.design.take(columns))
-
-    def pieces(self, state: _State) -> Pieces:
-        """Return what the equations are made of."""
-        return self.pieces_and_lean(state)[0]
+        offset = None if self.offset is None else self.offset.take(columns, axis=1)
+        return replace(
+            self, y=self.y.take(columns, axis=1), offset=offset, design=self.design.take(columns)
+        )
 
     def pieces_and_lean(self, state: _State) -> tuple[Pieces, Floats]:
-        """Return the same, and how fast the log loss falls with alpha."""
+        """Return what the equations are made of, and how fast the log loss falls with alpha."""
         fall, lean = self.design.law(state.alpha)
-        log_loss = state.level + fall + self.offset
+        log_loss = state.level + fall
+        if self.offset is not None:
+            log_loss += self.offset
         found = pieces(self.y, log_loss, state.sigma, self.design, resolution=self.resolution)
         return found, lean
 
-    def dispersion(self, state: _State) -> Floats:
-        """Return the observed over the expected sum of squares."""
+    def dispersion(self, state: _State) -> tuple[Floats, Pieces]:
+        """Return the observed over the expected sum of squares, and what they are made of."""
         low, high = self.bounds
         bound = (state.alpha <= low) | (state.alpha >= high)
-        observed, expected = dispersion(*self.pieces_and_lean(state), bound)
-        return observed / expected
+        found, lean = self.pieces_and_lean(state)
+        observed, expected = dispersion(found, lean, bound)
+        return observed / expected, found
 
 
 @dataclass
 class _Columns:
     """Arrays of one entry a curve."""
 
-    def take(self, columns: Bools) -> Self:
+    def take(self, columns: Ints) -> Self:
         """Return some of the curves."""
-        return type(self)(*(getattr(self, field.name)[columns] for field in fields(self)))
+        return type(self)(*(values[columns] for values in vars(self).values()))
 
-    def put(self, columns: Bools, part: Self) -> None:
+    def put(self, columns: Ints, part: Self) -> None:
         """Put those curves back."""
-        for field in fields(self):
-            getattr(self, field.name)[columns] = getattr(part, field.name)
+        for name, values in vars(part).items():
+            getattr(self, name)[columns] = values
 
 
 @dataclass
 class _State(_Columns):
-    """Parameters, whether they have settled, and the last step taken."""
+    """Parameters, and whether they have settled."""
 
     level: Floats
     alpha: Floats
     sigma: Floats
     settled: Bools
-    pace: Floats
-    length: Floats
+
+
+@dataclass
+class _Steps(_Columns):
+    """The last step of each curve in level and in alpha, its length, and the share taken of it."""
+
     shift: Floats
     change: Floats
+    length: Floats
+    pace: Floats
 
 
 def _start(problem: _Problem, sigma: Floats) -> _State:
@@ -180,67 +191,80 @@ def _start(problem: _Problem, sigma: Floats) -> _State:
     log_loss = design.link.log_loss(share)
     found = pieces(y, log_loss, np.zeros_like(sigma), design, resolution=problem.resolution)
     mass = found.slope**2 * found.weight + 1e-9
-    target = log_loss - problem.offset
+    target = log_loss if problem.offset is None else log_loss - problem.offset
     total = mass.sum(axis=0)
     centre, middle = (mass * design.x).sum(axis=0) / total, (mass * target).sum(axis=0) / total
     away = design.x - centre
     spread = np.maximum((mass * away**2).sum(axis=0), _TINY)
     alpha = np.clip(-(mass * away * target).sum(axis=0) / spread, *problem.bounds)
-    zeros = [np.zeros_like(alpha) for _ in range(4)]
     level = middle + alpha * centre
     if design.irreducible is not None:
         level = middle - (mass * design.law(alpha)[0]).sum(axis=0) / total
-    return _State(level, alpha, sigma.copy(), np.zeros(len(alpha), dtype=bool), *zeros)
+    return _State(level, alpha, sigma.copy(), np.zeros(len(alpha), dtype=bool))
 
 
 def _fit_mean(
     problem: _Problem, state: _State, steps: int = _MEAN_STEPS, small: float = _SMALL
 ) -> _State:
     """Fit level and alpha by Fisher scoring with sigma held; settled curves stay as they are."""
-    state = state.take(np.ones(len(state.level), dtype=bool))  # a copy
-    state.settled[:], state.pace[:] = False, 1.0
-    # The steps of a former fit say nothing of this one.
-    state.length[:], state.shift[:], state.change[:] = 0.0, 0.0, 0.0
-    return _score_on(problem, state, steps, small)
-
-
-def _score_on(problem: _Problem, state: _State, steps: int, small: float) -> _State:
+    zero = np.zeros_like(state.level)
+    found, rows = replace(state, settled=zero > 0), np.arange(len(zero))
+    here, last = found, _Steps(zero, zero, zero, zero + 1)
     for step in range(steps):
-        shift, change, length, turned = _scoring_step(problem, state)
+        new, turned = _scoring_step(problem, here, last)
         # Where nothing fits, full steps can go to and fro: then they are shortened.
-        cycle = turned & (length > 0.5 * state.length)
-        state.pace = np.where(cycle, state.pace / 2, np.minimum(1.0, 1.5 * state.pace))
-        state.shift, state.change, state.length = shift, change, length
-        pace = np.where(state.settled, 0.0, state.pace / np.maximum(length, 1.0))
-        state.level = state.level + pace * shift
-        state.alpha = np.clip(state.alpha + pace * change, *problem.bounds)
-        state.settled = state.settled | (length < small)
-        if state.settled.all():
+        cycle = turned & (new.length > 0.5 * last.length)
+        new.pace = np.where(cycle, last.pace / 2, np.minimum(1.0, 1.5 * last.pace))
+        pace = np.where(here.settled, 0.0, new.pace / np.maximum(new.length, 1.0))
+        here = _State(
+            here.level + pace * new.shift,
+            _held(here.alpha + pace * new.change, problem.bounds),
+            here.sigma,
+            here.settled | (new.length < small),
+        )
+        last = new
+        open_ = np.flatnonzero(~here.settled)
+        if not len(open_):
             break
-        if step % 3 == 2 and 2 * state.settled.sum() > len(pace):
-            rest = ~state.settled
-            left = steps - step - 1
-            state.put(rest, _score_on(problem.take(rest), state.take(rest), left, small))
-            break
-    return state
+        if step + 1 < steps and len(open_) < _FULL * len(pace):
+            found = found if len(rows) < len(zero) else here
+            if found is not here:
+                found.put(rows, here)
+            rows = rows[open_]
+            problem, here, last = problem.take(open_), here.take(open_), last.take(open_)
+    if len(rows) == len(zero):
+        return here
+    found.put(rows, here)
+    return found
 
 
-def _scoring_step(problem: _Problem, state: _State) -> tuple[Floats, Floats, Floats, Bools]:
-    """Return the full step in level and in alpha, its length, and if it goes back on the last."""
-    low, high = problem.bounds
+def _held(alpha: Floats, bounds: tuple[float, float]) -> Floats:
+    """Return alpha within its range."""
+    low, high = bounds
+    return np.asarray(np.minimum(np.maximum(alpha, low), high))
+
+
+def _scoring_step(problem: _Problem, state: _State, last: _Steps) -> tuple[_Steps, Bools]:
+    """Return the full step, whose pace is still open, and if it goes back on the last."""
     found, x = problem.pieces_and_lean(state)
-    lift = found.slope * found.weight
-    pull, mass = lift * found.residual, lift * found.slope
-    score, moment = pull.sum(axis=0), -(pull * x).sum(axis=0)
-    s0, s1, _, determinant = information_sums(mass, x)
-    alpha = np.clip(state.alpha + (s0 * moment + s1 * score) / determinant, low, high)
+    lift = np.multiply(found.slope, found.weight, out=found.weight)
+    pull = np.multiply(lift, found.residual, out=found.residual)
+    mass = np.multiply(lift, found.slope, out=found.slope)
+    score, moment = pull.sum(axis=0), -of_products(pull, x)
+    s0, s1, s2, determinant = information_sums(mass, x)
+    alpha = _held(state.alpha + (s0 * moment + s1 * score) / determinant, problem.bounds)
     change = alpha - state.alpha
     shift = (score + s1 * change) / np.maximum(s0, _TINY)
     # Its length is the largest change of log loss at a point, points without information aside.
-    move = shift - change * x
-    seen = np.abs(move) * np.sqrt(mass / np.maximum(mass.max(axis=0), _TINY))
-    turned = (mass * move * (state.shift - state.change * x)).sum(axis=0) < 0
-    return shift, change, np.maximum(seen.max(axis=0), np.abs(change)), turned
+    move = np.multiply(change, x, out=pull)
+    np.subtract(shift, move, out=move)
+    mass /= np.maximum(mass.max(axis=0), _TINY)
+    move *= move
+    move *= mass
+    seen = np.sqrt(move.max(axis=0))
+    along, across = shift * s0 - change * s1, shift * s1 - change * s2
+    turned = last.shift * along - last.change * across < 0
+    return _Steps(shift, change, np.maximum(seen, np.abs(change)), last.pace), turned
 
 
 @dataclass
@@ -285,10 +309,9 @@ class _Search(_Columns):
 
 def _fit_sigma(problem: _Problem, state: _State) -> _State:
     """Solve the moment equation where a sigma of zero leaves too much unexplained."""
-    found = problem.pieces(state)
-    ratio = problem.dispersion(state)
-    wanting = ratio > 1
-    if wanting.any():
+    ratio, found = problem.dispersion(state)
+    wanting = np.flatnonzero(ratio > 1)
+    if len(wanting):
         square = (found.residual * found.weight) ** 2 * found.variance
         fall = (square * found.slope**2 * found.weight).sum(axis=0) / np.maximum(
             square.sum(axis=0), _TINY
@@ -298,24 +321,27 @@ def _fit_sigma(problem: _Problem, state: _State) -> _State:
     return state
 
 
-def _search_sigma(problem: _Problem, state: _State, search: _Search, first: int = 0) -> _State:
+def _search_sigma(problem: _Problem, state: _State, search: _Search) -> _State:
     """Fit the mean at each trial sigma: solving for the two turn about would cycle."""
-    for step in range(first, _SIGMA_STEPS):
+    found, rows, some = replace(state), np.arange(len(state.level)), problem
+    done = np.zeros(len(rows), dtype=bool)
+    for step in range(_SIGMA_STEPS):
         state.sigma = np.sqrt(search.here)
-        again = _fit_mean(problem, state, 4, 1e-3)
+        again = _fit_mean(some, state, 4, 1e-3)
         # What is done stays, that it does not depend on how long the others take.
-        again.put(search.done, state.take(search.done))
+        finished = np.flatnonzero(search.done)
+        again.put(finished, state.take(finished))
         state = again
-        ratio = problem.dispersion(state)
-        search.narrow(ratio, halve=step >= _SECANT_STEPS)
-        if search.done.all():
+        search.narrow(some.dispersion(state)[0], halve=step >= _SECANT_STEPS)
+        open_ = np.flatnonzero(~search.done)
+        if not len(open_) or len(open_) < _FULL * len(search.done):
+            found.put(rows, state)
+            done[rows] = search.done
+            rows, some = rows[open_], some.take(open_)
+            state, search = state.take(open_), search.take(open_)
+        if not len(open_):
             break
-        if step % 2 and 2 * search.done.sum() > len(ratio):
-            rest, done = ~search.done, search.done
-            part = _search_sigma(problem.take(rest), state.take(rest), search.take(rest), step + 1)
-            state.put(done, _fit_mean(problem.take(done), state.take(done)))
-            state.put(rest, part)
-            return state
-    state = _fit_mean(problem, state)
-    state.settled &= search.done
-    return state
+    found.put(rows, state)
+    found = _fit_mean(problem, found)
+    found.settled &= done
+    return found

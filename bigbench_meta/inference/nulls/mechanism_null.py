@@ -8,12 +8,13 @@ the replicates as in the data.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from bigbench_meta.core.checks import seed_number, whole
-from bigbench_meta.curves.emergence import relative_sharpness
+from bigbench_meta.curves.emergence import sharpness_by_scale
 from bigbench_meta.inference.nulls.mechanism import (
     ALPHA_RANGE,
     Design,
@@ -56,6 +57,7 @@ __all__ = ["mechanism_null"]
 _LARGEST_STEP: Final = 8.0
 _STRIDE: Final = 0.25
 _HALVINGS: Final = 8  # down to a thousandth
+_PARTS_OF_A_ROUND: Final = 4
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def _test_block(
         [FLAT, NOT_CONVERGED, NO_INFORMATION], OK,
     )  # fmt: skip
     result.status[rows] = status
-    result.sharpness[rows] = relative_sharpness(y.T)
+    result.sharpness[rows] = sharpness_by_scale(y)
     fitted, tested = rows[status != FLAT], np.flatnonzero(status == OK)
     for name in ("level", "alpha", "sigma", "at_bound"):
         getattr(result, name)[fitted] = getattr(fit, name)[status != FLAT]
@@ -198,26 +200,42 @@ def _bootstrap(
     )
     for number, size in enumerate(rounds(options.n_boot, options.stop_after)):
         open_ = np.flatnonzero(~(step.done & sharp.done))
-        at_a_time = max(1, REPLICATES_AT_A_TIME // size)
+        at_a_time = max(1, _PARTS_OF_A_ROUND * REPLICATES_AT_A_TIME // size)
         for start in range(0, len(open_), at_a_time):
             part = open_[start : start + at_a_time]
             purpose = f"step {number}" if number else "step"
-            drawn, again = replicates(
+            drawn, _ = replicates(
                 y, design, fit, part, size, purpose, options.seed, variation.weight
             )
-            known = np.repeat(variation.sigma[part], size)
-            refit = fit_mechanism(drawn, again, alpha_range=options.alpha_range, sigma=known)
-            df = np.repeat(variation.df[part], size)
-            score = _moderated(drawn, again, refit, df).max(axis=0).reshape(-1, size)
-            valid = ~is_flat(drawn).reshape(-1, size) & np.isfinite(score)
-            step.add(part, score, valid)
-            sharpness = np.reshape(relative_sharpness(drawn.T), (-1, size))
-            sharp.add(part, sharpness, valid)
+            drawn = drawn.reshape(len(y), len(part), size)
+            # A round is drawn whole and fitted in parts, as a curve may stop within it.
+            for begin, end in pairwise(np.linspace(0, size, _PARTS_OF_A_ROUND + 1).astype(int)):
+                left = ~(step.done & sharp.done)[part]
+                _tally(
+                    step, sharp, drawn[:, left, begin:end], part[left], design, variation, options
+                )
     result.p_step[rows], result.p_sharpness[rows] = step.p_values(), sharp.p_values()
     result.n_valid[rows] = step.valid
     few = rows[~step.done & (step.valid < FEWEST_REPLICATES)]
     result.status[few] = FEW_REPLICATES
     result.p_step[few] = result.p_sharpness[few] = np.nan
+
+
+def _tally(
+    step: SequentialPValues, sharp: SequentialPValues, drawn: Floats, part: Ints, design: Design,
+    variation: Variation, options: _Options,
+) -> None:  # fmt: skip
+    """Fit replicates of some curves, shape (n, curves, size), and count those that are as large."""
+    if not drawn.size:
+        return
+    size = drawn.shape[2]
+    y, many = drawn.reshape(len(drawn), -1), np.repeat(part, size)
+    again = design.take(many)
+    refit = fit_mechanism(y, again, alpha_range=options.alpha_range, sigma=variation.sigma[many])
+    score = _moderated(y, again, refit, variation.df[many]).max(axis=0).reshape(-1, size)
+    valid = ~is_flat(y).reshape(-1, size) & np.isfinite(score)
+    step.add(part, score, valid)
+    sharp.add(part, sharpness_by_scale(y).reshape(-1, size), valid)
 
 
 def _step_size(

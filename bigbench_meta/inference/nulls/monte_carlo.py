@@ -210,16 +210,19 @@ class SequentialPValues:
         observed = self.observed[rows]
         finite = np.where(np.isfinite(observed), observed, 0.0)
         least = np.where(np.isfinite(observed), observed - 1e-6 * (1 + np.abs(finite)), observed)
-        large = self.large[rows, None] + (usable & (replicates >= least[:, None])).cumsum(axis=1)
+        at_least = usable & (replicates >= least[:, None])
+        if self.stop_after is None:
+            self.large[rows] += at_least.sum(axis=1)
+            self.valid[rows] += usable.sum(axis=1)
+            return
+        large = self.large[rows, None] + at_least.cumsum(axis=1)
         count = self.valid[rows, None] + usable.cumsum(axis=1)
         last = np.full(len(rows), replicates.shape[1] - 1)
-        stops = np.zeros(len(rows), dtype=bool)
-        if self.stop_after is not None:
-            # The largest p-value that can come: the last of the large ones would be the next.
-            hopeless = self.stop_after <= self.least[rows, None] * count
-            enough = (large >= self.stop_after) | hopeless
-            stops = enough[:, -1]
-            last[stops] = enough[stops].argmax(axis=1)
+        # The largest p-value that can come: the last of the large ones would be the next.
+        hopeless = self.stop_after <= self.least[rows, None] * count
+        enough = (large >= self.stop_after) | hopeless
+        stops = enough[:, -1]
+        last[stops] = enough[stops].argmax(axis=1)
         row, open_ = np.arange(len(rows)), ~self.done[rows]
         self.large[rows[open_]] = large[row, last][open_]
         self.valid[rows[open_]] = count[row, last][open_]

@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 
 from bigbench_meta.core.schema import CURVE_KEY
-from bigbench_meta.inference.chunks import CHUNK_OF_FITS, Analysis, analyse
+from bigbench_meta.inference.chunks import Analysis, analyse
 from bigbench_meta.inference.shapes.inputs import Frame, Points, fit_input
 from bigbench_meta.inference.shapes.shape_fits import (
     FIT_STATUSES,
@@ -130,7 +130,7 @@ def curve_shapes(
         ('breakthrough', 0.991, 0.451)
     """
     options = {"catalog": catalog, "shapes": shapes, "criterion": criterion, "rules": rules}
-    analysis = Analysis(function=_shapes_of, options=options, cost=_COST, size=CHUNK_OF_FITS)
+    analysis = Analysis(function=_shapes_of, options=options, cost=_COST)
     return analyse({"shapes": analysis}, curves, execution, progress=progress)["shapes"]
 
 

@@ -41,7 +41,7 @@ EXACT: Final = 1e-16
 # Least singular value of the scaled Jacobian of parameters that the points determine.
 _IDENTIFIED: Final = 1e-6
 # Numbers held in one array while the grid is searched.
-_GRID_NUMBERS: Final = 1 << 20
+_GRID_NUMBERS: Final = 1 << 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,19 +119,14 @@ def _over_points(a: Floats, b: Floats) -> Floats:
 
 
 def _solve(model: Model, columns: Floats, block: CommonForm) -> tuple[Floats, Bools]:
-    """Return the best coefficients, (..., k), and which of them no bound holds.
+    """Return the best coefficients, (m, k), and which of them no bound holds.
 
     Args:
         model: The shape.
-        columns: Shape (m, n, k) or (m, nodes, n, k).
+        columns: Shape (m, n, k).
         block: The curves.
     """
-    extra = columns.ndim - 3
-    w, y, low, high = (
-        values.reshape(len(values), *(1,) * extra, *values.shape[1:])
-        for values in (block.w, block.y, block.low, block.high)
-    )
-    weighted, target = columns * w[..., None], w * y
+    weighted, target = columns * block.w[..., None], block.w * block.y
     first = weighted[..., 0]
     if model.n_linear == 1:
         coefficient = _ratio(np.vecdot(first, target), np.vecdot(first, first))[..., None]
@@ -141,7 +136,15 @@ def _solve(model: Model, columns: Floats, block: CommonForm) -> tuple[Floats, Bo
         np.vecdot(first, first), np.vecdot(first, second), np.vecdot(second, second),
         np.vecdot(first, target), np.vecdot(second, target),
     )  # fmt: skip
-    one, two = _two(*moments)
+    return _from_moments(model, moments, block.low, block.high)
+
+
+def _from_moments(
+    model: Model, moments: tuple[Floats, ...], low: Floats, high: Floats
+) -> tuple[Floats, Bools]:
+    """Return the same of two columns from their weighted products with each other and with y."""
+    aa, ab, bb, ay, by = moments
+    one, two = _two(aa, ab, bb, ay, by)
     if not any(model.asymptotes):
         return np.stack([one, two], axis=-1), np.ones((*one.shape, 2), dtype=bool)
     return _within(one, two, moments, low, high)
@@ -200,23 +203,40 @@ def _within(
 
 def _best_nodes(model: Model, block: CommonForm) -> Floats:
     """Return the thetas to start from, shape (m, starts, thetas): the best of the best strata."""
-    m, n = block.y.shape
-    grid_size = model.grid(block.u[:1]).shape[1]
-    at_a_time = max(1, _GRID_NUMBERS // (grid_size * n))
-    found = []
-    for begin in range(0, m, at_a_time):
-        part = block.take(slice(begin, begin + at_a_time))
-        grid = model.grid(part.u)
-        columns = model.columns(part.u[:, None, :], grid)
-        coefficients, _ = _solve(model, columns, part)
-        residual = part.w[:, None] * (part.y[:, None] - _times(columns, coefficients))
-        rss = np.vecdot(residual, residual)
-        strata = rss.reshape(len(rss), model.strata or 1, -1)
-        node = strata.argmin(axis=-1) + np.arange(strata.shape[1]) * strata.shape[2]
-        order = np.argsort(strata.min(axis=-1), axis=1, kind="stable")[:, : model.starts]
-        chosen = np.take_along_axis(node, order, axis=1)
-        found.append(np.take_along_axis(grid, chosen[..., None], axis=1))
-    return np.concatenate(found) if found else np.empty((0, model.starts, model.n_theta))
+    found = np.empty((len(block.y), model.starts, model.n_theta))
+    if not model.n_theta:
+        return found
+    # The columns are the same for all curves of the same scales.
+    scales, kind = np.unique(block.u, axis=0, return_inverse=True)
+    for number in range(len(scales)):
+        own, u = np.flatnonzero(kind == number), scales[number : number + 1]
+        grid = model.grid(u)
+        columns = model.columns(u[:, None], grid)[0]
+        at_a_time = max(1, _GRID_NUMBERS // len(columns))
+        for begin in range(0, len(own), at_a_time):
+            rows = own[begin : begin + at_a_time]
+            rss = _rss(model, columns, block.take(rows))
+            strata = rss.reshape(len(rss), model.strata or 1, -1)
+            node = strata.argmin(axis=-1) + np.arange(strata.shape[1]) * strata.shape[2]
+            order = np.argsort(strata.min(axis=-1), axis=1, kind="stable")[:, : model.starts]
+            found[rows] = grid[0][np.take_along_axis(node, order, axis=1)]
+    return found
+
+
+def _rss(model: Model, columns: Floats, block: CommonForm) -> Floats:
+    """Return the residual sum of squares at each node, (m, nodes), from columns (nodes, n, 2)."""
+    first, second = np.ascontiguousarray(columns.T)  # (n, nodes) each
+    weight = block.w**2
+    target = weight * block.y
+    moments = (
+        weight @ first**2, weight @ (first * second), weight @ second**2, target @ first,
+        target @ second,
+    )  # fmt: skip
+    low, high = block.low[:, None], block.high[:, None]
+    one, two = np.moveaxis(_from_moments(model, moments, low, high)[0], -1, 0)
+    aa, ab, bb, ay, by = moments
+    total = np.vecdot(target, block.y)[:, None]
+    return np.asarray(total + one * (one * aa - 2 * ay) + two * (two * bb - 2 * by + 2 * one * ab))
 
 
 @dataclass
