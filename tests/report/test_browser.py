@@ -228,7 +228,7 @@ def test_hostile_names_are_text_wherever_they_appear(browser: Browser, hostile: 
 def test_without_script_the_page_says_the_same(browser: Browser, gpt3: Path) -> None:
     opened = Opened(browser, gpt3, java_script_enabled=False)
     assert "21 of them above 100" in opened.page.inner_text(".answer")
-    assert opened.page.locator(".plot svg").count() == 3
+    assert opened.page.locator(".plot svg").count() == 4
     assert len(opened.rows("[data-table=by_metric]", 1)) == 8
     assert "needs a browser" in opened.page.inner_text("#explorer-app")
 

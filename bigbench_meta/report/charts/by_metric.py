@@ -80,7 +80,7 @@ def plot_emergence_by_metric(
             if n_metrics > len(order)
             else "",
         ),
-        chart=styled(chart.properties(height=alt.Step(20))),
+        chart=styled(chart.properties(height=20 * max(len(order), 1))),
         data=drawn,
     )
 
@@ -282,6 +282,6 @@ def plot_claims_by_metric(claims: pd.DataFrame) -> Figure:
             "number; the black tick is the number expected if claims fell on annotated tasks by "
             "chance. Metrics without a claim are not drawn."
         ),
-        chart=styled(layers.properties(height=alt.Step(17))),
+        chart=styled(layers.properties(height=17 * len(shown))),
         data=shown,
     )

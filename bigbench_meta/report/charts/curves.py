@@ -302,12 +302,16 @@ def _chart(
     x = scale_axis("x", axes, data["x"])
     base = alt.Chart().encode(x=x).transform_filter(f"datum.part === '{SCORE}'")
     y = score_axis("score", "Score", tickCount=5 if columns == 1 else 3)
-    bars = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=0.8)
+    # Without an interval a bar of no length: a panel of none at all would have no extent.
+    bars = base.transform_calculate(
+        from_="isValid(datum.low) ? datum.low : datum.score",
+        to="isValid(datum.high) ? datum.high : datum.score",
+    ).mark_rule(strokeWidth=0.8)
     layers = [
         *(_level(part, dash) for part, dash in ((CHANCE, [4, 3]), (HUMAN, [1, 2]))
           if (data["part"] == part).any()),
         bars.encode(
-            y=alt.Y("low:Q", title="Score"), y2="high:Q", color=marks["color"]
+            y=alt.Y("from_:Q", title="Score"), y2="to:Q", color=marks["color"]
         ),
         base.mark_line(strokeWidth=1.2).encode(
             y=y, color=marks["color"], strokeDash=marks["strokeDash"]

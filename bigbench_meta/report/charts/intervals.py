@@ -176,4 +176,4 @@ def _interval_chart(data: pd.DataFrame, threshold: float, width: Width) -> Any:
     ]  # fmt: skip
     if np.isfinite(threshold) and threshold > 0:
         layers.append(reference_line("x", x=threshold))
-    return alt.layer(*layers).properties(height=alt.Step(13))
+    return alt.layer(*layers).properties(height=13 * len(placed))

@@ -216,4 +216,4 @@ def _chart(placed: pd.DataFrame, statistic: str, low: float, high: float) -> Any
                      "status"],
         ),
     )  # fmt: skip
-    return styled(layers.properties(height=alt.Step(12)), "page")
+    return styled(layers.properties(height=12 * len(placed)), "page")
