@@ -25,6 +25,10 @@ settings.register_profile(
 settings.load_profile("bigbench-meta")
 
 
+# xdist gives its processes the width of its own terminal, which tables would be fitted to.
+os.environ.pop("COLUMNS", None)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Start no processes for a single file or test, which would take longer than to run it."""

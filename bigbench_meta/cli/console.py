@@ -106,11 +106,12 @@ def print_table(table: Table) -> None:
     width = known or (None if sys.stdout.isatty() else _PIPE)
     console = Console(highlight=False, width=width)
     rows = [[shown(cell) for cell in row] for row in rows]
+    # Columns of texts may be wrapped.
+    most = [console.width if align == "right" else _WRAPPED for align in alignment]
     widths = [
-        max(cell_len(cell) for cell in column) + _GAP for column in zip(header, *rows, strict=True)
+        min(max(cell_len(cell) for cell in column), limit) + _GAP
+        for column, limit in zip(zip(header, *rows, strict=True), most, strict=True)
     ]
-    # The first column, of names, may be wrapped.
-    widths[:1] = [min(widths[0], _WRAPPED)] if widths else []
     fit = max(sum(sum(widths[: n + 1]) <= console.width for n in range(len(widths))), 1)
     grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for title, align in zip(header[:fit], alignment, strict=False):

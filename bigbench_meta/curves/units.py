@@ -142,6 +142,7 @@ def check_range(
         code = outside & np.isin(score, CODES)
         too_large = stderr > extent / 2 + slack
         if n_examples is not None:
+            n_examples = np.where(n_examples >= 1, n_examples, np.nan)
             share = np.clip((score - low) / extent, 0, 1)
             # A score of 0 or 1 leaves an answer of doubt.
             variance = np.maximum(share * (1 - share), 1 / n_examples)

@@ -576,8 +576,9 @@ class _Counts:
     def gone_members(self) -> set[str]:
         """Return the stored members that archives no longer have, as far as these are sound."""
         problems = pa.concat_tables(self._problems)
-        errors = problems.filter(pc.equal(problems["severity"].cast(pa.string()), "error"))
-        damaged = set(errors["source"].to_pylist())
+        # Not by pyarrow.compute: a scalar of Arrow's imports pandas.
+        columns = (problems["source"].to_pylist(), problems["severity"].to_pylist())
+        damaged = {source for source, severity in zip(*columns, strict=True) if severity == "error"}
         return {
             identity
             for identity, label in self._members.items()

@@ -134,7 +134,8 @@ def test_files(tmp_path):
         "observations.csv", "observations.parquet", "samples.parquet", "run_simulate.json",
         *(f"tables/{name}.{end}" for name in ("curve_scores", "mechanism")
           for end in ("csv", "md", "tex")),
-        *(f"figures/{name}.{end}" for name in figures for end in ("svg", "png", "vl.json", "csv")),
+        *(f"figures/{name}.{end}" for name in figures
+          for end in ("svg", "pdf", "png", "vl.json", "csv")),
     }  # fmt: skip
     setting = {"scales": found["scales"], "target_lengths": [1, 4], "n_choices": [3]}
     expected = simulate(n_examples=20, seed=1, **setting)

@@ -412,7 +412,7 @@ def test_nothing_flagged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert not any(path.name.startswith("flagged_curves.svg") for path in written)
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "No curve has an emergence score above 50." in page
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 3
     assert (tmp_path / "out" / "tables" / "flagged_curves.csv").read_text().count("\n") == 1
 
 
