@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 
 # No deadline: the first call of a test imports pandas. Under CI a failure must be repeatable. A
-# property is tried on 15 examples, so that the suite takes minutes; .ci/full tries more.
+# property is tried on 10 examples, so that the suite takes minutes; .ci/full tries more.
 settings.register_profile(
     "bigbench-meta",
     deadline=None,
-    max_examples=int(os.environ.get("BIGBENCH_META_EXAMPLES", "15")),
+    max_examples=int(os.environ.get("BIGBENCH_META_EXAMPLES", "10")),
     derandomize=bool(os.environ.get("CI")),
     print_blob=True,
 )

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 # For tests that build frames, where one example costs as much as hundreds of array examples.
-FEWER = settings(max_examples=15)
+FEWER = settings(max_examples=8)
 
 # Few values: many ties, many steps of exactly zero. Many values: hardly any.
 FEW = st.integers(-3, 3)

@@ -104,8 +104,8 @@ def test_processes_compare_metrics_alike(curves, tmp_path):
 
 
 def test_one_and_two_processes_give_the_same_evidence(curves, tmp_path, monkeypatch):
-    monkeypatch.setattr(chunks, "CHUNK", 64)
-    some = curves.select(np.arange(len(curves)) % 2 == 0)  # two chunks
+    monkeypatch.setattr(chunks, "CHUNK", 16)
+    some = curves.select(np.arange(len(curves)) % 8 == 0)  # two chunks
     one = curve_evidence(some, n_boot=19)
     two = curve_evidence(some, n_boot=19, execution=Execution(jobs=2, keep=tmp_path))
     pd.testing.assert_frame_equal(one, two, check_exact=True)
