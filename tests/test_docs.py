@@ -46,7 +46,8 @@ CASES = [
     for case in commands(page)
     if case[0].startswith("bigbench-meta ")
 ]
-SLOW = {"nulls"}  # refits a bootstrap of many curves
+# Bootstraps, simulated studies and forecasts of many curves.
+SLOW = {"forecast", "nulls", "seeds", "shapes", "uncertainty", "yardstick"}
 WITH_PYTHON = [
     pytest.param(page, id=page.stem, marks=[pytest.mark.full] if page.stem in SLOW else [])
     for page in PAGES

@@ -75,6 +75,7 @@ def test_committed_without_outputs(path):
 
 
 # Jupyter's own start-up warns of things that are not this project's.
+@pytest.mark.full
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs(path, own_results, tmp_path, monkeypatch):

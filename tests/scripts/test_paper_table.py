@@ -15,6 +15,7 @@ def script():
         yield loaded
 
 
+@pytest.mark.full
 def test_the_page_is_current(script):
     text = script.PAGE.read_text("utf-8")
     assert script.page(text) == text, "run `python scripts/paper_table.py`"
