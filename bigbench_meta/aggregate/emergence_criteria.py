@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Of three models E is at most 2.
+# The median of two squared steps is their mean: E = (a + b) / sqrt((a^2 + b^2) / 2) <= 2.
 _FEW_SCALES: Final = 3
 _MOST_OF_THREE: Final = 2.0
 

@@ -613,7 +613,7 @@ def differing_settings(
         table: Observations whose runs are apart, see :func:`separate_runs`.
         curve: The curve of each row.
         n_curves: The number of curves.
-        checkpoint: As the runs were told apart. If it was chosen, it may differ.
+        checkpoint: The choice with which the curves were built. If one was chosen, it may differ.
     """
     if table["settings"].null_count == table.num_rows:
         return [()] * n_curves

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bigbench_meta.aggregate.attribution.account import account_for_flags
 from bigbench_meta.aggregate.by_metric import flagged, select_level
+from bigbench_meta.aggregate.emergence_criteria import could_meet
 from bigbench_meta.aggregate.options import StudyOptions
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.execute import kept_processes
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from bigbench_meta.inference.curve_evidence import Variation
     from bigbench_meta.report.charts.figure import Figure
     from bigbench_meta.report.tables.table import Table
-
-# The median of two squared steps is their mean, so E = (a + b) / sqrt((a^2 + b^2) / 2) <= 2.
-_TWO_STEPS = 2.0
 
 __all__ = ["Study", "run_study"]
 
@@ -106,8 +104,8 @@ class Study:
     @property
     def n_out_of_reach(self) -> int:
         """Number of scored curves of three models, if those cannot reach the threshold."""
-        scored = self.counted[self.counted["emergence_score"].notna()]
-        return int((scored["n_scales"] <= 3).sum()) if self.threshold >= _TWO_STEPS else 0
+        could = could_meet(self.counted, "flagged", threshold=self.threshold)
+        return int((self.counted["emergence_score"].notna() & ~could).sum())
 
     @property
     def headline(self) -> str:

@@ -167,7 +167,7 @@ class Laws(NamedTuple):
 def smooth_laws() -> Laws:
     """Return laws with published exponents, half of the weight on those without a rest."""
     low, high = ALPHA_RANGE
-    # Closer together where they are small: over many decades those are told apart, too.
+    # Closer together where they are small: over many decades scores distinguish those, too.
     exponents = low + (high - low) * np.linspace(0, 1, _EXPONENTS) ** 1.5
     found = []
     for rest, weight in _RESTS:
