@@ -44,10 +44,9 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Bools = NDArray[np.bool_]
 
-__all__ = ["Compared", "SmoothStudies", "expected_if_smooth", "yardstick_sentence"]
+__all__ = ["SmoothStudies", "Yardstick", "expected_if_smooth", "yardstick_sentence"]
 
-Compared = Literal["scores", "all"]
-
+Yardstick = Literal["quick", "full"]
 
 DEFAULT_STUDIES: Final = 999
 """Simulated studies where only emergence scores are compared."""
@@ -193,7 +192,7 @@ def expected_if_smooth(
     curves: Curves,
     scores: pd.DataFrame,
     *,
-    compared: Compared = "scores",
+    yardstick: Yardstick = "quick",
     threshold: float = DEFAULT_THRESHOLD,
     n_studies: int | None = None,
     n_boot: int | None = None,
@@ -219,18 +218,18 @@ def expected_if_smooth(
     Args:
         curves: The curves of a study, of one level.
         scores: What :func:`bigbench_meta.score_curves` returned for them, in their order, with
-            ``inference`` if all criteria are compared.
-        compared: Criteria of the ``scores`` alone (flags, and flags by resolution-limited scores),
-            in seconds; or ``all`` of :data:`CRITERIA`: then each study is analysed as the data
-            were, which takes as long as the inference on the data, for each study.
+            ``inference`` for the ``full`` yardstick.
+        yardstick: ``quick``: the criteria that need the scores alone (flags, and flags by
+            resolution-limited scores), in seconds. ``full``: all of :data:`CRITERIA`; each study is
+            analysed as the data were, which takes as long as the inference on the data, for each.
         threshold: Of the emergence score.
         n_studies: Simulated studies, at least 19. By default 999, and fewer, down to 199, for more
-            than 2,000 curves; 99 if all criteria are compared.
+            than 2,000 curves; 99 for the ``full`` yardstick.
         n_boot: Bootstrap replicates of intervals, and the most of a test, as in the data.
         seed: Seed.
         by: Column of ``scores`` by whose values curves are also counted separately.
         alpha_range: Bounds of the exponent of the loss.
-        min_scales: Curves with fewer points get no interval.
+        min_scales: Curves with fewer points are not scored, as in ``scores``.
         catalog: Metric catalog; the packaged one by default.
         execution: In how many processes studies are analysed, and where finished ones are kept.
         progress: Called with (work done, work).
@@ -259,15 +258,15 @@ def expected_if_smooth(
         >>> int(row["observed"]), bool(row["expected"] < 16)
         (19, True)
     """
-    one_of(compared, get_args(Compared), "compared")
+    one_of(yardstick, get_args(Yardstick), "yardstick")
     if n_studies is None:
         fits = _MOST_DRAWS // max(len(curves), 1)
         n_studies = int(np.clip(fits, _FEWEST_STUDIES, DEFAULT_STUDIES))
-        n_studies = n_studies if compared == "scores" else FULL_STUDIES
+        n_studies = n_studies if yardstick == "quick" else FULL_STUDIES
     whole(n_studies, 19, "n_studies")
     study = SmoothStudies.of(curves, alpha_range=alpha_range, catalog=catalog, seed=seed)
-    if compared == "scores":
-        counts = _counts_of_scores(study, scores, by, threshold, n_studies, progress)
+    if yardstick == "quick":
+        counts = _counts_of_scores(study, scores, by, threshold, min_scales, n_studies, progress)
     else:
         judge = partial(
             _judged, by=by, threshold=threshold, n_boot=n_boot, seed=seed, alpha_range=alpha_range,
@@ -275,7 +274,7 @@ def expected_if_smooth(
         )  # fmt: skip
         counts = _counts_of_studies(study, judge, n_studies, execution, progress)
     simulated = scores[np.isin(np.arange(len(scores)), study.laws.curves)]
-    met = _met(simulated, SCORES_ALONE if compared == "scores" else ALL, by, threshold)
+    met = _met(simulated, SCORES_ALONE if yardstick == "quick" else ALL, by, threshold)
     rows = [
         {"criterion": name, "group": group, "sigma": variation, "n_compared": n,
          "observed": observed,
@@ -307,8 +306,8 @@ def _met(scores: pd.DataFrame, names: Sequence[str], by: str, threshold: float) 
 
 
 def _counts_of_scores(
-    study: SmoothStudies, scores: pd.DataFrame, by: str, threshold: float, n_studies: int,
-    progress: Callable[[int, int], None] | None,
+    study: SmoothStudies, scores: pd.DataFrame, by: str, threshold: float, min_scales: int,
+    n_studies: int, progress: Callable[[int, int], None] | None,
 ) -> dict[tuple[str, str, str], Ints]:  # fmt: skip
     """Return, by variation, criterion and group, the curves that meet it in each study."""
     groups, work = _groups(scores, by), len(VARIATIONS) * len(study.laws.curves)
@@ -321,7 +320,7 @@ def _counts_of_scores(
     done = 0
     for variation in VARIATIONS:
         for curve, drawn in study.draws(variation, n_studies):
-            flags = _flags(drawn * sign[curve], resolution[curve], threshold)
+            flags = _flags(drawn * sign[curve], resolution[curve], threshold, min_scales)
             for name, met in zip(SCORES_ALONE, flags, strict=True):
                 for group, own in groups.items():
                     if own[curve]:
@@ -332,12 +331,15 @@ def _counts_of_scores(
     return counts
 
 
-def _flags(oriented: Floats, resolution: float, threshold: float) -> tuple[Bools, Bools]:
+def _flags(
+    oriented: Floats, resolution: float, threshold: float, min_scales: int
+) -> tuple[Bools, Bools]:
     """Return which draws of a curve, shape (studies, n), have each of two scores above it."""
     size, n = oriented.shape
     found = score_ragged(
-        oriented.ravel(), np.arange(size + 1) * n, resolution=np.full(size, resolution)
-    )
+        oriented.ravel(), np.arange(size + 1) * n, resolution=np.full(size, resolution),
+        min_scales=min_scales,
+    )  # fmt: skip
     limited = found.resolution_limited_score > threshold
     return (found.emergence_score > threshold) | (found.emergence_score == np.inf), limited
 

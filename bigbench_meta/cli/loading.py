@@ -47,8 +47,6 @@ __all__ = [
 _MOST_NAMED: Final = 10
 _MOST_HINTS: Final = 3
 _ALIKE: Final = 0.6
-# Options of --yardstick, and the criteria that are compared.
-_YARDSTICKS: Final = {"quick": "scores", "full": "all", "none": None}
 # What readers say of a table without the columns of observations.
 _OTHER_TABLE: Final = "required column missing|lacks the column"
 
@@ -506,7 +504,7 @@ def study_of(results: tuple[str, ...], options: dict[str, Any]) -> tuple[Loaded,
             inference=inference,
             progress=progress if inference else None,
             **(
-                {"yardstick": _YARDSTICKS[options["yardstick"]]}
+                {"yardstick": None if options["yardstick"] == "none" else options["yardstick"]}
                 | inference_settings(loaded, options)
                 if inference
                 else {}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from bigbench_meta.aggregate.attribution.account import Account
     from bigbench_meta.aggregate.by_metric import Level
-    from bigbench_meta.aggregate.yardstick import Compared
+    from bigbench_meta.aggregate.yardstick import Yardstick
     from bigbench_meta.catalog.embedded import EmbeddedSet
     from bigbench_meta.catalog.known_issues import IssueFindings
     from bigbench_meta.curves.build import Curves
@@ -158,7 +158,7 @@ def run_study(
     *,
     embedded: EmbeddedSet | None = None,
     inference: bool = False,
-    yardstick: Compared | None = "scores",
+    yardstick: Yardstick | None = "quick",
     n_boot: int | None = None,
     seed: int = 0,
     variation: Variation = "both",
@@ -234,7 +234,7 @@ def run_study(
             pairs = metric_change(of_level, samples=samples, n_boot=n_boot or 999, **shared)
             if yardstick and is_evidence:
                 expected = expected_if_smooth(
-                    of_level, counted.reset_index(drop=True), compared=yardstick, n_boot=n_boot,
+                    of_level, counted.reset_index(drop=True), yardstick=yardstick, n_boot=n_boot,
                     alpha_range=alpha_range, **shared,
                 )  # fmt: skip
     tables = [*study_tables(scores, counted, problems, threshold), issues_table(findings)]

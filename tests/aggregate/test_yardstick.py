@@ -70,6 +70,15 @@ def test_counts_are_those_of_whole_studies_scored_one_by_one(curves, expected):
             assert row["expected_high"] == max(counts)  # 97.5% of 39 is the 39th
 
 
+def test_curves_too_short_to_be_scored_are_not_flagged_in_simulated_studies_either(curves):
+    scores = bm.score_curves(curves, min_scales=len(SIZES) + 1)
+    found = expected_if_smooth(curves, scores, n_studies=19, min_scales=len(SIZES) + 1)
+    assert (found["observed"] == 0).all()
+    assert (found["expected"] == 0).all()
+    with_scores = expected_if_smooth(curves, bm.score_curves(curves), threshold=5, n_studies=19)
+    assert (with_scores["expected"] > 0).any()
+
+
 def test_groups_add_up(expected):
     by = expected.pivot_table(
         index=["criterion", "sigma"], columns="group", values=["expected", "observed"]
@@ -164,7 +173,7 @@ def test_a_plain_simulation_of_gpt3_expects_as_many():
 def test_all_criteria_in_one_and_two_processes(tmp_path):
     curves = bm.build_curves(study(np.random.default_rng(5), m=4))
     scores = bm.score_curves(curves, inference=True, n_boot=19)
-    options = {"compared": "all", "n_studies": 19, "n_boot": 19}
+    options = {"yardstick": "full", "n_studies": 19, "n_boot": 19}
     one = expected_if_smooth(curves, scores, **options)
     two = expected_if_smooth(
         curves, scores, execution=bm.Execution(jobs=2, keep=tmp_path), **options
@@ -204,7 +213,7 @@ def test_sentences(observed, expected, p, found, predicted):
     )
 
 
-@pytest.mark.parametrize("options", [{"n_studies": 18}, {"compared": "some"}])
+@pytest.mark.parametrize("options", [{"n_studies": 18}, {"yardstick": "some"}])
 def test_options_out_of_range(curves, options):
     with pytest.raises(InputError):
         expected_if_smooth(curves, bm.score_curves(curves), **options)
