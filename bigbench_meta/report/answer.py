@@ -62,10 +62,11 @@ def _metrics(scores: pd.DataFrame, threshold: float) -> str:
     if flags.empty:
         return ""
     by = flags["metric"].astype(str).value_counts()
-    named = [f"{n} of {metric}" for metric, n in by.head(_MOST_NAMED).items()]
+    named = [f"{n} under {metric}" for metric, n in by.head(_MOST_NAMED).items()]
     if rest := len(by) - len(named):
-        named.append(f"{by.iloc[_MOST_NAMED:].sum()} of {counted(rest, 'other metric')}")
-    text = f"By metric, the flagged curves are {', '.join(named)}"
+        named.append(f"{by.iloc[_MOST_NAMED:].sum()} under {counted(rest, 'other metric')}")
+    *most, last = named
+    text = f"The flagged curves: {', '.join(most)}{' and ' if most else ''}{last}"
     known = flags["n_examples_min"].dropna()
     if len(known):
         low, high = int(known.min()), int(known.max())

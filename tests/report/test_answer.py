@@ -29,10 +29,10 @@ def test_flags_their_metrics_and_their_questions(study: Study) -> None:
     assert first == study.headline
     by = flags["metric"].astype(str).value_counts()
     low, high = flags["n_examples_min"].min(), flags["n_examples_min"].max()
-    named = ", ".join(f"{n} of {metric}" for metric, n in by.items())
+    assert len(by) == 2
+    named = " and ".join(f"{n} under {metric}" for metric, n in by.items())
     assert metrics == (
-        f"By metric, the flagged curves are {named}; their test sets have {low} to {high} "
-        "questions."
+        f"The flagged curves: {named}; their test sets have {low} to {high} questions."
     )
     reach = (study.counted["score_max"] - study.counted["score_min"]) / study.counted["resolution"]
     largest = flags["resolution_limited_score"].max()
@@ -50,7 +50,7 @@ def test_what_is_not_known_is_not_said(study: Study) -> None:
     first, metrics = replace(study, counted=unknown).summary
     assert first == study.headline
     assert metrics == (
-        "By metric, the flagged curves are 4 of exact_str_match, 2 of multiple_choice_grade."
+        "The flagged curves: 4 under exact_str_match and 2 under multiple_choice_grade."
     )
     none = replace(study, counted=unknown.assign(emergence_score=1.0), threshold=5000.0)
     assert none.summary == [none.headline]
@@ -62,7 +62,7 @@ def test_more_than_three_metrics_are_counted(study: Study) -> None:
         metric=metrics, emergence_score=200.0, n_examples_min=pd.array([7, *[pd.NA] * 7], "Int64")
     )
     assert replace(study, counted=some).summary[1] == (
-        "By metric, the flagged curves are 3 of c, 2 of b, 1 of a, 2 of 2 other metrics; their "
+        "The flagged curves: 3 under c, 2 under b, 1 under a and 2 under 2 other metrics; their "
         "test sets have 7 questions where that is known."
     )
 
