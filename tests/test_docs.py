@@ -48,10 +48,14 @@ CASES = [
 ]
 # Bootstraps, simulated studies and forecasts of many curves.
 SLOW = {"forecast", "nulls", "seeds", "shapes", "uncertainty", "yardstick"}
+
+
+def slow(page: Path) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.full] if page.stem in SLOW else []
+
+
 WITH_PYTHON = [
-    pytest.param(page, id=page.stem, marks=[pytest.mark.full] if page.stem in SLOW else [])
-    for page in PAGES
-    if blocks(page, "pycon")
+    pytest.param(page, id=page.stem, marks=slow(page)) for page in PAGES if blocks(page, "pycon")
 ]
 
 
@@ -72,8 +76,10 @@ def test_python(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize(
     ("command", "printed"),
-    [case for _, *case in CASES],
-    ids=[f"{page.stem}: {text}" for page, text, _ in CASES],
+    [
+        pytest.param(text, printed, id=f"{page.stem}: {text}", marks=slow(page))
+        for page, text, printed in CASES
+    ],
 )
 def test_command(command: str, printed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     arguments = shlex.split(command)[1:]

@@ -109,6 +109,7 @@ def test_a_score_of_which_less_is_better_and_an_axis_that_rises(tmp_path):
     assert rising["high"] == place[expected["low"].iloc[0]]
 
 
+@pytest.mark.full
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12), st.randoms())
 def test_the_order_of_rows_does_not_matter(scores, random):

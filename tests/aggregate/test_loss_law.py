@@ -180,6 +180,7 @@ def test_families_and_what_is_said_of_them():
     assert "bent: a power law of non_embedding_params is rejected" in said[2]
 
 
+@pytest.mark.full
 def test_intervals_of_few_seeds_hold_the_exponent():
     """200 power laws of three seeds a size; percentiles that are not expanded hold it in 90%."""
     rng = np.random.default_rng(7)

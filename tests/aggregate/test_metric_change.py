@@ -261,6 +261,7 @@ def test_only_flagged_is_a_part_of_all():
     assert change_sentence(none) == "No two metrics score the same outputs."
 
 
+@pytest.mark.full
 @FEWER
 @given(seed=st.integers(0, 10**6), unit=st.sampled_from([0.001, 0.5, 7.0, 1000.0]))
 def test_order_of_rows_and_unit_do_not_matter(seed, unit):

@@ -206,6 +206,7 @@ def test_questions_that_differ_in_difficulty():
     assert any("differs from their mean probability" in s and "0 of 1" in s for s in said)
 
 
+@pytest.mark.full
 @settings(max_examples=10)
 @given(st.randoms(use_true_random=False))
 def test_order_and_kind_of_table_do_not_matter(random):

@@ -111,6 +111,7 @@ def test_what_cannot_be_simulated_is_not_compared():
     )
 
 
+@pytest.mark.full
 def test_smooth_studies_are_seldom_called_more():
     rejected = 0
     for number in range(12):

@@ -100,6 +100,7 @@ def test_output_holds_every_statistic(tree: Path, tmp_path: Path, ending: str) -
         assert [row["message"] for row in rows] == expected["message"].tolist()
 
 
+@pytest.mark.full
 def test_sensitivity_and_files(tree: Path, tmp_path: Path) -> None:
     folder, path = tmp_path / "out", tmp_path / "all.csv"
     found = run_json("accounts", tree, "--sensitivity", "--out", folder, "-o", path)

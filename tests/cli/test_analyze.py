@@ -111,6 +111,7 @@ def test_a_report_of_somebody_else_is_refused_before_the_work(tree: Path, tmp_pa
     assert (tmp_path / "report.html").read_text() == "mine"
 
 
+@pytest.mark.full
 def test_the_default_settings_are_those_of_the_library(
     embedded_study: EmbeddedStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

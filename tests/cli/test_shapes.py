@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from embedded import EmbeddedStudy
 
 
+@pytest.mark.full
 def test_shapes_are_those_of_the_library(tmp_path: Path, embedded_study: EmbeddedStudy) -> None:
     frame = embedded_study.shapes
     found = run_json("shapes", "-o", tmp_path / "rows.csv", "--out", tmp_path / "out")

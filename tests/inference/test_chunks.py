@@ -103,6 +103,7 @@ def test_processes_compare_metrics_alike(curves, tmp_path):
     assert list(tmp_path.glob("*.arrow"))
 
 
+@pytest.mark.full
 def test_one_and_two_processes_give_the_same_evidence(curves, tmp_path, monkeypatch):
     monkeypatch.setattr(chunks, "CHUNK", 16)
     some = curves.select(np.arange(len(curves)) % 8 == 0)  # two chunks

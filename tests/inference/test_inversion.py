@@ -195,6 +195,7 @@ def test_hardly_any_noise_is_the_delta_method():
     np.testing.assert_allclose(found.linearity[0], expected, atol=0.25 * error)
 
 
+@pytest.mark.full
 def test_confidence_agrees_with_the_interval():
     rng = np.random.default_rng(0)
     batch = rng.binomial(200, rng.uniform(0, 1, (150, 6))) / 200

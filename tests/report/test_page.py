@@ -341,6 +341,7 @@ def test_hostile_names_do_nothing_in_figures(hostile: tuple[Path, Study], name: 
 CONTROLS = ["\x00", "\x08", "\x1b[31m", "\x7f", "\u2028", "\ufffe"]
 
 
+@pytest.mark.full
 def test_characters_that_no_svg_can_hold(tmp_path: Path) -> None:
     """In a process of its own: a crash of the renderer would take the tests with it."""
     tasks = [f"a{character}b" for character in CONTROLS]

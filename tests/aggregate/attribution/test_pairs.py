@@ -424,6 +424,7 @@ def test_exchanging_the_classes_inverts_every_comparison(scores):
     )
 
 
+@pytest.mark.full
 @FEWER
 @given(random_scores(), st.randoms(use_true_random=False))
 def test_pairs_do_not_know_the_order_of_rows_or_names_of_tasks(scores, random):

@@ -186,6 +186,7 @@ NUMBERS = ["forecast", "lower", "upper", "error", "skill", "surprise"]
 DOUBLES = ("mixture", "power_law", "log_pass_rate")
 
 
+@pytest.mark.full
 @FEW
 @given(st.integers(0, 10**6), st.randoms())
 def test_order_of_rows_and_of_curves(seed, random):
@@ -200,6 +201,7 @@ def test_order_of_rows_and_of_curves(seed, random):
     pd.testing.assert_frame_equal(a.drop(columns="curve"), b.drop(columns="curve"))
 
 
+@pytest.mark.full
 @FEW
 @given(st.integers(0, 10**6), st.integers(2, 1000))
 def test_unit_of_scale(seed, factor):

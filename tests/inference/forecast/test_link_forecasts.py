@@ -431,6 +431,7 @@ def test_standard_errors_weigh():
     assert known["upper"] - known["lower"] < equal["upper"] - equal["lower"]
 
 
+@pytest.mark.full
 def test_intervals_cover_where_the_mechanism_holds():
     """400 simulated curves whose models differ: the interval of 95% holds about 95%."""
     rng = np.random.default_rng(5)

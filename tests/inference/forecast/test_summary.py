@@ -147,6 +147,7 @@ def test_who_can_be_compared(names, message):
         compare_forecasters(rows.drop(columns="error"), "a", "b")
 
 
+@pytest.mark.full
 def test_published_results(embedded_study):
     """docs/forecast.md: the rule is nearer than the mixture; the smooth metric is of one task."""
     by_links = forecast_curves(embedded_study.curves, forecasters=("log_pass_rate", "smooth_pair"))

@@ -96,6 +96,7 @@ def least_by_scipy(shape, x, y, variance, low, high, seed, starts):
     return best
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("weighted", [False, True], ids=["equal", "weighted"])
 @pytest.mark.parametrize("shape", NONLINEAR)
 def test_no_start_of_scipy_does_better(shape, weighted):

@@ -205,6 +205,7 @@ def test_units_do_not_matter(sample, factor, shift, unit):
         assert getattr(b, name) == pytest.approx(getattr(a, name), abs=1e-6)
 
 
+@pytest.mark.full
 @MANY
 @given(scores(least=5))
 def test_upside_down(sample):

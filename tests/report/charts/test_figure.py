@@ -40,6 +40,7 @@ def figures():
     yield from bm.plot_mirage(bm.simulate(seed=1))
 
 
+@pytest.mark.full
 def test_text_is_7_points_at_the_printed_width_and_says_what_is_drawn() -> None:
     for figure in figures():
         svg = vl_convert.vegalite_to_svg(figure.to_dict())

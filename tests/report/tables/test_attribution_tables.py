@@ -63,6 +63,7 @@ def test_captions_say_what_was_counted(account):
     assert "above 12.5" in account_tables(account)[0].caption
 
 
+@pytest.mark.full
 @settings(max_examples=15)
 @given(random_scores())
 def test_tables_of_any_curves_can_be_printed(scores):
