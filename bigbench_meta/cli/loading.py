@@ -495,6 +495,11 @@ def study_of(results: tuple[str, ...], options: dict[str, Any]) -> tuple[Loaded,
 
     loaded = load(results, options)
     inference = options.get("inference", False)
+    settings: dict[str, Any] = {}
+    if inference:
+        yardstick = options["yardstick"]
+        settings = inference_settings(loaded, options)
+        settings["yardstick"] = None if yardstick == "none" else yardstick
     with console.progress("Inference") as progress:
         study = run_study(
             loaded.observations,
@@ -503,12 +508,7 @@ def study_of(results: tuple[str, ...], options: dict[str, Any]) -> tuple[Loaded,
             embedded=loaded.embedded,
             inference=inference,
             progress=progress if inference else None,
-            **(
-                {"yardstick": None if options["yardstick"] == "none" else options["yardstick"]}
-                | inference_settings(loaded, options)
-                if inference
-                else {}
-            ),
+            **settings,
         )
     return loaded, study
 
