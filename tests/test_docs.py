@@ -47,7 +47,7 @@ CASES = [
     if case[0].startswith("bigbench-meta ")
 ]
 # Bootstraps, simulated studies and forecasts of many curves.
-SLOW = {"forecast", "nulls", "seeds", "shapes", "uncertainty", "yardstick"}
+SLOW = {"findings", "forecast", "nulls", "seeds", "shapes", "uncertainty", "yardstick"}
 
 
 def slow(page: Path) -> list[pytest.MarkDecorator]:

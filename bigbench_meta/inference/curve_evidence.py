@@ -20,7 +20,11 @@ from bigbench_meta.inference.convexity import convexity
 from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
 from bigbench_meta.inference.multiplicity import adjusted_p_values
 from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE
-from bigbench_meta.inference.nulls.null_tests import null_tests, variation_of_families
+from bigbench_meta.inference.nulls.null_tests import (
+    default_replicates,
+    null_tests,
+    variation_of_families,
+)
 from bigbench_meta.inference.resolution import resolution
 from bigbench_meta.inference.shapes.curve_shapes import curve_shapes
 from bigbench_meta.inference.uncertainty import curve_intervals
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.curves.build import Curves
 
-__all__ = ["ALPHA_RANGE", "Variation", "curve_evidence", "default_replicates"]
+__all__ = ["ALPHA_RANGE", "Variation", "curve_evidence"]
 
 Variation = Literal["both", "curve", "family"]
 
@@ -78,22 +82,7 @@ _COLUMNS: Final = {
 _CORRECTED: Final = ("mechanism", "family", "line")
 # A class is at the level of 5% of its own curve, for which few replicates do.
 _CONVEXITY_REPLICATES: Final = 199
-_MOST_REPLICATES: Final = 9999
-_LEAST_REPLICATES: Final = 999
-
-
-def default_replicates(n_curves: int) -> int:
-    """Return how many bootstrap replicates a search of so many curves needs.
-
-    A p-value cannot be below 1 / (1 + replicates), and the smallest of m must be below 0.05 / m to
-    survive a correction alone: 20 m, at least 999 and at most 9999. Curves that are far from
-    significant stop early (:func:`bigbench_meta.null_tests`), so most of them cost much less.
-
-    Examples:
-        >>> default_replicates(10), default_replicates(189), default_replicates(20_000)
-        (999, 3780, 9999)
-    """
-    return int(np.clip(20 * n_curves, _LEAST_REPLICATES, _MOST_REPLICATES))
+_REPLICATES_OF_INTERVALS: Final = 999
 
 
 def curve_evidence(
@@ -148,7 +137,7 @@ def curve_evidence(
         >>> found["wei_emergent"].tolist(), (found["emergence_low"] > 7).tolist()
         (['yes', 'yes', 'yes'], [True, True, True])
     """
-    n_boot_intervals = _LEAST_REPLICATES if n_boot is None else n_boot
+    n_boot_intervals = _REPLICATES_OF_INTERVALS if n_boot is None else n_boot
     if n_boot is None:
         n_boot = default_replicates(len(curves))
     whole(n_boot, 19, "n_boot")

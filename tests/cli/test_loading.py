@@ -297,7 +297,7 @@ def test_of_many_hints_some_are_named(tmp_path: Path) -> None:
     [
         ("wide.csv", b"model,acc\n1m,0.5\n", True),
         ("bad.json", b'{"results": {', False),
-        ("bad.json.gz", gzip.compress(b'{"results": {}}')[:20], False),
+        ("bad.json.gz", gzip.compress(b'{"results": {}}', mtime=0)[:20], False),
         ("bad.zip", b"PK\3\4", False),
     ],
 )

@@ -9,11 +9,8 @@ import pytest
 import bigbench_meta as bm
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_EVIDENCE, CURVE_SCORES
-from bigbench_meta.inference.curve_evidence import (
-    _COLUMNS,
-    curve_evidence,
-    default_replicates,
-)
+from bigbench_meta.inference.curve_evidence import _COLUMNS, curve_evidence
+from bigbench_meta.inference.nulls.null_tests import default_replicates
 from bigbench_meta.inference.uncertainty import curve_intervals
 
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Names = NDArray[np.object_]
 
-__all__ = ["STATUSES", "Null", "null_tests", "variation_of_families"]
+__all__ = ["STATUSES", "Null", "default_replicates", "null_tests", "variation_of_families"]
 
 Null = Literal["mechanism", "line"]
 
@@ -67,14 +67,31 @@ SETTLED: Final = 0.2
 Its p-values could only be larger, and above it none survives a correction.
 """
 
+_LEAST_REPLICATES: Final = 999
+_MOST_REPLICATES: Final = 9999
+
 _BOUNDS: Final = np.array(["lower", "", "upper"], dtype=object)
+
+
+def default_replicates(n_curves: int) -> int:
+    """Return how many bootstrap replicates a search of so many curves needs.
+
+    A p-value cannot be below 1 / (1 + replicates), and the smallest of m must be below 0.05 / m to
+    survive a correction alone: 20 m, at least 999 and at most 9999. Curves that are far from
+    significant stop early (:func:`null_tests`), so most of them cost much less.
+
+    Examples:
+        >>> default_replicates(10), default_replicates(189), default_replicates(20_000)
+        (999, 3780, 9999)
+    """
+    return int(np.clip(20 * n_curves, _LEAST_REPLICATES, _MOST_REPLICATES))
 
 
 def null_tests(
     curves: Curves,
     *,
     null: Null = "mechanism",
-    n_boot: int = 999,
+    n_boot: int | None = None,
     stop_after: int | None = STOP_AFTER,
     seed: int | np.random.Generator = 0,
     variation: Literal["curve", "family"] | float | Sequence[Floats] = "curve",
@@ -96,14 +113,12 @@ def null_tests(
     (:func:`bigbench_meta.inference.nulls.inputs.nuisance_grid`), and the largest p-value counts.
     ``line``: a straight line in log scale plus noise.
 
-    A p-value cannot be below 1 / (1 + n_boot), and the smallest of m curves must be below 0.05 / m
-    to survive alone: search many curves with many replicates. It costs little, since with
-    ``stop_after`` only small p-values take all of them.
+    With ``stop_after`` only small p-values take all replicates.
 
     Args:
         curves: What :func:`bigbench_meta.build_curves` returns.
         null: The null.
-        n_boot: Bootstrap replicates a curve, at most.
+        n_boot: Bootstrap replicates a curve, at most; by default :func:`default_replicates`.
         stop_after: A curve's bootstrap ends where so many replicates were as large as the curve
             itself, in both statistics (Besag & Clifford 1991), and with p-values above
             :data:`SETTLED` no further nuisance settings are tried, so that such a p-value can be
@@ -151,6 +166,7 @@ def null_tests(
         one_of(variation, ("curve", "family"), "variation")
     elif isinstance(variation, (int, float)) and not variation >= 0:
         raise InputError(f"{variation} is not a number of at least 0", where="variation")
+    n_boot = default_replicates(len(curves)) if n_boot is None else n_boot
     if null == "line":
         found = line_null(
             curves.oriented,
