@@ -54,7 +54,7 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def put_between(text: str, grid: str, table: str, path: Path) -> str:
-    """Return the text of a page with a table between the markers of a grid."""
+    """Return the text of a page with a table, or text, between the markers of a grid."""
     begin, end = f"<!-- {grid} table: begin -->", f"<!-- {grid} table: end -->"
     before, found, rest = text.partition(begin)
     _, closed, after = rest.partition(end)

@@ -39,7 +39,7 @@ class EmbeddedSet:
         reading_error: Standard error of reading scores from a drawing, in their unit.
         source: Where the scores come from.
         shows: What they can show, as one sentence.
-        limits: What they cannot show, as one sentence.
+        limits: What they cannot tell, and why, to stand behind these words.
     """
 
     name: str
@@ -68,8 +68,9 @@ EMBEDDED_SETS: Final = (
         source="BIG-bench's published logs, measured by the LASS project (Schellaert et al.)",
         shows="On 85 tasks of BIG-bench, how often the score that the task's authors prefer "
         "jumps, and whether the same answers jump under the chosen-option Brier score.",
-        limits="That score is not strictly proper and not the paper's Brier score, so it is a "
-        "contrast and no test of the paper's prediction; and all curves are of one model family.",
+        limits="Whether the error per token improved smoothly: exact match comes without a smooth "
+        "metric, and the Brier score of the chosen option is neither strictly proper nor the "
+        "paper's. All curves are of one model family.",
     ),
     EmbeddedSet(
         name="gpt3",
@@ -79,8 +80,9 @@ EMBEDDED_SETS: Final = (
         source="Brown et al. 2020, arXiv 2005.14165, Table H.1",
         shows="How often any of GPT-3's 63 published results, at 8 sizes and 3 prompt settings, "
         "jumps with scale.",
-        limits="Only 11 of its 52 tasks come under two metrics, so it can hardly compare "
-        "metrics on the same answers; and all curves are of one model family.",
+        limits="Whether the error per token improved smoothly: arithmetic comes under accuracy "
+        "alone, and only 11 of the 52 tasks under two metrics. All curves are of one model "
+        "family.",
     ),
     EmbeddedSet(
         name="paper",
@@ -93,8 +95,8 @@ EMBEDDED_SETS: Final = (
         "version; MMLU of GPT-3 from Hendrycks et al. 2021, arXiv 2009.03300, Table 1",
         shows="Whether the paper's own curves do what its text says: which jump, and what "
         "becomes of the jump under another metric.",
-        limits="The curves were chosen to show the effect, so they say nothing of how "
-        "frequent it is, and none of them enters a count.",
+        limits="How frequent the effect is: the curves were chosen to show it, and none of them "
+        "enters a count.",
     ),
     EmbeddedSet(
         name="trained",
@@ -107,8 +109,8 @@ EMBEDDED_SETS: Final = (
         "beforehand in data/trained_families.toml",
         shows="Whether models of known loss jump under one metric and not under another on the "
         "same outputs, and how much that depends on the seed.",
-        limits="Tasks, sizes and metrics are of our choice and the models tiny, so it says nothing "
-        "of how frequent a jump is in large language models.",
+        limits="How frequent jumps are in large language models: tasks, sizes and metrics are of "
+        "our choice, and the models are tiny.",
     ),
     EmbeddedSet(
         name="trained_checkpoints",
@@ -118,8 +120,7 @@ EMBEDDED_SETS: Final = (
         level="subtask",
         source="trained with `bigbench-meta generate`, as the set `trained`",
         shows="How scores change along the training of one model, which is a family of its own.",
-        limits="Scores of few examples, 100 for each length of the answer, so that small steps "
-        "are noise.",
+        limits="Which small steps are real: each score rests on 100 examples of each length.",
     ),
     EmbeddedSet(
         name="wei2022_chain_of_thought",
@@ -128,8 +129,8 @@ EMBEDDED_SETS: Final = (
         file="wei2022_chain_of_thought.csv",
         source="Wei et al. 2022, arXiv 2201.11903, Tables 2-5",
         shows="How standard and chain-of-thought prompting compare over 3 to 5 model sizes.",
-        limits="With so few sizes hardly any curve can have a high emergence score, and all "
-        "scores are accuracies.",
+        limits="How sharp the rises are: with so few sizes hardly any curve can have a high "
+        "emergence score, and all scores are accuracies.",
     ),
 )
 """Every set, in the order in which they are shown."""

@@ -28,9 +28,12 @@ def study_answer(study: Study) -> list[str]:
     Args:
         study: The study.
     """
-    limits = study.embedded.limits if study.embedded else ""
-    if not limits and study.account and study.account.limitations:
-        limits = study.account.limitations[0]
+    limits = ""
+    if study.embedded:
+        limits = study.embedded.limits
+        limits = f"These data cannot tell {limits[:1].lower()}{limits[1:]}"
+    elif study.account and study.account.limitations:
+        limits = f"A limit of these data: {study.account.limitations[0]}"
     return [
         *filter(
             None,
@@ -40,7 +43,7 @@ def study_answer(study: Study) -> list[str]:
                 _resolution(study.counted, study.threshold),
                 *study.yardstick_sentences,
                 *_pairs(study.pairs),
-                f"What these data cannot tell: {limits}" if limits else "",
+                limits,
             ],
         )
     ]
@@ -63,10 +66,11 @@ def _metrics(scores: pd.DataFrame, threshold: float) -> str:
         return ""
     by = flags["metric"].astype(str).value_counts()
     named = [f"{n} under {metric}" for metric, n in by.head(_MOST_NAMED).items()]
+    named[0] = f"{by.iloc[0]} {'is' if by.iloc[0] == 1 else 'are'} under {by.index[0]}"
     if rest := len(by) - len(named):
         named.append(f"{by.iloc[_MOST_NAMED:].sum()} under {counted(rest, 'other metric')}")
     *most, last = named
-    text = f"The flagged curves: {', '.join(most)}{' and ' if most else ''}{last}"
+    text = f"Of the flagged curves {', '.join(most)}{' and ' if most else ''}{last}"
     known = flags["n_examples_min"].dropna()
     if len(known):
         low, high = int(known.min()), int(known.max())

@@ -30,9 +30,10 @@ def test_flags_their_metrics_and_their_questions(study: Study) -> None:
     by = flags["metric"].astype(str).value_counts()
     low, high = flags["n_examples_min"].min(), flags["n_examples_min"].max()
     assert len(by) == 2
-    named = " and ".join(f"{n} under {metric}" for metric, n in by.items())
+    (most, n_most), (least, n_least) = by.items()
     assert metrics == (
-        f"The flagged curves: {named}; their test sets have {low} to {high} questions."
+        f"Of the flagged curves {n_most} are under {most} and {n_least} under {least}; "
+        f"their test sets have {low} to {high} questions."
     )
     reach = (study.counted["score_max"] - study.counted["score_min"]) / study.counted["resolution"]
     largest = flags["resolution_limited_score"].max()
@@ -50,7 +51,7 @@ def test_what_is_not_known_is_not_said(study: Study) -> None:
     first, metrics = replace(study, counted=unknown).summary
     assert first == study.headline
     assert metrics == (
-        "The flagged curves: 4 under exact_str_match and 2 under multiple_choice_grade."
+        "Of the flagged curves 4 are under exact_str_match and 2 under multiple_choice_grade."
     )
     none = replace(study, counted=unknown.assign(emergence_score=1.0), threshold=5000.0)
     assert none.summary == [none.headline]
@@ -62,8 +63,8 @@ def test_more_than_three_metrics_are_counted(study: Study) -> None:
         metric=metrics, emergence_score=200.0, n_examples_min=pd.array([7, *[pd.NA] * 7], "Int64")
     )
     assert replace(study, counted=some).summary[1] == (
-        "The flagged curves: 3 under c, 2 under b, 1 under a and 2 under 2 other metrics; their "
-        "test sets have 7 questions where that is known."
+        "Of the flagged curves 3 are under c, 2 under b, 1 under a and 2 under 2 other metrics; "
+        "their test sets have 7 questions where that is known."
     )
 
 
