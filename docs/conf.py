@@ -46,7 +46,6 @@ include_patterns = [
 ]  # fmt: skip
 exclude_patterns = ["docs/_*", ".*", "**/.ipynb_checkpoints"]
 
-myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
 nb_execution_mode = "cache"

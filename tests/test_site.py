@@ -26,7 +26,7 @@ OTHERS = [
     ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/SOURCES.md")
 ]
 
-_TOCTREE = re.compile(r"^(`{3,}|:{3,})\{toctree\}\n(.*?)^\1", re.MULTILINE | re.DOTALL)
+_TOCTREE = re.compile(r"^```\{toctree\}\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"^(`{3,}).*?^\1|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(\s*<?([^)\s>]+)|<(?:img|a)\s[^>]*(?:src|href)=\"([^\"]+)\"")
 
@@ -41,7 +41,7 @@ def text_of(page: Path) -> str:
 
 def entries(page: Path) -> Iterator[str]:
     """Yield the pages that a page lists, as paths from the checkout without an ending."""
-    for _, block in _TOCTREE.findall(page.read_text("utf-8")):
+    for block in _TOCTREE.findall(page.read_text("utf-8")):
         for line in block.splitlines():
             name = re.sub(r".*<(.+)>$", r"\1", line.strip())
             if name and not name.startswith(":"):
