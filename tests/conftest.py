@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,9 +10,13 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from embedded import EmbeddedStudy
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).resolve().parents[1]
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 # No deadline: the first call of a test imports pandas. Under CI a failure must be repeatable. A
 # property is tried on 10 examples, so that the suite takes minutes; .ci/full tries more.
@@ -56,6 +61,19 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the folder `shared` beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    found = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    with sync_api.sync_playwright() as play:
+        try:
+            browser = play.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        except sync_api.Error:
+            pytest.skip("needs a Chromium")
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

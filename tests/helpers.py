@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout."""
 
+PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/[!_]*/*.md")])
+"""The pages of the documentation."""
+
 SIZES = {"1m": 10**6, "8m": 8 * 10**6, "64m": 64 * 10**6, "512m": 512 * 10**6}
 PARAMS = ("total_params", "non_embedding_params", "flop_matched_non_embedding_params")
 ENTRY_FIELDS = (

@@ -89,7 +89,7 @@ class Curves:
 
     @property
     def rising_x(self) -> Floats:
-        """A scale that rises within each curve: x, or 1 / x where the axis is a loss."""
+        """A scale that rises within each curve, x, or 1 / x where the axis is a loss."""
         falls = self.keys["scale"].isin(list(FALLING_AXES)).to_numpy(dtype=bool)
         return np.where(falls[self.ragged.curve], 1 / self.x, self.x)
 

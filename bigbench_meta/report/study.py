@@ -126,7 +126,7 @@ class Study:
 
     @property
     def summary(self) -> list[str]:
-        """The answer in sentences: what was found, what could and would have been, and limits."""
+        """What was found, what could and would have been, and limits, in sentences."""
         return study_answer(self)
 
     @property

@@ -5,7 +5,6 @@ Needs playwright, and a Chromium of the system or of playwright; skipped where t
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -20,26 +19,11 @@ from bigbench_meta.report.page import study_files
 from bigbench_meta.report.study import run_study
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from playwright.sync_api import Browser, Dialog, Page
 
 PHONE = {"viewport": {"width": 390, "height": 844}}
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    with sync_api.sync_playwright() as play:
-        try:
-            browser = play.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        except sync_api.Error:
-            pytest.skip("needs a Chromium")
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,7 @@ def metric_pairs(rows: CurveFlags) -> pd.DataFrame:
     """Return every pair of curves of one matched set.
 
     Args:
-        rows: What :func:`bigbench_meta.flag_curves` returns.
+        rows: What :func:`flag_curves` returns.
 
     Returns:
         One row a pair: the columns of the matched set; ``metric``, ``metric_type``,
@@ -143,7 +143,7 @@ def pairs_by_metric(rows: CurveFlags, *, confidence: float = 0.95) -> pd.DataFra
     sets of one task, which it takes as independent.
 
     Args:
-        rows: What :func:`bigbench_meta.flag_curves` returns.
+        rows: What :func:`flag_curves` returns.
         confidence: Of the exact interval.
 
     Returns:
@@ -246,7 +246,7 @@ def matched_tables(rows: CurveFlags) -> tuple[Floats, Ints]:
     """Return the 2 x 2 table of each matched set and its task.
 
     Args:
-        rows: What :func:`bigbench_meta.flag_curves` returns.
+        rows: What :func:`flag_curves` returns.
 
     Returns:
         Tables of shape (sets with curves of both classes, 2, 2): sharp and smooth by flagged and
@@ -275,7 +275,7 @@ def paired_counts(rows: CurveFlags) -> dict[str, int]:
     """Count pairs of a sharp and a smooth metric of one matched set.
 
     Args:
-        rows: What :func:`bigbench_meta.flag_curves` returns.
+        rows: What :func:`flag_curves` returns.
 
     Returns:
         ``n_pairs``, in ``n_sets`` matched sets of ``n_tasks`` tasks; flagged ``n_both``,
@@ -306,7 +306,7 @@ def paired_tests(rows: CurveFlags, *, confidence: float = 0.95) -> pd.DataFrame:
     """Compare sharp with smooth metrics within matched sets.
 
     Args:
-        rows: What :func:`bigbench_meta.flag_curves` returns.
+        rows: What :func:`flag_curves` returns.
         confidence: Of the intervals. Those over tasks need five tasks.
 
     Returns:

@@ -126,7 +126,7 @@ def forecast_curves(
         ``forecaster``, ``k``, ``horizon`` (scales beyond the fitted ones), ``x_fitted`` (the
         largest of them), ``x``, ``model_name``; in the unit of the file ``observed``, ``last``
         (fitted score, what persistence forecasts), ``forecast``, ``lower``, ``upper``, ``error``,
-        ``persistence_error``, ``interval_score``; ``skill`` = 1 - |error| / |persistence error|
+        ``persistence_error``, ``interval_score``; ``skill``, ``1 - |error| / |persistence error|``,
         and ``skill_status``, ``covered`` (missing without an interval), ``surprise`` (bits, -log2
         of the two-sided probability of a score as far out), ``best_shape`` at the fitted scales,
         ``smooth_metric``, ``length``, ``width`` of the interval as a share of what can be gained

@@ -143,7 +143,7 @@ def compare_forecasters(
         ``n_second`` and ``n_equal`` (nearer, farther, equally near), ``n_tasks_first`` and
         ``n_tasks_second``, ``p_value`` of the exact two-sided sign test over tasks (1 where none
         differs, NaN without any), ``median_log_ratio`` of the absolute errors,
-        ln |first| / |second|, below 0 where the first is nearer, and ``coverage_first``,
+        ``ln(|first| / |second|)``, below 0 where the first is nearer, and ``coverage_first``,
         ``coverage_second``.
 
     Raises:
