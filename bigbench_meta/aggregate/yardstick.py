@@ -414,31 +414,28 @@ def yardstick_sentence(
     (row,) = rows[rows["sigma"] == "family"].to_dict("records")
     what = " with steps of at least one example" if criterion == "resolution_limited" else ""
     observed, mean = row["observed"], row["expected"]
-    has = "has" if observed == 1 else "have"
-    found = (
-        f"Of {counted(row['n_compared'], 'curve')} that can be simulated, {observed or 'none'} "
-        f"{'has' if not observed else has} E above {threshold:g}{what}."
-    )
     about = f"about {mean:.0f}" if mean >= _ABOUT_ONE else "fewer than one"
-    predicted = (
-        f"Smooth improvement predicts {about} ({row['expected_low']:.0f} to "
-        f"{row['expected_high']:.0f}"
+    found = (
+        f"If all models improved smoothly, {about} (95% range {row['expected_low']:.0f} to "
+        f"{row['expected_high']:.0f}) of {counted(row['n_compared'], 'curve')} that can be "
+        f"simulated would have E above {threshold:g}{what}"
     )
     if not observed:
-        return f"{found} {predicted})."
+        return f"{found}; none has."
     # Models of one size do differ: without variation between them too much looks unexplained.
     p = rows.loc[rows["sigma"] != "zero", "p_value"]
     explained = p > _LEVEL
     verdict = (
-        "so it can explain them"
+        "so smooth improvement may explain all"
         if explained.all()
-        else "and whether it can explain them depends on how much models of one size vary"
+        else "and whether smooth improvement explains them depends on how much models vary"
         if explained.any()
-        else "so it does not explain them all"
+        else "so smooth improvement does not explain all"
     )
-    return f"{found} {predicted}; {_p(p)}), {verdict}."
+    has = "has" if observed == 1 else "have"
+    return f"{found}; {observed} {has} ({_p(p)}), {verdict}."
 
 
 def _p(values: pd.Series[float]) -> str:
-    low, high = values.min(), values.max()
-    return f"p = {low:.2g}" if f"{low:.2g}" == f"{high:.2g}" else f"p = {low:.2g} to {high:.2g}"
+    low, high = (f"{value:.2g}" for value in (values.min(), values.max()))
+    return f"p = {low}" if low == high else f"p = {low} or {high}, by how models vary"

@@ -68,9 +68,9 @@ EMBEDDED_SETS: Final = (
         source="BIG-bench's published logs, measured by the LASS project (Schellaert et al.)",
         shows="On 85 tasks of BIG-bench, how often the score that the task's authors prefer "
         "jumps, and whether the same answers jump under the chosen-option Brier score.",
-        limits="Whether the error per token improved smoothly: exact match comes without a smooth "
-        "metric, and the Brier score of the chosen option is neither strictly proper nor the "
-        "paper's. All curves are of one model family.",
+        limits="Whether the jumps are in the models or in the metric: that takes the error per "
+        "token, which is not published; and the only smooth metric, the Brier score of the chosen "
+        "option, can reward wrong probabilities. All curves are of one model family.",
     ),
     EmbeddedSet(
         name="gpt3",
@@ -80,9 +80,9 @@ EMBEDDED_SETS: Final = (
         source="Brown et al. 2020, arXiv 2005.14165, Table H.1",
         shows="How often any of GPT-3's 63 published results, at 8 sizes and 3 prompt settings, "
         "jumps with scale.",
-        limits="Whether the error per token improved smoothly: arithmetic comes under accuracy "
-        "alone, and only 11 of the 52 tasks under two metrics. All curves are of one model "
-        "family.",
+        limits="Whether the jumps are in the models or in the metric: that takes the error per "
+        "token, and arithmetic was published as accuracy alone (11 of the 52 tasks have a second "
+        "metric). All curves are of one model family.",
     ),
     EmbeddedSet(
         name="paper",

@@ -51,11 +51,14 @@ def study_answer(study: Study) -> list[str]:
 
 def claims_sentence() -> str:
     """Return which metrics the published claims of emergence use, in one sentence."""
-    total = claims_summary(claims_by_metric())
+    claims = claims_by_metric()
+    total = claims_summary(claims)
+    first, second = claims["metric"].head(2)
     return (
-        f"Of {total['n_claims']} published claims of emergence on BIG-bench, "
-        f"{total['n_claims_top_two']} are on tasks that prefer one of two metrics; so do "
-        f"{total['n_tasks_top_two']} of the {total['n_tasks']} annotated tasks."
+        f"{total['n_claims_top_two']} of the {total['n_claims']} published claims of emergence on "
+        f"BIG-bench ({total['share_top_two']:.0%}) are on tasks whose preferred metric is {first} "
+        f"or {second}; but so are {total['n_tasks_top_two']} of the {total['n_tasks']} annotated "
+        f"tasks ({total['share_of_tasks_top_two']:.0%})."
     )
 
 
@@ -64,17 +67,20 @@ def _metrics(scores: pd.DataFrame, threshold: float) -> str:
     flags = scores[flagged(scores, threshold)]
     if flags.empty:
         return ""
+    every = scores["metric"].astype(str).value_counts()
     by = flags["metric"].astype(str).value_counts()
-    named = [f"{n} under {metric}" for metric, n in by.head(_MOST_NAMED).items()]
-    named[0] = f"{by.iloc[0]} {'is' if by.iloc[0] == 1 else 'are'} under {by.index[0]}"
+    named = [
+        f"{n} of {counted(int(every[metric]), 'curve')} under {metric}"
+        for metric, n in by.head(_MOST_NAMED).items()
+    ]
     if rest := len(by) - len(named):
         named.append(f"{by.iloc[_MOST_NAMED:].sum()} under {counted(rest, 'other metric')}")
     *most, last = named
-    text = f"Of the flagged curves {', '.join(most)}{' and ' if most else ''}{last}"
+    text = f"By metric: {', '.join(most)}{' and ' if most else ''}{last}"
     known = flags["n_examples_min"].dropna()
     if len(known):
         low, high = int(known.min()), int(known.max())
-        text += f"; their test sets have {low:,}" + (f" to {high:,}" if high > low else "")
+        text += f"; the test sets of these have {low:,}" + (f" to {high:,}" if high > low else "")
         text += " questions" if len(known) == len(flags) else " questions where that is known"
     return f"{text}."
 

@@ -109,16 +109,27 @@ class Study:
 
     @property
     def headline(self) -> str:
-        """One or two sentences on what was found."""
-        statuses = self.counted["status"].astype(str).value_counts()
-        text = (
-            f"{self.n_scored} of {counted(len(self.counted), 'curve')} "
-            f"{'has' if self.n_scored == 1 else 'have'} an emergence score, "
-            f"{self.n_flagged} of them above {self.threshold:g} ({self.n_infinite} infinite)."
-        )
-        text = " ".join([*doubtful_sentences(self.keys), text])
-        if few := int(statuses.get("too_few_scales", 0)):
-            text += f" {counted(few, 'has', 'have')} too few models with a scale and a score."
+        """How many curves look emergent, and how many could not be scored, in a few sentences."""
+        of_all, above = counted(len(self.counted), "curve"), f"above {self.threshold:g}"
+        if self.n_flagged:
+            look, their = ("looks", "its") if self.n_flagged == 1 else ("look", "their")
+            text = (
+                f"{self.n_flagged} of {of_all} {look} emergent: {their} emergence score is {above}"
+            )
+            if self.n_infinite == self.n_flagged:
+                text += f", and infinite because most of {their} steps are exactly zero"
+            elif self.n_infinite:
+                text += f", and infinite for {self.n_infinite}, where most steps are exactly zero"
+        else:
+            text = f"None of {of_all} looks emergent: no emergence score is {above}"
+        text = " ".join([*doubtful_sentences(self.keys), f"{text}."])
+        if unscored := len(self.counted) - self.n_scored:
+            few = int(self.counted["status"].eq("too_few_scales").sum())
+            text += f" {counted(unscored, 'curve')} {'has' if unscored == 1 else 'have'} no score"
+            if few:
+                some = "" if few == unscored else f" ({few} of them)"
+                text += f", for too few models with a scale and a score{some}"
+            text += "."
         if self.n_out_of_reach:
             text += f" {counted(self.n_out_of_reach, 'has', 'have')} three models, with which E is "
             text += "at most 2."

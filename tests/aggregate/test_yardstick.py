@@ -13,7 +13,7 @@ from bigbench_meta.aggregate.yardstick import SmoothStudies, expected_if_smooth,
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.inference.nulls.smooth_curves import VARIATIONS
 
-DEPENDS = "and whether it can explain them depends on how much models of one size vary."
+DEPENDS = "and whether smooth improvement explains them depends on how much models vary."
 SIZES = np.array([125e6, 356e6, 760e6, 1.32e9, 2.65e9, 6.66e9, 12.9e9, 175e9])
 
 
@@ -189,18 +189,18 @@ def test_all_criteria_in_one_and_two_processes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("observed", "expected", "p", "found", "predicted"),
+    ("observed", "expected", "p", "predicted", "found"),
     [
-        (21, 11.6, (0.001, 0.001, 0.5), "21 have",
-         "about 12 (8 to 16; p = 0.001), so it does not explain them all."),
-        (1, 0.2, (0.2, 0.01, 0.01), "1 has",
-         f"fewer than one (8 to 16; p = 0.01 to 0.2), {DEPENDS}"),
-        (3, 2.9, (0.2, 0.3, 0.01), "3 have",
-         "about 3 (8 to 16; p = 0.2 to 0.3), so it can explain them."),
-        (0, 0.1, (1.0, 1.0, 1.0), "none has", "fewer than one (8 to 16)."),
+        (21, 11.6, (0.001, 0.001, 0.5), "about 12",
+         "21 have (p = 0.001), so smooth improvement does not explain all."),
+        (1, 0.2, (0.2, 0.01, 0.01), "fewer than one",
+         f"1 has (p = 0.01 or 0.2, by how models vary), {DEPENDS}"),
+        (3, 2.9, (0.2, 0.3, 0.01), "about 3",
+         "3 have (p = 0.2 or 0.3, by how models vary), so smooth improvement may explain all."),
+        (0, 0.1, (1.0, 1.0, 1.0), "fewer than one", "none has."),
     ],
 )  # fmt: skip
-def test_sentences(observed, expected, p, found, predicted):
+def test_sentences(observed, expected, p, predicted, found):
     rows = pd.DataFrame(
         {
             "criterion": "flagged", "group": "all", "sigma": VARIATIONS, "n_compared": 186,
@@ -209,8 +209,8 @@ def test_sentences(observed, expected, p, found, predicted):
         }
     )  # fmt: skip
     assert yardstick_sentence(rows) == (
-        f"Of 186 curves that can be simulated, {found} E above 100. Smooth improvement predicts "
-        f"{predicted}"
+        f"If all models improved smoothly, {predicted} (95% range 8 to 16) of 186 curves that can "
+        f"be simulated would have E above 100; {found}"
     )
 
 
