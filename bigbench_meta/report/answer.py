@@ -67,10 +67,10 @@ def _metrics(scores: pd.DataFrame, threshold: float) -> str:
     flags = scores[flagged(scores, threshold)]
     if flags.empty:
         return ""
-    every = scores["metric"].astype(str).value_counts()
+    every = scores["metric"].astype(str).value_counts().to_dict()
     by = flags["metric"].astype(str).value_counts()
     named = [
-        f"{n} of {counted(int(every[metric]), 'curve')} under {metric}"
+        f"{n} of {counted(every[str(metric)], 'curve')} under {metric}"
         for metric, n in by.head(_MOST_NAMED).items()
     ]
     if rest := len(by) - len(named):

@@ -93,6 +93,6 @@ def test_headline(study: Study, emergence: list[float], said: str) -> None:
 def test_published_claims() -> None:
     assert claims_sentence() == (
         "63 of the 67 published claims of emergence on BIG-bench (94%) are on tasks whose "
-        "preferred metric is multiple_choice_grade or exact_str_match; but so are 152 of the 197 annotated "
-        "tasks (77%)."
+        "preferred metric is multiple_choice_grade or exact_str_match; but so are 152 of the "
+        "197 annotated tasks (77%)."
     )
