@@ -272,7 +272,7 @@ def samples(cell: Cell, pairs: list[Pair]) -> pd.DataFrame | None:
 
 
 def models(cell: Cell, number: int) -> pd.DataFrame:
-    """Return one row a model of one task."""
+    """Return one row per model of one task."""
     return pd.DataFrame(
         {
             "benchmark": "simulated", "task": f"task {number}", "model_family": "family",

@@ -121,7 +121,7 @@ def metrics_of_emergence(
             are not, so the true uncertainty is larger.
 
     Returns:
-        One row a metric (or type), most flagged curves first. ``n_curves``; ``n_scored`` (with an
+        One row per metric (or type), most flagged curves first. ``n_curves``; ``n_scored`` (with an
         emergence score), of which ``n_finite`` and ``n_infinite``, upward or downward; ``n_flat``
         and ``n_too_few_scales`` (without); ``n_flagged``; ``n_fallen`` (score below minus the
         threshold); ``share_flagged`` of the scored curves with its interval ``share_low``,
@@ -218,7 +218,7 @@ def threshold_sweep(
         confidence: Of the Wilson interval on the share of metrics.
 
     Returns:
-        One row a threshold, ascending: ``threshold``, ``n_scored``, ``n_flagged``, ``n_metrics``,
+        One row per threshold, ascending: ``threshold``, ``n_scored``, ``n_flagged``, ``n_metrics``,
         ``n_metrics_flagged`` (with at least one flagged curve), their ratio
         ``share_metrics_flagged`` with ``share_low`` and ``share_high``, ``top_two_metrics`` (joined
         by ``;``), ``share_top_two`` of the flagged curves, NaN where none is flagged, and as its
@@ -272,7 +272,7 @@ def claims_by_metric(
         confidence: Of the Wilson interval on ``claim_rate``.
 
     Returns:
-        One row a metric that any annotated task prefers, most claims first: ``metric``,
+        One row per metric that any annotated task prefers, most claims first: ``metric``,
         ``metric_type``, ``on_paper_axis`` (one of the 39 of Fig. 5A), ``n_claims``, ``share`` of
         all claims, ``n_tasks`` (annotated tasks that prefer it), ``share_of_tasks``,
         ``claim_ratio`` (share of claims over share of tasks, 1 if claims fell on tasks by chance)

@@ -223,7 +223,7 @@ def evidence_summary(
         by: Column by whose values curves are also counted separately.
 
     Returns:
-        One row a criterion and group: ``criterion``, ``meaning``, ``group`` (``all``, ``flagged``
+        One row per criterion and group: ``criterion``, ``meaning``, ``group`` (``all``, ``flagged``
         and the values of ``by``), ``observed`` (curves that meet it), ``decidable`` (curves that
         could have met it, given their models, test sets and the range of their scores) and
         ``n_curves``.

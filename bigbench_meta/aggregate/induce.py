@@ -117,7 +117,7 @@ class Induced:
     """What choices lead to.
 
     Attributes:
-        tried: One row a curve, choice and value: ``curve`` (its number) and the key columns;
+        tried: One row per curve, choice and value: ``curve`` (its number) and the key columns;
             ``choice``, one of :data:`CHOICES`; ``value`` (threshold c, subset size K, number m of
             sizes kept);
             ``quantile`` of a threshold, the share of the answers of all models together that miss
@@ -126,7 +126,7 @@ class Induced:
             ``emergence_score``, ``sharpness`` and ``models``; ``median_sharpness`` over the ways;
             ``share_flagged`` (E above the threshold) and ``share_above`` (sharpness above the cut);
             ``induced_metric``, as :func:`bigbench_meta.rescore` names it.
-        largest: One row a curve and choice: ``curve``, the key columns, ``choice``, ``basis``
+        largest: One row per curve and choice: ``curve``, the key columns, ``choice``, ``basis``
             (``examples``, ``counts`` of right answers, ``scores`` alone), ``n_examples``,
             ``n_left_out`` (examples
             that not all models answered); ``emergence_score``, ``sharpness`` and ``above`` (the

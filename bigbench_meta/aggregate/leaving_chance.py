@@ -63,7 +63,7 @@ def leaving_chance(
         catalog: Metric catalog; the packaged one by default.
 
     Returns:
-        One row a curve: the key columns, ``scale``, ``n_scales``, ``chance``, ``first_score`` and
+        One row per curve: the key columns, ``scale``, ``n_scales``, ``chance``, ``first_score`` and
         ``last_score``; ``low`` and ``high``, between which x it leaves chance. On an axis that
         falls, ``low`` is 0 where no score has left after the last that has not, and ``high``
         infinite where there is no score that has not; on a rising axis it is the other way round.
@@ -143,7 +143,7 @@ def common_departure(table: pd.DataFrame) -> pd.DataFrame:
         table: What :func:`leaving_chance` returns.
 
     Returns:
-        One row a benchmark, task, subtask, metric and number of shots: ``n_families`` with an
+        One row per benchmark, task, subtask, metric and number of shots: ``n_families`` with an
         interval, of which ``n_leave`` have left chance at the end; ``low`` and ``high``, between
         which a loss is within the intervals of all of them (missing where there is none);
         ``answer``: ``one`` (such a loss exists, which does not show that they leave at it),

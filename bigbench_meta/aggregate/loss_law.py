@@ -236,7 +236,7 @@ class LossLaw:
     """Laws of the loss of families.
 
     Attributes:
-        fits: One row a family and law: ``benchmark``, ``model_family``, ``scale``, ``law``;
+        fits: One row per family and law: ``benchmark``, ``model_family``, ``scale``, ``law``;
             ``n_sizes``, ``n_models`` and ``n_left_out`` (models without a size or loss, and of
             seeds that lack a size); ``exponent`` with ``exponent_low`` and ``exponent_high``;
             ``coefficient``; ``constant`` with ``constant_low`` and ``constant_high``;
@@ -245,7 +245,7 @@ class LossLaw:
             ``status``: ``ok``; ``no_constant`` where the best constant is 0; ``step`` where the
             exponent is beyond what the sizes can show; ``one_seed``, without intervals and tests;
             ``too_few_sizes``, without results.
-        sizes: One row a family, law and size: ``x``, ``n_seeds``, ``loss`` (geometric mean),
+        sizes: One row per family, law and size: ``x``, ``n_seeds``, ``loss`` (geometric mean),
             ``spread`` (standard deviation of log loss), ``fitted``, ``misfit`` (log of loss over
             fitted) and ``misfit_stderr`` (spread over the root of the number of seeds).
     """

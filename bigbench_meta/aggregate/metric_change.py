@@ -138,7 +138,7 @@ def metric_change(
         progress: Called with (work done, work).
 
     Returns:
-        One row a pair, in the order of the curves: the key columns with ``metric`` and
+        One row per pair, in the order of the curves: the key columns with ``metric`` and
         ``other_metric``; ``scale``, ``n_scales`` (shared), ``n_unshared`` (models
         under one metric alone). Of the metric, and with ``other_`` before the name of the other:
         ``metric_type``; ``emergence_score`` with ``emergence_low`` and ``emergence_high``,
@@ -363,7 +363,7 @@ def pair_points(
         catalog: Metric catalog; the packaged one by default.
 
     Returns:
-        One row a score of the shared models: ``pair`` (label of the row in ``pairs``), ``metric``,
+        One row per score of the shared models: ``pair`` (label of the row in ``pairs``), ``metric``,
         ``metric_type``, ``model_name``, ``x``, ``score``; ``height``, the score between the worst
         (0) and the best (1) of its curve, with ``low`` and ``high``, two standard errors from it,
         NaN where no error is known.

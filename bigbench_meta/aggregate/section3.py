@@ -87,7 +87,7 @@ def section3_predictions(
         catalog: Metric catalog; the packaged one by default.
 
     Returns:
-        One row a prediction and setting (``benchmark, model_family, shots, variant``) with
+        One row per prediction and setting (``benchmark, model_family, shots, variant``) with
         ``metric`` and, for the first, ``other_metric``; what is counted (``unit``), ``n`` of them
         and of these ``n_agree``, ``n_disagree`` and ``n_undecided``:
 

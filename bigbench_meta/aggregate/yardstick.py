@@ -235,7 +235,7 @@ def expected_if_smooth(
         progress: Called with (work done, work).
 
     Returns:
-        One row a criterion, group (``all`` and the values of ``by``) and ``sigma`` (where the
+        One row per criterion, group (``all`` and the values of ``by``) and ``sigma`` (where the
         variation between models comes from: ``curve``, ``family`` or ``zero``): ``n_compared``
         (curves that could be simulated), ``observed`` (those of them that meet the criterion),
         ``expected`` (mean over studies), ``expected_low`` and ``expected_high`` (central 95% of
@@ -421,21 +421,21 @@ def yardstick_sentence(
         f"simulated would have E above {threshold:g}{what}"
     )
     if not observed:
-        return f"{found}; none has."
+        return f"{found}; none does."
     # Models of one size do differ: without variation between them too much looks unexplained.
     p = rows.loc[rows["sigma"] != "zero", "p_value"]
     explained = p > _LEVEL
     verdict = (
-        "so smooth improvement may explain all"
+        "so smooth improvement may explain them all"
         if explained.all()
         else "and whether smooth improvement explains them depends on how much models vary"
         if explained.any()
-        else "so smooth improvement does not explain all"
+        else "so smooth improvement does not explain them all"
     )
-    has = "has" if observed == 1 else "have"
-    return f"{found}; {observed} {has} ({_p(p)}), {verdict}."
+    does = "does" if observed == 1 else "do"
+    return f"{found}; {observed} {does} ({_p(p)}), {verdict}."
 
 
 def _p(values: pd.Series[float]) -> str:
     low, high = (f"{value:.2g}" for value in (values.min(), values.max()))
-    return f"p = {low}" if low == high else f"p = {low} or {high}, by how models vary"
+    return f"p = {low}" if low == high else f"p = {low} or {high}, depending on model scatter"

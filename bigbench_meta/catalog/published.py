@@ -103,7 +103,7 @@ def bigbench_tasks() -> pd.DataFrame:
     """Return the tasks and subtasks of BIG-bench 1.0.0.
 
     Returns:
-        One row a task or subtask (``subtask == task`` on the task's own row), columns ``task,
+        One row per task or subtask (``subtask == task`` on the task's own row), columns ``task,
         subtask, preferred_metric, metrics, n_examples, keywords``. Several names are joined by
         ``;``; a programmatic task has no fixed ``n_examples``.
 

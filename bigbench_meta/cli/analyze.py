@@ -61,7 +61,7 @@ _CHUNK: Final = re.compile(r"[0-9a-f]{32}\.(arrow|part)")
     show_default=True,
     help="Simulate the study with model families that improve smoothly, and count what would be "
     "found: quick counts the flagged curves; full repeats the whole inference on 99 simulated "
-    "studies, which takes as long as 300 times the inference.",
+    "studies, which takes about 300 times as long as the inference.",
 )
 @options(inference, output_folder("tables, figures and report.html"), config, strict, as_json)
 def analyze(

@@ -103,8 +103,8 @@ _method = options(
         type=click.Choice(["none", "jeffreys"]),
         default="none",
         show_default=True,
-        help="With jeffreys, log_pass_rate uses (s + 1/2)/(n + 1) for s of n right answers, and "
-        "the numbers of right answers where a score is 0, which has no logarithm.",
+        help="With jeffreys, log_pass_rate uses (s + 1/2)/(n + 1) for s right answers of n; where "
+        "a fitted score is 0 or 1, which has no usable logarithm, it fits the counts instead.",
     ),
     click.option(
         "--length",

@@ -19,7 +19,7 @@ def generate() -> None:
 
     lm-eval-tasks writes questions for lm_eval. The other four train small models of several sizes,
     keep every output, and score the outputs under smooth and sharp metrics. They need
-    pip install 'bigbench-meta[train]'; two processors and the quick profile take minutes a study.
+    pip install 'bigbench-meta[train]'; each takes minutes (quick profile, two processors).
 
     \b
     Examples:
@@ -103,7 +103,7 @@ def _study(name: str, title: str, about: str, data: str) -> None:
 
     {about}
 
-    A model is a file of its outputs (samples*.parquet), which `ingest --samples`, `rescore` and
+    Each model's outputs are in a file samples*.parquet, which `ingest --samples`, `rescore` and
     `metric-change` read. scores.csv has the scores of the finished models, checkpoints.csv those
     during training, figures/ the curves beside the paper's. A run that was stopped continues with
     the models that are missing. Sizes, seeds and steps are fixed in data/trained_families.toml.

@@ -64,8 +64,8 @@ _comparison = options(
     click.option(
         "--metric",
         "matters",
-        help="The metric that matters. Compare only its pairs, and test whether the other metric "
-        "on the smaller models predicts it on the largest.",
+        help="Metric of interest. Compare only its pairs, and test whether the other metric on the "
+        "smaller models predicts the largest model's score under it.",
     ),
     click.option("--task", multiple=True, help="Use only this task. Can be repeated."),
     click.option("--family", multiple=True, help="Use only this model family. Can be repeated."),
@@ -122,9 +122,9 @@ _comparison = options(
     click.option(
         "--induce",
         is_flag=True,
-        help="Also try every threshold on single examples (with --with-samples), every K of which "
-        "all must be right, and every choice of model sizes: which makes a curve sharpest, and how "
-        "many do (docs/induced_emergence.md).",
+        help="Also try every threshold on single examples (with --with-samples), every K where "
+        "all of K must be right, and every choice of model sizes. Reports the sharpest choice and "
+        "the share of choices above the cut (docs/induced_emergence.md).",
     ),
 )
 

@@ -164,7 +164,7 @@ config = click.option(
     expose_value=False,
     callback=_configured,
     help="Take RESULTS and options from a TOML file (threshold = 50), or from run.json of an "
-    "earlier study, to repeat it. Options on the command line count more.",
+    "earlier study, to repeat it. Options on the command line take precedence.",
 )
 results = click.argument("results", nargs=-1, callback=_listed)
 needed_results = click.argument("results", nargs=-1, required=True, callback=_listed)
@@ -237,8 +237,8 @@ scoring = options(
         default="all",
         show_default=True,
         metavar="all|last|NAME",
-        help="Training checkpoint of each model that counts. With all, models that were scored at "
-        "several have a curve for each.",
+        help="Training checkpoint to use for each model. With all, each checkpoint that was scored "
+        "gets a curve of its own.",
     ),
     click.option(
         "--min-scales",
@@ -262,8 +262,8 @@ example_counts = click.option(
     metavar="N|FILE|bigbench",
     help="Number of test examples, for scores whose files do not give it: a number, a CSV file "
     "with columns task and n_examples, or bigbench for the sizes of BIG-bench's own test sets. "
-    "Intervals need this number; one that the scores contradict is not used. Can be repeated: each "
-    "fills in what those before it left open.",
+    "Intervals need this number; one that the scores contradict is not used. Can be repeated: "
+    "a later one applies only to scores that earlier ones do not cover.",
 )
 with_samples = click.option(
     "--with-samples",
@@ -292,7 +292,7 @@ inference = options(
         show_default=True,
         help="How to estimate the variation of models around the smooth mechanism: from each "
         "curve alone (cautious, little power), from the other curves of the model family (more "
-        "power, but assumes that models scatter on this one as on them), or both ways.",
+        "power, but assumes the same scatter on this curve as on those), or both ways.",
     ),
     click.option(
         "--largest-exponent",

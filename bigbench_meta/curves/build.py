@@ -48,7 +48,7 @@ class Curves:
     by descending x where the axis is a loss.
 
     Attributes:
-        keys: One row a curve: the key columns, ``scale`` (the axis), ``n_missing`` (models left
+        keys: One row per curve: the key columns, ``scale`` (the axis), ``n_missing`` (models left
             out), ``n_tied`` (observations averaged into another), ``n_replicated`` (points that
             average different scores of one model whose files do not say why), ``n_same_size``
             (points that average models with different names), ``run_differently`` (the settings

@@ -194,7 +194,7 @@ def fitting_counts(
         catalog: Metric catalog; the packaged one by default.
 
     Returns:
-        Columns ``benchmark, task, subtask, metric, n_examples, n_scores``, one row a task or
+        Columns ``benchmark, task, subtask, metric, n_examples, n_scores``, one row per task or
         subtask and metric with a hint.
 
     Raises:

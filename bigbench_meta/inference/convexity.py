@@ -396,7 +396,7 @@ def convexity(
         progress: Called with (curves done, curves).
 
     Returns:
-        One row a curve, in the order of the curves: the key columns, ``metric_type``, ``scale``,
+        One row per curve, in the order of the curves: the key columns, ``metric_type``, ``scale``,
         ``n_scales`` (different ones) and ``n_points``; ``convexity``, one of :data:`CLASSES`,
         missing where ``status`` is not ``ok``; ``bend`` with ``bend_low`` and ``bend_high``: how
         far log(-log PU) is, at the middle of the log sizes, above the line through its ends,

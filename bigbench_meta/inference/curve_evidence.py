@@ -1,7 +1,7 @@
 """The evidence on every curve's score: intervals, tests, Wei's definition, shape and forecast.
 
 Runs the analyses of :mod:`bigbench_meta.inference` with their defaults, and puts what decides into
-one row a curve. Each of them returns more when called alone.
+one row per curve. Each of them returns more when called alone.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def curve_evidence(
         progress: Called with (work done, work).
 
     Returns:
-        One row a curve, in the order of the curves, with the columns of
+        One row per curve, in the order of the curves, with the columns of
         :data:`bigbench_meta.core.schema.CURVE_EVIDENCE`. What cannot be computed is missing, and
         ``interval_status``, ``mechanism_status``, ``line_status``, ``wei_reason``,
         ``convexity_status`` and ``forecast_status`` say why.

@@ -27,7 +27,7 @@ def adjusted_p_values(p: ArrayLike) -> pd.DataFrame:
         p: P-values; NaN for curves that were not tested, which do not count as searched.
 
     Returns:
-        One row a p-value: ``q_bh`` (Benjamini-Hochberg: false discovery rate where tests are
+        One row per p-value: ``q_bh`` (Benjamini-Hochberg: false discovery rate where tests are
         independent or positively dependent), ``q_by`` (Benjamini-Yekutieli: whatever their
         dependence), ``p_holm`` (Holm: the probability of any false one), NaN where p is, and
         ``n_searched``.

@@ -57,7 +57,7 @@ def emergence_over_seeds(
         catalog: Metric catalog; the packaged one by default.
 
     Returns:
-        One row a curve, in the order of :func:`bigbench_meta.build_curves`: the key columns,
+        One row per curve, in the order of :func:`bigbench_meta.build_curves`: the key columns,
         ``metric_type``, ``scale``, ``n_scales``; ``n_seeds`` with a score at every size, and
         ``n_incomplete`` without; ``n_unscored``, complete seeds whose curve has no emergence score
         (it is constant); then for each of :data:`STATISTICS` its value on the means over seeds, and

@@ -56,7 +56,7 @@ def score_curves(
         progress: Called with (work done, work).
 
     Returns:
-        One row a curve, in the order of the curves, with the columns of
+        One row per curve, in the order of the curves, with the columns of
         :data:`bigbench_meta.core.schema.CURVE_SCORES`, and with ``inference`` those of
         :data:`bigbench_meta.core.schema.CURVE_EVIDENCE` behind them. Scores are computed on the
         orientation in which up is better; ``score_first`` to ``score_max`` stay in the unit and

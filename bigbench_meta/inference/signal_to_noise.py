@@ -69,7 +69,7 @@ def signal_to_noise(
             noise of few runs.
 
     Returns:
-        One row a benchmark, task, subtask, metric, shots, variant and group of sizes: those
+        One row per benchmark, task, subtask, metric, shots, variant and group of sizes: those
         columns, ``size_min`` and ``size_max`` (the first size axis that a model has), ``n_models``,
         ``mean`` over models, in the unit of the file, ``signal``, ``n_noise_models`` (with several
         runs), ``n_runs`` of theirs, ``noise_source`` (``checkpoints``, ``seeds`` or ``both``),
@@ -113,7 +113,7 @@ def signal_to_noise(
 
 
 def _models(frame: pd.DataFrame, last: int, ddof: int) -> pd.DataFrame:
-    """Return a row a model: its size, its score, the relative variance over runs, and their source.
+    """Return a row per model: its size, its score, the relative variance over runs, and their source.
 
     Settings but the checkpoint tell models apart.
     """

@@ -103,7 +103,7 @@ def curve_intervals(
         progress: Called with (curves done, curves).
 
     Returns:
-        One row a curve, in the order of the curves: the key columns, ``metric_type``, ``scale``;
+        One row per curve, in the order of the curves: the key columns, ``metric_type``, ``scale``;
         ``noise``, one of :data:`NOISES`; ``emergence_low`` and ``emergence_high``, which may be
         infinite, ``linearity_low``, ``linearity_high``, ``sharpness_low``, ``sharpness_high`` (E /
         (n_scales - 1)); ``p_above_threshold``, the confidence that E is above the

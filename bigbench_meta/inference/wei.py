@@ -190,7 +190,7 @@ def wei_emergence(
         seed: Seed or generator of the resamples.
 
     Returns:
-        One row a curve, in the order of the curves: the key columns, ``metric_type``, ``scale``;
+        One row per curve, in the order of the curves: the key columns, ``metric_type``, ``scale``;
         ``wei_emergent`` (yes, no or cannot_tell) and ``reason`` (one of :data:`REASONS`,
         ``not_a_proportion`` or ``score_out_of_range``), as :func:`wei_ragged` defines them;
         ``chance`` in the unit of the score and ``chance_source`` (given, low_score, choices, floor
@@ -269,7 +269,7 @@ def wei_points(
         zero_chance_effect: The same where chance is 0.
 
     Returns:
-        One row a point: ``curve`` (its number), the key columns, ``scale``, ``model_name``, ``x``;
+        One row per point: ``curve`` (its number), the key columns, ``scale``, ``model_name``, ``x``;
         ``score``, ``chance`` and the interval ``low``, ``high`` at 1 - alpha (Clopper-Pearson, or
         normal where n is not known; missing where neither is known), in the unit of the score;
         ``n_examples``; ``test`` (exact, normal or none); ``null``, the score that "above" has to

@@ -183,7 +183,7 @@ class _Test(NamedTuple):
 
 
 def _summed(table: pa.Table, right: Floats, total: Floats) -> pa.Table:
-    """Return one row a model and problem, with sums of the counts."""
+    """Return one row per model and problem, with sums of the counts."""
     group, first = group_rows(table, table.column_names)
     found = table.take(pa.array(first))
     for name, counts in (("right", right), ("total", total)):

@@ -295,7 +295,7 @@ class Rescoring:
         """Return the scores so far.
 
         Returns:
-            Observations, one row a metric of a model on a task, with ``n_examples`` and ``stderr``;
+            Observations, one row per metric of a model on a task, with ``n_examples`` and ``stderr``;
             and problems, one row for what a metric lacked.
 
         Raises:
@@ -407,7 +407,7 @@ def rescore(
         jobs: Processes, see :meth:`Rescoring.add_batches`.
 
     Returns:
-        Observations, one row a metric of a model on a task, with the number of examples and the
+        Observations, one row per metric of a model on a task, with the number of examples and the
         standard error of the mean over them; and problems: what a metric lacked. What lacks an
         ingredient has no score, never a score of 0.
 

@@ -383,7 +383,7 @@ class Store:
         return log.table()
 
     def files(self) -> pd.DataFrame:
-        """Return the current files, one row a file.
+        """Return the current files, one row per file.
 
         Returns:
             Columns ``label, identity, format, size, n_rows, n_samples, reader, ingested``.
@@ -403,7 +403,7 @@ class Store:
         """Return what came from each source: the folder, archive or file that was named.
 
         Returns:
-            One row a source and format: ``source, format, files, failed, observations, samples,
+            One row per source and format: ``source, format, files, failed, observations, samples,
             bytes, last_ingest``.
 
         Raises:

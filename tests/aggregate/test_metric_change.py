@@ -29,7 +29,7 @@ SIDE = ["emergence_score", "emergence_low", "emergence_high", "status", "flagged
 
 
 def scores(metric, y, *, task="t", names=None, **columns):
-    """One row a model."""
+    """One row per model."""
     n = len(y)
     names = names or [f"m{i}" for i in range(n)]
     sizes = [10**6 * 4 ** int(name[1:]) for name in names]

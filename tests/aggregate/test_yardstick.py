@@ -192,12 +192,13 @@ def test_all_criteria_in_one_and_two_processes(tmp_path):
     ("observed", "expected", "p", "predicted", "found"),
     [
         (21, 11.6, (0.001, 0.001, 0.5), "about 12",
-         "21 have (p = 0.001), so smooth improvement does not explain all."),
+         "21 do (p = 0.001), so smooth improvement does not explain them all."),
         (1, 0.2, (0.2, 0.01, 0.01), "fewer than one",
-         f"1 has (p = 0.01 or 0.2, by how models vary), {DEPENDS}"),
+         f"1 does (p = 0.01 or 0.2, depending on model scatter), {DEPENDS}"),
         (3, 2.9, (0.2, 0.3, 0.01), "about 3",
-         "3 have (p = 0.2 or 0.3, by how models vary), so smooth improvement may explain all."),
-        (0, 0.1, (1.0, 1.0, 1.0), "fewer than one", "none has."),
+         "3 do (p = 0.2 or 0.3, depending on model scatter), so smooth improvement may explain "
+         "them all."),
+        (0, 0.1, (1.0, 1.0, 1.0), "fewer than one", "none does."),
     ],
 )  # fmt: skip
 def test_sentences(observed, expected, p, predicted, found):

@@ -72,7 +72,7 @@ class CurveFlags:
     """Curves, each flagged or not.
 
     Attributes:
-        frame: One row a curve: the columns of the curve scores, ``metric_class`` (one of
+        frame: One row per curve: the columns of the curve scores, ``metric_class`` (one of
             :data:`CLASSES`), ``flagged``, and numbers of the curve's ``task_number`` and
             ``set_number``.
         left_out: Curves that are neither, by reason.
@@ -89,7 +89,7 @@ class CurveFlags:
         return self.frame[self.frame["metric_class"] != "unknown"]
 
     def counts(self, exposed: str = "sharp", other: str = "smooth") -> Floats:
-        """Return counts of curves by class and flag, a row a task, see :func:`cluster_counts`."""
+        """Return counts of curves by class and flag, a row per task, see :func:`cluster_counts`."""
         frame = self.frame[self.frame["metric_class"].isin([exposed, other])]
         return cluster_counts(
             frame["flagged"].to_numpy(dtype=bool),
@@ -181,7 +181,7 @@ def class_shares(rows: CurveFlags, *, confidence: float = 0.95) -> pd.DataFrame:
             number of curves of Korn and Graubard.
 
     Returns:
-        One row a class, ``unknown`` among them, whether it has curves or not: ``metric_class``,
+        One row per class, ``unknown`` among them, whether it has curves or not: ``metric_class``,
         ``n_scored``, ``n_flagged``, ``n_tasks``, ``n_tasks_flagged`` (with a flagged curve),
         ``share_flagged`` with ``share_low`` and ``share_high``, and ``design_effect``: how many
         curves of the sample are worth one. Where none or all are flagged it cannot be estimated,

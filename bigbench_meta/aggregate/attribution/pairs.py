@@ -94,7 +94,7 @@ def metric_pairs(rows: CurveFlags) -> pd.DataFrame:
         rows: What :func:`flag_curves` returns.
 
     Returns:
-        One row a pair: the columns of the matched set; ``metric``, ``metric_type``,
+        One row per pair: the columns of the matched set; ``metric``, ``metric_type``,
         ``metric_class``, ``flagged``, ``n_scales``, ``relative_sharpness`` and
         ``limited_sharpness``, each with the ending ``_first`` and ``_second``; ``log_difference``
         and ``log_difference_limited``, see :func:`log_sharpness_difference`; ``task_number`` and
@@ -147,7 +147,7 @@ def pairs_by_metric(rows: CurveFlags, *, confidence: float = 0.95) -> pd.DataFra
         confidence: Of the exact interval.
 
     Returns:
-        One row a pair of metrics, those of different classes first, then by discordant pairs:
+        One row per pair of metrics, those of different classes first, then by discordant pairs:
         ``metric_first``, ``class_first``, ``metric_second``, ``class_second``, ``n_pairs``,
         ``n_tasks``; ``n_both``, ``n_first_only``, ``n_second_only``, ``n_neither`` flagged;
         ``odds_ratio`` with ``low``, ``high`` and ``p_value``, ``p_holm`` adjusted for the number of

@@ -101,7 +101,7 @@ class FlagModel:
     dropped: dict[str, str]
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row a coefficient; one row without numbers where there is no fit.
+        """Return one row per coefficient; one row without numbers where there is no fit.
 
         Columns ``model`` (``gee``), ``term, odds_ratio, low, high, p_value, n, n_tasks, status,
         message``.

@@ -87,7 +87,7 @@ def leave_one_scale_out(
         min_scales: Points that a curve needs to be scored, also after one was taken out.
 
     Returns:
-        One row a curve, in their order: its key, ``metric_class``, ``n_scales``,
+        One row per curve, in their order: its key, ``metric_class``, ``n_scales``,
         ``emergence_score``, ``flagged``; ``n_deletions``, the scales whose loss leaves enough to
         score (0 or ``n_scales``), and for each of :data:`DELETIONS` but ``any`` the number after
         which the rest is flagged: ``n_flagged_smallest``, ``n_flagged_inner``,

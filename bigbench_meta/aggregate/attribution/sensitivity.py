@@ -94,7 +94,7 @@ def sensitivity(
         progress: Called with (variants done, variants to do).
 
     Returns:
-        One row a statistic and method of a variant: ``analysis``, ``setting``, ``statistic``,
+        One row per statistic and method of a variant: ``analysis``, ``setting``, ``statistic``,
         ``method``, ``estimate``, ``low``, ``high``, ``p_value``, ``n``, ``n_tasks``, ``status``,
         ``message``. The analyses are ``base``; ``threshold``; ``scale_axis``; ``min_scales``;
         ``normalisation`` (dividing by the range leaves every emergence score as it is, so what
@@ -166,7 +166,7 @@ def sensitivity_summary(table: pd.DataFrame) -> pd.DataFrame:
         table: What :func:`sensitivity` returns.
 
     Returns:
-        One row a comparison (those of :data:`NO_DIFFERENCE`) and method: ``statistic``,
+        One row per comparison (those of :data:`NO_DIFFERENCE`) and method: ``statistic``,
         ``method``; the ``base`` estimate; ``n_variants`` and ``n_estimated`` of them;
         ``lowest`` and ``highest`` estimate and the analyses and settings that have them,
         ``lowest_at``, ``highest_at``; ``n_intervals``, of which ``n_above`` and ``n_below`` the

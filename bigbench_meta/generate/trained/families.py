@@ -59,7 +59,7 @@ class Trained:
     """A trained model's outputs.
 
     Attributes:
-        samples: One row a test example (columns: :data:`bigbench_meta.core.schema.SAMPLES`).
+        samples: One row per test example (columns: :data:`bigbench_meta.core.schema.SAMPLES`).
         checkpoints: Scores during training, as rows of observations.
         validation: Scores of validation examples, of which thresholds are quantiles.
     """
@@ -74,7 +74,7 @@ class GeneratedFamilies:
     """The families of a study.
 
     Attributes:
-        observations: Scores of the trained models, one row a model, seed, subtask and metric.
+        observations: Scores of the trained models, one row per model, seed, subtask and metric.
         checkpoints: The same during training; each model is a family of its own there, along
             ``train_tokens`` or ``train_flops``.
         files: The files of outputs.

@@ -121,7 +121,7 @@ def forecast_curves(
         progress: Called with (work done, work).
 
     Returns:
-        One row a forecaster, curve, number of scales fitted and larger scale: the key columns,
+        One row per forecaster, curve, number of scales fitted and larger scale: the key columns,
         ``curve`` (position in ``curves``), ``metric_type``, ``scale``, ``weighting``,
         ``forecaster``, ``k``, ``horizon`` (scales beyond the fitted ones), ``x_fitted`` (the
         largest of them), ``x``, ``model_name``; in the unit of the file ``observed``, ``last``

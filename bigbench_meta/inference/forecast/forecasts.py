@@ -69,7 +69,7 @@ _SMALLEST: Final = 1e-300
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Forecasts to be made: one row a curve, number of scales fitted, and scale forecast.
+    """Forecasts to be made: one row per curve, number of scales fitted, and scale forecast.
 
     Attributes:
         part: Which of the parts below each row belongs to; rows of a part follow each other.

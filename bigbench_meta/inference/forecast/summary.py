@@ -30,7 +30,7 @@ def forecast_summary(
         by: Columns of it that make up the groups.
 
     Returns:
-        One row a group, in order of first appearance, with the columns of ``by`` and
+        One row per group, in order of first appearance, with the columns of ``by`` and
 
         - ``n``: forecasts asked for, ``n_forecast``: made, ``n_interval``: made with an interval
           that says something, ``n_not_predictable``: made with one that does not;
@@ -138,7 +138,7 @@ def compare_forecasters(
         second: Another.
 
     Returns:
-        One row a horizon, and a last one over all with the horizon missing: ``first``, ``second``,
+        One row per horizon, and a last one over all with the horizon missing: ``first``, ``second``,
         ``horizon``, ``n`` (forecasts that both made), ``n_curves``, ``n_tasks``; ``n_first``,
         ``n_second`` and ``n_equal`` (nearer, farther, equally near), ``n_tasks_first`` and
         ``n_tasks_second``, ``p_value`` of the exact two-sided sign test over tasks (1 where none

@@ -137,7 +137,7 @@ def null_tests(
         progress: Called with (rows done, rows): curves, times their nuisance settings.
 
     Returns:
-        One row a curve, in the order of the curves: the key columns, ``metric_type``, ``scale``,
+        One row per curve, in the order of the curves: the key columns, ``metric_type``, ``scale``,
         ``n_scales``, ``null``; ``p_step`` and ``p_sharpness``; ``q_bh``, ``q_by``, ``p_holm`` of
         ``p_step`` and ``n_searched``; ``step_score``, ``step_from`` and ``step_to`` (the scales
         between which the step is) and ``step_size`` (fall of the log loss, infinite above 8; units

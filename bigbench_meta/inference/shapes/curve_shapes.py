@@ -108,7 +108,7 @@ def curve_shapes(
         progress: Called with (work done, work).
 
     Returns:
-        One row a curve: the key columns, ``metric_type``, ``scale``, ``n_scales``, ``weighting``;
+        One row per curve: the key columns, ``metric_type``, ``scale``, ``n_scales``, ``weighting``;
         ``best_shape`` (missing where no shape has a weight), its ``best_weight`` and ``status``;
         ``trend``, one of :data:`TRENDS`, and what the rules use, on scores of which up is
         better: ``tau``, ``p_trend``, ``p_equal``, ``jump_share``, ``gap_share``,
@@ -172,7 +172,7 @@ def shape_fits(curves: Curves) -> pd.DataFrame:
         curves: What :func:`bigbench_meta.build_curves` returns.
 
     Returns:
-        One row a curve and shape: the key columns, ``metric_type``, ``scale``, ``n_scales``,
+        One row per curve and shape: the key columns, ``metric_type``, ``scale``, ``n_scales``,
         ``weighting``, ``shape``, ``n_parameters``, ``rss`` and ``dispersion`` (of proportions where
         scores are proportions, see :class:`ShapeFits`), ``log_likelihood``, ``aicc``, ``bic``,
         ``weight``, ``bic_weight``, ``status``, and a column for each name in

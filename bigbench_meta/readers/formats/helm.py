@@ -244,7 +244,7 @@ def parse(
         names: Rules from model names to families and sizes.
 
     Returns:
-        An observations table, one row a score; None if the run cannot be used at all.
+        An observations table, one row per score; None if the run cannot be used at all.
     """
     document = log.decode(data, list, what="the stats of a HELM run")
     if document is None:

@@ -200,7 +200,7 @@ def parse(
         on_samples: Takes tables of samples of bounded size. Needed for samples.
 
     Returns:
-        An observations table, one row a score; None if the log cannot be used, or the evaluation
+        An observations table, one row per score; None if the log cannot be used, or the evaluation
         ended before there were any scores.
     """
     from bigbench_meta.readers.formats.inspect_samples import parse_samples

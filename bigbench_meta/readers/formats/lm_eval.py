@@ -155,7 +155,7 @@ def parse(data: bytes, log: FileLog, *, names: ModelNames) -> pa.Table | None:
         names: Rules from model names to families and sizes.
 
     Returns:
-        An observations table, one row a score; None if the file cannot be used at all.
+        An observations table, one row per score; None if the file cannot be used at all.
         ``n_examples`` is the number left by ``limit``, null where not stated, as for old files.
     """
     run = read_run(data, log, names=names)

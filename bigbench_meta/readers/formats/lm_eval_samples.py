@@ -60,7 +60,7 @@ def parse_samples(
             that the folder is named after, and the shots are null.
 
     Returns:
-        A samples table, one row a document and filter; None if the file cannot be used at all.
+        A samples table, one row per document and filter; None if the file cannot be used at all.
         ``correct`` is ``acc``, else ``exact_match``, and null where both are missing or not within
         0..1; ``metrics`` holds every metric that is one number.
     """

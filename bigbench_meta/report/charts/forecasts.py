@@ -114,7 +114,7 @@ def plot_forecasts(
 
 
 def _panel(curves: Curves, forecasts: pd.DataFrame, row: pd.Series[Any]) -> pd.DataFrame:
-    """Return what one panel draws, one row a point of each of its three parts."""
+    """Return what one panel draws, one row per point of each of its three parts."""
     curve, k = int(row["curve"]), int(row["k"])
     points = slice(curves.offsets[curve], curves.offsets[curve + 1])
     own = forecasts[
@@ -303,7 +303,7 @@ def plot_forecast_coverage(forecasts: pd.DataFrame, *, confidence: float = 0.95)
         confidence: That of their intervals, to compare with.
 
     Returns:
-        The figure: a panel a forecaster, a row a number of fitted scales, a column a number of
+        The figure: a panel a forecaster, a row per number of fitted scales, a column a number of
         steps ahead; cells give the share of intervals that contain the score, over their number.
 
     Raises:

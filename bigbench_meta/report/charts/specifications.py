@@ -69,7 +69,7 @@ def plot_specifications(
             else an exact one.
 
     Returns:
-        The figure, a specification curve on its side: a row a variant, a point the estimate, a line
+        The figure, a specification curve on its side: a row per variant, a point the estimate, a line
         its interval, and a rule where the class of metric makes no difference. What is 0 or
         infinite on a logarithmic axis stands at its edge as a triangle, and an interval without
         limit reaches the edge. A hollow point has no interval. Variants without an estimate are

@@ -43,7 +43,7 @@ def plot_expected(
 
     Returns:
         The figure, a panel a criterion: the line is the observed number, a point the mean over
-        simulated smooth studies with their central 95%, a row a source of the variation between
+        simulated smooth studies with their central 95%, a row per source of the variation between
         models.
 
     Raises:

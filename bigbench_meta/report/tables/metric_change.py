@@ -29,7 +29,7 @@ def metric_change_tables(pairs: pd.DataFrame) -> list[Table]:
         pairs: What :func:`bigbench_meta.metric_change` returns.
 
     Returns:
-        ``metric_change`` (a row a pair, decided ones first), ``metric_change_verdicts`` (their
+        ``metric_change`` (a row per pair, decided ones first), ``metric_change_verdicts`` (their
         counts, over all pairs and over those flagged under the first metric).
     """
     counts, flagged = (change_counts(some) for some in (pairs, pairs[pairs["flagged"]]))
@@ -76,7 +76,7 @@ def predictions_table(predictions: pd.DataFrame) -> Table:
         predictions: What :func:`bigbench_meta.section3_predictions` returns.
 
     Returns:
-        ``section3_predictions``: a row a prediction and setting.
+        ``section3_predictions``: a row per prediction and setting.
     """
     return Table(
         name="section3_predictions",

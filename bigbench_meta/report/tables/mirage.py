@@ -50,7 +50,7 @@ def mechanism_table(
         **setting: As of :func:`bigbench_meta.simulate`.
 
     Returns:
-        One row a task, metric and number of models: ``straight_line`` is the score of a straight
+        One row per task, metric and number of models: ``straight_line`` is the score of a straight
         line over as many, ``flagged`` whether E is above the threshold; the others as in
         :func:`bigbench_meta.score_curves`.
 
@@ -81,7 +81,7 @@ def mechanism_table(
 
 
 def mechanism_grid(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a mechanism table with one row a task and metric and one column a number of models.
+    """Return a mechanism table with one row per task and metric and one column a number of models.
 
     Args:
         table: What :func:`mechanism_table` returns.

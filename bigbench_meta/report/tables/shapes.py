@@ -23,8 +23,8 @@ def shape_tables(shapes: pd.DataFrame) -> list[Table]:
             ``emergence_score`` and ``flagged``.
 
     Returns:
-        ``trends`` (a row a trend class, with its curves and flags), ``trends_by_shape`` (the same
-        curves by the shape that explains them best) and ``curve_shapes`` (a row a curve).
+        ``trends`` (a row per trend class, with its curves and flags), ``trends_by_shape`` (the same
+        curves by the shape that explains them best) and ``curve_shapes`` (a row per curve).
 
     Raises:
         InputError: A column is missing.
