@@ -363,10 +363,10 @@ def pair_points(
         catalog: Metric catalog; the packaged one by default.
 
     Returns:
-        One row per score of the shared models: ``pair`` (label of the row in ``pairs``), ``metric``,
-        ``metric_type``, ``model_name``, ``x``, ``score``; ``height``, the score between the worst
-        (0) and the best (1) of its curve, with ``low`` and ``high``, two standard errors from it,
-        NaN where no error is known.
+        One row per score of the shared models: ``pair`` (label of the row in ``pairs``),
+        ``metric``, ``metric_type``, ``model_name``, ``x``, ``score``; ``height``, the score between
+        the worst (0) and the best (1) of its curve, with ``low`` and ``high``, two standard errors
+        from it, NaN where no error is known.
     """
     keys = curves.keys[list(CURVE_KEY)].astype("string").fillna("")
     row_of = {key: row for row, key in enumerate(keys.itertuples(index=False, name=None))}

@@ -98,8 +98,8 @@ def resolution(
         min_scales: Fewest scales with a score and a number of examples.
 
     Returns:
-        One row per curve, in the order of the curves: the key columns, ``metric_type``; ``n_scales``
-        and of these ``n_usable`` (with a proportion and a number of examples);
+        One row per curve, in the order of the curves: the key columns, ``metric_type``;
+        ``n_scales`` and of these ``n_usable`` (with a proportion and a number of examples);
         ``n_examples_min``; ``chance`` and ``chance_source``; ``resolution`` (one example of the
         smallest test set) and ``smallest_detectable`` (score that this test set shows to be above
         chance with the power); ``n_below`` (scales less than one example above chance) and

@@ -295,8 +295,8 @@ class Rescoring:
         """Return the scores so far.
 
         Returns:
-            Observations, one row per metric of a model on a task, with ``n_examples`` and ``stderr``;
-            and problems, one row for what a metric lacked.
+            Observations, one row per metric of a model on a task, with ``n_examples`` and
+            ``stderr``; and problems, one row for what a metric lacked.
 
         Raises:
             InputError: A reference model of the buckets has no samples.

@@ -53,8 +53,8 @@ def read_results(
         progress: Called with (files done, files found) after each batch.
 
     Returns:
-        Observations, one row per score (columns: :data:`bigbench_meta.core.schema.OBSERVATIONS`), and
-        problems, one row per fault (``source, field, reason, severity``).
+        Observations, one row per score (columns: :data:`bigbench_meta.core.schema.OBSERVATIONS`),
+        and problems, one row per fault (``source, field, reason, severity``).
 
     Raises:
         InputError: A path does not exist; nothing that looks like results is found; or, if strict,

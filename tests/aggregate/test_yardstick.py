@@ -13,6 +13,7 @@ from bigbench_meta.aggregate.yardstick import SmoothStudies, expected_if_smooth,
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.inference.nulls.smooth_curves import VARIATIONS
 
+ALL = "so smooth improvement may explain them all."
 DEPENDS = "and whether smooth improvement explains them depends on how much models vary."
 SIZES = np.array([125e6, 356e6, 760e6, 1.32e9, 2.65e9, 6.66e9, 12.9e9, 175e9])
 
@@ -196,8 +197,7 @@ def test_all_criteria_in_one_and_two_processes(tmp_path):
         (1, 0.2, (0.2, 0.01, 0.01), "fewer than one",
          f"1 does (p = 0.01 or 0.2, depending on model scatter), {DEPENDS}"),
         (3, 2.9, (0.2, 0.3, 0.01), "about 3",
-         "3 do (p = 0.2 or 0.3, depending on model scatter), so smooth improvement may explain "
-         "them all."),
+         f"3 do (p = 0.2 or 0.3, depending on model scatter), {ALL}"),
         (0, 0.1, (1.0, 1.0, 1.0), "fewer than one", "none does."),
     ],
 )  # fmt: skip

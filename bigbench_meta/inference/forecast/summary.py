@@ -138,11 +138,11 @@ def compare_forecasters(
         second: Another.
 
     Returns:
-        One row per horizon, and a last one over all with the horizon missing: ``first``, ``second``,
-        ``horizon``, ``n`` (forecasts that both made), ``n_curves``, ``n_tasks``; ``n_first``,
-        ``n_second`` and ``n_equal`` (nearer, farther, equally near), ``n_tasks_first`` and
-        ``n_tasks_second``, ``p_value`` of the exact two-sided sign test over tasks (1 where none
-        differs, NaN without any), ``median_log_ratio`` of the absolute errors,
+        One row per horizon, and a last one over all with the horizon missing: ``first``,
+        ``second``, ``horizon``, ``n`` (forecasts that both made), ``n_curves``, ``n_tasks``;
+        ``n_first``, ``n_second`` and ``n_equal`` (nearer, farther, equally near), ``n_tasks_first``
+        and ``n_tasks_second``, ``p_value`` of the exact two-sided sign test over tasks (1 where
+        none differs, NaN without any), ``median_log_ratio`` of the absolute errors,
         ``ln(|first| / |second|)``, below 0 where the first is nearer, and ``coverage_first``,
         ``coverage_second``.
 

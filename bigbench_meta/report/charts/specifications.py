@@ -69,8 +69,8 @@ def plot_specifications(
             else an exact one.
 
     Returns:
-        The figure, a specification curve on its side: a row per variant, a point the estimate, a line
-        its interval, and a rule where the class of metric makes no difference. What is 0 or
+        The figure, a specification curve on its side: a row per variant, a point the estimate, a
+        line its interval, and a rule where the class of metric makes no difference. What is 0 or
         infinite on a logarithmic axis stands at its edge as a triangle, and an interval without
         limit reaches the edge. A hollow point has no interval. Variants without an estimate are
         left out and counted in the caption; of more than 150 those in the middle are.

@@ -23,8 +23,8 @@ def forecast_tables(forecasts: pd.DataFrame) -> list[Table]:
             columns: ``emergence_score`` and ``flagged`` of each row's curve.
 
     Returns:
-        ``forecast_summary`` (a row per forecaster and horizon), ``forecast_by_flag`` (flagged curves
-        against the others, one scale ahead), ``forecast_comparison`` (every other forecaster
+        ``forecast_summary`` (a row per forecaster and horizon), ``forecast_by_flag`` (flagged
+        curves against the others, one scale ahead), ``forecast_comparison`` (every other forecaster
         against the first, if there are others),
         ``least_predictable`` (a row per curve) and ``forecasts`` (all).
 
