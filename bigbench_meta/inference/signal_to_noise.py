@@ -113,8 +113,7 @@ def signal_to_noise(
 
 
 def _models(frame: pd.DataFrame, last: int, ddof: int) -> pd.DataFrame:
-    """Return a row per model: its size, its score, the relative variance over runs, and their
-    source.
+    """Return a row per model: its size, score, relative variance over runs, and their source.
 
     Settings but the checkpoint tell models apart.
     """

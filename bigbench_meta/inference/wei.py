@@ -271,10 +271,10 @@ def wei_points(
     Returns:
         One row per point: ``curve`` (its number), the key columns, ``scale``, ``model_name``,
         ``x``; ``score``, ``chance`` and the interval ``low``, ``high`` at 1 - alpha
-        (Clopper-Pearson, or normal where n is not known; missing where neither is known), in the unit
-        of the score; ``n_examples``; ``test`` (exact, normal or none); ``null``, the score that "above"
-        has to exceed; the one-sided ``p_value`` against it and ``p_holm``, adjusted within the curve;
-        ``state`` (above_chance, at_chance, below_chance or cannot_tell).
+        (Clopper-Pearson, or normal where n is not known; missing where neither is known), in the
+        unit of the score; ``n_examples``; ``test`` (exact, normal or none); ``null``, the score
+        that "above" has to exceed; the one-sided ``p_value`` against it and ``p_holm``, adjusted
+        within the curve; ``state`` (above_chance, at_chance, below_chance or cannot_tell).
 
     Raises:
         InputError: An option out of its range or of another shape.
