@@ -81,7 +81,7 @@ def test_a_whole_run(tree: Path) -> None:
         assert row["expected_low"] <= row["expected"] <= row["expected_high"]
         assert 0 < row["p_value"] <= 1
     assert {row["sigma"] for row in found["evidence"] if row["criterion"] == "wei"} == {None}
-    assert found["summary"][0].startswith("4 of 4 curves have an emergence score")
+    assert found["summary"][0].startswith("4 of 4 curves look emergent")
     assert any("that can be simulated" in sentence for sentence in found["summary"])
     assert found["limitations"]
     assert {row["group"] for row in found["forecasts"]} == {"flagged", "not flagged"}
@@ -96,7 +96,7 @@ def test_a_whole_run(tree: Path) -> None:
     again = run(*command)
     assert f"{len(listed)} files written; open {(out / 'report.html').as_posix()}" in again.stdout
     assert all(sentence in again.stdout for sentence in found["summary"])
-    assert "tree: 4 of 4 curves have an emergence score" in again.stdout
+    assert "tree: 4 of 4 curves look emergent" in again.stdout
     assert f"under another metric: {change['summary'][0]}" in again.stdout
 
 
