@@ -111,15 +111,17 @@ class Study:
     def headline(self) -> str:
         """How many curves look emergent, and how many could not be scored, in a few sentences."""
         of_all, above = counted(len(self.counted), "curve"), f"above {self.threshold:g}"
+        alone = len(self.counted) == 1
         if self.n_flagged:
             look, their = ("looks", "its") if self.n_flagged == 1 else ("look", "their")
-            text = (
-                f"{self.n_flagged} of {of_all} {look} emergent: {their} emergence score is {above}"
-            )
+            some = "The only curve" if alone else f"{self.n_flagged} of {of_all}"
+            text = f"{some} {look} emergent: {their} emergence score is {above}"
             if self.n_infinite == self.n_flagged:
                 text += f", and infinite because most of {their} steps are exactly zero"
             elif self.n_infinite:
                 text += f", and infinite for {self.n_infinite}, where most steps are exactly zero"
+        elif alone:
+            text = f"The only curve does not look emergent: its emergence score is not {above}"
         else:
             text = f"None of {of_all} looks emergent: no emergence score is {above}"
         text = " ".join([*doubtful_sentences(self.keys), f"{text}."])

@@ -313,7 +313,7 @@ def test_what_is_one_is_named_in_the_singular(tmp_path):
     path = tmp_path / "one.csv"
     pd.DataFrame(rows | {"score": [0.1, 0.2, 0.3, 0.9]}).to_csv(path, index=False)
     assert "1 curve. " in run("score", path).stdout
-    assert "None of 1 curve looks emergent" in run("analyze", path).stdout
+    assert "The only curve does not look emergent" in run("analyze", path).stdout
 
 
 def doubtful(folder: Path) -> Path:
