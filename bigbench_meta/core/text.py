@@ -24,6 +24,7 @@ _FORMULA: Final = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _MOST_LISTED: Final = 30
+_MOST_NEAR: Final = 3
 _DIRECTION: Final = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -37,20 +38,38 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
-def did_you_mean(name: str, known: Iterable[str], what: str) -> str:
-    """Return a hint with what is closest to a name and all there is.
+def did_you_mean(name: str, known: Iterable[str], what: str = "") -> str:
+    """Return a hint with the names that are closest to a wrong one, in whatever case.
+
+    Args:
+        name: The wrong name.
+        known: The names that there are.
+        what: What these are; with it they are listed too.
 
     Examples:
+        >>> did_you_mean("Taks", ["task", "metric"])
+        "did you mean 'task'?"
         >>> did_you_mean("taks", ["task", "metric"], "columns found")
         "did you mean 'task'? columns found: task, metric"
+        >>> did_you_mean("accuracy", ["loss"])
+        ''
     """
     from difflib import get_close_matches
 
     known = list(known)
+    by_lower = {one.lower(): one for one in reversed(known)}
+    lower = name.lower()
+    near = get_close_matches(lower, by_lower, n=1)
+    near += [
+        one
+        for one in sorted(by_lower, key=len)
+        if len(lower) > 2 and lower in one and one not in near
+    ]
+    alike = " or ".join(repr(by_lower[one]) for one in near[:_MOST_NEAR])
     listed = ", ".join(known[:_MOST_LISTED])
     more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
-    near = get_close_matches(name, known, n=1)
-    return (f"did you mean {near[0]!r}? " if near else "") + f"{what}: {listed}{more}"
+    parts = (f"did you mean {alike}?" if alike else "", f"{what}: {listed}{more}" if what else "")
+    return " ".join(filter(None, parts))
 
 
 def printable(text: str) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bigbench_meta.catalog.published import bigbench_tasks
-from bigbench_meta.core.text import csv_text, inert
+from bigbench_meta.core.text import csv_text, did_you_mean, inert
 
 FORMULAS = (
     "=1+2", "=HYPERLINK(x)", "@SUM(A1)", "+1+cmd|' /C calc'!A0", "-2+3+cmd|' /C calc'!A0", "-A1",
@@ -60,3 +60,21 @@ def test_every_kind_of_column(dtype):
     assert csv_text(frame[1:]) == frame[1:].rename(columns={"=task": "'=task"}).to_csv(
         index=False, lineterminator="\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("lambada", "did you mean 'LAMBADA'? tasks: LAMBADA, PIQA, PIQA (ja)"),
+        ("piqa", "did you mean 'PIQA' or 'PIQA (ja)'? tasks: LAMBADA, PIQA, PIQA (ja)"),
+        ("zzz", "tasks: LAMBADA, PIQA, PIQA (ja)"),
+        ("", "tasks: LAMBADA, PIQA, PIQA (ja)"),
+    ],
+)
+def test_near_names_in_whatever_case(name, hint):
+    assert did_you_mean(name, ["LAMBADA", "PIQA", "PIQA (ja)"], "tasks") == hint
+
+
+def test_many_names_are_cut():
+    hint = did_you_mean("z", [f"t{n}" for n in range(100)], "tasks")
+    assert hint.endswith(", t29 and 70 more")
