@@ -29,7 +29,7 @@ from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_KEY
 from bigbench_meta.curves.build import Curves, build_curves
 from bigbench_meta.curves.emergence import MIN_SCALES, score_ragged
-from bigbench_meta.inference.proportions import Proportions, proportions
+from bigbench_meta.curves.proportions import Proportions, proportions
 from bigbench_meta.inference.score import score_curves
 from bigbench_meta.inference.uncertainty import CLUSTER, CurveExamples, examples_of_curves
 from bigbench_meta.metrics.repeated import subset_accuracy
@@ -790,8 +790,8 @@ def induced_sentences(largest: pd.DataFrame) -> list[str]:
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded
         >>> curves = build_curves(load_embedded("paper"))
-        >>> lenet = curves.select((curves.keys.task == "MNIST LeNet")
-        ...                       & (curves.keys.metric == "accuracy"))
+        >>> lenet = curves[(curves.keys.task == "MNIST LeNet")
+        ...                       & (curves.keys.metric == "accuracy")]
         >>> found = induced_emergence(lenet, options=InduceOptions(choices=("subset size",)))
         >>> print(*induced_sentences(found.largest))
         All of K right: 0 of 1 curve is above the cut at some K, 0 as it is. The sharpest is MNIST \

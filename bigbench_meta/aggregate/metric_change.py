@@ -339,7 +339,7 @@ class _Pairs:
         kept = np.isin(np.arange(len(self.curves)), np.concatenate([first, second]))
         place = np.cumsum(kept) - 1
         return _Pairs(
-            curves=self.curves.select(kept), first=place[first], second=place[second],
+            curves=self.curves[kept], first=place[first], second=place[second],
             n_unshared=self.n_unshared[chosen],
         )  # fmt: skip
 
@@ -649,7 +649,7 @@ def _forecasts(
     for first, second in dict.fromkeys(pairs[["metric", "other_metric"]].astype(str).itertuples(
         index=False, name=None
     )):  # fmt: skip
-        both = curves.select(names.isin([first, second]))
+        both = curves[names.isin([first, second])]
         found = forecast_curves(
             both, k="last", forecasters=("smooth_pair",), level=level, catalog=catalog
         )

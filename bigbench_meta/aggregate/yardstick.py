@@ -179,7 +179,7 @@ class SmoothStudies:
             n_studies: Number of studies.
         """
         chosen = np.isin(np.arange(len(self.curves)), self.laws.curves)
-        some = self.curves.select(chosen)
+        some = self.curves[chosen]
         place = np.cumsum(chosen) - 1
         scores = np.empty((n_studies, len(some.y)))
         for curve, drawn in self.draws(variation, n_studies):
@@ -253,7 +253,7 @@ def expected_if_smooth(
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded, score_curves
         >>> curves = build_curves(load_embedded())
-        >>> sums = curves.select(curves.keys["task"].str.startswith("arithmetic"))
+        >>> sums = curves[curves.keys["task"].str.startswith("arithmetic")]
         >>> found = expected_if_smooth(sums, score_curves(sums), n_studies=199)
         >>> row = found.set_index(["criterion", "group", "sigma"]).loc["flagged", "all", "family"]
         >>> int(row["observed"]), bool(row["expected"] < 16)

@@ -442,7 +442,7 @@ def counted_curves(
     curves, findings = curves_of(loaded, options)
     chosen = study_options(loaded, options)
     scores = select_level(chosen.scores(curves), chosen.level)
-    counted = curves.select(np.isin(np.arange(len(curves)), scores.index))
+    counted = curves[np.isin(np.arange(len(curves)), scores.index)]
     return counted, scores.assign(flagged=flagged(scores, options["threshold"])), findings
 
 

@@ -66,7 +66,7 @@ def did_you_mean(name: str, known: Iterable[str], what: str = "") -> str:
         if len(lower) > 2 and lower in one and one not in near
     ]
     alike = " or ".join(repr(by_lower[one]) for one in near[:_MOST_NEAR])
-    listed = ", ".join(known[:_MOST_LISTED])
+    listed = ", ".join(known[:_MOST_LISTED]) or "none"
     more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
     parts = (f"did you mean {alike}?" if alike else "", f"{what}: {listed}{more}" if what else "")
     return " ".join(filter(None, parts))

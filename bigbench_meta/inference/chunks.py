@@ -108,7 +108,7 @@ class Analysis:
     def _chunk(self, name: str, curves: Curves, start: int, stop: int) -> Chunk:
         chosen = np.zeros(len(curves), dtype=bool)
         chosen[start:stop] = True
-        some = curves.select(chosen)
+        some = curves[chosen]
         options = dict(self.options)
         options |= {name: values[start:stop] for name, values in self.of_curves.items()}
         if self.samples is not None:

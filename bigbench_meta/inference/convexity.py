@@ -34,6 +34,7 @@ import pandas as pd
 from bigbench_meta.core.checks import at_least, probability, reject, seed_number, whole
 from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.core.schema import CURVE_KEY, FALLING_AXES
+from bigbench_meta.curves.proportions import proportions
 from bigbench_meta.inference.multiplicity import adjusted_p_values
 from bigbench_meta.inference.nulls.mechanism import (
     Design,
@@ -53,7 +54,6 @@ from bigbench_meta.inference.nulls.monte_carlo import (
     TOO_FEW_SCALES,
     is_flat,
 )
-from bigbench_meta.inference.proportions import proportions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.curves.build import Curves
-    from bigbench_meta.inference.proportions import Proportions
+    from bigbench_meta.curves.proportions import Proportions
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -413,7 +413,7 @@ def convexity(
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded
         >>> curves = build_curves(load_embedded())
-        >>> some = curves.select((curves.keys["task"] == "arithmetic 2D+").to_numpy())
+        >>> some = curves[(curves.keys["task"] == "arithmetic 2D+").to_numpy()]
         >>> found = convexity(some, n_boot=199)
         >>> found["status"].tolist(), found["n_scales"].tolist()
         (['ok', 'ok', 'ok'], [8, 8, 8])

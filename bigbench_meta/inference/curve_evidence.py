@@ -143,7 +143,7 @@ def curve_evidence(
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded
         >>> curves = build_curves(load_embedded())
-        >>> some = curves.select(curves.keys["task"] == "arithmetic 3D+")
+        >>> some = curves[curves.keys["task"] == "arithmetic 3D+"]
         >>> found = curve_evidence(some, n_boot=199)
         >>> found["wei_emergent"].tolist(), (found["emergence_low"] > 7).tolist()
         (['yes', 'yes', 'yes'], [True, True, True])
@@ -187,7 +187,7 @@ def curve_evidence(
     found = analyse(analyses, curves, execution, progress=progress)
     if not_asked:
         # All columns, of which all rows are missing.
-        none = null_tests(curves.select(np.zeros(len(curves), dtype=bool)), n_boot=n_boot)
+        none = null_tests(curves[np.zeros(len(curves), dtype=bool)], n_boot=n_boot)
         none = none.reindex(pd.RangeIndex(len(curves)))
         found[not_asked] = none.assign(status="not_asked", n_searched=0)
     for name in _CORRECTED:

@@ -17,8 +17,8 @@ import pandas as pd
 
 from bigbench_meta.core.checks import seed_number
 from bigbench_meta.core.schema import CURVE_KEY, SAMPLES, conform, to_frame
+from bigbench_meta.curves.proportions import proportions
 from bigbench_meta.inference.inversion import STATUSES, inverted_intervals
-from bigbench_meta.inference.proportions import proportions
 from bigbench_meta.inference.resampling import PointNoise, binomial_quantiles
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def curve_intervals(
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded
         >>> curves = build_curves(load_embedded())
-        >>> some = curves.select((curves.keys.task == "arithmetic 3D+") & (curves.keys.shots == 50))
+        >>> some = curves[(curves.keys.task == "arithmetic 3D+") & (curves.keys.shots == 50)]
         >>> row = curve_intervals(some).iloc[0]
         >>> f"{row.emergence_low:.0f} to {row.emergence_high:.0f}, {row.noise}"
         '142 to inf, binomial'

@@ -104,7 +104,7 @@ def _errors(curves: Curves, *, inference: bool) -> Floats:
     if not inference:
         return curves.stderr
     # Imports scipy.stats, a second's work.
-    from bigbench_meta.inference.proportions import proportions
+    from bigbench_meta.curves.proportions import proportions
     from bigbench_meta.inference.uncertainty import sampling_errors
 
     shares = proportions(curves)

@@ -219,7 +219,7 @@ def run_study(
         from bigbench_meta.aggregate.yardstick import expected_if_smooth
         from bigbench_meta.inference.curve_evidence import ALPHA_RANGE, curve_evidence
 
-        of_level = curves.select(scores.index.isin(counted.index))
+        of_level = curves[scores.index.isin(counted.index)]
         alpha_range = alpha_range or ALPHA_RANGE
         shared: Any = {
             "threshold": threshold, "seed": seed, "min_scales": options.min_scales,

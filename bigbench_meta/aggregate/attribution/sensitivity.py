@@ -310,7 +310,7 @@ def normalised(curves: Curves, catalog: MetricCatalog, *, clip: bool = False) ->
     result = replace(
         curves, y=y, keys=keys.assign(higher_is_better=turned, step=keys["step"] / np.abs(span))
     )
-    return result if clip else result.select(known)
+    return result if clip else result[known]
 
 
 def _is_range(low: Floats, high: Floats) -> NDArray[np.bool_]:

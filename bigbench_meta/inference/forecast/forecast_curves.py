@@ -147,7 +147,7 @@ def forecast_curves(
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded
         >>> curves = build_curves(load_embedded())
-        >>> chosen = curves.select((curves.keys.task == "HellaSwag") & (curves.keys.shots == 0))
+        >>> chosen = curves[(curves.keys.task == "HellaSwag") & (curves.keys.shots == 0)]
         >>> row = forecast_curves(chosen, k="last").iloc[0]
         >>> row.model_name, float(row.observed), bool(row.lower < row.observed < row.upper)
         ('175B', 78.9, True)

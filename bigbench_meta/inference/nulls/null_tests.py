@@ -141,7 +141,7 @@ def null_tests(
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded
         >>> curves = build_curves(load_embedded())
-        >>> some = curves.select(curves.keys["task"].isin(["arithmetic 3D+", "PIQA"]))
+        >>> some = curves[curves.keys["task"].isin(["arithmetic 3D+", "PIQA"])]
         >>> tests = null_tests(some, n_boot=99, goodness=False)
         >>> set(tests["status"]), int(tests["n_searched"].iloc[0])
         ({'ok'}, 6)

@@ -182,7 +182,7 @@ def shape_fits(curves: Curves) -> pd.DataFrame:
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded
         >>> curves = build_curves(load_embedded())
-        >>> found = shape_fits(curves.select(curves.keys.task == "LAMBADA"))
+        >>> found = shape_fits(curves[curves.keys.task == "LAMBADA"])
         >>> row = found[(found.metric == "acc") & (found["shape"] == "log_linear")].iloc[0]
         >>> round(float(row["first"]), 1), round(float(row.slope), 2)  # percent, per unit of ln x
         (50.6, 4.22)
