@@ -32,6 +32,7 @@ import numpy as np
 import pandas as pd
 
 from bigbench_meta.core.checks import at_least, probability, reject, seed_number, whole
+from bigbench_meta.core.progress import progress as showing
 from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.core.schema import CURVE_KEY, FALLING_AXES
 from bigbench_meta.curves.proportions import proportions
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
     from bigbench_meta.curves.proportions import Proportions
 
@@ -374,7 +376,7 @@ def convexity(
     seed: int | np.random.Generator = 0,
     n_examples: ArrayLike | None = None,
     catalog: MetricCatalog | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> pd.DataFrame:
     r"""Classify every curve by Hu et al.'s convexity: below, by or above the task scaling law.
 
@@ -393,7 +395,8 @@ def convexity(
         n_examples: Samples behind each score where the observations give none, a number or one a
             curve.
         catalog: Metric catalog; the packaged one by default.
-        progress: Called with (curves done, curves).
+        progress: Whether to show a bar, or what to call with (curves done, curves); by
+            default a bar in terminals and notebooks.
 
     Returns:
         One row a curve, in the order of the curves: the key columns, ``metric_type``, ``scale``,
@@ -423,10 +426,11 @@ def convexity(
     )
     chosen = np.flatnonzero(status == "ok")
     points, part = curves.ragged.take(chosen)
-    result = convexity_ragged(
-        rate[points] * samples[points], samples[points], curves.x[points], part.offsets,
-        alpha=alpha, margin=margin, n_boot=n_boot, seed=seed, progress=progress,
-    )  # fmt: skip
+    with showing("Testing", progress) as report:
+        result = convexity_ragged(
+            rate[points] * samples[points], samples[points], curves.x[points], part.offsets,
+            alpha=alpha, margin=margin, n_boot=n_boot, seed=seed, progress=report,
+        )  # fmt: skip
     status[chosen] = np.array(STATUSES, dtype=object)[result.status]
     table = pd.DataFrame({one.name: getattr(result, one.name) for one in fields(result)})
     table = table.set_axis(chosen).reindex(pd.RangeIndex(len(curves)))

@@ -27,9 +27,8 @@ from bigbench_meta.inference.uncertainty import curve_intervals
 from bigbench_meta.inference.wei import wei_emergence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
 
 __all__ = ["ALPHA_RANGE", "Variation", "curve_evidence", "default_replicates"]
@@ -108,7 +107,7 @@ def curve_evidence(
     samples: pd.DataFrame | None = None,
     catalog: MetricCatalog | None = None,
     execution: Execution | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> pd.DataFrame:
     """Return the evidence on every curve.
 
@@ -129,7 +128,8 @@ def curve_evidence(
         catalog: Metric catalog; the packaged one by default.
         execution: In how many processes, and where finished chunks are kept; the results do not
             depend on it.
-        progress: Called with (work done, work).
+        progress: Whether to show a bar, or what to call with (work done, work); by
+            default a bar in terminals and notebooks.
 
     Returns:
         One row a curve, in the order of the curves, with the columns of

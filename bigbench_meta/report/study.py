@@ -25,8 +25,6 @@ from bigbench_meta.report.tables.attribution import account_tables
 from bigbench_meta.report.tables.study import evidence_tables, issues_table, study_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pandas as pd
 
     from bigbench_meta.aggregate.attribution.account import Account
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from bigbench_meta.aggregate.yardstick import Compared
     from bigbench_meta.catalog.embedded import EmbeddedSet
     from bigbench_meta.catalog.known_issues import IssueFindings
+    from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
     from bigbench_meta.inference.chunks import Execution
     from bigbench_meta.inference.curve_evidence import Variation
@@ -165,7 +164,7 @@ def run_study(
     alpha_range: tuple[float, float] | None = None,
     samples: pd.DataFrame | None = None,
     execution: Execution | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> Study:
     """Score every curve and tabulate and draw which metrics account for the flagged ones.
 
@@ -187,7 +186,8 @@ def run_study(
         alpha_range: Bounds of its exponent.
         samples: Samples table, for intervals that resample examples.
         execution: In how many processes the inference runs, and where finished chunks are kept.
-        progress: Called with (work done, work) of the inference.
+        progress: Whether to show a bar, or what to call with (work done, work) of the inference; by
+            default a bar in terminals and notebooks.
 
     Returns:
         The study.

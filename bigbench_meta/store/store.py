@@ -31,6 +31,7 @@ import pyarrow.compute as pc
 
 from bigbench_meta.core.arrow import texts
 from bigbench_meta.core.errors import InputError, StoreError
+from bigbench_meta.core.progress import progress as showing
 from bigbench_meta.core.schema import FILE, PROBLEMS, ROW_KEY, SAMPLES, to_frame
 from bigbench_meta.readers.batch import ReadOptions, batches
 from bigbench_meta.readers.problems import ProblemLog
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from bigbench_meta.core.progress import Progress, Report
     from bigbench_meta.readers.detect import SourceFile
 
 __all__ = ["IngestSummary", "Store"]
@@ -145,7 +147,7 @@ class Store:
         *,
         options: ReadOptions | None = None,
         jobs: int = 1,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = None,
     ) -> IngestSummary:
         """Read result files into the store.
 
@@ -160,7 +162,8 @@ class Store:
             options: How to read, see :class:`bigbench_meta.readers.ReadOptions`.
             jobs: Processes to read with. With more than one, a script must guard its main part
                 with ``if __name__ == "__main__"``, as always with Python's processes.
-            progress: Called with (files done, files found so far).
+            progress: Whether to show a bar, or what to call with (files done, files found so far);
+                by default a bar in terminals and notebooks.
 
         Returns:
             What was done.
@@ -174,12 +177,12 @@ class Store:
         roots = [path for path, _ in located(named) if Path(path).is_dir()]
         options = options or ReadOptions()
         log = ProblemLog()
-        with self._locked():
+        with showing("Reading", progress) as report, self._locked():
             manifest = self._read()
             manifest.claim()
             manifest.sweep()
             ledger = Ledger(manifest, options)
-            counts = _Counts(progress)
+            counts = _Counts(report)
             stats = FileStats(ledger.stats)
             found = discover(
                 named, log, samples=options.samples, mapping=options.mapping, stats=stats
@@ -542,7 +545,7 @@ def _every_second(items: Iterable[_ingest.Written]) -> Iterator[list[_ingest.Wri
 class _Counts:
     """Counts how the files of an ingest end."""
 
-    def __init__(self, progress: Callable[[int, int], None] | None) -> None:
+    def __init__(self, progress: Report) -> None:
         self.found = self.unchanged = self.loaded = self.failed = 0
         self.observations = self.samples = 0
         self.failed_before: list[str] = []

@@ -548,8 +548,8 @@ def test_curves_by_position(which, places):
     chosen = curves[which]
     assert isinstance(chosen, Curves)
     for name in ("x", "y", "model_name"):
-        parts = [getattr(curves, name)[slice(*curves.offsets[i : i + 2])].tolist() for i in places]
-        assert getattr(chosen, name).tolist() == sum(parts, [])
+        parts = [getattr(curves, name)[slice(*curves.offsets[i : i + 2])] for i in places]
+        assert getattr(chosen, name).tolist() == [value for part in parts for value in part]
     pd.testing.assert_frame_equal(chosen.keys, curves.keys.iloc[places].reset_index(drop=True))
 
 
