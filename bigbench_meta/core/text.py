@@ -10,7 +10,16 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["counted", "csv_text", "did_you_mean", "drawable", "inert", "printable", "shown"]
+__all__ = [
+    "counted",
+    "csv_text",
+    "did_you_mean",
+    "drawable",
+    "format_scale",
+    "inert",
+    "printable",
+    "shown",
+]
 
 # What XML cannot hold: control characters except tab and line ends, half surrogate pairs. And
 # controls of direction, with which a name can pass for another.
@@ -70,6 +79,20 @@ def did_you_mean(name: str, known: Iterable[str], what: str = "") -> str:
     more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
     parts = (f"did you mean {alike}?" if alike else "", f"{what}: {listed}{more}" if what else "")
     return " ".join(filter(None, parts))
+
+
+def format_scale(value: float) -> str:
+    """Return a number of parameters in the usual short form.
+
+    Examples:
+        >>> format_scale(1.32e9), format_scale(125e6), format_scale(3.14e23)
+        ('1.32B', '125M', '3.14e+23')
+    """
+    value = float(f"{value:.3g}")  # so that 999.9 is 1K and not 1e+03
+    for limit, divisor, unit in ((1e3, 1, ""), (1e6, 1e3, "K"), (1e9, 1e6, "M"), (1e12, 1e9, "B")):
+        if value < limit:
+            return f"{value / divisor:.3g}{unit}"
+    return f"{value:.3g}"
 
 
 def printable(text: str) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from bigbench_meta.catalog.metrics import metric_catalog
+from bigbench_meta.core.cards import Card, Carded, briefly, named, sparkline
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.keys import group_rows
 from bigbench_meta.core.ragged import Ragged
@@ -23,7 +24,7 @@ from bigbench_meta.core.schema import (
     conform,
     to_frame,
 )
-from bigbench_meta.core.text import did_you_mean
+from bigbench_meta.core.text import counted, did_you_mean, format_scale
 from bigbench_meta.curves.runs import ALL, differing_settings, separate_runs, unexplained
 from bigbench_meta.curves.units import asks_unit, check_range, implausible_sizes, models_of_rows
 
@@ -42,12 +43,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Curves", "build_curves"]
 
+# Curves that Jupyter shows.
+_SHOWN = 5
 # What lm-evaluation-harness calls tasks whose answer counts only if each of its tokens is right.
 _WHOLE_ANSWERS = ["generate_until", "greedy_until", "loglikelihood"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Curves:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Curves(Carded):
     """A batch of curves of different lengths.
 
     The points of curve ``i`` are ``[offsets[i]:offsets[i + 1]]`` of the arrays, by ascending x, or
@@ -87,6 +90,42 @@ class Curves:
     def __len__(self) -> int:
         """Return the number of curves."""
         return len(self.keys)
+
+    def _card(self) -> Card:
+        lengths, first = self.ragged.lengths, self.keys.head(_SHOWN)
+        spans = {
+            axis: self.x[(self.keys["scale"] == axis).to_numpy(dtype=bool)[self.ragged.curve]]
+            for axis in self.keys["scale"].unique()
+        }
+        columns = {"tasks": "task", "metrics": "metric", "families": "model_family"}
+        low, high = (int(lengths.min()), int(lengths.max())) if len(self) else (0, 0)
+        return Card(
+            title=f"{counted(len(self), 'curve')} of {counted(len(self.x), 'point')}",
+            facts={
+                **{name: named(self.keys[column].unique()) for name, column in columns.items()},
+                "shots": named(sorted(self.keys["shots"].dropna().unique())),
+                "models": f"{low} a curve" if low == high else f"{low} to {high} a curve",
+                "scale": ", ".join(
+                    f"{axis}: {format_scale(x.min())} to {format_scale(x.max())}"
+                    for axis, x in spans.items()
+                    if len(x)
+                ),
+                "see": "curves[...], curves.sel(task=...), curves.points()",
+            },
+            header=["task", "metric", "family", "shots", "models", "first", "last", "scores"],
+            rows=[
+                [
+                    *("–" if pd.isna(value) else briefly(str(value), 40) for value in key),
+                    f"{len(y)}", *(f"{y[place]:.4g}" if len(y) else "–" for place in (0, -1)),
+                    sparkline(y.tolist()),
+                ]
+                for number, key in enumerate(
+                    first[["subtask", "metric", "model_family", "shots"]].itertuples(index=False)
+                )
+                for y in [self.y[self.offsets[number] : self.offsets[number + 1]]]
+            ],
+            n_rows=len(self),
+        )  # fmt: skip
 
     @cached_property
     def ragged(self) -> Ragged:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bigbench_meta.report.charts.figure import Figure
     from bigbench_meta.report.tables.table import Table
 
-__all__ = ["figure_files", "table_files"]
+__all__ = ["figure_files", "figure_svg", "table_files"]
 
 # A pixel of an SVG is 1/96 inch, a point of a PDF 1/72.
 _POINTS: Final = 72 / 96
@@ -47,6 +47,11 @@ def figure_files(figure: Figure) -> dict[str, str | bytes]:
         f"figures/{figure.name}.vl.json": json.dumps(spec, indent=1, ensure_ascii=False) + "\n",
         f"figures/{figure.name}.csv": csv_text(figure.data),
     }
+
+
+def figure_svg(figure: Figure) -> str:
+    """Return a figure as SVG, at its printed width."""
+    return _printed(vl_convert.vegalite_to_svg(_drawable(figure.to_dict())), figure)
 
 
 def _printed(svg: str, figure: Figure, unit: float = 1.0) -> str:

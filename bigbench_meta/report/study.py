@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from markupsafe import Markup
 
 from bigbench_meta.aggregate.attribution.account import account_for_flags
 from bigbench_meta.aggregate.by_metric import flagged, select_level
 from bigbench_meta.aggregate.emergence_criteria import could_meet
 from bigbench_meta.aggregate.options import StudyOptions
+from bigbench_meta.core.cards import Card, Carded
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.execute import kept_processes
 from bigbench_meta.core.text import counted
@@ -41,9 +44,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Study", "run_study"]
 
+# Points of a figure that Jupyter shows with a study.
+_MOST_DRAWN: Final = 5_000
 
-@dataclass(frozen=True, kw_only=True)
-class Study:
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Study(Carded):
     """Everything that :func:`run_study` found.
 
     Attributes:
@@ -79,6 +85,30 @@ class Study:
     embedded: EmbeddedSet | None
     tables: dict[str, Table]
     figures: dict[str, Figure]
+
+    def _card(self) -> Card:
+        first, *more = self.summary
+        known = {
+            "tables": ", ".join(self.tables),
+            "figures": ", ".join(self.figures),
+            "see": "study.tables[name], study.figures[name], bm.explore(study)",
+        }
+        return Card(title=first, notes=more, facts=known)
+
+    def _repr_html_(self) -> str | None:
+        """Return the answer in sentences, the table of metrics and the figure of them."""
+        try:
+            card, table = self._card(), self.tables["by_metric"]
+            figure = self.figures.get("emergence_by_metric")
+            drawn = ""
+            if figure is not None and len(figure.data) <= _MOST_DRAWN:
+                from bigbench_meta.report.files import figure_svg
+
+                drawn = figure_svg(figure)
+            body = Markup(table._repr_html_() or "") + Markup(drawn)  # noqa: S704
+            return str(replace(card, body=body).html())
+        except Exception:  # noqa: BLE001 - then Jupyter shows the text
+            return None
 
     @property
     def keys(self) -> pd.DataFrame:

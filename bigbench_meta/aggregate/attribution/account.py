@@ -27,6 +27,7 @@ from bigbench_meta.aggregate.attribution.flags import (
 from bigbench_meta.aggregate.attribution.pairs import paired_counts, paired_tests, pairs_by_metric
 from bigbench_meta.aggregate.attribution.regression import COVARIATES, FlagModel, flag_model
 from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD
+from bigbench_meta.core.cards import Card, Carded
 from bigbench_meta.core.text import counted
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ _FEW_PAIRS: Final = 6
 """With five discordant pairs, all one way, McNemar's exact test still gives 0.06."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Account:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Account(Carded):
     """Everything that :func:`account_for_flags` found.
 
     Attributes:
@@ -63,6 +64,30 @@ class Account:
     paired: pd.DataFrame
     by_metric: pd.DataFrame
     limitations: list[str]
+
+    def _card(self) -> Card:
+        shares = self.shares.to_dict("records")
+        n_flagged = sum(row["n_flagged"] for row in shares)
+        n_scored = sum(row["n_scored"] for row in shares)
+        return Card(
+            title=f"Account of {counted(n_flagged, 'flag')} among {counted(n_scored, 'curve')}",
+            facts={
+                row["metric_class"]: f"{row['n_flagged']:,} of {row['n_scored']:,} flagged"
+                for row in shares
+            }
+            | {"see": ".limitations, .ratios, .paired, .estimates()"},
+            notes=self.limitations,
+            header=["metrics", "flagged", "curves", "tasks", "share flagged", "95% interval"],
+            rows=[
+                [
+                    CLASSES[row["metric_class"]],
+                    *(f"{row[name]:,}" for name in ("n_flagged", "n_scored", "n_tasks")),
+                    *(_share(row[name]) for name in ("share_flagged",)),
+                    f"{_share(row['share_low'])} to {_share(row['share_high'])}",
+                ]
+                for row in shares
+            ],
+        )
 
     def estimates(self) -> pd.DataFrame:
         """Return every statistic that compares the classes, with the columns of ``ratios``."""
@@ -276,6 +301,10 @@ def _of_reach(rows: CurveFlags) -> Iterator[str]:
             f"{counted(short, 'curve')} of {len(rows.frame)} have three models, with which the "
             "emergence score is at most 2: they cannot be flagged."
         )
+
+
+def _share(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.0%}"
 
 
 def _limit(value: float) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from bigbench_meta.catalog.metrics import METRIC_TYPES
+from bigbench_meta.core.cards import briefly
 from bigbench_meta.core.schema import FALLING_AXES
 from bigbench_meta.core.text import drawable
 
@@ -69,7 +70,7 @@ _JOINT: Final = re.compile(r"[ _:/]")
 _LETTER, _SYMBOL, _LINE = 4.7, 24, 11.5
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Figure:
     """A chart with its data.
 
@@ -86,6 +87,10 @@ class Figure:
     chart: Any
     data: pd.DataFrame
     width: Width = "column"
+
+    def __repr__(self) -> str:
+        """Return one line."""
+        return briefly(f"Figure {self.name!r}: {self.caption}")
 
     def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> Any:
         return self._described()._repr_mimebundle_(*args, **kwargs)

@@ -10,14 +10,15 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
+from bigbench_meta.core.cards import Card, Carded, briefly
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.core.text import csv_text, drawable, inert
+from bigbench_meta.core.text import counted, csv_text, drawable, format_scale, inert
 from bigbench_meta.report.tables.latex import latex_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Table", "format_scale", "format_value"]
+__all__ = ["Table", "format_value"]
 
 _LABELS: Final = {
     "n_curves": "curves", "n_scored": "scored", "n_finite": "finite", "n_infinite": "infinite (±)",
@@ -42,6 +43,8 @@ _LABELS: Final = {
     "induced_n_scales": "scales kept",
     "meaning": "criterion", "id": "known issue", "n_rows": "rows",
 }  # fmt: skip
+# Rows that Jupyter shows.
+_MOST_SHOWN: Final = 20
 _MISSING: Final = "–"
 # Estimates with the ends of their intervals, which stand in one cell: 12.3 [8.1, 17.9].
 _INTERVALS: Final = {
@@ -58,8 +61,8 @@ _INTERVALS: Final = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class Table:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Table(Carded):
     """A table with what a paper prints around it.
 
     Attributes:
@@ -79,6 +82,17 @@ class Table:
     brief: tuple[str, ...] | None = None
     most_rows: int = 40
     links: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return one line: tables are often looked at by the dozen."""
+        name = f"Table {self.name!r}, {counted(len(self.frame), 'row')}: {self.caption}"
+        return briefly(name)
+
+    def _card(self) -> Card:
+        """Return the first rows, with the columns that have room."""
+        rows = min(self.most_rows, _MOST_SHOWN)
+        header, cells, _ = replace(self, columns=self.brief or self.columns, most_rows=rows).text()
+        return Card(title=self.caption, header=header, rows=cells, n_rows=len(self.frame))
 
     def to_csv(self) -> str:
         """Return every row and column, unrounded; infinite is ``inf``, missing is empty.
@@ -190,20 +204,6 @@ def _with_interval(shown: pd.DataFrame, name: str) -> list[str]:
 
 def _percent(value: float) -> str:
     return f"{value:.1%}"
-
-
-def format_scale(value: float) -> str:
-    """Return a number of parameters in the usual short form.
-
-    Examples:
-        >>> format_scale(1.32e9), format_scale(125e6), format_scale(3.14e23)
-        ('1.32B', '125M', '3.14e+23')
-    """
-    value = float(f"{value:.3g}")  # so that 999.9 is 1K and not 1e+03
-    for limit, divisor, unit in ((1e3, 1, ""), (1e6, 1e3, "K"), (1e9, 1e6, "M"), (1e12, 1e9, "B")):
-        if value < limit:
-            return f"{value / divisor:.3g}{unit}"
-    return f"{value:.3g}"
 
 
 _FORMATS: Final[dict[str, Callable[[float], str]]] = {
