@@ -23,9 +23,10 @@ from bigbench_meta.report.tables.table import Table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bigbench_meta.report.explorer import Explored
     from bigbench_meta.report.study import Study
 
-__all__ = ["studies_files", "study_files"]
+__all__ = ["explorer_page", "studies_files", "study_files"]
 
 # Rows of a table that a page carries; its file has them all.
 _MOST_ROWS: Final = 5000
@@ -88,6 +89,17 @@ def studies_files(studies: Mapping[str, Study]) -> dict[str, str | bytes]:
     for name, part in parts.items():
         contents |= {f"{name}/{path}": content for path, content in part.items()}
     return contents
+
+
+def explorer_page(study: Study | Explored) -> str:
+    """Return a page with the explorer alone, for a frame in a notebook.
+
+    Args:
+        study: The study, or curves without one.
+    """
+    return _rendered(
+        "explorer.html.j2", _Inside({}), in_frame=True, curves=packed(explorer_data(study))
+    )
 
 
 def _sets_table(studies: Mapping[str, Study]) -> Table:
@@ -246,8 +258,12 @@ def _forms(table: Table) -> dict[str, str | bytes]:
     return files
 
 
-def _rendered(template: str, inside: _Inside, **values: Any) -> str:
-    """Return a page. It may run its own script and what that unpacks, and load nothing."""
+def _rendered(template: str, inside: _Inside, *, in_frame: bool = False, **values: Any) -> str:
+    """Return a page. It may run its own script and what that unpacks, and load nothing.
+
+    In a frame of a notebook it may run what it unpacks as scripts of the page too: programs that
+    show notebooks differ in what they let run.
+    """
     loader = jinja2.PackageLoader("bigbench_meta.report")
     environment = jinja2.Environment(
         loader=loader,
@@ -258,8 +274,9 @@ def _rendered(template: str, inside: _Inside, **values: Any) -> str:
     )
     script, *_ = loader.get_source(environment, "page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    runs = "'unsafe-inline'" if in_frame else f"'sha256-{digest}'"
     policy = (
-        f"default-src 'none'; script-src 'sha256-{digest}' blob:; style-src 'unsafe-inline'; "
+        f"default-src 'none'; script-src {runs} blob:; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
     own = Markup(script)  # noqa: S704

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from studies import HOSTILE, study_of
 
+import bigbench_meta as bm
 from bigbench_meta.catalog.embedded import embedded_set
 from bigbench_meta.core.schema import PROBLEMS, to_frame
 from bigbench_meta.readers import load_embedded
@@ -179,6 +180,68 @@ def test_a_click_shows_the_curve_under_every_metric(browser: Browser, gpt3: Path
     points = pd.read_csv(told.value.path())
     assert len(points) == 8
     assert points["x"].is_monotonic_increasing
+    assert opened.wrong == []
+
+
+# What pages that show notebooks let run: all, and what VS Code's do (no blob).
+NOTEBOOKS = {
+    "jupyter": "",
+    "vscode": "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src "
+    "'unsafe-inline'; img-src https: http: data:; connect-src https:; child-src https: data:",
+}
+
+
+@pytest.mark.parametrize("policy", NOTEBOOKS.values(), ids=NOTEBOOKS)
+def test_explorer_in_a_cell_of_a_notebook(browser: Browser, tmp_path: Path, policy: str) -> None:
+    curves = bm.build_curves(load_embedded("gpt3"))
+    scores = bm.score_curves(curves)
+    notebook = tmp_path / "notebook.html"
+    notebook.write_text(
+        f'<!doctype html><html data-ready="yes"><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f"<p>Another cell</p>{bm.explore(curves, scores)._repr_html_()}",
+        encoding="utf-8",
+    )
+    opened = Opened(browser, notebook)
+    frame = opened.page.frame_locator("iframe")
+    frame.locator("html[data-ready]").wait_for(state="attached")
+    info = frame.locator("#curves .dt-info")
+    assert info.inner_text() == "1 to 8 of 189 curves"
+    frame.locator("#filters [name=q]").fill("BLEU-mb")
+    assert info.inner_text() == "1 to 8 of 18 curves (filtered from 189)"
+    frame.locator("#curves tbody tr").first.click()
+    frame.locator("#chosen section:nth-of-type(2) .plot svg").wait_for()
+    assert frame.locator("#chosen section h3").all_inner_texts() == ["BLEU-mb", "BLEU-sb"]
+    with opened.page.expect_download() as told:
+        frame.locator("#filters button >> text=CSV").click()
+    saved = pd.read_csv(told.value.path())
+    assert len(saved) == 18
+    expected = scores[scores["metric"] == "BLEU-mb"]["emergence_score"]
+    assert sorted(saved["emergence_score"]) == pytest.approx(sorted(expected))
+    # The frame is in a world of its own, and asks nothing of a network.
+    assert frame.locator("html").evaluate("() => window.origin") == "null"
+    assert all("blob:" in text for text in opened.wrong if policy)
+    assert policy or opened.wrong == []
+
+
+def test_hostile_names_in_a_cell(browser: Browser, tmp_path: Path) -> None:
+    study = study_of(tmp_path / "study", HOSTILE)
+    notebook = tmp_path / "notebook.html"
+    notebook.write_text(
+        f'<!doctype html><html data-ready="yes"><meta charset="utf-8">'
+        f"{study._repr_html_()}{bm.explore(study)._repr_html_()}",
+        encoding="utf-8",
+    )
+    opened = Opened(browser, notebook)
+    frame = opened.page.frame_locator("iframe")
+    frame.locator("html[data-ready]").wait_for(state="attached")
+    found = set(frame.locator("#curves tbody td:first-child").all_inner_texts())
+    assert found
+    assert found <= set(HOSTILE)
+    frame.locator("#curves tbody tr").first.click()
+    frame.locator("#chosen .plot svg").first.wait_for()
+    assert frame.locator("img, iframe, object, embed, link, u, b").count() == 0
+    assert opened.page.locator("img, object, embed, script, link, u").count() == 0
     assert opened.wrong == []
 
 
