@@ -88,7 +88,7 @@ def _drawable(value: Any) -> Any:
 
 
 def table_files(table: Table) -> dict[str, str | bytes]:
-    """Return a table as ``tables/*.csv|md|tex``.
+    """Return a table as ``tables/*.csv|md|tex|parquet``.
 
     Args:
         table: The table.
@@ -100,4 +100,5 @@ def table_files(table: Table) -> dict[str, str | bytes]:
         f"tables/{table.name}.csv": table.to_csv(),
         f"tables/{table.name}.md": table.to_markdown(),
         f"tables/{table.name}.tex": table.to_latex(),
+        f"tables/{table.name}.parquet": table.to_parquet(),
     }

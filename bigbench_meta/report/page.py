@@ -43,7 +43,7 @@ def study_files(
         overview: Whether the page links to an overview in the folder above.
 
     Returns:
-        Contents by path: ``report.html``, ``citations.bib``, ``tables/*.csv|md|tex`` and
+        Contents by path: ``report.html``, ``citations.bib``, ``tables/*.csv|md|tex|parquet`` and
         ``figures/*.svg|pdf|png|vl.json|csv``.
     """
     contents: dict[str, str | bytes] = {}
@@ -63,8 +63,8 @@ def studies_files(studies: Mapping[str, Study]) -> dict[str, str | bytes]:
 
     Returns:
         Contents by path: ``report.html``, which links to the report of each set,
-        ``tables/sets.csv|md|tex``, and in a folder of its name what :func:`study_files` gives of
-        each set.
+        ``tables/sets.csv|md|tex|parquet``, and in a folder of its name what :func:`study_files`
+        gives of each set.
     """
     parts = {
         name: study_files(study, [study.embedded.title if study.embedded else name], overview=True)
@@ -254,7 +254,9 @@ def _forms(table: Table) -> dict[str, str | bytes]:
     files = table_files(table)
     # A list of every curve or problem is for machines, not for print.
     if table.name in {"curve_scores", "problems", "flag_models_left_out"}:
-        return {path: content for path, content in files.items() if path.endswith(".csv")}
+        return {
+            path: content for path, content in files.items() if path.endswith((".csv", ".parquet"))
+        }
     return files
 
 

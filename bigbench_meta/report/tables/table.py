@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import dataclass, fields, replace
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from tabulate import tabulate
 
 from bigbench_meta.core.cards import Card, Carded, briefly
@@ -17,6 +21,7 @@ from bigbench_meta.report.tables.latex import latex_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 __all__ = ["Table", "format_value"]
 
@@ -61,6 +66,19 @@ _INTERVALS: Final = {
 }  # fmt: skip
 
 
+# Where a Parquet file has what is said of the table.
+_ABOUT: Final = b"bigbench_meta"
+
+
+class _About(msgspec.Struct):
+    name: str
+    caption: str
+    columns: tuple[str, ...] | None
+    brief: tuple[str, ...] | None
+    most_rows: int
+    links: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Table(Carded):
     """A table with what a paper prints around it.
@@ -100,6 +118,45 @@ class Table(Carded):
         Names that a spreadsheet would run as a formula begin with an apostrophe.
         """
         return csv_text(self.frame)
+
+    def to_parquet(self) -> bytes:
+        """Return the whole table, with its caption and what the rounded forms show of it."""
+        frame = self.frame.set_axis([str(name) for name in self.frame.columns], axis=1)
+        content = pa.Table.from_pandas(frame, preserve_index=False)
+        about = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "frame"}
+        content = content.replace_schema_metadata(
+            {**(content.schema.metadata or {}), _ABOUT: json.dumps(about)}
+        )
+        sink = pa.BufferOutputStream()
+        pq.write_table(content, sink, compression="zstd")
+        return bytes(sink.getvalue())
+
+    @classmethod
+    def read(cls, path: str | Path) -> Table:
+        """Read a table from the Parquet file that a study has of it.
+
+        Args:
+            path: Such as ``study/tables/by_metric.parquet``.
+
+        Raises:
+            InputError: It cannot be read, or is no such table.
+
+        Examples:
+            >>> import pathlib, tempfile
+            >>> table = Table(name="t", caption="Two.", frame=pd.DataFrame({"a": [1, 2]}))
+            >>> with tempfile.NamedTemporaryFile() as file:
+            ...     _ = pathlib.Path(file.name).write_bytes(table.to_parquet())
+            ...     print(Table.read(file.name))
+            Table 't', 2 rows: Two.
+        """
+        try:
+            content = pq.ParquetFile(path).read()
+            about = msgspec.json.decode((content.schema.metadata or {})[_ABOUT], type=_About)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"cannot be read: {error}", where=str(path)) from error
+        except (KeyError, msgspec.MsgspecError) as error:
+            raise InputError("is no table of a study", where=str(path)) from error
+        return cls(frame=content.to_pandas(), **msgspec.structs.asdict(about))
 
     def to_markdown(self) -> str:
         """Return a GitHub-flavoured Markdown table with the caption below."""
