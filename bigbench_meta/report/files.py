@@ -49,16 +49,21 @@ def figure_files(figure: Figure) -> dict[str, str | bytes]:
     }
 
 
-def figure_svg(figure: Figure) -> str:
-    """Return a figure as SVG, at its printed width."""
-    return _printed(vl_convert.vegalite_to_svg(_drawable(figure.to_dict())), figure)
+def figure_svg(figure: Figure, *, zoom: float = 1.0) -> str:
+    """Return a figure as SVG, at its printed width times the zoom.
+
+    Args:
+        figure: The figure.
+        zoom: Above 0.
+    """
+    return _printed(vl_convert.vegalite_to_svg(_drawable(figure.to_dict())), figure, unit=zoom)
 
 
 def _printed(svg: str, figure: Figure, unit: float = 1.0) -> str:
     """Return a drawing at exactly the width of the figure, with the caption as its alt text.
 
-    Panels fill the width to within a few pixels, which are added at both sides. A PDF takes a pixel
-    for a point, the ``unit``.
+    Panels fill the width to within a few pixels, which are added at both sides. The ``unit`` is the
+    length of a pixel: a PDF takes one for a point, a screen shows it larger.
     """
 
     def root(found: re.Match[str]) -> str:

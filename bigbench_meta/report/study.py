@@ -102,9 +102,7 @@ class Study(Carded):
             figure = self.figures.get("emergence_by_metric")
             drawn = ""
             if figure is not None and len(figure.data) <= _MOST_DRAWN:
-                from bigbench_meta.report.files import figure_svg
-
-                drawn = figure_svg(figure)
+                drawn = figure._repr_svg_()
             body = Markup(table._repr_html_() or "") + Markup(drawn)  # noqa: S704
             return str(replace(card, body=body).html())
         except Exception:  # noqa: BLE001 - then Jupyter shows the text
