@@ -99,7 +99,7 @@ def test_study(study: bm.Study) -> None:
 def test_account() -> None:
     lines = repr(ACCOUNT).splitlines()
     assert lines[0] == "Account of 21 flags among 188 curves"
-    assert "  sharp    21 of 176 flagged" in lines
+    assert "  sharp    21 of 176 curves (49 tasks) flagged: 12%, by task 5% to 23%" in lines
     assert lines[-1] == f"  - and {len(ACCOUNT.limitations) - 3} more"
     html = html_of(ACCOUNT)
     for sentence in ACCOUNT.limitations:

@@ -11,7 +11,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ from bigbench_meta.core.cards import Card, Carded
 from bigbench_meta.core.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bigbench_meta.aggregate.by_metric import Level
 
@@ -71,22 +71,9 @@ class Account(Carded):
         n_scored = sum(row["n_scored"] for row in shares)
         return Card(
             title=f"Account of {counted(n_flagged, 'flag')} among {counted(n_scored, 'curve')}",
-            facts={
-                row["metric_class"]: f"{row['n_flagged']:,} of {row['n_scored']:,} flagged"
-                for row in shares
-            }
+            facts={row["metric_class"]: _shares(row) for row in shares}
             | {"see": ".limitations, .ratios, .paired, .estimates()"},
             notes=self.limitations,
-            header=["metrics", "flagged", "curves", "tasks", "share flagged", "95% interval"],
-            rows=[
-                [
-                    CLASSES[row["metric_class"]],
-                    *(f"{row[name]:,}" for name in ("n_flagged", "n_scored", "n_tasks")),
-                    *(_share(row[name]) for name in ("share_flagged",)),
-                    f"{_share(row['share_low'])} to {_share(row['share_high'])}",
-                ]
-                for row in shares
-            ],
         )
 
     def estimates(self) -> pd.DataFrame:
@@ -303,8 +290,15 @@ def _of_reach(rows: CurveFlags) -> Iterator[str]:
         )
 
 
-def _share(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.0%}"
+def _shares(row: Mapping[Any, Any]) -> str:
+    """Return how many curves of a class are flagged, and the share with its interval."""
+    if not row["n_scored"]:
+        return "no curves"
+    return (
+        f"{row['n_flagged']:,} of {counted(row['n_scored'], 'curve')} "
+        f"({counted(row['n_tasks'], 'task')}) flagged: {row['share_flagged']:.0%}, by task "
+        f"{row['share_low']:.0%} to {row['share_high']:.0%}"
+    )
 
 
 def _limit(value: float) -> str:
