@@ -78,6 +78,13 @@ def score_curves(
         >>> row = scores[(scores.task == "arithmetic 3D+") & (scores.shots == 50)].iloc[0]
         >>> round(float(row.emergence_score), 3), row.status
         (321.0, 'ok')
+
+        Tasks against metrics, of several prompts the highest score:
+
+        >>> wide = scores.pivot_table(
+        ...     index="task", columns="metric", values="emergence_score", aggfunc="max")
+        >>> wide.loc["LAMBADA", ["acc", "ppl"]].round(1).tolist()
+        [11.7, 198.9]
     """
     scores = _scores(curves, min_scales)
     if not inference:
