@@ -26,7 +26,7 @@ from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD
 from bigbench_meta.aggregate.metric_change import samples_of_curves
 from bigbench_meta.core.checks import one_of, seed_number, whole
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.core.progress import progress as showing
+from bigbench_meta.core.progress import progress_bar
 from bigbench_meta.core.schema import CURVE_KEY
 from bigbench_meta.curves.build import Curves, build_curves
 from bigbench_meta.curves.emergence import MIN_SCALES, score_ragged
@@ -222,7 +222,7 @@ def induced_emergence(
     number = seed_number(seed)
     tried: list[_Table] = []
     largest: list[dict[str, Any]] = []
-    with showing("Trying", progress) as report:
+    with progress_bar("Trying", progress) as report:
         for row in range(len(curves)):
             curve = _Curve(
                 curves=curves, row=row, as_it_is=scores.iloc[row], shares=shares,

@@ -18,7 +18,7 @@ import pandas as pd
 from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD
 from bigbench_meta.aggregate.emergence_criteria import CRITERIA, meets
 from bigbench_meta.core.checks import one_of, whole
-from bigbench_meta.core.progress import progress as showing
+from bigbench_meta.core.progress import progress_bar
 from bigbench_meta.core.text import counted
 from bigbench_meta.curves.emergence import MIN_SCALES, score_ragged
 from bigbench_meta.inference.chunks import Chunk, Execution, run_chunks
@@ -322,7 +322,7 @@ def _counts_of_scores(
         for variation in VARIATIONS for name in SCORES_ALONE for group in groups
     }  # fmt: skip
     done = 0
-    with showing("Simulating", progress) as report:
+    with progress_bar("Simulating", progress) as report:
         for variation in VARIATIONS:
             for curve, drawn in study.draws(variation, n_studies):
                 flags = _flags(drawn * sign[curve], resolution[curve], threshold)

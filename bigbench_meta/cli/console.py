@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bigbench_meta.core.progress import progress
+from bigbench_meta.core.progress import progress_bar as progress
 from bigbench_meta.core.text import counted, shown
 
 if TYPE_CHECKING:

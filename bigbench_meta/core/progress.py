@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Progress", "Report", "progress"]
+__all__ = ["Progress", "Report", "progress_bar"]
 
 Report: TypeAlias = "Callable[[int, int], None] | None"
 """Called with (work done, work)."""
@@ -36,7 +36,7 @@ _SHOWN: ContextVar[bool] = ContextVar("progress is shown", default=False)
 
 
 @contextmanager
-def progress(label: str, wanted: Progress = None) -> Iterator[Report]:
+def progress_bar(label: str, wanted: Progress = None) -> Iterator[Report]:
     """Give a function that is called with (work done, work), or None if nobody looks on.
 
     Args:
@@ -45,10 +45,10 @@ def progress(label: str, wanted: Progress = None) -> Iterator[Report]:
             on. Inside another bar, and in a process that another one started, there is none.
 
     Examples:
-        >>> with progress("Fitting", wanted=print) as report:
+        >>> with progress_bar("Fitting", wanted=print) as report:
         ...     report(1, 2)
         1 2
-        >>> with progress("Fitting", wanted=False) as report:
+        >>> with progress_bar("Fitting", wanted=False) as report:
         ...     print(report)
         None
     """

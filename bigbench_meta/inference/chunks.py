@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.execute import available_jobs, execute
-from bigbench_meta.core.progress import progress as showing
+from bigbench_meta.core.progress import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -185,7 +185,7 @@ def run_chunks(
     failed: dict[int, Exception] = {}
     done = 0
     calls = [chunk.call for chunk in chunks]
-    with showing(label, progress) as report:
+    with progress_bar(label, progress) as report:
         for outcome in execute(_table, calls, jobs=jobs, keep=execution.keep):
             number = place[id(outcome.task)]
             if outcome.error is None:

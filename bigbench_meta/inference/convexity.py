@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 
 from bigbench_meta.core.checks import at_least, probability, reject, seed_number, whole
-from bigbench_meta.core.progress import progress as showing
+from bigbench_meta.core.progress import progress_bar
 from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.core.schema import CURVE_KEY, FALLING_AXES
 from bigbench_meta.curves.proportions import proportions
@@ -426,7 +426,7 @@ def convexity(
     )
     chosen = np.flatnonzero(status == "ok")
     points, part = curves.ragged.take(chosen)
-    with showing("Testing", progress) as report:
+    with progress_bar("Testing", progress) as report:
         result = convexity_ragged(
             rate[points] * samples[points], samples[points], curves.x[points], part.offsets,
             alpha=alpha, margin=margin, n_boot=n_boot, seed=seed, progress=report,

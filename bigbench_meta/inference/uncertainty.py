@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from bigbench_meta.core.checks import seed_number
-from bigbench_meta.core.progress import progress as showing
+from bigbench_meta.core.progress import progress_bar
 from bigbench_meta.core.schema import CURVE_KEY, SAMPLES, conform, to_frame
 from bigbench_meta.curves.proportions import proportions
 from bigbench_meta.inference.inversion import STATUSES, inverted_intervals
@@ -129,7 +129,7 @@ def curve_intervals(
     """
     seeds = np.random.default_rng(seed_number(seed)).integers(1 << 62, size=2).tolist()
     errors = sampling_errors(curves, samples=samples, n_boot=n_boot, seed=seeds[1], catalog=catalog)
-    with showing("Resampling", progress) as report:
+    with progress_bar("Resampling", progress) as report:
         found = inverted_intervals(
             errors.values, curves.offsets, errors.noise, level=level, threshold=threshold,
             n_boot=n_boot, seed=seeds[0], min_scales=min_scales, errors=errors.resampled,

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from bigbench_meta.catalog.embedded import EMBEDDED_SETS, embedded_set
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.core.progress import progress as showing
+from bigbench_meta.core.progress import progress_bar
 from bigbench_meta.core.schema import FILE, OBSERVATIONS, to_frame
 from bigbench_meta.readers.batch import ReadOptions, batches, read_batch
 from bigbench_meta.readers.problems import ProblemLog
@@ -84,7 +84,7 @@ def read_results(
     found = list(discover(named, log, mapping=options.mapping))
     require_found(named, len(found), log)
     tables, done = [OBSERVATIONS.empty()], 0
-    with showing("Reading", progress) as report:
+    with progress_bar("Reading", progress) as report:
         for batch in batches(found):
             for result in read_batch(batch, options, strict=strict):
                 tables.append(result.observations.drop_columns(FILE))

@@ -33,7 +33,7 @@ import pyarrow.parquet as pq
 from bigbench_meta.core.arrow import texts
 from bigbench_meta.core.cards import Card, Carded
 from bigbench_meta.core.errors import InputError, StoreError
-from bigbench_meta.core.progress import progress as showing
+from bigbench_meta.core.progress import progress_bar
 from bigbench_meta.core.schema import FILE, PROBLEMS, ROW_KEY, SAMPLES, to_frame
 from bigbench_meta.core.text import counted
 from bigbench_meta.readers.batch import ReadOptions, batches
@@ -211,7 +211,7 @@ class Store(Carded):
         roots = [path for path, _ in located(named) if Path(path).is_dir()]
         options = options or ReadOptions()
         log = ProblemLog()
-        with showing("Reading", progress) as report, self._locked():
+        with progress_bar("Reading", progress) as report, self._locked():
             manifest = self._read()
             manifest.claim()
             manifest.sweep()

@@ -13,7 +13,7 @@ import pytest
 
 import bigbench_meta as bm
 from bigbench_meta.core import progress as module
-from bigbench_meta.core.progress import progress
+from bigbench_meta.core.progress import progress_bar
 
 CURVES = bm.build_curves(bm.load_embedded()).sel(task="arithmetic 2D+")
 
@@ -61,7 +61,7 @@ def test_a_pipe_gets_nothing_unless_it_asks(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_lines_of_a_pipe_are_at_most_eleven(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress("Counting", True) as report:
+    with progress_bar("Counting", True) as report:
         assert report is not None
         for done in range(1001):
             report(done, 1000)
@@ -75,10 +75,10 @@ def test_a_terminal_has_a_bar_that_goes(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("TERM", "xterm")
     bm.forecast_curves(CURVES, k="last")
     assert "Forecasting" in terminal.getvalue()
-    with progress("Counting") as report:
+    with progress_bar("Counting") as report:
         assert report is not None
     before = terminal.getvalue()
-    with progress("Counting", False) as report:
+    with progress_bar("Counting", False) as report:
         assert report is None
     assert terminal.getvalue() == before
 
@@ -86,7 +86,7 @@ def test_a_terminal_has_a_bar_that_goes(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_notebook_has_an_element_that_goes(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 5.0, 5.0, 60.0, 60.0])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
-    with progress("<b>") as report:
+    with progress_bar("<b>") as report:
         assert report is not None
         report(1_000, 2_000)
         report(1_500, 2_000)
@@ -102,26 +102,26 @@ def test_a_notebook_has_an_element_that_goes(cell: Cell, monkeypatch: pytest.Mon
 
 
 def test_what_fails_leaves_no_bar(cell: Cell) -> None:
-    with pytest.raises(ZeroDivisionError), progress("Dividing"):
+    with pytest.raises(ZeroDivisionError), progress_bar("Dividing"):
         _ = 1 / 0
     assert cell.shown[-1] == {"text/plain": "", "text/html": ""}
-    with progress("Next") as report:  # is not taken for one inside the other
+    with progress_bar("Next") as report:  # is not taken for one inside the other
         assert report is not None
 
 
 def test_only_the_outermost_has_a_bar(cell: Cell) -> None:
     told: list[tuple[int, int]] = []
-    with progress("Outer") as outer:
+    with progress_bar("Outer") as outer:
         assert outer is not None
         for wanted in (None, True, False):
-            with progress("Inner", wanted) as inner:
+            with progress_bar("Inner", wanted) as inner:
                 assert inner is None
-        with progress("Inner", lambda *now: told.append(now)) as inner:
+        with progress_bar("Inner", lambda *now: told.append(now)) as inner:
             assert inner is not None
             inner(1, 2)
     assert told == [(1, 2)]
     assert [bundle["text/plain"] for bundle in cell.shown] == ["Outer", ""]
-    with progress("Outer", False), progress("Inner") as inner:
+    with progress_bar("Outer", False), progress_bar("Inner") as inner:
         assert inner is None
 
 
@@ -134,7 +134,7 @@ def test_inference_has_one_bar(cell: Cell) -> None:
 
 def in_process(_: int) -> Any:
     sys.stderr = Terminal()
-    with progress("Counting") as report:
+    with progress_bar("Counting") as report:
         return report, sys.stderr.getvalue()
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Dialog, Page
+    from playwright.sync_api import Browser, Dialog, Locator, Page
 
 PHONE = {"viewport": {"width": 390, "height": 844}}
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -88,6 +88,10 @@ class Opened:
     def rows(self, selector: str, column: int) -> list[str]:
         return self.page.locator(f"{selector} tbody td:nth-child({column})").all_inner_texts()
 
+    def sorted(self, head: Locator, order: str) -> None:
+        """Wait until a table is sorted, which takes it a moment, by a column."""
+        head.and_(self.page.locator(f"[aria-sort={order}]")).wait_for()
+
     @property
     def found(self) -> str:
         return self.page.inner_text("#curves .dt-info")
@@ -109,9 +113,10 @@ def test_tables_are_sorted_filtered_and_downloaded(browser: Browser, gpt3: Path)
     before = opened.rows(box, flagged)
     head = opened.page.locator(f"{box} thead th:nth-child({flagged})")
     head.click()
+    opened.sorted(head, "ascending")
     assert opened.rows(box, flagged) == sorted(before, key=int)
-    assert head.get_attribute("aria-sort") == "ascending"
     head.locator("[role=button]").press("Enter")
+    opened.sorted(head, "descending")
     assert opened.rows(box, flagged) == sorted(before, key=int, reverse=True)
     opened.page.fill(f"{box} input[type=search]", "BLEU")
     assert sorted(opened.rows(box, 1)) == ["BLEU-mb", "BLEU-sb"]
@@ -133,7 +138,9 @@ def test_more_rows_than_are_written_out(browser: Browser, gpt3: Path) -> None:
     assert len(opened.rows(box, 1)) == 2
     opened.page.fill(f"{box} input[type=search]", "")
     share = column(opened, box, "share of tasks")
-    opened.page.locator(f"{box} thead th:nth-child({share})").click()
+    head = opened.page.locator(f"{box} thead th:nth-child({share})")
+    head.click()
+    opened.sorted(head, "ascending")
     shares = [float(text.rstrip("%")) for text in opened.rows(box, share)]
     assert shares == sorted(shares)
     assert opened.wrong == []

@@ -33,7 +33,7 @@ from bigbench_meta.aggregate.attribution.scale_deletion import (
 from bigbench_meta.aggregate.by_metric import SWEEP, select_level
 from bigbench_meta.aggregate.options import StudyOptions
 from bigbench_meta.catalog.metrics import metric_catalog
-from bigbench_meta.core.progress import progress as showing
+from bigbench_meta.core.progress import progress_bar
 from bigbench_meta.core.schema import SCALE_AXES
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def sensitivity(
     base_curves = base.normalised_curves(observations)
     parts = []
     tried = variants(base_curves, base, thresholds=thresholds)
-    with showing("Varying", progress) as report:
+    with progress_bar("Varying", progress) as report:
         for number, variant in enumerate(tried, start=1):
             same = variant.has_curves_of(base)
             curves = base_curves if same else variant.normalised_curves(observations)

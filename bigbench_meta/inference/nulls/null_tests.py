@@ -17,7 +17,7 @@ import pandas as pd
 
 from bigbench_meta.core.checks import one_of, seed_number
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.core.progress import progress as showing
+from bigbench_meta.core.progress import progress_bar
 from bigbench_meta.core.schema import CURVE_KEY
 from bigbench_meta.inference.multiplicity import adjusted_p_values
 from bigbench_meta.inference.nulls.family_sigma import family_variation, sigma_likelihood
@@ -155,7 +155,7 @@ def null_tests(
     elif isinstance(variation, (int, float)) and not variation >= 0:
         raise InputError(f"{variation} is not a number of at least 0", where="variation")
     if null == "line":
-        with showing("Testing", progress) as report:
+        with progress_bar("Testing", progress) as report:
             found = line_null(
                 curves.oriented, curves.rising_x, curves.offsets, n_boot=n_boot, seed=seed,
                 progress=report,
@@ -171,7 +171,7 @@ def null_tests(
     rows = replace(rows, irreducible=least_scatter(rows, alpha_range=alpha_range))
     inputs = replace(inputs, rows=rows)
     options = _Options(alpha_range, n_boot, stop_after, seed_number(seed))
-    with showing("Testing", progress) as report:
+    with progress_bar("Testing", progress) as report:
         best = _sup_over_nuisance(inputs, curves.ragged.lengths, options, report)
     fit = _best_fit(inputs, len(curves), options) if goodness else None
     named = "given" if isinstance(variation, (int, float)) else "family"
