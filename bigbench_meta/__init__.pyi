@@ -187,6 +187,7 @@ from .report.charts.metric_change import plot_metric_change as plot_metric_chang
 from .report.charts.mirage import plot_mirage as plot_mirage
 from .report.charts.specifications import plot_specifications as plot_specifications
 from .report.charts.yardstick import plot_expected as plot_expected
+from .report.notebook import explore as explore
 from .report.study import Study as Study
 from .report.study import run_study as run_study
 from .report.tables.mirage import mechanism_table as mechanism_table

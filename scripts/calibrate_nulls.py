@@ -446,7 +446,7 @@ def run_cell(cell: Cell, n_curves: int, n_boot: int) -> dict[str, object]:
         # Tasks are ordered by name in curves.
         task = curves.keys["task"].str.removeprefix("task ").astype(int).to_numpy()
         chosen = np.ones(len(task), dtype=bool) if kind == "smooth" else changed(len(task))[task]
-        own = curves.select(chosen)
+        own = curves[chosen]
         found |= rates(label, null_tests(own, n_boot=n_boot, goodness=False))
         found[f"{label}_raw"] = float((score_curves(own)["emergence_score"] > 100).mean())
         if label != "alike":

@@ -19,7 +19,7 @@ import pandas as pd
 from simulated_cells import options_of, put_between, read, run_cells
 
 import bigbench_meta as bm
-from bigbench_meta.inference.binomial import clopper_pearson
+from bigbench_meta.core.binomial import clopper_pearson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

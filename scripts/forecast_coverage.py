@@ -163,7 +163,7 @@ def observations(cell: Cell, n_curves: int) -> pd.DataFrame:
 def run(cell: Cell, n_curves: int) -> list[Result]:
     """Forecast the last score of each curve of a cell, in several ways."""
     curves = build_curves(observations(cell, n_curves))
-    curves = curves.select(curves.keys["metric"] == "exact_str_match") \
+    curves = curves[curves.keys["metric"] == "exact_str_match"] \
         if cell.truth not in MECHANISMS else curves  # fmt: skip
     plans: dict[str, dict[str, Any]] = {
         "mixture": {"forecasters": ("mixture",)},

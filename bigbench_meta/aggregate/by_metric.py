@@ -9,9 +9,9 @@ import pandas as pd
 
 from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.catalog.published import paper_metrics, preferred_metrics, scaling_annotation
+from bigbench_meta.core.binomial import wilson
 from bigbench_meta.core.checks import one_of, probability
 from bigbench_meta.core.errors import InputError, SchemaError
-from bigbench_meta.inference.binomial import wilson
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

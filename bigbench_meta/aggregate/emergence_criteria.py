@@ -235,7 +235,7 @@ def evidence_summary(
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded, score_curves
         >>> curves = build_curves(load_embedded())
-        >>> some = curves.select(curves.keys["task"] == "arithmetic 3D+")
+        >>> some = curves[curves.keys["task"] == "arithmetic 3D+"]
         >>> found = evidence_summary(score_curves(some, inference=True, n_boot=199))
         >>> found[found["group"] == "flagged"].set_index("criterion").loc["wei", "observed"].item()
         3

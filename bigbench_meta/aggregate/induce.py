@@ -26,21 +26,23 @@ from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD
 from bigbench_meta.aggregate.metric_change import samples_of_curves
 from bigbench_meta.core.checks import one_of, seed_number, whole
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.progress import progress_bar
 from bigbench_meta.core.schema import CURVE_KEY
 from bigbench_meta.curves.build import Curves, build_curves
 from bigbench_meta.curves.emergence import MIN_SCALES, score_ragged
-from bigbench_meta.inference.proportions import Proportions, proportions
+from bigbench_meta.curves.proportions import Proportions, proportions
 from bigbench_meta.inference.score import score_curves
 from bigbench_meta.inference.uncertainty import CLUSTER, CurveExamples, examples_of_curves
 from bigbench_meta.metrics.repeated import subset_accuracy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import pyarrow as pa
     from numpy.typing import ArrayLike, NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.core.progress import Progress
     from bigbench_meta.metrics.texts import Tokenizer
 
     Floats = NDArray[np.float64]
@@ -159,7 +161,7 @@ def induced_emergence(
     min_scales: int = MIN_SCALES,
     scale: str | None = None,
     catalog: MetricCatalog | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> Induced:
     """Try every threshold, subset size and choice of model sizes on curves.
 
@@ -182,7 +184,8 @@ def induced_emergence(
         min_scales: Curves with fewer points have no score.
         scale: Scale axis, see :func:`bigbench_meta.build_curves`; not with curves.
         catalog: Metric catalog; the packaged one by default.
-        progress: Called with (curves done, curves).
+        progress: Whether to show a bar, or what to call with (curves done, curves); by
+            default a bar in terminals and notebooks.
 
     Returns:
         All that was tried, and of each curve and choice the sharpest with its width.
@@ -219,18 +222,21 @@ def induced_emergence(
     number = seed_number(seed)
     tried: list[_Table] = []
     largest: list[dict[str, Any]] = []
-    for row in range(len(curves)):
-        curve = _Curve(
-            curves=curves, row=row, as_it_is=scores.iloc[row], shares=shares,
-            examples=answered.examples.get(row), groups=answered.groups, plan=plan, seed=number,
-        )  # fmt: skip
-        for choice in (name for name in CHOICES if name in plan.choices):
-            table, found = _of_choice(curve, choice, criterion)
-            n = len(table["value"]) if table else 0
-            tried.append(table | {"curve": np.full(n, row), "choice": np.full(n, choice, object)})
-            largest.append(found | {"curve": row, "choice": choice})
-        if progress:
-            progress(row + 1, len(curves))
+    with progress_bar("Trying", progress) as report:
+        for row in range(len(curves)):
+            curve = _Curve(
+                curves=curves, row=row, as_it_is=scores.iloc[row], shares=shares,
+                examples=answered.examples.get(row), groups=answered.groups, plan=plan, seed=number,
+            )  # fmt: skip
+            for choice in (name for name in CHOICES if name in plan.choices):
+                table, found = _of_choice(curve, choice, criterion)
+                n = len(table["value"]) if table else 0
+                tried.append(
+                    table | {"curve": np.full(n, row), "choice": np.full(n, choice, object)}
+                )
+                largest.append(found | {"curve": row, "choice": choice})
+            if report:
+                report(row + 1, len(curves))
     columns = ("curve", *_TRIED)
     none = np.empty(0)
     every = pd.DataFrame(
@@ -790,8 +796,8 @@ def induced_sentences(largest: pd.DataFrame) -> list[str]:
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded
         >>> curves = build_curves(load_embedded("paper"))
-        >>> lenet = curves.select((curves.keys.task == "MNIST LeNet")
-        ...                       & (curves.keys.metric == "accuracy"))
+        >>> lenet = curves[(curves.keys.task == "MNIST LeNet")
+        ...                       & (curves.keys.metric == "accuracy")]
         >>> found = induced_emergence(lenet, options=InduceOptions(choices=("subset size",)))
         >>> print(*induced_sentences(found.largest))
         All of K right: 0 of 1 curve is above the cut at some K, 0 as it is. The sharpest is MNIST \

@@ -99,7 +99,7 @@ def leaving_chance(
     for number in question.unique():
         chosen = (question == number).to_numpy()
         points = wei_points(
-            curves.select(chosen), catalog=catalog,
+            curves[chosen], catalog=catalog,
             alpha=2 * alpha / max(int(curves.ragged.lengths[chosen].sum()), 2),
             **{name: value[chosen] for name, value in given.items()},
         )  # fmt: skip

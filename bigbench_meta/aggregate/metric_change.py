@@ -47,12 +47,13 @@ from bigbench_meta.metrics.definitions import METRICS
 from bigbench_meta.metrics.rescore import by_answer_length, example_scores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.core.progress import Progress
     from bigbench_meta.inference.chunks import Execution
     from bigbench_meta.inference.uncertainty import SamplingErrors
     from bigbench_meta.metrics.texts import Tokenizer
@@ -102,7 +103,7 @@ def metric_change(
     scale: str | None = None,
     catalog: MetricCatalog | None = None,
     execution: Execution | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> pd.DataFrame:
     """Compare the curves of the same outputs under every two metrics.
 
@@ -135,7 +136,8 @@ def metric_change(
         catalog: Metric catalog; the packaged one by default.
         execution: In how many processes, and where finished chunks are kept; the results do not
             depend on it.
-        progress: Called with (work done, work).
+        progress: Whether to show a bar, or what to call with (work done, work); by
+            default a bar in terminals and notebooks.
 
     Returns:
         One row per pair, in the order of the curves: the key columns with ``metric`` and
@@ -198,7 +200,9 @@ def metric_change(
         )
         for some in pairs.in_chunks()
     ]  # fmt: skip
-    table = pd.concat(run_chunks(chunks, execution, progress=progress), ignore_index=True)
+    table = pd.concat(
+        run_chunks(chunks, execution, label="Comparing", progress=progress), ignore_index=True
+    )
     verdict, reason = _verdicts(table, pairs, min_scales)
     table = table.assign(verdict=verdict, reason=reason)
     return table if metric is None else table.assign(**_forecasts(curves, table, level, catalog))
@@ -339,7 +343,7 @@ class _Pairs:
         kept = np.isin(np.arange(len(self.curves)), np.concatenate([first, second]))
         place = np.cumsum(kept) - 1
         return _Pairs(
-            curves=self.curves.select(kept), first=place[first], second=place[second],
+            curves=self.curves[kept], first=place[first], second=place[second],
             n_unshared=self.n_unshared[chosen],
         )  # fmt: skip
 
@@ -649,7 +653,7 @@ def _forecasts(
     for first, second in dict.fromkeys(pairs[["metric", "other_metric"]].astype(str).itertuples(
         index=False, name=None
     )):  # fmt: skip
-        both = curves.select(names.isin([first, second]))
+        both = curves[names.isin([first, second])]
         found = forecast_curves(
             both, k="last", forecasters=("smooth_pair",), level=level, catalog=catalog
         )

@@ -18,6 +18,7 @@ import pandas as pd
 from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD
 from bigbench_meta.aggregate.emergence_criteria import CRITERIA, meets
 from bigbench_meta.core.checks import one_of, whole
+from bigbench_meta.core.progress import progress_bar
 from bigbench_meta.core.text import counted
 from bigbench_meta.curves.emergence import MIN_SCALES, score_ragged
 from bigbench_meta.inference.chunks import Chunk, Execution, run_chunks
@@ -33,11 +34,12 @@ from bigbench_meta.inference.nulls.smooth_curves import (
 from bigbench_meta.inference.score import score_curves
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
 
     Floats = NDArray[np.float64]
@@ -178,7 +180,7 @@ class SmoothStudies:
             n_studies: Number of studies.
         """
         chosen = np.isin(np.arange(len(self.curves)), self.laws.curves)
-        some = self.curves.select(chosen)
+        some = self.curves[chosen]
         place = np.cumsum(chosen) - 1
         scores = np.empty((n_studies, len(some.y)))
         for curve, drawn in self.draws(variation, n_studies):
@@ -202,7 +204,7 @@ def expected_if_smooth(
     min_scales: int = MIN_SCALES,
     catalog: MetricCatalog | None = None,
     execution: Execution | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> pd.DataFrame:
     r"""Compare how many curves meet a criterion with how many would if all families were smooth.
 
@@ -232,7 +234,8 @@ def expected_if_smooth(
         min_scales: Curves with fewer points are not scored, as in ``scores``.
         catalog: Metric catalog; the packaged one by default.
         execution: In how many processes studies are analysed, and where finished ones are kept.
-        progress: Called with (work done, work).
+        progress: Whether to show a bar, or what to call with (work done, work); by
+            default a bar in terminals and notebooks.
 
     Returns:
         One row per criterion, group (``all`` and the values of ``by``) and ``sigma`` (where the
@@ -252,7 +255,7 @@ def expected_if_smooth(
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded, score_curves
         >>> curves = build_curves(load_embedded())
-        >>> sums = curves.select(curves.keys["task"].str.startswith("arithmetic"))
+        >>> sums = curves[curves.keys["task"].str.startswith("arithmetic")]
         >>> found = expected_if_smooth(sums, score_curves(sums), n_studies=199)
         >>> row = found.set_index(["criterion", "group", "sigma"]).loc["flagged", "all", "family"]
         >>> int(row["observed"]), bool(row["expected"] < 16)
@@ -307,7 +310,7 @@ def _met(scores: pd.DataFrame, names: Sequence[str], by: str, threshold: float) 
 
 def _counts_of_scores(
     study: SmoothStudies, scores: pd.DataFrame, by: str, threshold: float, min_scales: int,
-    n_studies: int, progress: Callable[[int, int], None] | None,
+    n_studies: int, progress: Progress,
 ) -> dict[tuple[str, str, str], Ints]:  # fmt: skip
     """Return, by variation, criterion and group, the curves that meet it in each study."""
     groups, work = _groups(scores, by), len(VARIATIONS) * len(study.laws.curves)
@@ -318,16 +321,17 @@ def _counts_of_scores(
         for variation in VARIATIONS for name in SCORES_ALONE for group in groups
     }  # fmt: skip
     done = 0
-    for variation in VARIATIONS:
-        for curve, drawn in study.draws(variation, n_studies):
-            flags = _flags(drawn * sign[curve], resolution[curve], threshold, min_scales)
-            for name, met in zip(SCORES_ALONE, flags, strict=True):
-                for group, own in groups.items():
-                    if own[curve]:
-                        counts[variation, name, group] += met
-            done += 1
-            if progress is not None:
-                progress(done, work)
+    with progress_bar("Simulating", progress) as report:
+        for variation in VARIATIONS:
+            for curve, drawn in study.draws(variation, n_studies):
+                flags = _flags(drawn * sign[curve], resolution[curve], threshold, min_scales)
+                for name, met in zip(SCORES_ALONE, flags, strict=True):
+                    for group, own in groups.items():
+                        if own[curve]:
+                            counts[variation, name, group] += met
+                done += 1
+                if report:
+                    report(done, work)
     return counts
 
 
@@ -346,7 +350,7 @@ def _flags(
 
 def _counts_of_studies(
     study: SmoothStudies, judge: partial[pd.DataFrame], n_studies: int,
-    execution: Execution | None, progress: Callable[[int, int], None] | None,
+    execution: Execution | None, progress: Progress,
 ) -> dict[tuple[str, str, str], Ints]:  # fmt: skip
     """Likewise, of studies that are analysed as the data were."""
     chunks = [
@@ -354,7 +358,7 @@ def _counts_of_studies(
         for variation in VARIATIONS
         for one in study.studies(variation, n_studies)
     ]
-    found = run_chunks(chunks, execution, progress=progress)
+    found = run_chunks(chunks, execution, label="Simulating", progress=progress)
     long = pd.concat(
         [table.assign(variation=chunk.name) for chunk, table in zip(chunks, found, strict=True)]
     )

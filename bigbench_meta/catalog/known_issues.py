@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 from bigbench_meta.catalog.published import data_path, read_text
+from bigbench_meta.core.cards import Card, Carded, briefly, named
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.keys import group_rows
 from bigbench_meta.core.schema import (
@@ -63,6 +64,8 @@ NAMES: Final = ("benchmark", "task", "subtask", "metric", "model_family")
 _TABLES: Final[Mapping[str, TableSchema]] = {"scores": OBSERVATIONS, "samples": SAMPLES}
 # The tables that an issue of each level spoils.
 _LEVELS: Final = {"scores": ("scores",), "samples": ("samples",), "both": ("scores", "samples")}
+# Issues that Jupyter shows.
+_MOST_SHOWN: Final = 30
 _NEEDED: Final = ("id", "level", "effect")
 _ID: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _FOUND: Final = ("id", "task", "n_rows", "n_curves", "effect", "source")
@@ -159,8 +162,8 @@ class KnownIssue:
 _COLUMNS: Final = tuple(field.name for field in fields(KnownIssue))
 
 
-@dataclass(frozen=True)
-class KnownIssues:
+@dataclass(frozen=True, repr=False)
+class KnownIssues(Carded):
     """The registry.
 
     Attributes:
@@ -168,6 +171,18 @@ class KnownIssues:
     """
 
     issues: tuple[KnownIssue, ...]
+
+    def _card(self) -> Card:
+        return Card(
+            title=counted(len(self.issues), "known issue"),
+            facts={"ids": named(self.ids), "see": ".to_frame(), .select([id, ...])"},
+            header=["id", "task", "of", "what is wrong"],
+            rows=[
+                [one.id, briefly(one.task.replace(";", "; ") or "any", 60), one.level, one.effect]
+                for one in self.issues[:_MOST_SHOWN]
+            ],
+            n_rows=len(self.issues),
+        )
 
     @property
     def ids(self) -> tuple[str, ...]:

@@ -7,17 +7,15 @@ import math
 import os
 import re
 import sys
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bigbench_meta.core.progress import progress_bar as progress
 from bigbench_meta.core.text import counted, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     import pandas as pd
 
     from bigbench_meta.report.tables.table import Table
@@ -153,18 +151,3 @@ def print_problems(problems: pd.DataFrame) -> None:
         note(problem_line(rows[0]) + more)
     if rest := sum(map(len, ordered[_MOST_PROBLEMS:])):
         note(f"... and {counted(rest, 'more problem')}")
-
-
-@contextmanager
-def progress(label: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Give a callback that draws a progress bar on standard error; None outside a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (label, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -12,7 +12,7 @@ from bigbench_meta.catalog.embedded import STUDIED_SETS, embedded_set
 from bigbench_meta.cli import console
 from bigbench_meta.cli.output import refuse_output
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.core.text import counted
+from bigbench_meta.core.text import counted, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,6 @@ __all__ = [
 
 _MOST_NAMED: Final = 10
 _MOST_HINTS: Final = 3
-_ALIKE: Final = 0.6
 # What readers say of a table without the columns of observations.
 _OTHER_TABLE: Final = "required column missing|lacks the column"
 
@@ -209,22 +208,17 @@ def _those_selected(observations: pd.DataFrame, selected: dict[str, list[str]]) 
 
 def _unknown_names(selected: dict[str, list[str]], there: pd.DataFrame) -> list[str]:
     """Return what to say of names that no score has, with names that are alike."""
-    import difflib
-
     found = []
     for column, values in selected.items():
-        known = {str(name).lower(): str(name) for name in there[column].dropna().unique()}
+        known = [str(name) for name in there[column].dropna().unique()]
         for value in values:
-            if value in known.values():
+            if value in known:
                 continue
-            lower = value.lower()
-            near = difflib.get_close_matches(lower, known, n=_MOST_HINTS, cutoff=_ALIKE)
-            near += [name for name in known if lower in name and name not in near]
-            alike = " or ".join(repr(known[name]) for name in near[:_MOST_HINTS])
+            alike = did_you_mean(value, known)
             what = {"model_family": "family"}.get(column, column)
             found.append(
                 f"no {what} is called {value!r}"
-                + (f": did you mean {alike}?" if alike else f" ({len(known):,} others are there)")
+                + (f": {alike}" if alike else f" ({len(known):,} others are there)")
             )
     return found
 
@@ -446,7 +440,7 @@ def counted_curves(
     curves, findings = curves_of(loaded, options)
     chosen = study_options(loaded, options)
     scores = select_level(chosen.scores(curves), chosen.level)
-    counted = curves.select(np.isin(np.arange(len(curves)), scores.index))
+    counted = curves[np.isin(np.arange(len(curves)), scores.index)]
     return counted, scores.assign(flagged=flagged(scores, options["threshold"])), findings
 
 

@@ -11,6 +11,7 @@ import click
 
 from bigbench_meta.catalog.embedded import STUDIED_SETS
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +123,6 @@ def _configured(
     """Take what a file says of options as their defaults."""
     if path is None:
         return None
-    import difflib
     import json
     import tomllib
 
@@ -147,10 +147,9 @@ def _configured(
     }
     for name in document:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
             raise InputError(
                 f"{name!r} is no option", where=str(path),
-                hint=f"did you mean {near[0]!r}?" if near else f"options are {', '.join(known)}",
+                hint=did_you_mean(name, known) or f"options are {', '.join(known)}",
             )  # fmt: skip
     given = {known[name]: value for name, value in document.items() if value not in (None, [])}
     context.default_map = {**(context.default_map or {}), **given}

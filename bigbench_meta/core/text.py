@@ -10,7 +10,16 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["counted", "csv_text", "did_you_mean", "drawable", "inert", "printable", "shown"]
+__all__ = [
+    "counted",
+    "csv_text",
+    "did_you_mean",
+    "drawable",
+    "format_scale",
+    "inert",
+    "printable",
+    "shown",
+]
 
 # What XML cannot hold: control characters except tab and line ends, half surrogate pairs. And
 # controls of direction, with which a name can pass for another.
@@ -24,6 +33,7 @@ _FORMULA: Final = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _MOST_LISTED: Final = 30
+_MOST_NEAR: Final = 3
 _DIRECTION: Final = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -37,20 +47,52 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
-def did_you_mean(name: str, known: Iterable[str], what: str) -> str:
-    """Return a hint with what is closest to a name and all there is.
+def did_you_mean(name: str, known: Iterable[str], what: str = "") -> str:
+    """Return a hint with the names that are closest to a wrong one, in whatever case.
+
+    Args:
+        name: The wrong name.
+        known: The names that there are.
+        what: What these are; with it they are listed too.
 
     Examples:
+        >>> did_you_mean("Taks", ["task", "metric"])
+        "did you mean 'task'?"
         >>> did_you_mean("taks", ["task", "metric"], "columns found")
         "did you mean 'task'? columns found: task, metric"
+        >>> did_you_mean("accuracy", ["loss"])
+        ''
     """
     from difflib import get_close_matches
 
     known = list(known)
-    listed = ", ".join(known[:_MOST_LISTED])
+    by_lower = {one.lower(): one for one in reversed(known)}
+    lower = name.lower()
+    near = get_close_matches(lower, by_lower, n=1)
+    near += [
+        one
+        for one in sorted(by_lower, key=len)
+        if len(lower) > 2 and lower in one and one not in near
+    ]
+    alike = " or ".join(repr(by_lower[one]) for one in near[:_MOST_NEAR])
+    listed = ", ".join(known[:_MOST_LISTED]) or "none"
     more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
-    near = get_close_matches(name, known, n=1)
-    return (f"did you mean {near[0]!r}? " if near else "") + f"{what}: {listed}{more}"
+    parts = (f"did you mean {alike}?" if alike else "", f"{what}: {listed}{more}" if what else "")
+    return " ".join(filter(None, parts))
+
+
+def format_scale(value: float) -> str:
+    """Return a number of parameters in the usual short form.
+
+    Examples:
+        >>> format_scale(1.32e9), format_scale(125e6), format_scale(3.14e23)
+        ('1.32B', '125M', '3.14e+23')
+    """
+    value = float(f"{value:.3g}")  # so that 999.9 is 1K and not 1e+03
+    for limit, divisor, unit in ((1e3, 1, ""), (1e6, 1e3, "K"), (1e9, 1e6, "M"), (1e12, 1e9, "B")):
+        if value < limit:
+            return f"{value / divisor:.3g}{unit}"
+    return f"{value:.3g}"
 
 
 def printable(text: str) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
 from bigbench_meta.catalog.metrics import metric_catalog
+from bigbench_meta.core.cards import Card, Carded, briefly, named, sparkline
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.keys import group_rows
 from bigbench_meta.core.ragged import Ragged
@@ -22,10 +24,13 @@ from bigbench_meta.core.schema import (
     conform,
     to_frame,
 )
+from bigbench_meta.core.text import counted, did_you_mean, format_scale
 from bigbench_meta.curves.runs import ALL, differing_settings, separate_runs, unexplained
 from bigbench_meta.curves.units import asks_unit, check_range, implausible_sizes, models_of_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -33,15 +38,19 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
+    Names: TypeAlias = "str | Collection[str] | None"
+    Which: TypeAlias = "int | slice | Sequence[int | bool] | NDArray[Any] | pd.Series[Any]"
 
 __all__ = ["Curves", "build_curves"]
 
+# Curves that Jupyter shows.
+_SHOWN = 5
 # What lm-evaluation-harness calls tasks whose answer counts only if each of its tokens is right.
 _WHOLE_ANSWERS = ["generate_until", "greedy_until", "loglikelihood"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Curves:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Curves(Carded):
     """A batch of curves of different lengths.
 
     The points of curve ``i`` are ``[offsets[i]:offsets[i + 1]]`` of the arrays, by ascending x, or
@@ -82,6 +91,42 @@ class Curves:
         """Return the number of curves."""
         return len(self.keys)
 
+    def _card(self) -> Card:
+        lengths, first = self.ragged.lengths, self.keys.head(_SHOWN)
+        spans = {
+            axis: self.x[(self.keys["scale"] == axis).to_numpy(dtype=bool)[self.ragged.curve]]
+            for axis in self.keys["scale"].unique()
+        }
+        columns = {"tasks": "task", "metrics": "metric", "families": "model_family"}
+        low, high = (int(lengths.min()), int(lengths.max())) if len(self) else (0, 0)
+        return Card(
+            title=f"{counted(len(self), 'curve')} of {counted(len(self.x), 'point')}",
+            facts={
+                **{name: named(self.keys[column].unique()) for name, column in columns.items()},
+                "shots": named(sorted(self.keys["shots"].dropna().unique())),
+                "models": f"{low} a curve" if low == high else f"{low} to {high} a curve",
+                "scale": ", ".join(
+                    f"{axis}: {format_scale(x.min())} to {format_scale(x.max())}"
+                    for axis, x in spans.items()
+                    if len(x)
+                ),
+                "see": "curves[...], curves.sel(task=...), curves.points()",
+            },
+            header=["task", "metric", "family", "shots", "models", "first", "last", "scores"],
+            rows=[
+                [
+                    *("–" if pd.isna(value) else briefly(str(value), 40) for value in key),
+                    f"{len(y)}", *(f"{y[place]:.4g}" if len(y) else "–" for place in (0, -1)),
+                    sparkline(y.tolist()),
+                ]
+                for number, key in enumerate(
+                    first[["subtask", "metric", "model_family", "shots"]].itertuples(index=False)
+                )
+                for y in [self.y[self.offsets[number] : self.offsets[number + 1]]]
+            ],
+            n_rows=len(self),
+        )  # fmt: skip
+
     @cached_property
     def ragged(self) -> Ragged:
         """Where the curves lie in the arrays of their points."""
@@ -99,23 +144,134 @@ class Curves:
         sign = np.where(self.keys["higher_is_better"].to_numpy(dtype=bool), 1.0, -1.0)
         return self.y * sign[self.ragged.curve]
 
-    def points(self) -> pd.DataFrame:
-        """Return one row for each point: the curve's number and key, x, score and its errors."""
+    def points(
+        self, *, confidence: float = 0.95, catalog: MetricCatalog | None = None
+    ) -> pd.DataFrame:
+        """Return one row a point, curve after curve, each by ascending size (a loss descending).
+
+        Args:
+            confidence: Of the intervals, in (0, 1).
+            catalog: Metric catalog, for the range of the scores; the packaged one by default.
+
+        Returns:
+            The curve's key and ``scale``; ``curve`` (its number), ``model_name``, ``x``, ``score``,
+            ``spread``, ``stderr``, ``n_examples``; the interval ``low``, ``high`` of the score in
+            its own unit, and ``interval``, where that comes from: ``exact`` (Clopper and Pearson's,
+            of a mean of ``n_examples`` scores; too wide where they are graded or several
+            evaluations are averaged) or ``normal`` (of the standard error). Where both ends are
+            missing there is no standard error either, and it says why: ``not_a_proportion``,
+            ``n_unknown`` or ``score_out_of_range``.
+
+        Raises:
+            InputError: The confidence is no share.
+
+        Examples:
+            >>> from bigbench_meta import load_embedded
+            >>> sums = build_curves(load_embedded()).sel(task="arithmetic 3D+", shots=50)
+            >>> sums.points()[["model_name", "score", "low", "high", "interval"]].tail(2).round(2)
+              model_name  score    low   high interval
+            6        13B    8.4   7.22   9.70    exact
+            7       175B   80.4  78.59  82.12    exact
+        """
+        from bigbench_meta.curves.proportions import score_intervals
+
         curve = self.ragged.curve
         keys = self.keys[[*CURVE_KEY, "scale"]].take(curve).reset_index(drop=True)
+        low, high, source = score_intervals(self, confidence=confidence, catalog=catalog)
         return keys.assign(
             curve=curve, model_name=self.model_name, x=self.x, score=self.y, spread=self.spread,
-            stderr=self.stderr, n_examples=integer_column(self.n_examples),
+            stderr=self.stderr, n_examples=integer_column(self.n_examples), low=low, high=high,
+            interval=source,
         )  # fmt: skip
 
-    def select(self, mask: NDArray[np.bool_] | pd.Series[bool]) -> Curves:
-        """Return the curves for which a mask, one entry a curve, is true."""
-        chosen = np.asarray(mask, dtype=bool)
-        if chosen.shape != (len(self),):
-            raise InputError(f"shape {chosen.shape}, not ({len(self)},)", where="mask")
-        keep, ragged = self.ragged.take(np.flatnonzero(chosen))
+    def sel(
+        self,
+        *,
+        benchmark: Names = None,
+        task: Names = None,
+        subtask: Names = None,
+        metric: Names = None,
+        metric_type: Names = None,
+        model_family: Names = None,
+        shots: int | Collection[int] | None = None,
+        variant: Names = None,
+    ) -> Curves:
+        """Return the curves of the given names, in their order.
+
+        Args:
+            benchmark: A name or several, each exactly as in ``keys``; None takes all. So for the
+                others.
+            task: Tasks.
+            subtask: Subtasks; the aggregate of a task has its name.
+            metric: Metrics.
+            metric_type: Types of metric.
+            model_family: Model families.
+            shots: Numbers of shots.
+            variant: Variants.
+
+        Raises:
+            InputError: No curve has one of the names, or none has all of them together.
+
+        Examples:
+            >>> from bigbench_meta import load_embedded
+            >>> curves = build_curves(load_embedded())
+            >>> len(curves.sel(task="LAMBADA", metric=["ppl", "acc"], shots=0))
+            2
+            >>> curves.sel(task="lambada")
+            Traceback (most recent call last):
+            bigbench_meta.core.errors.InputError: task: no curve of 'lambada'
+            Hint: did you mean 'LAMBADA'?
+        """
+        given = {
+            "benchmark": benchmark, "task": task, "subtask": subtask, "metric": metric,
+            "metric_type": metric_type, "model_family": model_family, "shots": shots,
+            "variant": variant,
+        }  # fmt: skip
+        chosen, before = np.ones(len(self), dtype=bool), ""
+        for column, value in given.items():
+            if value is None:
+                continue
+            one = isinstance(value, str) or not isinstance(value, Iterable)
+            wanted: list[Any] = [value] if one else list(value)  # type: ignore[arg-type]
+            known = self.keys[column]
+            for name in wanted:
+                if not (known == name).any():
+                    there = sorted(map(str, known.dropna().unique()))
+                    hint = did_you_mean(str(name), there) or did_you_mean("", there, "there are")
+                    raise InputError(f"no curve of {name!r}", where=column, hint=hint)
+            fits = known.isin(wanted).to_numpy(dtype=bool)
+            if wanted and not (chosen & fits).any():
+                there = sorted(map(str, known[chosen].dropna().unique()))
+                raise InputError(
+                    f"no curve of {before} has {' or '.join(map(repr, wanted))}", where=column,
+                    hint=did_you_mean("", there, "these have"),
+                )  # fmt: skip
+            chosen &= fits
+            before += f"{' and ' if before else ''}{' or '.join(map(repr, wanted))}"
+        return self[chosen]
+
+    def __getitem__(self, which: Which) -> Curves:
+        """Return some curves, by a mask, positions, a slice, or one position.
+
+        Args:
+            which: A mask of one entry a curve (a Series goes by position, a missing entry is no),
+                positions in any order, from the end if negative, or a slice; one position gives
+                curves of length one.
+
+        Raises:
+            InputError: A mask of another length, or neither a mask nor positions.
+            IndexError: No curve has the position.
+
+        Examples:
+            >>> from bigbench_meta import load_embedded
+            >>> curves = build_curves(load_embedded())
+            >>> len(curves[:10]), len(curves[-1]), len(curves[curves.keys["shots"] == 0])
+            (10, 1, 63)
+        """
+        place = self._places(which)
+        keep, ragged = self.ragged.take(place)
         return Curves(
-            keys=self.keys[chosen].reset_index(drop=True),
+            keys=self.keys.iloc[place].reset_index(drop=True),
             offsets=ragged.offsets,
             x=self.x[keep],
             y=self.y[keep],
@@ -124,6 +280,31 @@ class Curves:
             n_examples=self.n_examples[keep],
             model_name=self.model_name[keep],
         )
+
+    select = __getitem__
+    """The same, by the name that it had first."""
+
+    def _places(self, which: Which) -> Ints:
+        """Return the positions that an index means."""
+        n = len(self)
+        if isinstance(which, slice):
+            return np.arange(n)[which]
+        if isinstance(which, pd.Series) and pd.api.types.is_bool_dtype(which):
+            which = which.to_numpy(dtype=bool, na_value=False)
+        found = np.asarray(which)
+        if found.dtype == np.bool_:
+            if found.shape != (n,):
+                raise InputError(f"shape {found.shape}, not ({n},)", where="mask")
+            return np.flatnonzero(found)
+        if found.ndim > 1 or (found.size and found.dtype.kind not in "iu"):
+            raise InputError(
+                f"neither a mask nor positions: {which!r:.60}", where="curves[...]",
+                hint=".sel(task=...) takes names",
+            )  # fmt: skip
+        place = np.atleast_1d(found).astype(np.int64)
+        if np.any(wrong := (place < -n) | (place >= n)):
+            raise IndexError(f"position {place[wrong][0]} of {n} curves")
+        return place % max(n, 1)
 
 
 def integer_column(values: Floats) -> pd.Series[int]:

@@ -25,14 +25,14 @@ from scipy.optimize import minimize
 from scipy.special import betaln, expit, log_expit, logit
 from scipy.stats import chi2
 
+from bigbench_meta.core.binomial import near_whole
 from bigbench_meta.core.checks import at_least, probability, reject, seed_number, whole
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.core.schema import CURVE_KEY
 from bigbench_meta.curves.build import build_curves
-from bigbench_meta.inference.binomial import near_whole
+from bigbench_meta.curves.proportions import proportions
 from bigbench_meta.inference.multiplicity import adjusted_p_values
-from bigbench_meta.inference.proportions import proportions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
-    from bigbench_meta.inference.proportions import Proportions
+    from bigbench_meta.curves.proportions import Proportions
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.execute import available_jobs, execute
+from bigbench_meta.core.progress import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
 
 __all__ = [
@@ -108,7 +110,7 @@ class Analysis:
     def _chunk(self, name: str, curves: Curves, start: int, stop: int) -> Chunk:
         chosen = np.zeros(len(curves), dtype=bool)
         chosen[start:stop] = True
-        some = curves.select(chosen)
+        some = curves[chosen]
         options = dict(self.options)
         options |= {name: values[start:stop] for name, values in self.of_curves.items()}
         if self.samples is not None:
@@ -122,7 +124,8 @@ def analyse(
     curves: Curves,
     execution: Execution | None = None,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    label: str = "Inference",
+    progress: Progress = None,
 ) -> dict[str, pd.DataFrame]:
     """Run analyses of curves, in chunks.
 
@@ -130,7 +133,9 @@ def analyse(
         analyses: By name.
         curves: The curves.
         execution: How the work is spread; by default here, one chunk after another.
-        progress: Called with (work done, work).
+        label: What the bar calls the work.
+        progress: Whether to show a bar, or what to call with (work done, work); by
+            default a bar in terminals and notebooks.
 
     Returns:
         What each analysis returns, in the order of the curves.
@@ -141,7 +146,7 @@ def analyse(
     # The longest first, so that processes end together.
     ordered = sorted(analyses.items(), key=lambda entry: -entry[1].cost)
     chunks = [chunk for name, analysis in ordered for chunk in analysis.chunks(name, curves)]
-    tables = run_chunks(chunks, execution, progress=progress)
+    tables = run_chunks(chunks, execution, label=label, progress=progress)
     found = defaultdict(list)
     for chunk, table in zip(chunks, tables, strict=True):
         found[chunk.name].append(table)
@@ -152,14 +157,17 @@ def run_chunks(
     chunks: Sequence[Chunk],
     execution: Execution | None = None,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    label: str = "Inference",
+    progress: Progress = None,
 ) -> list[pd.DataFrame]:
     """Run chunks of work.
 
     Args:
         chunks: The chunks, in the order in which they are started.
         execution: How they are spread; by default here, one after another.
-        progress: Called with (work done, work).
+        label: What the bar calls the work.
+        progress: Whether to show a bar, or what to call with (work done, work); by
+            default a bar in terminals and notebooks.
 
     Returns:
         What each chunk found.
@@ -177,15 +185,16 @@ def run_chunks(
     failed: dict[int, Exception] = {}
     done = 0
     calls = [chunk.call for chunk in chunks]
-    for outcome in execute(_table, calls, jobs=jobs, keep=execution.keep):
-        number = place[id(outcome.task)]
-        if outcome.error is None:
-            found[number] = outcome.value.to_pandas()
-        else:
-            failed[number] = outcome.error
-        done += cost[number]
-        if progress:
-            progress(done, sum(cost))
+    with progress_bar(label, progress) as report:
+        for outcome in execute(_table, calls, jobs=jobs, keep=execution.keep):
+            number = place[id(outcome.task)]
+            if outcome.error is None:
+                found[number] = outcome.value.to_pandas()
+            else:
+                failed[number] = outcome.error
+            done += cost[number]
+            if report:
+                report(done, sum(cost))
     if failed:
         raise _failure(failed, chunks)
     return [found[number] for number in range(len(chunks))]

@@ -32,8 +32,10 @@ import numpy as np
 import pandas as pd
 
 from bigbench_meta.core.checks import at_least, probability, reject, seed_number, whole
+from bigbench_meta.core.progress import progress_bar
 from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.core.schema import CURVE_KEY, FALLING_AXES
+from bigbench_meta.curves.proportions import proportions
 from bigbench_meta.inference.multiplicity import adjusted_p_values
 from bigbench_meta.inference.nulls.mechanism import (
     Design,
@@ -53,7 +55,6 @@ from bigbench_meta.inference.nulls.monte_carlo import (
     TOO_FEW_SCALES,
     is_flat,
 )
-from bigbench_meta.inference.proportions import proportions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,8 +62,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
-    from bigbench_meta.inference.proportions import Proportions
+    from bigbench_meta.curves.proportions import Proportions
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -374,7 +376,7 @@ def convexity(
     seed: int | np.random.Generator = 0,
     n_examples: ArrayLike | None = None,
     catalog: MetricCatalog | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> pd.DataFrame:
     r"""Classify every curve by Hu et al.'s convexity: below, by or above the task scaling law.
 
@@ -393,7 +395,8 @@ def convexity(
         n_examples: Samples behind each score where the observations give none, a number or one a
             curve.
         catalog: Metric catalog; the packaged one by default.
-        progress: Called with (curves done, curves).
+        progress: Whether to show a bar, or what to call with (curves done, curves); by
+            default a bar in terminals and notebooks.
 
     Returns:
         One row per curve, in the order of the curves: the key columns, ``metric_type``, ``scale``,
@@ -413,7 +416,7 @@ def convexity(
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded
         >>> curves = build_curves(load_embedded())
-        >>> some = curves.select((curves.keys["task"] == "arithmetic 2D+").to_numpy())
+        >>> some = curves[(curves.keys["task"] == "arithmetic 2D+").to_numpy()]
         >>> found = convexity(some, n_boot=199)
         >>> found["status"].tolist(), found["n_scales"].tolist()
         (['ok', 'ok', 'ok'], [8, 8, 8])
@@ -423,10 +426,11 @@ def convexity(
     )
     chosen = np.flatnonzero(status == "ok")
     points, part = curves.ragged.take(chosen)
-    result = convexity_ragged(
-        rate[points] * samples[points], samples[points], curves.x[points], part.offsets,
-        alpha=alpha, margin=margin, n_boot=n_boot, seed=seed, progress=progress,
-    )  # fmt: skip
+    with progress_bar("Testing", progress) as report:
+        result = convexity_ragged(
+            rate[points] * samples[points], samples[points], curves.x[points], part.offsets,
+            alpha=alpha, margin=margin, n_boot=n_boot, seed=seed, progress=report,
+        )  # fmt: skip
     status[chosen] = np.array(STATUSES, dtype=object)[result.status]
     table = pd.DataFrame({one.name: getattr(result, one.name) for one in fields(result)})
     table = table.set_axis(chosen).reindex(pd.RangeIndex(len(curves)))

@@ -31,9 +31,8 @@ from bigbench_meta.inference.uncertainty import curve_intervals
 from bigbench_meta.inference.wei import wei_emergence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
 
 __all__ = ["ALPHA_RANGE", "Variation", "curve_evidence"]
@@ -97,7 +96,7 @@ def curve_evidence(
     samples: pd.DataFrame | None = None,
     catalog: MetricCatalog | None = None,
     execution: Execution | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> pd.DataFrame:
     """Return the evidence on every curve.
 
@@ -118,7 +117,8 @@ def curve_evidence(
         catalog: Metric catalog; the packaged one by default.
         execution: In how many processes, and where finished chunks are kept; the results do not
             depend on it.
-        progress: Called with (work done, work).
+        progress: Whether to show a bar, or what to call with (work done, work); by
+            default a bar in terminals and notebooks.
 
     Returns:
         One row per curve, in the order of the curves, with the columns of
@@ -132,7 +132,7 @@ def curve_evidence(
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded
         >>> curves = build_curves(load_embedded())
-        >>> some = curves.select(curves.keys["task"] == "arithmetic 3D+")
+        >>> some = curves[curves.keys["task"] == "arithmetic 3D+"]
         >>> found = curve_evidence(some, n_boot=199)
         >>> found["wei_emergent"].tolist(), (found["emergence_low"] > 7).tolist()
         (['yes', 'yes', 'yes'], [True, True, True])
@@ -176,7 +176,7 @@ def curve_evidence(
     found = analyse(analyses, curves, execution, progress=progress)
     if not_asked:
         # All columns, of which all rows are missing.
-        none = null_tests(curves.select(np.zeros(len(curves), dtype=bool)), n_boot=n_boot)
+        none = null_tests(curves[np.zeros(len(curves), dtype=bool)], n_boot=n_boot)
         none = none.reindex(pd.RangeIndex(len(curves)))
         found[not_asked] = none.assign(status="not_asked", n_searched=0)
     for name in _CORRECTED:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.special import betaincinv, rel_entr
 
+from bigbench_meta.core.binomial import MOST_EXAMPLES, ROUNDING, critical_count, upper_tail
 from bigbench_meta.core.checks import within
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.inference.binomial import MOST_EXAMPLES, ROUNDING, critical_count, upper_tail
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

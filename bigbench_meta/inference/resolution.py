@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from bigbench_meta.core.binomial import clopper_pearson, known_size, near_whole, upper_tail
 from bigbench_meta.core.checks import within
 from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.core.schema import CURVE_KEY
 from bigbench_meta.curves.build import integer_column
 from bigbench_meta.curves.emergence import MIN_SCALES
-from bigbench_meta.inference.binomial import clopper_pearson, known_size, near_whole, upper_tail
+from bigbench_meta.curves.proportions import proportions
 from bigbench_meta.inference.power import smallest_detectable
-from bigbench_meta.inference.proportions import proportions
 
 if TYPE_CHECKING:
     import pandas as pd

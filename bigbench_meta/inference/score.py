@@ -12,9 +12,8 @@ from bigbench_meta.curves.build import integer_column
 from bigbench_meta.curves.emergence import MIN_SCALES, STATUSES, score_ragged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
     from bigbench_meta.inference.chunks import Execution
     from bigbench_meta.inference.curve_evidence import Variation
@@ -35,7 +34,7 @@ def score_curves(
     samples: pd.DataFrame | None = None,
     catalog: MetricCatalog | None = None,
     execution: Execution | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> pd.DataFrame:
     """Score every curve, and if asked quantify the uncertainty.
 
@@ -53,7 +52,8 @@ def score_curves(
         samples: Samples table, for intervals that resample examples.
         catalog: Metric catalog; the packaged one by default.
         execution: In how many processes the inference runs, see :func:`curve_evidence`.
-        progress: Called with (work done, work).
+        progress: Whether to show a bar, or what to call with (work done, work); by
+            default a bar in terminals and notebooks.
 
     Returns:
         One row per curve, in the order of the curves, with the columns of
@@ -78,6 +78,13 @@ def score_curves(
         >>> row = scores[(scores.task == "arithmetic 3D+") & (scores.shots == 50)].iloc[0]
         >>> round(float(row.emergence_score), 3), row.status
         (321.0, 'ok')
+
+        Tasks against metrics, of several prompts the highest score:
+
+        >>> wide = scores.pivot_table(
+        ...     index="task", columns="metric", values="emergence_score", aggfunc="max")
+        >>> wide.loc["LAMBADA", ["acc", "ppl"]].round(1).tolist()
+        [11.7, 198.9]
     """
     scores = _scores(curves, min_scales)
     if not inference:

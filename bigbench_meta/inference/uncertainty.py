@@ -16,18 +16,18 @@ import numpy as np
 import pandas as pd
 
 from bigbench_meta.core.checks import seed_number
+from bigbench_meta.core.progress import progress_bar
 from bigbench_meta.core.schema import CURVE_KEY, SAMPLES, conform, to_frame
+from bigbench_meta.curves.proportions import proportions
 from bigbench_meta.inference.inversion import STATUSES, inverted_intervals
-from bigbench_meta.inference.proportions import proportions
 from bigbench_meta.inference.resampling import PointNoise, binomial_quantiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pyarrow as pa
     from numpy.typing import NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.core.progress import Progress
     from bigbench_meta.core.ragged import Ragged
     from bigbench_meta.curves.build import Curves
 
@@ -71,7 +71,7 @@ def curve_intervals(
     seed: int | np.random.Generator = 0,
     min_scales: int = 3,
     catalog: MetricCatalog | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> pd.DataFrame:
     """Compute intervals of the emergence score of every curve, given the size of its test set.
 
@@ -100,7 +100,8 @@ def curve_intervals(
         seed: Seed or generator. A curve's intervals depend on it and on the curve alone.
         min_scales: Curves with fewer points have no interval.
         catalog: Metric catalog; the packaged one by default.
-        progress: Called with (curves done, curves).
+        progress: Whether to show a bar, or what to call with (curves done, curves); by
+            default a bar in terminals and notebooks.
 
     Returns:
         One row per curve, in the order of the curves: the key columns, ``metric_type``, ``scale``;
@@ -121,18 +122,19 @@ def curve_intervals(
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded
         >>> curves = build_curves(load_embedded())
-        >>> some = curves.select((curves.keys.task == "arithmetic 3D+") & (curves.keys.shots == 50))
+        >>> some = curves[(curves.keys.task == "arithmetic 3D+") & (curves.keys.shots == 50)]
         >>> row = curve_intervals(some).iloc[0]
         >>> f"{row.emergence_low:.0f} to {row.emergence_high:.0f}, {row.noise}"
         '142 to inf, binomial'
     """
     seeds = np.random.default_rng(seed_number(seed)).integers(1 << 62, size=2).tolist()
     errors = sampling_errors(curves, samples=samples, n_boot=n_boot, seed=seeds[1], catalog=catalog)
-    found = inverted_intervals(
-        errors.values, curves.offsets, errors.noise, level=level, threshold=threshold,
-        n_boot=n_boot, seed=seeds[0], min_scales=min_scales, errors=errors.resampled,
-        progress=progress,
-    )  # fmt: skip
+    with progress_bar("Resampling", progress) as report:
+        found = inverted_intervals(
+            errors.values, curves.offsets, errors.noise, level=level, threshold=threshold,
+            n_boot=n_boot, seed=seeds[0], min_scales=min_scales, errors=errors.resampled,
+            progress=report,
+        )  # fmt: skip
     steps = np.maximum(curves.ragged.lengths - 1, 1)
     return curves.keys[[*CURVE_KEY, "metric_type", "scale"]].assign(
         noise=errors.source,

@@ -22,20 +22,18 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from bigbench_meta.core.checks import seed_number, within
-from bigbench_meta.core.errors import InputError
-from bigbench_meta.core.ragged import Ragged
-from bigbench_meta.core.schema import CURVE_KEY
-from bigbench_meta.curves.build import integer_column
-from bigbench_meta.inference.binomial import (
-    Interval,
-    clopper_pearson,
+from bigbench_meta.core.binomial import (
     critical_count,
     known_size,
     near_whole,
     upper_tail,
 )
-from bigbench_meta.inference.proportions import proportions
+from bigbench_meta.core.checks import seed_number, within
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.ragged import Ragged
+from bigbench_meta.core.schema import CURVE_KEY
+from bigbench_meta.curves.build import integer_column
+from bigbench_meta.curves.proportions import proportions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
 
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.curves.build import Curves
-    from bigbench_meta.inference.proportions import Proportions
+    from bigbench_meta.curves.proportions import Proportions
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -296,7 +294,7 @@ def wei_points(
         alpha=alpha, margin=margin, min_effect=min_effect, zero_chance_effect=zero_chance_effect
     )
     found = _judged(curves, shares, criteria, n_resamples=0)
-    ends = _interval(shares, 1 - alpha)
+    ends = shares.intervals(1 - alpha)
     test = np.where(found.exact, "exact", np.where(np.isnan(found.p_value), "none", "normal"))
     columns = ["curve", *CURVE_KEY, "scale", "model_name", "x", "score"]
     return curves.points()[columns].assign(
@@ -345,23 +343,9 @@ def _counts(found: RaggedWei, curves: Curves) -> dict[str, Ints | pd.Series[int]
     }
 
 
-def _interval(shares: Proportions, confidence: float) -> Interval:
-    """Return the interval of each proportion: exact, or normal where n is not known."""
-    size = shares.n_examples
-    exact = clopper_pearson(shares.proportion * size, size, confidence=confidence)
-    # The standard error of 0/n and of n/n is 0, which is not their error.
-    stderr = np.where(shares.stderr > 0, shares.stderr, np.nan)
-    width = -ndtri((1 - confidence) / 2) * stderr
-    unknown = np.isnan(exact.low)
-    return Interval(
-        np.where(unknown, np.maximum(shares.proportion - width, 0), exact.low),
-        np.where(unknown, np.minimum(shares.proportion + width, 1), exact.high),
-    )
-
-
 def _largest(shares: Proportions, curves: Curves) -> dict[str, Floats]:
     """Return how far the largest scale of each curve is above chance, with its 95% interval."""
-    ends = _interval(shares, 0.95)
+    ends = shares.intervals(0.95)
     last = np.full(len(curves), -1)
     return {
         name: shares.amount(curves.ragged.at(values, last) - shares.chance)

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from bigbench_meta.catalog.embedded import EMBEDDED_SETS, embedded_set
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.progress import progress_bar
 from bigbench_meta.core.schema import FILE, OBSERVATIONS, to_frame
 from bigbench_meta.readers.batch import ReadOptions, batches, read_batch
 from bigbench_meta.readers.problems import ProblemLog
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     import pandas as pd
+
+    from bigbench_meta.core.progress import Progress
 
 __all__ = ["load_embedded", "load_embedded_samples", "read_results"]
 
@@ -32,7 +35,7 @@ def read_results(
     names: str | Path | None = None,
     path: str | None = None,
     on_file: Callable[[str, str | None], None] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read result files into one tidy table.
 
@@ -50,7 +53,8 @@ def read_results(
             :class:`bigbench_meta.readers.paths.PathPattern`.
         on_file: Called with the name of each file read and the XXH3-128 digest of its bytes in
             hexadecimal, None if it could not be read.
-        progress: Called with (files done, files found) after each batch.
+        progress: Whether to show a bar, or what to call with (files done, files found) after each
+            batch; by default a bar in terminals and notebooks.
 
     Returns:
         Observations, one row per score (columns: :data:`bigbench_meta.core.schema.OBSERVATIONS`),
@@ -80,16 +84,17 @@ def read_results(
     found = list(discover(named, log, mapping=options.mapping))
     require_found(named, len(found), log)
     tables, done = [OBSERVATIONS.empty()], 0
-    for batch in batches(found):
-        for result in read_batch(batch, options, strict=strict):
-            tables.append(result.observations.drop_columns(FILE))
-            log.extend(result.log)
-            if on_file:
-                for record in result.records:
-                    on_file(record.file.label, record.digest.hex() or None)
-        done += len(batch)
-        if progress:
-            progress(done, len(found))
+    with progress_bar("Reading", progress) as report:
+        for batch in batches(found):
+            for result in read_batch(batch, options, strict=strict):
+                tables.append(result.observations.drop_columns(FILE))
+                log.extend(result.log)
+                if on_file:
+                    for record in result.records:
+                        on_file(record.file.label, record.digest.hex() or None)
+            done += len(batch)
+            if report:
+                report(done, len(found))
     observations = resolve_conflicts(pa.concat_tables(tables).unify_dictionaries(), log)
     return to_frame(observations), to_frame(log.table())
 

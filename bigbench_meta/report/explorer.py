@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["explorer_data", "smooth_scores"]
+__all__ = ["Explored", "explorer_data", "smooth_scores"]
 
 # What names the outputs that several metrics score, and with them a curve.
 _OUTPUTS: Final = ("benchmark", "task", "subtask", "model_family", "shots", "variant")
@@ -41,11 +42,28 @@ _FACTS: Final = (
 _IF_SEVERAL: Final = {"subtask", "variant", "benchmark", "counted"}
 
 
-def explorer_data(study: Study) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Explored:
+    """Curves without a study, with what the explorer shows of one.
+
+    Attributes:
+        curves: The curves.
+        scores: Their scores, in their order.
+        counted: The scores that count.
+        threshold: Curves with a score above it are flagged.
+    """
+
+    curves: Curves
+    scores: pd.DataFrame
+    counted: pd.DataFrame
+    threshold: float
+
+
+def explorer_data(study: Study | Explored) -> dict[str, Any]:
     """Return what the explorer shows, as JSON takes it.
 
     Args:
-        study: The study.
+        study: The study, or curves without one.
 
     Returns:
         ``threshold``; ``columns``, the table's, each with ``name``, ``label`` and the values of
@@ -104,7 +122,7 @@ def _errors(curves: Curves, *, inference: bool) -> Floats:
     if not inference:
         return curves.stderr
     # Imports scipy.stats, a second's work.
-    from bigbench_meta.inference.proportions import proportions
+    from bigbench_meta.curves.proportions import proportions
     from bigbench_meta.inference.uncertainty import sampling_errors
 
     shares = proportions(curves)

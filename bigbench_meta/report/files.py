@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bigbench_meta.report.charts.figure import Figure
     from bigbench_meta.report.tables.table import Table
 
-__all__ = ["figure_files", "table_files"]
+__all__ = ["figure_files", "figure_svg", "table_files"]
 
 # A pixel of an SVG is 1/96 inch, a point of a PDF 1/72.
 _POINTS: Final = 72 / 96
@@ -49,11 +49,21 @@ def figure_files(figure: Figure) -> dict[str, str | bytes]:
     }
 
 
+def figure_svg(figure: Figure, *, zoom: float = 1.0) -> str:
+    """Return a figure as SVG, at its printed width times the zoom.
+
+    Args:
+        figure: The figure.
+        zoom: Above 0.
+    """
+    return _printed(vl_convert.vegalite_to_svg(_drawable(figure.to_dict())), figure, unit=zoom)
+
+
 def _printed(svg: str, figure: Figure, unit: float = 1.0) -> str:
     """Return a drawing at exactly the width of the figure, with the caption as its alt text.
 
-    Panels fill the width to within a few pixels, which are added at both sides. A PDF takes a pixel
-    for a point, the ``unit``.
+    Panels fill the width to within a few pixels, which are added at both sides. The ``unit`` is the
+    length of a pixel: a PDF takes one for a point, a screen shows it larger.
     """
 
     def root(found: re.Match[str]) -> str:
@@ -83,7 +93,7 @@ def _drawable(value: Any) -> Any:
 
 
 def table_files(table: Table) -> dict[str, str | bytes]:
-    """Return a table as ``tables/*.csv|md|tex``.
+    """Return a table as ``tables/*.csv|md|tex|parquet``.
 
     Args:
         table: The table.
@@ -95,4 +105,5 @@ def table_files(table: Table) -> dict[str, str | bytes]:
         f"tables/{table.name}.csv": table.to_csv(),
         f"tables/{table.name}.md": table.to_markdown(),
         f"tables/{table.name}.tex": table.to_latex(),
+        f"tables/{table.name}.parquet": table.to_parquet(),
     }

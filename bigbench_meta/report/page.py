@@ -23,9 +23,10 @@ from bigbench_meta.report.tables.table import Table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bigbench_meta.report.explorer import Explored
     from bigbench_meta.report.study import Study
 
-__all__ = ["studies_files", "study_files"]
+__all__ = ["explorer_page", "studies_files", "study_files"]
 
 # Rows of a table that a page carries; its file has them all.
 _MOST_ROWS: Final = 5000
@@ -42,7 +43,7 @@ def study_files(
         overview: Whether the page links to an overview in the folder above.
 
     Returns:
-        Contents by path: ``report.html``, ``citations.bib``, ``tables/*.csv|md|tex`` and
+        Contents by path: ``report.html``, ``citations.bib``, ``tables/*.csv|md|tex|parquet`` and
         ``figures/*.svg|pdf|png|vl.json|csv``.
     """
     contents: dict[str, str | bytes] = {}
@@ -62,8 +63,8 @@ def studies_files(studies: Mapping[str, Study]) -> dict[str, str | bytes]:
 
     Returns:
         Contents by path: ``report.html``, which links to the report of each set,
-        ``tables/sets.csv|md|tex``, and in a folder of its name what :func:`study_files` gives of
-        each set.
+        ``tables/sets.csv|md|tex|parquet``, and in a folder of its name what :func:`study_files`
+        gives of each set.
     """
     parts = {
         name: study_files(study, [study.embedded.title if study.embedded else name], overview=True)
@@ -88,6 +89,17 @@ def studies_files(studies: Mapping[str, Study]) -> dict[str, str | bytes]:
     for name, part in parts.items():
         contents |= {f"{name}/{path}": content for path, content in part.items()}
     return contents
+
+
+def explorer_page(study: Study | Explored) -> str:
+    """Return a page with the explorer alone, for a frame in a notebook.
+
+    Args:
+        study: The study, or curves without one.
+    """
+    return _rendered(
+        "explorer.html.j2", _Inside({}), in_frame=True, curves=packed(explorer_data(study))
+    )
 
 
 def _sets_table(studies: Mapping[str, Study]) -> Table:
@@ -242,12 +254,18 @@ def _forms(table: Table) -> dict[str, str | bytes]:
     files = table_files(table)
     # A list of every curve or problem is for machines, not for print.
     if table.name in {"curve_scores", "problems", "flag_models_left_out"}:
-        return {path: content for path, content in files.items() if path.endswith(".csv")}
+        return {
+            path: content for path, content in files.items() if path.endswith((".csv", ".parquet"))
+        }
     return files
 
 
-def _rendered(template: str, inside: _Inside, **values: Any) -> str:
-    """Return a page. It may run its own script and what that unpacks, and load nothing."""
+def _rendered(template: str, inside: _Inside, *, in_frame: bool = False, **values: Any) -> str:
+    """Return a page. It may run its own script and what that unpacks, and load nothing.
+
+    In a frame of a notebook it may run what it unpacks as scripts of the page too: programs that
+    show notebooks differ in what they let run.
+    """
     loader = jinja2.PackageLoader("bigbench_meta.report")
     environment = jinja2.Environment(
         loader=loader,
@@ -258,8 +276,9 @@ def _rendered(template: str, inside: _Inside, **values: Any) -> str:
     )
     script, *_ = loader.get_source(environment, "page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    runs = "'unsafe-inline'" if in_frame else f"'sha256-{digest}'"
     policy = (
-        f"default-src 'none'; script-src 'sha256-{digest}' blob:; style-src 'unsafe-inline'; "
+        f"default-src 'none'; script-src {runs} blob:; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
     own = Markup(script)  # noqa: S704

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from markupsafe import Markup
 
 from bigbench_meta.aggregate.attribution.account import account_for_flags
 from bigbench_meta.aggregate.by_metric import flagged, select_level
 from bigbench_meta.aggregate.emergence_criteria import could_meet
 from bigbench_meta.aggregate.options import StudyOptions
+from bigbench_meta.core.cards import Card, Carded
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.execute import kept_processes
 from bigbench_meta.core.text import counted
@@ -25,8 +28,6 @@ from bigbench_meta.report.tables.attribution import account_tables
 from bigbench_meta.report.tables.study import evidence_tables, issues_table, study_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pandas as pd
 
     from bigbench_meta.aggregate.attribution.account import Account
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from bigbench_meta.aggregate.yardstick import Yardstick
     from bigbench_meta.catalog.embedded import EmbeddedSet
     from bigbench_meta.catalog.known_issues import IssueFindings
+    from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
     from bigbench_meta.inference.chunks import Execution
     from bigbench_meta.inference.curve_evidence import Variation
@@ -42,9 +44,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Study", "run_study"]
 
+# Points of a figure that Jupyter shows with a study.
+_MOST_DRAWN: Final = 5_000
 
-@dataclass(frozen=True, kw_only=True)
-class Study:
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Study(Carded):
     """Everything that :func:`run_study` found.
 
     Attributes:
@@ -80,6 +85,28 @@ class Study:
     embedded: EmbeddedSet | None
     tables: dict[str, Table]
     figures: dict[str, Figure]
+
+    def _card(self) -> Card:
+        first, *more = self.summary
+        known = {
+            "tables": ", ".join(self.tables),
+            "figures": ", ".join(self.figures),
+            "see": "study.tables[name], study.figures[name], bm.explore(study)",
+        }
+        return Card(title=first, notes=more, facts=known)
+
+    def _repr_html_(self) -> str | None:
+        """Return the answer in sentences, the table of metrics and the figure of them."""
+        try:
+            card, table = self._card(), self.tables["by_metric"]
+            figure = self.figures.get("emergence_by_metric")
+            drawn = ""
+            if figure is not None and len(figure.data) <= _MOST_DRAWN:
+                drawn = figure._repr_svg_()
+            body = Markup(table._repr_html_() or "") + Markup(drawn)  # noqa: S704
+            return str(replace(card, body=body).html())
+        except Exception:  # noqa: BLE001 - then Jupyter shows the text
+            return None
 
     @property
     def keys(self) -> pd.DataFrame:
@@ -178,7 +205,7 @@ def run_study(
     alpha_range: tuple[float, float] | None = None,
     samples: pd.DataFrame | None = None,
     execution: Execution | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> Study:
     """Score every curve and tabulate and draw which metrics account for the flagged ones.
 
@@ -200,7 +227,8 @@ def run_study(
         alpha_range: Bounds of its exponent.
         samples: Samples table, for intervals that resample examples.
         execution: In how many processes the inference runs, and where finished chunks are kept.
-        progress: Called with (work done, work) of the inference.
+        progress: Whether to show a bar, or what to call with (work done, work) of the inference; by
+            default a bar in terminals and notebooks.
 
     Returns:
         The study.
@@ -232,7 +260,7 @@ def run_study(
         from bigbench_meta.aggregate.yardstick import expected_if_smooth
         from bigbench_meta.inference.curve_evidence import ALPHA_RANGE, curve_evidence
 
-        of_level = curves.select(scores.index.isin(counted.index))
+        of_level = curves[scores.index.isin(counted.index)]
         alpha_range = alpha_range or ALPHA_RANGE
         shared: Any = {
             "threshold": threshold, "seed": seed, "min_scales": options.min_scales,

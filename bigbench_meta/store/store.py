@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -28,10 +28,14 @@ from urllib.parse import quote
 import filelock
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from bigbench_meta.core.arrow import texts
+from bigbench_meta.core.cards import Card, Carded
 from bigbench_meta.core.errors import InputError, StoreError
+from bigbench_meta.core.progress import progress_bar
 from bigbench_meta.core.schema import FILE, PROBLEMS, ROW_KEY, SAMPLES, to_frame
+from bigbench_meta.core.text import counted
 from bigbench_meta.readers.batch import ReadOptions, batches
 from bigbench_meta.readers.problems import ProblemLog
 from bigbench_meta.readers.sources import (
@@ -51,11 +55,14 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from bigbench_meta.core.progress import Progress, Report
     from bigbench_meta.readers.detect import SourceFile
 
 __all__ = ["IngestSummary", "Store"]
 
 _COMPACT_ROWS: Final = 1 << 20
+# Files whose numbers of rows are read to show a store.
+_LOOKED_INTO: Final = 100
 # Samples handed out at a time.
 _BATCH_ROWS: Final = 1 << 16
 # Up to so many rows an ingest ends with a search for conflicts; beyond, `conflicts` is for that.
@@ -91,7 +98,7 @@ class IngestSummary:
     gone: int
     observations: int
     samples: int
-    _problems: pa.Table
+    _problems: pa.Table = field(repr=False)
 
     @cached_property
     def problems(self) -> pd.DataFrame:
@@ -99,7 +106,7 @@ class IngestSummary:
         return to_frame(self._problems)
 
 
-class Store:
+class Store(Carded):
     """A folder of observations.
 
     Args:
@@ -135,9 +142,38 @@ class Store:
         """Return whether a path is a folder with a store's manifest, sound or damaged."""
         return is_store(path)
 
-    def __repr__(self) -> str:
-        """Return the constructor call."""
-        return f"Store({str(self.path)!r})"
+    def _card(self) -> Card:
+        """Return what the manifest and, of a few files, their ends say: no row is read."""
+        title = f"Store({str(self.path)!r})"
+        try:
+            parts = self._read().parts
+            listed = [
+                (kind, self.path / kind / f"{name}.parquet")
+                for part in parts
+                for kind in ("observations", "samples")
+                if (name := getattr(part, kind))
+            ]
+            n_bytes = sum(path.stat().st_size for _, path in listed)
+            rows = dict.fromkeys(("observations", "samples"), 0)
+            for kind, path in listed[:_LOOKED_INTO]:
+                rows[kind] += pq.read_metadata(path).num_rows
+        except (StoreError, OSError, pa.ArrowException) as error:
+            return Card(title=title, facts={"fault": str(error)})
+        if not parts:
+            return Card(title=title, facts={"empty": ".ingest(results) reads result files into it"})
+        more = len(listed) > _LOOKED_INTO or any(part.n_gone for part in parts)
+        about = "about " if more else ""
+        scale = len(listed) / min(len(listed), _LOOKED_INTO) if listed else 1
+        ends = [task for part in parts for task in part.tasks or ()]
+        return Card(
+            title=title,
+            facts={
+                **{kind: f"{about}{round(n * scale):,}" for kind, n in rows.items()},
+                "tasks": f"from {min(ends)} to {max(ends)}" if ends else "not known",
+                "on disk": f"{max(n_bytes // 1000, 1):,} kB in {counted(len(parts), 'part')}",
+                "see": ".observations(task=...), .samples(), .problems(), .info()",
+            },
+        )
 
     def ingest(
         self,
@@ -145,7 +181,7 @@ class Store:
         *,
         options: ReadOptions | None = None,
         jobs: int = 1,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = None,
     ) -> IngestSummary:
         """Read result files into the store.
 
@@ -160,7 +196,8 @@ class Store:
             options: How to read, see :class:`bigbench_meta.readers.ReadOptions`.
             jobs: Processes to read with. With more than one, a script must guard its main part
                 with ``if __name__ == "__main__"``, as always with Python's processes.
-            progress: Called with (files done, files found so far).
+            progress: Whether to show a bar, or what to call with (files done, files found so far);
+                by default a bar in terminals and notebooks.
 
         Returns:
             What was done.
@@ -174,12 +211,12 @@ class Store:
         roots = [path for path, _ in located(named) if Path(path).is_dir()]
         options = options or ReadOptions()
         log = ProblemLog()
-        with self._locked():
+        with progress_bar("Reading", progress) as report, self._locked():
             manifest = self._read()
             manifest.claim()
             manifest.sweep()
             ledger = Ledger(manifest, options)
-            counts = _Counts(progress)
+            counts = _Counts(report)
             stats = FileStats(ledger.stats)
             found = discover(
                 named, log, samples=options.samples, mapping=options.mapping, stats=stats
@@ -542,7 +579,7 @@ def _every_second(items: Iterable[_ingest.Written]) -> Iterator[list[_ingest.Wri
 class _Counts:
     """Counts how the files of an ingest end."""
 
-    def __init__(self, progress: Callable[[int, int], None] | None) -> None:
+    def __init__(self, progress: Report) -> None:
         self.found = self.unchanged = self.loaded = self.failed = 0
         self.observations = self.samples = 0
         self.failed_before: list[str] = []

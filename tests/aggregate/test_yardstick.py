@@ -138,7 +138,7 @@ def test_a_plain_simulation_of_gpt3_expects_as_many():
     """One row, recomputed: best fits of scipy, models alike, and E by its definition."""
     curves = bm.build_curves(bm.load_embedded())
     keys = curves.keys
-    sums = curves.select(keys["task"].str.startswith("arithmetic").to_numpy(dtype=bool))
+    sums = curves[keys["task"].str.startswith("arithmetic").to_numpy(dtype=bool)]
     rng = np.random.default_rng(0)
     expected = 0.0
     for i in range(len(sums)):

@@ -115,7 +115,7 @@ def test_sensitivity_and_files(tree: Path, tmp_path: Path) -> None:
     }  # fmt: skip
     assert all((folder / name).stat().st_size for name in names)
     said = run("accounts", tree, "--out", tmp_path / "plain").stdout
-    assert "19 files written into " in said
+    assert "25 files written into " in said
 
 
 def test_embedded_results() -> None:

@@ -124,7 +124,7 @@ def test_the_default_settings_are_those_of_the_library(
         assert problems.empty
         assert replace(options, issues=None) == bm.StudyOptions()
         assert more == {
-            "embedded": embedded_set("gpt3"), "inference": True, "yardstick": "scores",
+            "embedded": embedded_set("gpt3"), "inference": True, "yardstick": "quick",
             "progress": None, "n_boot": None,
             "seed": 0, "variation": "both", "alpha_range": (0.0, 0.35), "samples": None,
             "execution": bm.Execution(jobs=None),

@@ -22,7 +22,7 @@ from bigbench_meta.inference.forecast.summary import forecast_summary, least_pre
 def test_numbers_are_those_of_the_library() -> None:
     options = {"k": "last", "forecasters": ("mixture", "log_pass_rate"), "adjust": "jeffreys"}
     curves = bm.build_curves(bm.load_embedded())
-    frame = forecast_curves(curves.select(curves.keys["task"] == "arithmetic 3D+"), **options)  # type: ignore[arg-type]
+    frame = forecast_curves(curves[curves.keys["task"] == "arithmetic 3D+"], **options)  # type: ignore[arg-type]
     found = run_json(
         "forecast", "--task", "arithmetic 3D+", "-k", "last", "--adjust", "jeffreys",
         "--forecaster", "mixture", "--forecaster", "log_pass_rate",

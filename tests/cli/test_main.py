@@ -91,7 +91,7 @@ def test_examples_of_help_can_be_parsed(tmp_path: Path, monkeypatch: pytest.Monk
     """Every option of an example exists and takes the value shown."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wide.toml").touch()
-    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "gpt3").mkdir(parents=True)
     (tmp_path / "study" / "run.json").write_text('{"options": {}}')
     for name, command in commands():
         for line in re.findall(r"^ *(bigbench-meta .*)$", command.help or "", re.MULTILINE):

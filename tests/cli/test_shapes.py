@@ -37,7 +37,7 @@ def test_shapes_are_those_of_the_library(tmp_path: Path, embedded_study: Embedde
     assert by_shape.loc["breakthrough"].to_dict() == expected.loc["breakthrough"].to_dict()
     assert len(pd.read_csv(tmp_path / "rows.csv")) == len(frame) == 189
     assert (tmp_path / "out" / "tables" / "trends.tex").is_file()
-    assert len(found["outputs"]) == 10
+    assert len(found["outputs"]) == 13
 
 
 def test_criterion_and_level(pair: Path) -> None:

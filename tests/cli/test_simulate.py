@@ -133,7 +133,7 @@ def test_files(tmp_path):
     assert written == {
         "observations.csv", "observations.parquet", "samples.parquet", "run_simulate.json",
         *(f"tables/{name}.{end}" for name in ("curve_scores", "mechanism")
-          for end in ("csv", "md", "tex")),
+          for end in ("csv", "md", "tex", "parquet")),
         *(f"figures/{name}.{end}" for name in figures
           for end in ("svg", "pdf", "png", "vl.json", "csv")),
     }  # fmt: skip

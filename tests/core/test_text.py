@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bigbench_meta.catalog.published import bigbench_tasks
-from bigbench_meta.core.text import csv_text, inert
+from bigbench_meta.core.text import csv_text, did_you_mean, format_scale, inert
 
 FORMULAS = (
     "=1+2", "=HYPERLINK(x)", "@SUM(A1)", "+1+cmd|' /C calc'!A0", "-2+3+cmd|' /C calc'!A0", "-A1",
@@ -60,3 +60,43 @@ def test_every_kind_of_column(dtype):
     assert csv_text(frame[1:]) == frame[1:].rename(columns={"=task": "'=task"}).to_csv(
         index=False, lineterminator="\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("lambada", "did you mean 'LAMBADA'? tasks: LAMBADA, PIQA, PIQA (ja)"),
+        ("piqa", "did you mean 'PIQA' or 'PIQA (ja)'? tasks: LAMBADA, PIQA, PIQA (ja)"),
+        ("zzz", "tasks: LAMBADA, PIQA, PIQA (ja)"),
+        ("", "tasks: LAMBADA, PIQA, PIQA (ja)"),
+    ],
+)
+def test_near_names_in_whatever_case(name, hint):
+    assert did_you_mean(name, ["LAMBADA", "PIQA", "PIQA (ja)"], "tasks") == hint
+
+
+def test_many_names_are_cut():
+    hint = did_you_mean("z", [f"t{n}" for n in range(100)], "tasks")
+    assert hint.endswith(", t29 and 70 more")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (5, "5"),
+        (999, "999"),
+        (1000, "1K"),
+        (125e6, "125M"),
+        (1.32e9, "1.32B"),
+        (3_623_973_888, "3.62B"),
+        (1.75e11, "175B"),
+        (3.14e23, "3.14e+23"),
+        # Rounded up to the next unit.
+        (999.9, "1K"),
+        (999_999, "1M"),
+        (999_999_999, "1B"),
+    ],
+)
+def test_format_scale(value: float, text: str) -> None:
+    assert format_scale(value) == text

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from strategies import AXES, FEWER, METRICS, observation_rows, to_frame
 
 from bigbench_meta.catalog.metrics import MetricCatalog, metric_catalog
@@ -485,7 +486,7 @@ def test_no_rows(empty):
     assert curves.offsets.tolist() == [0]
     assert [len(getattr(curves, name)) for name in POINT] == [0] * 5
     assert len(curves.points()) == len(curves.oriented) == 0
-    assert len(curves.select(np.zeros(0, bool))) == 0
+    assert len(curves[np.zeros(0, bool)]) == 0
     assert curves.keys.columns.equals(build_curves(observations()).keys.columns)
 
 
@@ -494,7 +495,7 @@ def test_no_rows(empty):
 def test_select(rows, data):
     curves = build_curves(to_frame(rows))
     mask = data.draw(st.lists(st.booleans(), min_size=len(curves), max_size=len(curves)))
-    chosen = curves.select(np.array(mask, dtype=bool))
+    chosen = curves[np.array(mask, dtype=bool)]
     everything = as_dicts(curves)
     kept = [key for key, wanted in zip(everything, mask, strict=True) if wanted]
     np.testing.assert_equal(as_dicts(chosen), {key: everything[key] for key in kept})
@@ -503,7 +504,7 @@ def test_select(rows, data):
 
 def test_select_curves_of_different_lengths():
     rows = pd.concat([observations(), observations(task="u")[:1], observations(task="v")[1:]])
-    chosen = build_curves(rows).select(np.array([False, True, True]))
+    chosen = build_curves(rows)[np.array([False, True, True])]
     assert chosen.keys["task"].tolist() == ["u", "v"]
     assert chosen.offsets.tolist() == [0, 1, 3]
     assert chosen.model_name.tolist() == ["L", "S", "M"]
@@ -513,14 +514,135 @@ def test_select_curves_of_different_lengths():
 def test_select_by_a_series_goes_by_position():
     curves = build_curves(pd.concat([observations(), observations(task="u")]))
     mask = curves.keys["task"] == "u"
-    assert curves.select(mask.sort_index(ascending=False)[::-1]).keys["task"].tolist() == ["u"]
+    assert curves[mask.sort_index(ascending=False)[::-1]].keys["task"].tolist() == ["u"]
 
 
 @pytest.mark.parametrize("mask", [[True], [True, False, True], [[True, False]], True])
 def test_mask_of_another_shape(mask):
     curves = build_curves(pd.concat([observations(), observations(task="u")]))
     with pytest.raises(InputError, match=r"mask: shape \(.*\), not \(2,\)"):
-        curves.select(np.array(mask))
+        curves[np.array(mask)]
+
+
+def several():
+    """Four curves of two tasks, under two metrics and with two numbers of shots."""
+    return build_curves(
+        pd.concat(
+            [observations(task="t", metric=metric, shots=shots) for metric in ("acc", "bleu")
+             for shots in (0, 5)] + [observations(task="Üb<er", shots=0)]
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("which", "places"),
+    [
+        (slice(None, 2), [0, 1]), (slice(None, None, -2), [4, 2, 0]), (3, [3]), (-1, [4]),
+        ([4, 0, 0], [4, 0, 0]), ([], []), (np.array([1, -1]), [1, 4]), (np.int8(2), [2]),
+        (pd.Series([True, None, False, None, True], dtype="boolean"), [0, 4]),
+        (pd.Series([2, 1], index=[7, 8]), [2, 1]), ([True, False, False, False, True], [0, 4]),
+    ],
+)  # fmt: skip
+def test_curves_by_position(which, places):
+    curves = several()
+    chosen = curves[which]
+    assert isinstance(chosen, Curves)
+    for name in ("x", "y", "model_name"):
+        parts = [getattr(curves, name)[slice(*curves.offsets[i : i + 2])] for i in places]
+        assert getattr(chosen, name).tolist() == [value for part in parts for value in part]
+    pd.testing.assert_frame_equal(chosen.keys, curves.keys.iloc[places].reset_index(drop=True))
+
+
+def test_curves_one_by_one():
+    assert [one.keys["shots"].tolist() for one in several()] == [[0], [5], [0], [5], [0]]
+
+
+@pytest.mark.parametrize("which", ["t", 1.5, [0.5], [[0, 1]], None, {"a": 1}])
+def test_no_position(which):
+    with pytest.raises(
+        InputError, match=r"curves\[...\]: neither a mask nor positions: .*\nHint: .sel"
+    ):
+        several()[which]
+
+
+@pytest.mark.parametrize(("place", "named"), [(5, 5), (-6, -6), ([0, 9], 9)])
+def test_a_position_that_is_not_there(place, named):
+    with pytest.raises(IndexError, match=f"position {named} of 5 curves"):
+        several()[place]
+
+
+@pytest.mark.parametrize(
+    ("names", "places"),
+    [
+        ({}, [0, 1, 2, 3, 4]), ({"task": "t", "shots": 5}, [1, 3]), ({"metric": ["bleu"]}, [2, 3]),
+        ({"task": ("Üb<er", "t"), "metric": {"acc"}}, [0, 1, 4]),
+        ({"shots": [0, 5]}, [0, 1, 2, 3, 4]),
+        ({"metric_type": "linear", "benchmark": "b", "model_family": "f"}, []), ({"task": []}, []),
+        ({"subtask": "t", "shots": np.int64(0)}, [0, 2]),
+    ],
+)  # fmt: skip
+def test_curves_by_name(names, places):
+    curves = several()
+    if "metric_type" in names:
+        names["metric_type"] = curves.keys["metric_type"][2]
+        places = [2, 3]
+    pd.testing.assert_frame_equal(
+        curves.sel(**names).keys, curves.keys.iloc[places].reset_index(drop=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"task": "T"}, "task: no curve of 'T'\nHint: did you mean 't'?"),
+        ({"metric": ["bleu", "BLUE"]}, "metric: no curve of 'BLUE'\nHint: did you mean 'bleu'?"),
+        ({"shots": "0"}, "shots: no curve of '0'\nHint: did you mean '0'?"),
+        ({"shots": 7}, "shots: no curve of 7\nHint: there are: 0, 5"),
+        ({"variant": "cot"}, "variant: no curve of 'cot'\nHint: there are: none"),
+        ({"task": "Üb<er", "shots": [5]},
+         "shots: no curve of 'Üb<er' has 5\nHint: these have: 0"),
+    ],
+)  # fmt: skip
+def test_names_that_no_curve_has(names, message):
+    with pytest.raises(InputError) as caught:
+        several().sel(**names)
+    assert str(caught.value) == message
+
+
+def test_intervals_of_points():
+    """Of counts, of a standard error, or why there is none."""
+    rows = observations(
+        metric=["exact_str_match"] * 3, n_examples=[100, 100, None], stderr=[None, 0.01, 0.02],
+        score=[0.0, 0.5, 0.3],
+    )  # fmt: skip
+    points = build_curves(pd.concat([rows, observations(metric="?", task="u", score=[3.0, 1, 2])]))
+    found = points.points(confidence=0.9)
+    assert found["interval"].tolist() == ["exact", "normal", "exact"] + ["not_a_proportion"] * 3
+    exact = binomtest(50, 100).proportion_ci(0.9)
+    assert found["low"].tolist() == pytest.approx([exact.low, 0.3 - 1.6449 * 0.02, 0] + [NAN] * 3,
+                                                  abs=1e-5, nan_ok=True)  # fmt: skip
+    none = binomtest(0, 100).proportion_ci(0.9)
+    assert found["high"].tolist() == pytest.approx(
+        [exact.high, 0.3 + 1.6449 * 0.02, none.high] + [NAN] * 3, abs=1e-5, nan_ok=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "interval"),
+    [
+        ({"metric": "exact_str_match"}, "n_unknown"),
+        ({"metric": "bleurt", "stderr": 2.0}, "normal"),
+        ({"metric": "acc", "score": [90.0, 10, 20], "n_examples": 10}, "score_out_of_range"),
+        ({"metric": "acc", "score": [90.0, 10, 20], "stderr": 2.0}, "normal"),
+        ({"metric": "exact_str_match", "stderr": 0.0}, "n_unknown"),
+    ],
+)  # fmt: skip
+def test_where_an_interval_comes_from(columns, interval):
+    points = build_curves(observations(**columns)).points()
+    assert set(points["interval"]) == {interval}
+    assert points[["low", "high"]].notna().all(axis=None) == (interval == "normal")
+    with pytest.raises(InputError, match="confidence"):
+        build_curves(observations(**columns)).points(confidence=1.5)
 
 
 def test_points():
@@ -532,6 +654,7 @@ def test_points():
     columns = ["curve", "task", "scale", "model_name", "x", "score", "stderr", "n_examples"]
     assert list(points.columns) == [
         *CURVE_KEY, "scale", "curve", "model_name", "x", "score", "spread", "stderr", "n_examples",
+        "low", "high", "interval",
     ]  # fmt: skip
     expected = [
         [0, "t", "total_params", "S", 1.0, 0.1, 0.2, None],

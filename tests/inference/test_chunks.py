@@ -27,7 +27,7 @@ def test_chunks_give_what_all_curves_give(curves):
 
 
 def test_no_curves(curves):
-    none = curves.select(np.zeros(len(curves), dtype=bool))
+    none = curves[np.zeros(len(curves), dtype=bool)]
     found = analyse({"resolution": Analysis(function=resolution)}, none)["resolution"]
     assert len(found) == 0
     assert list(found) == list(resolution(none))
@@ -83,7 +83,7 @@ def test_a_failing_chunk_is_named_and_the_others_are_kept(curves):
     ],
 )
 def test_smaller_chunks_give_the_same(curves, monkeypatch, module, analysis):
-    some = curves.select(curves.keys["task"].isin(["LAMBADA", "PIQA", "SuperGLUE"]))
+    some = curves[curves.keys["task"].isin(["LAMBADA", "PIQA", "SuperGLUE"])]
     whole = analysis(some)
     monkeypatch.setattr(module, "CHUNK", 4)
     calls = []
@@ -106,7 +106,7 @@ def test_processes_compare_metrics_alike(curves, tmp_path):
 @pytest.mark.full
 def test_one_and_two_processes_give_the_same_evidence(curves, tmp_path, monkeypatch):
     monkeypatch.setattr(chunks, "CHUNK", 16)
-    some = curves.select(np.arange(len(curves)) % 8 == 0)  # two chunks
+    some = curves[np.arange(len(curves)) % 8 == 0]  # two chunks
     one = curve_evidence(some, n_boot=19)
     two = curve_evidence(some, n_boot=19, execution=Execution(jobs=2, keep=tmp_path))
     pd.testing.assert_frame_equal(one, two, check_exact=True)

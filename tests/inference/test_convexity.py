@@ -230,6 +230,6 @@ def test_frame_of_seeds_and_of_no_curve():
     curves = bm.build_curves(table, average=False)
     row = bm.convexity(curves, n_boot=199).iloc[0]
     assert (row["n_scales"], row["n_points"]) == (6, 18)
-    empty = bm.convexity(curves.select(np.array([False])))
+    empty = bm.convexity(curves[np.array([False])])
     assert len(empty) == 0
     assert list(empty) == list(bm.convexity(curves, n_boot=99))

@@ -67,7 +67,7 @@ def test_a_curve_has_the_same_interval_and_p_values_among_others(
     curves: bm.Curves, found: pd.DataFrame
 ):
     is_first = np.arange(len(curves)) == 0
-    alone = curve_evidence(curves.select(is_first), n_boot=99, seed=3)
+    alone = curve_evidence(curves[is_first], n_boot=99, seed=3)
     names = ["emergence_low", "emergence_high", "mechanism_p", "line_p", "forecast"]
     pd.testing.assert_frame_equal(alone[names], found.loc[[0], names])
 
@@ -127,7 +127,7 @@ def test_no_curves():
 def test_progress_comes_to_its_end_and_never_goes_back(curves: bm.Curves):
     calls: list[tuple[int, int]] = []
     curve_evidence(
-        curves.select(np.arange(len(curves)) < 2), n_boot=99,
+        curves[np.arange(len(curves)) < 2], n_boot=99,
         progress=lambda done, whole: calls.append((done, whole)),
     )  # fmt: skip
     done, whole = zip(*calls, strict=True)

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from studies import HOSTILE, study_of
 
+import bigbench_meta as bm
 from bigbench_meta.catalog.embedded import embedded_set
 from bigbench_meta.core.schema import PROBLEMS, to_frame
 from bigbench_meta.readers import load_embedded
@@ -21,7 +22,7 @@ from bigbench_meta.report.study import run_study
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Dialog, Page
+    from playwright.sync_api import Browser, Dialog, Locator, Page
 
 PHONE = {"viewport": {"width": 390, "height": 844}}
 
@@ -71,6 +72,10 @@ class Opened:
     def rows(self, selector: str, column: int) -> list[str]:
         return self.page.locator(f"{selector} tbody td:nth-child({column})").all_inner_texts()
 
+    def sorted(self, head: Locator, order: str) -> None:
+        """Wait until a table is sorted, which takes it a moment, by a column."""
+        head.and_(self.page.locator(f"[aria-sort={order}]")).wait_for()
+
     @property
     def found(self) -> str:
         return self.page.inner_text("#curves .dt-info")
@@ -92,9 +97,10 @@ def test_tables_are_sorted_filtered_and_downloaded(browser: Browser, gpt3: Path)
     before = opened.rows(box, flagged)
     head = opened.page.locator(f"{box} thead th:nth-child({flagged})")
     head.click()
+    opened.sorted(head, "ascending")
     assert opened.rows(box, flagged) == sorted(before, key=int)
-    assert head.get_attribute("aria-sort") == "ascending"
     head.locator("[role=button]").press("Enter")
+    opened.sorted(head, "descending")
     assert opened.rows(box, flagged) == sorted(before, key=int, reverse=True)
     opened.page.fill(f"{box} input[type=search]", "BLEU")
     assert sorted(opened.rows(box, 1)) == ["BLEU-mb", "BLEU-sb"]
@@ -116,7 +122,9 @@ def test_more_rows_than_are_written_out(browser: Browser, gpt3: Path) -> None:
     assert len(opened.rows(box, 1)) == 2
     opened.page.fill(f"{box} input[type=search]", "")
     share = column(opened, box, "share of tasks")
-    opened.page.locator(f"{box} thead th:nth-child({share})").click()
+    head = opened.page.locator(f"{box} thead th:nth-child({share})")
+    head.click()
+    opened.sorted(head, "ascending")
     shares = [float(text.rstrip("%")) for text in opened.rows(box, share)]
     assert shares == sorted(shares)
     assert opened.wrong == []
@@ -163,6 +171,68 @@ def test_a_click_shows_the_curve_under_every_metric(browser: Browser, gpt3: Path
     points = pd.read_csv(told.value.path())
     assert len(points) == 8
     assert points["x"].is_monotonic_increasing
+    assert opened.wrong == []
+
+
+# What pages that show notebooks let run: all, and what VS Code's do (no blob).
+NOTEBOOKS = {
+    "jupyter": "",
+    "vscode": "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src "
+    "'unsafe-inline'; img-src https: http: data:; connect-src https:; child-src https: data:",
+}
+
+
+@pytest.mark.parametrize("policy", NOTEBOOKS.values(), ids=NOTEBOOKS)
+def test_explorer_in_a_cell_of_a_notebook(browser: Browser, tmp_path: Path, policy: str) -> None:
+    curves = bm.build_curves(load_embedded("gpt3"))
+    scores = bm.score_curves(curves)
+    notebook = tmp_path / "notebook.html"
+    notebook.write_text(
+        f'<!doctype html><html data-ready="yes"><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f"<p>Another cell</p>{bm.explore(curves, scores)._repr_html_()}",
+        encoding="utf-8",
+    )
+    opened = Opened(browser, notebook)
+    frame = opened.page.frame_locator("iframe")
+    frame.locator("html[data-ready]").wait_for(state="attached")
+    info = frame.locator("#curves .dt-info")
+    assert info.inner_text() == "1 to 8 of 189 curves"
+    frame.locator("#filters [name=q]").fill("BLEU-mb")
+    assert info.inner_text() == "1 to 8 of 18 curves (filtered from 189)"
+    frame.locator("#curves tbody tr").first.click()
+    frame.locator("#chosen section:nth-of-type(2) .plot svg").wait_for()
+    assert frame.locator("#chosen section h3").all_inner_texts() == ["BLEU-mb", "BLEU-sb"]
+    with opened.page.expect_download() as told:
+        frame.locator("#filters button >> text=CSV").click()
+    saved = pd.read_csv(told.value.path())
+    assert len(saved) == 18
+    expected = scores[scores["metric"] == "BLEU-mb"]["emergence_score"]
+    assert sorted(saved["emergence_score"]) == pytest.approx(sorted(expected))
+    # The frame is in a world of its own, and asks nothing of a network.
+    assert frame.locator("html").evaluate("() => window.origin") == "null"
+    assert all("blob:" in text for text in opened.wrong if policy)
+    assert policy or opened.wrong == []
+
+
+def test_hostile_names_in_a_cell(browser: Browser, tmp_path: Path) -> None:
+    study = study_of(tmp_path / "study", HOSTILE)
+    notebook = tmp_path / "notebook.html"
+    notebook.write_text(
+        f'<!doctype html><html data-ready="yes"><meta charset="utf-8">'
+        f"{study._repr_html_()}{bm.explore(study)._repr_html_()}",
+        encoding="utf-8",
+    )
+    opened = Opened(browser, notebook)
+    frame = opened.page.frame_locator("iframe")
+    frame.locator("html[data-ready]").wait_for(state="attached")
+    found = set(frame.locator("#curves tbody td:first-child").all_inner_texts())
+    assert found
+    assert found <= set(HOSTILE)
+    frame.locator("#curves tbody tr").first.click()
+    frame.locator("#chosen .plot svg").first.wait_for()
+    assert frame.locator("img, iframe, object, embed, link, u, b").count() == 0
+    assert opened.page.locator("img, object, embed, script, link, u").count() == 0
     assert opened.wrong == []
 
 

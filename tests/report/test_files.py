@@ -62,6 +62,7 @@ def test_a_table_in_every_form():
         "tables/t.csv": table.to_csv(),
         "tables/t.md": table.to_markdown(),
         "tables/t.tex": table.to_latex(),
+        "tables/t.parquet": table.to_parquet(),
     }
 
 

@@ -136,8 +136,9 @@ def test_files_are_those_listed(written: tuple[Path, list[Path], list[tuple[int,
     assert {path.relative_to(folder).as_posix() for path in files} == {
         "report.html",
         "citations.bib",
-        *(f"tables/{name}{ending}" for name in TABLES for ending in (".csv", ".md", ".tex")),
-        *(f"tables/{name}.csv" for name in LISTINGS),
+        *(f"tables/{name}{ending}" for name in TABLES
+          for ending in (".csv", ".md", ".tex", ".parquet")),
+        *(f"tables/{name}.{ending}" for name in LISTINGS for ending in ("csv", "parquet")),
         *(f"figures/{name}.{end}" for name in FIGURES
           for end in ("svg", "pdf", "png", "vl.json", "csv")),
     }  # fmt: skip
@@ -487,7 +488,7 @@ def test_each_set_has_a_folder_of_its_own(
     own = {
         "report.html",
         "citations.bib",
-        *(f"tables/sets.{ending}" for ending in ("csv", "md", "tex")),
+        *(f"tables/sets.{ending}" for ending in ("csv", "md", "tex", "parquet")),
     }
     expected = own | {f"{name}/{path}" for name in ("lamda", "paper") for path in of_one}
     assert {path.relative_to(folder).as_posix() for path in files} == expected

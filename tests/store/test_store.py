@@ -600,7 +600,9 @@ def test_nothing_ingested_yet(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="store: no store here\nHint: ingest something first"):
             use()
     assert not store.path.exists()
-    assert repr(store) == f"Store({str(tmp_path / 'store')!r})"
+    first, second = repr(store).splitlines()
+    assert first == f"Store({str(tmp_path / 'store')!r})"
+    assert second == "  empty  .ingest(results) reads result files into it"
 
 
 def test_folder_that_cannot_be_made(tmp_path: Path, tree: Path) -> None:

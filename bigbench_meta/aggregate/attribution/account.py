@@ -11,7 +11,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -27,10 +27,11 @@ from bigbench_meta.aggregate.attribution.flags import (
 from bigbench_meta.aggregate.attribution.pairs import paired_counts, paired_tests, pairs_by_metric
 from bigbench_meta.aggregate.attribution.regression import COVARIATES, FlagModel, flag_model
 from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD
+from bigbench_meta.core.cards import Card, Carded
 from bigbench_meta.core.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bigbench_meta.aggregate.by_metric import Level
 
@@ -40,8 +41,8 @@ _FEW_PAIRS: Final = 6
 """With five discordant pairs, all one way, McNemar's exact test still gives 0.06."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Account:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Account(Carded):
     """Everything that :func:`account_for_flags` found.
 
     Attributes:
@@ -63,6 +64,17 @@ class Account:
     paired: pd.DataFrame
     by_metric: pd.DataFrame
     limitations: list[str]
+
+    def _card(self) -> Card:
+        shares = self.shares.to_dict("records")
+        n_flagged = sum(row["n_flagged"] for row in shares)
+        n_scored = sum(row["n_scored"] for row in shares)
+        return Card(
+            title=f"Account of {counted(n_flagged, 'flag')} among {counted(n_scored, 'curve')}",
+            facts={row["metric_class"]: _shares(row) for row in shares}
+            | {"see": ".limitations, .ratios, .paired, .estimates()"},
+            notes=self.limitations,
+        )
 
     def estimates(self) -> pd.DataFrame:
         """Return every statistic that compares the classes, with the columns of ``ratios``."""
@@ -276,6 +288,17 @@ def _of_reach(rows: CurveFlags) -> Iterator[str]:
             f"{counted(short, 'curve')} of {len(rows.frame)} have three models, with which the "
             "emergence score is at most 2: they cannot be flagged."
         )
+
+
+def _shares(row: Mapping[Any, Any]) -> str:
+    """Return how many curves of a class are flagged, and the share with its interval."""
+    if not row["n_scored"]:
+        return "no curves"
+    return (
+        f"{row['n_flagged']:,} of {counted(row['n_scored'], 'curve')} "
+        f"({counted(row['n_tasks'], 'task')}) flagged: {row['share_flagged']:.0%}, by task "
+        f"{row['share_low']:.0%} to {row['share_high']:.0%}"
+    )
 
 
 def _limit(value: float) -> str:

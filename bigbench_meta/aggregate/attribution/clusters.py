@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 
 from bigbench_meta.aggregate.attribution.estimates import MIN_TASKS, wald
+from bigbench_meta.core.binomial import clopper_pearson
 from bigbench_meta.core.checks import probability
-from bigbench_meta.inference.binomial import clopper_pearson
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -35,8 +35,8 @@ from bigbench_meta.aggregate.attribution.odds_ratios import (
     mantel_haenszel_parts,
     pair_odds_ratio,
 )
+from bigbench_meta.core.binomial import clopper_pearson
 from bigbench_meta.core.checks import probability
-from bigbench_meta.inference.binomial import clopper_pearson
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -33,14 +33,16 @@ from bigbench_meta.aggregate.attribution.scale_deletion import (
 from bigbench_meta.aggregate.by_metric import SWEEP, select_level
 from bigbench_meta.aggregate.options import StudyOptions
 from bigbench_meta.catalog.metrics import metric_catalog
+from bigbench_meta.core.progress import progress_bar
 from bigbench_meta.core.schema import SCALE_AXES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
 
     Floats = NDArray[np.float64]
@@ -80,7 +82,7 @@ def sensitivity(
     thresholds: Iterable[float] = SWEEP,
     covariates: Sequence[str] = COVARIATES,
     confidence: float = 0.95,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> pd.DataFrame:
     """Compute every statistic again with one choice of the analysis changed at a time.
 
@@ -91,7 +93,8 @@ def sensitivity(
         covariates: Of the regression, see
             :func:`bigbench_meta.aggregate.attribution.regression.flag_model`.
         confidence: Of the intervals.
-        progress: Called with (variants done, variants to do).
+        progress: Whether to show a bar, or what to call with (variants done, variants to do); by
+            default a bar in terminals and notebooks.
 
     Returns:
         One row per statistic and method of a variant: ``analysis``, ``setting``, ``statistic``,
@@ -125,16 +128,19 @@ def sensitivity(
     base_curves = base.normalised_curves(observations)
     parts = []
     tried = variants(base_curves, base, thresholds=thresholds)
-    for number, variant in enumerate(tried, start=1):
-        same = variant.has_curves_of(base)
-        curves = base_curves if same else variant.normalised_curves(observations)
-        estimates = flag_estimates(
-            variant.flags(curves), covariates=covariates, confidence=confidence
-        )
-        labels = {"analysis": variant.analysis, "setting": variant.setting}
-        parts.append(pd.concat([pd.DataFrame(labels, index=estimates.index), estimates], axis=1))
-        if progress:
-            progress(number, len(tried))
+    with progress_bar("Varying", progress) as report:
+        for number, variant in enumerate(tried, start=1):
+            same = variant.has_curves_of(base)
+            curves = base_curves if same else variant.normalised_curves(observations)
+            estimates = flag_estimates(
+                variant.flags(curves), covariates=covariates, confidence=confidence
+            )
+            labels = pd.DataFrame(
+                {"analysis": variant.analysis, "setting": variant.setting}, index=estimates.index
+            )
+            parts.append(pd.concat([labels, estimates], axis=1))
+            if report:
+                report(number, len(tried))
     parts.append(_deletion_shares(base_curves, base, confidence))
     return pd.concat(parts, ignore_index=True)
 
@@ -310,7 +316,7 @@ def normalised(curves: Curves, catalog: MetricCatalog, *, clip: bool = False) ->
     result = replace(
         curves, y=y, keys=keys.assign(higher_is_better=turned, step=keys["step"] / np.abs(span))
     )
-    return result if clip else result.select(known)
+    return result if clip else result[known]
 
 
 def _is_range(low: Floats, high: Floats) -> NDArray[np.bool_]:

@@ -55,11 +55,12 @@ from bigbench_meta.inference.shapes.inputs import fit_input
 from bigbench_meta.inference.shapes.shape_fits import SHAPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
     from bigbench_meta.inference.chunks import Execution
     from bigbench_meta.inference.forecast.forecasts import Which
@@ -91,7 +92,7 @@ def forecast_curves(
     length: ArrayLike = np.nan,
     catalog: MetricCatalog | None = None,
     execution: Execution | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> pd.DataFrame:
     r"""Forecast the larger scales of every curve from the smaller ones.
 
@@ -118,7 +119,8 @@ def forecast_curves(
         catalog: Metric catalog; the packaged one by default.
         execution: In how many processes, and where finished chunks are kept; the results do not
             depend on it.
-        progress: Called with (work done, work).
+        progress: Whether to show a bar, or what to call with (work done, work); by
+            default a bar in terminals and notebooks.
 
     Returns:
         One row per forecaster, curve, number of scales fitted and larger scale: the key columns,
@@ -147,7 +149,7 @@ def forecast_curves(
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded
         >>> curves = build_curves(load_embedded())
-        >>> chosen = curves.select((curves.keys.task == "HellaSwag") & (curves.keys.shots == 0))
+        >>> chosen = curves[(curves.keys.task == "HellaSwag") & (curves.keys.shots == 0)]
         >>> row = forecast_curves(chosen, k="last").iloc[0]
         >>> row.model_name, float(row.observed), bool(row.lower < row.observed < row.upper)
         ('175B', 78.9, True)
@@ -167,7 +169,7 @@ def forecast_curves(
         for name in forecasters
         if name not in {GPT4_RULE, SMOOTH_PAIR}
     }
-    found = analyse(analyses, curves, execution, progress=progress)
+    found = analyse(analyses, curves, execution, label="Forecasting", progress=progress)
     if GPT4_RULE in forecasters:
         found[GPT4_RULE] = _by_pass_rate(curves, k=k, level=level, adjust=adjust, catalog=catalog)
     if SMOOTH_PAIR in forecasters:  # needs the curves of other metrics, and is fast

@@ -27,6 +27,7 @@ import numpy as np
 from scipy import stats
 from scipy.special import xlog1py, xlogy
 
+from bigbench_meta.curves.proportions import proportions
 from bigbench_meta.inference.forecast.forecasts import (
     Forecasts,
     ForecastStatus,
@@ -36,7 +37,6 @@ from bigbench_meta.inference.forecast.forecasts import (
 from bigbench_meta.inference.nulls.inputs import nuisance_grid
 from bigbench_meta.inference.nulls.links import SHARE
 from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE
-from bigbench_meta.inference.proportions import proportions
 from bigbench_meta.inference.shapes.inputs import binomial_variance
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from bigbench_meta.core.schema import CURVE_KEY
+from bigbench_meta.curves.proportions import proportions
 from bigbench_meta.inference.forecast.forecasts import ForecastStatus
-from bigbench_meta.inference.proportions import proportions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bigbench_meta.core.binomial import wilson
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.inference.binomial import wilson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ def forecast_summary(
         >>> from bigbench_meta import build_curves, load_embedded
         >>> from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
         >>> curves = build_curves(load_embedded())
-        >>> chosen = curves.select(curves.keys.task == "HellaSwag")
+        >>> chosen = curves[curves.keys.task == "HellaSwag"]
         >>> summary = forecast_summary(forecast_curves(chosen, k="last"))
         >>> summary[["forecaster", "horizon", "n", "n_forecast"]].values.tolist()
         [['mixture', 1, 3, 3]]
@@ -109,7 +109,7 @@ def least_predictable(forecasts: pd.DataFrame, *, forecaster: str | None = None)
         >>> from bigbench_meta import build_curves, load_embedded
         >>> from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
         >>> curves = build_curves(load_embedded())
-        >>> chosen = curves.select(curves.keys.task == "arithmetic 3D+")
+        >>> chosen = curves[curves.keys.task == "arithmetic 3D+"]
         >>> rows = least_predictable(forecast_curves(chosen))
         >>> rows[["shots", "k", "model_name"]].values.tolist()
         [[50, 6, '175B'], [0, 6, '175B'], [1, 6, '175B']]
@@ -153,7 +153,7 @@ def compare_forecasters(
         >>> from bigbench_meta import build_curves, load_embedded
         >>> from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
         >>> curves = build_curves(load_embedded())
-        >>> chosen = curves.select(curves.keys.task == "LAMBADA")
+        >>> chosen = curves[curves.keys.task == "LAMBADA"]
         >>> found = forecast_curves(chosen, k="last", forecasters=("mixture", "smooth_pair"))
         >>> compare_forecasters(found)[["horizon", "n", "n_tasks"]].values.tolist()
         [[1, 3, 1], [<NA>, 3, 1]]

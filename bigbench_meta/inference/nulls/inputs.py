@@ -14,9 +14,9 @@ import numpy as np
 from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.core.schema import FALLING_AXES
+from bigbench_meta.curves.proportions import proportions
 from bigbench_meta.inference.nulls.links import BRIER, CONCENTRATIONS, SHARE, Link, brier, grade
 from bigbench_meta.inference.nulls.mechanism import MechanismCurves
-from bigbench_meta.inference.proportions import proportions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.curves.build import Curves
-    from bigbench_meta.inference.proportions import Proportions
+    from bigbench_meta.curves.proportions import Proportions
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -164,7 +164,7 @@ def null_inputs(
         return found
     own_size = n_examples is not None and np.ndim(n_examples)
     size = np.asarray(n_examples)[unknown] if own_size else n_examples
-    some, place = curves.select(unknown), np.flatnonzero(unknown)
+    some, place = curves[unknown], np.flatnonzero(unknown)
     others = [_inputs(some, catalog, None, size, reach) for reach in REACHES[1:]]
     curve = np.concatenate([found.curve, *(place[other.curve] for other in others)])
     order = np.argsort(curve, kind="stable")

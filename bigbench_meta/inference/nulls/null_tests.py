@@ -17,6 +17,7 @@ import pandas as pd
 
 from bigbench_meta.core.checks import one_of, seed_number
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.progress import progress_bar
 from bigbench_meta.core.schema import CURVE_KEY
 from bigbench_meta.inference.multiplicity import adjusted_p_values
 from bigbench_meta.inference.nulls.family_sigma import family_variation, sigma_likelihood
@@ -37,11 +38,12 @@ from bigbench_meta.inference.nulls.monte_carlo import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.core.progress import Progress, Report
     from bigbench_meta.curves.build import Curves
 
     Floats = NDArray[np.float64]
@@ -100,7 +102,7 @@ def null_tests(
     n_examples: ArrayLike | None = None,
     goodness: bool = True,
     catalog: MetricCatalog | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> pd.DataFrame:
     r"""Test every curve against a null and correct for the number searched.
 
@@ -134,7 +136,8 @@ def null_tests(
         n_examples: Size of the test set where the observations give none, likewise.
         goodness: Whether the fit of the mechanism without variation between models is tested too.
         catalog: Metric catalog; the packaged one by default.
-        progress: Called with (rows done, rows): curves, times their nuisance settings.
+        progress: Whether to show a bar, or what to call with (rows done, rows): curves, times their
+            nuisance settings; by default a bar in terminals and notebooks.
 
     Returns:
         One row per curve, in the order of the curves: the key columns, ``metric_type``, ``scale``,
@@ -156,7 +159,7 @@ def null_tests(
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded
         >>> curves = build_curves(load_embedded())
-        >>> some = curves.select(curves.keys["task"].isin(["arithmetic 3D+", "PIQA"]))
+        >>> some = curves[curves.keys["task"].isin(["arithmetic 3D+", "PIQA"])]
         >>> tests = null_tests(some, n_boot=99, goodness=False)
         >>> set(tests["status"]), int(tests["n_searched"].iloc[0])
         ({'ok'}, 6)
@@ -168,14 +171,11 @@ def null_tests(
         raise InputError(f"{variation} is not a number of at least 0", where="variation")
     n_boot = default_replicates(len(curves)) if n_boot is None else n_boot
     if null == "line":
-        found = line_null(
-            curves.oriented,
-            curves.rising_x,
-            curves.offsets,
-            n_boot=n_boot,
-            seed=seed,
-            progress=progress,
-        )
+        with progress_bar("Testing", progress) as report:
+            found = line_null(
+                curves.oriented, curves.rising_x, curves.offsets, n_boot=n_boot, seed=seed,
+                progress=report,
+            )  # fmt: skip
         return _frame(curves, found, null=null, problem=np.full(len(curves), "", dtype=object))
     inputs = null_inputs(curves, catalog=catalog, chance=chance, n_examples=n_examples)
     rows = inputs.rows
@@ -187,7 +187,8 @@ def null_tests(
     rows = replace(rows, irreducible=least_scatter(rows, alpha_range=alpha_range))
     inputs = replace(inputs, rows=rows)
     options = _Options(alpha_range, n_boot, stop_after, seed_number(seed))
-    best = _sup_over_nuisance(inputs, curves.ragged.lengths, options, progress)
+    with progress_bar("Testing", progress) as report:
+        best = _sup_over_nuisance(inputs, curves.ragged.lengths, options, report)
     fit = _best_fit(inputs, len(curves), options) if goodness else None
     named = "given" if isinstance(variation, (int, float)) else "family"
     numbers = np.where(np.isnan(rows.weight[:, 0]), rows.sigma, rows.weight[:, 0])
@@ -271,7 +272,7 @@ class _Supremum:
 
 def _sup_over_nuisance(
     inputs: NullInputs, lengths: Ints, options: _Options,
-    progress: Callable[[int, int], None] | None,
+    progress: Report,
 ) -> _Supremum:  # fmt: skip
     """Test rows and keep of each curve the row with the largest p-value.
 

@@ -171,7 +171,7 @@ class SmoothLaws:
             >>> from bigbench_meta import build_curves, load_embedded
             >>> from bigbench_meta.inference.nulls.inputs import null_inputs
             >>> curves = build_curves(load_embedded())
-            >>> sums = curves.select(curves.keys["task"] == "arithmetic 3D+")
+            >>> sums = curves[curves.keys["task"] == "arithmetic 3D+"]
             >>> laws = SmoothLaws.fit(null_inputs(sums))
             >>> drawn = laws.draw(0, laws.probabilities("zero"), 4, np.random.default_rng(0))
             >>> drawn.shape, bool((drawn <= 100).all())

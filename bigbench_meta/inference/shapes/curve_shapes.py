@@ -51,11 +51,12 @@ from bigbench_meta.inference.shapes.trends import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
     from bigbench_meta.inference.chunks import Execution
     from bigbench_meta.inference.shapes.inputs import FitInput
@@ -89,7 +90,7 @@ def curve_shapes(
     criterion: Literal["aicc", "bic"] = "bic",
     rules: TrendRules | None = None,
     execution: Execution | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
 ) -> pd.DataFrame:
     """Find the best-fitting shape and the trend of every curve, with the numbers behind them.
 
@@ -105,7 +106,8 @@ def curve_shapes(
         rules: Thresholds of the rules that :data:`TREND_RULES` states.
         execution: In how many processes, and where finished chunks are kept; the results do not
             depend on it.
-        progress: Called with (work done, work).
+        progress: Whether to show a bar, or what to call with (work done, work); by
+            default a bar in terminals and notebooks.
 
     Returns:
         One row per curve: the key columns, ``metric_type``, ``scale``, ``n_scales``, ``weighting``;
@@ -131,7 +133,8 @@ def curve_shapes(
     """
     options = {"catalog": catalog, "shapes": shapes, "criterion": criterion, "rules": rules}
     analysis = Analysis(function=_shapes_of, options=options, cost=_COST)
-    return analyse({"shapes": analysis}, curves, execution, progress=progress)["shapes"]
+    analyses = {"shapes": analysis}
+    return analyse(analyses, curves, execution, label="Fitting", progress=progress)["shapes"]
 
 
 def _shapes_of(
@@ -182,7 +185,7 @@ def shape_fits(curves: Curves) -> pd.DataFrame:
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded
         >>> curves = build_curves(load_embedded())
-        >>> found = shape_fits(curves.select(curves.keys.task == "LAMBADA"))
+        >>> found = shape_fits(curves[curves.keys.task == "LAMBADA"])
         >>> row = found[(found.metric == "acc") & (found["shape"] == "log_linear")].iloc[0]
         >>> round(float(row["first"]), 1), round(float(row.slope), 2)  # percent, per unit of ln x
         (50.6, 4.22)

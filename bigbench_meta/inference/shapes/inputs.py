@@ -10,7 +10,7 @@ import numpy as np
 from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.core.checks import reject
 from bigbench_meta.core.ragged import Ragged
-from bigbench_meta.inference.proportions import proportions
+from bigbench_meta.curves.proportions import proportions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,6 +11,7 @@ import pandas as pd
 from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD, flagged
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import counted, did_you_mean, drawable
+from bigbench_meta.curves.proportions import proportions
 from bigbench_meta.report.charts.figure import (
     Figure,
     across,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["plot_curves"]
 
 SCORE, CHANCE, HUMAN = "score", "chance", "human"
-_Z: Final = 1.959964
 _MOST_LINES: Final = 8
 _OF_A_LINE: Final = ("model_family", "shots", "variant")
 _OF_A_PANEL: Final = ["benchmark", "task", "subtask", "metric"]
@@ -259,25 +259,21 @@ def _points(
     curves: Curves, drawn: pd.DataFrame, human: Mapping[str, float], catalog: MetricCatalog | None
 ) -> pd.DataFrame:
     """Return a row for each point with its interval, and one for each line of chance or people."""
-    # Imports scipy.stats, a second's work.
-    from bigbench_meta.inference.wei import wei_points
-
     mask: NDArray[np.bool_] = np.isin(np.arange(len(curves)), drawn.index)
-    own = curves.select(mask)
-    points, judged = own.points(), wei_points(own, catalog=catalog)
+    own = curves[mask]
+    points, shares = own.points(catalog=catalog), proportions(own, catalog=catalog)
+    level = shares.point_scores(shares.chance[shares.curve])
     points["curve"] = np.flatnonzero(mask)[points["curve"]]
-    error = points["stderr"].where(points["stderr"] >= 0)
     points = points.assign(
         part=SCORE,
-        low=judged["low"].fillna(points["score"] - _Z * error),
-        high=judged["high"].fillna(points["score"] + _Z * error),
+        chance=level,
         title=points["curve"].map(drawn["title"]),
         line=points["curve"].map(drawn["line"]),
         metric_type=points["curve"].map(curves.keys["metric_type"].astype(str)),
     )
     place = {row: number for number, row in enumerate(drawn.index)}
     points = points.sort_values("curve", key=lambda rows: rows.map(place), kind="stable")
-    chance = points.assign(part=CHANCE, score=judged["chance"].reindex(points.index))
+    chance = points.assign(part=CHANCE, score=points["chance"])
     named = points["subtask"].astype(str).map(human)
     named = named.fillna(points["task"].astype(str).map(human)).astype(float)
     lines = [

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from bigbench_meta.catalog.metrics import METRIC_TYPES
+from bigbench_meta.core.cards import briefly
 from bigbench_meta.core.schema import FALLING_AXES
 from bigbench_meta.core.text import drawable
 
@@ -39,6 +40,8 @@ TEXT: Final = 7 * 96 / 72
 AXIS: Final = 28
 """Width of the labels of a panel's vertical axis."""
 
+# How much larger than in print a notebook shows a figure: text of 7 points is small on a screen.
+_ON_SCREEN: Final = 1.5
 _PADDING, _SPACING = 2, 12
 _AXIS_TITLE: Final = 17
 _HORIZONTAL_AXIS: Final = 30
@@ -69,14 +72,15 @@ _JOINT: Final = re.compile(r"[ _:/]")
 _LETTER, _SYMBOL, _LINE = 4.7, 24, 11.5
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Figure:
     """A chart with its data.
 
     Attributes:
         name: File name without ending.
         caption: What is drawn and how to read it.
-        chart: The altair chart; in Jupyter a figure shows it.
+        chart: The altair chart. A notebook shows a figure as a drawing, and the chart, with what a
+            pointer tells, where its front end or a network has Vega-Lite.
         data: The rows drawn.
         width: Whether its text has its size, 7 points, at the width of a column or of a page.
     """
@@ -87,8 +91,15 @@ class Figure:
     data: pd.DataFrame
     width: Width = "column"
 
-    def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> Any:
-        return self._described()._repr_mimebundle_(*args, **kwargs)
+    def __repr__(self) -> str:
+        """Return one line."""
+        return briefly(f"Figure {self.name!r}: {self.caption}")
+
+    def _repr_svg_(self) -> str:
+        """Return the drawing, larger than in print, for notebooks: it needs no network to show."""
+        from bigbench_meta.report.files import figure_svg
+
+        return figure_svg(self, zoom=_ON_SCREEN)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the Vega-Lite specification with the data inside, the caption as its alt text."""

@@ -78,7 +78,7 @@ def plot_forecasts(
         >>> from bigbench_meta import build_curves, load_embedded
         >>> from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
         >>> curves = build_curves(load_embedded())
-        >>> chosen = curves.select(curves.keys.task == "arithmetic 3D+")
+        >>> chosen = curves[curves.keys.task == "arithmetic 3D+"]
         >>> figure = plot_forecasts(chosen, forecast_curves(chosen, k=6))
         >>> figure.data["part"].value_counts().to_dict()
         {'fitted': 18, 'forecast': 9, 'held out': 6}

@@ -75,7 +75,7 @@ def plot_induced(
     Examples:
         >>> from bigbench_meta import build_curves, induced_emergence, load_embedded
         >>> curves = build_curves(load_embedded("paper"))
-        >>> lenet = curves.select(curves.keys.task == "MNIST LeNet")
+        >>> lenet = curves[curves.keys.task == "MNIST LeNet"]
         >>> figure = plot_induced(induced_emergence(lenet), "sizes kept")
         >>> int(figure.data.value.max()), figure.data.series.unique().tolist()
         (14, ['sharpest choice', 'median choice', 'straight line'])

@@ -60,8 +60,8 @@ def plot_metric_change(
     Examples:
         >>> from bigbench_meta import build_curves, load_embedded, metric_change
         >>> curves = build_curves(load_embedded("paper"))
-        >>> chosen = curves.select(curves.keys["metric"].isin(["brier_score",
-        ...                                                    "multiple_choice_grade"]))
+        >>> chosen = curves[curves.keys["metric"].isin(["brier_score",
+        ...                                                    "multiple_choice_grade"])]
         >>> figure = plot_metric_change(chosen, metric_change(chosen, n_boot=19))
         >>> len(figure.data), sorted(set(figure.data["metric"]))
         (96, ['brier_score', 'multiple_choice_grade'])

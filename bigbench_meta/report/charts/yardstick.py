@@ -52,7 +52,7 @@ def plot_expected(
     Examples:
         >>> from bigbench_meta import build_curves, expected_if_smooth, load_embedded, score_curves
         >>> curves = build_curves(load_embedded())
-        >>> sums = curves.select(curves.keys["task"].str.startswith("arithmetic"))
+        >>> sums = curves[curves.keys["task"].str.startswith("arithmetic")]
         >>> found = expected_if_smooth(sums, score_curves(sums), n_studies=19)
         >>> plot_expected(found).data["observed"].tolist()[:3]
         [19, 19, 19]

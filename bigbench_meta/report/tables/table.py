@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import dataclass, fields, replace
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from tabulate import tabulate
 
+from bigbench_meta.core.cards import Card, Carded, briefly
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.core.text import csv_text, drawable, inert
+from bigbench_meta.core.text import counted, csv_text, drawable, format_scale, inert
 from bigbench_meta.report.tables.latex import latex_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-__all__ = ["Table", "format_scale", "format_value"]
+__all__ = ["Table", "format_value"]
 
 _LABELS: Final = {
     "n_curves": "curves", "n_scored": "scored", "n_finite": "finite", "n_infinite": "infinite (±)",
@@ -42,6 +48,8 @@ _LABELS: Final = {
     "induced_n_scales": "scales kept",
     "meaning": "criterion", "id": "known issue", "n_rows": "rows",
 }  # fmt: skip
+# Rows that Jupyter shows.
+_MOST_SHOWN: Final = 20
 _MISSING: Final = "–"
 # Estimates with the ends of their intervals, which stand in one cell: 12.3 [8.1, 17.9].
 _INTERVALS: Final = {
@@ -58,8 +66,21 @@ _INTERVALS: Final = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class Table:
+# Where a Parquet file has what is said of the table.
+_ABOUT: Final = b"bigbench_meta"
+
+
+class _About(msgspec.Struct):
+    name: str
+    caption: str
+    columns: tuple[str, ...] | None
+    brief: tuple[str, ...] | None
+    most_rows: int
+    links: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Table(Carded):
     """A table with what a paper prints around it.
 
     Attributes:
@@ -80,12 +101,62 @@ class Table:
     most_rows: int = 40
     links: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Return one line: tables are often looked at by the dozen."""
+        name = f"Table {self.name!r}, {counted(len(self.frame), 'row')}: {self.caption}"
+        return briefly(name)
+
+    def _card(self) -> Card:
+        """Return the first rows, with the columns that have room."""
+        rows = min(self.most_rows, _MOST_SHOWN)
+        header, cells, _ = replace(self, columns=self.brief or self.columns, most_rows=rows).text()
+        return Card(title=self.caption, header=header, rows=cells, n_rows=len(self.frame))
+
     def to_csv(self) -> str:
         """Return every row and column, unrounded; infinite is ``inf``, missing is empty.
 
         Names that a spreadsheet would run as a formula begin with an apostrophe.
         """
         return csv_text(self.frame)
+
+    def to_parquet(self) -> bytes:
+        """Return the whole table, with its caption and what the rounded forms show of it."""
+        frame = self.frame.set_axis([str(name) for name in self.frame.columns], axis=1)
+        content = pa.Table.from_pandas(frame, preserve_index=False)
+        about = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "frame"}
+        content = content.replace_schema_metadata(
+            {**(content.schema.metadata or {}), _ABOUT: json.dumps(about)}
+        )
+        sink = pa.BufferOutputStream()
+        pq.write_table(content, sink, compression="zstd")
+        return bytes(sink.getvalue())
+
+    @classmethod
+    def read(cls, path: str | Path) -> Table:
+        """Read a table from the Parquet file that a study has of it.
+
+        Args:
+            path: Such as ``study/tables/by_metric.parquet``.
+
+        Raises:
+            InputError: It cannot be read, or is no such table.
+
+        Examples:
+            >>> import pathlib, tempfile
+            >>> table = Table(name="t", caption="Two.", frame=pd.DataFrame({"a": [1, 2]}))
+            >>> with tempfile.NamedTemporaryFile() as file:
+            ...     _ = pathlib.Path(file.name).write_bytes(table.to_parquet())
+            ...     print(Table.read(file.name))
+            Table 't', 2 rows: Two.
+        """
+        try:
+            content = pq.ParquetFile(path).read()
+            about = msgspec.json.decode((content.schema.metadata or {})[_ABOUT], type=_About)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"cannot be read: {error}", where=str(path)) from error
+        except (KeyError, msgspec.MsgspecError) as error:
+            raise InputError("is no table of a study", where=str(path)) from error
+        return cls(frame=content.to_pandas(), **msgspec.structs.asdict(about))
 
     def to_markdown(self) -> str:
         """Return a GitHub-flavoured Markdown table with the caption below."""
@@ -190,20 +261,6 @@ def _with_interval(shown: pd.DataFrame, name: str) -> list[str]:
 
 def _percent(value: float) -> str:
     return f"{value:.1%}"
-
-
-def format_scale(value: float) -> str:
-    """Return a number of parameters in the usual short form.
-
-    Examples:
-        >>> format_scale(1.32e9), format_scale(125e6), format_scale(3.14e23)
-        ('1.32B', '125M', '3.14e+23')
-    """
-    value = float(f"{value:.3g}")  # so that 999.9 is 1K and not 1e+03
-    for limit, divisor, unit in ((1e3, 1, ""), (1e6, 1e3, "K"), (1e9, 1e6, "M"), (1e12, 1e9, "B")):
-        if value < limit:
-            return f"{value / divisor:.3g}{unit}"
-    return f"{value:.3g}"
 
 
 _FORMATS: Final[dict[str, Callable[[float], str]]] = {

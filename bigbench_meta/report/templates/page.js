@@ -15,8 +15,26 @@ async function unpack(id) {
 const unpackJson = async (id) => JSON.parse(await unpack(id));
 
 async function program(id) {
-  const url = URL.createObjectURL(new Blob([await unpack(id)], { type: "text/javascript" }));
-  return import(url);
+  const text = await unpack(id);
+  const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+  try {
+    return await import(url);
+  } catch (error) {
+    if (!inFrame) throw error;
+    return inline(id, text);
+  }
+}
+
+/** The same as a script of the page, for notebooks in programs that run no blob, as VS Code. */
+const inFrame = location.protocol === "about:";
+function inline(id, text) {
+  const [, name] = /([\w$]+) as default/.exec(text) ?? [];
+  return new Promise((resolve) => {
+    window[`ran-${id}`] = resolve;
+    document.head.append(make("script", {
+      type: "module", textContent: `${text}\n;window["ran-${id}"]({ default: ${name} });`,
+    }));
+  });
 }
 
 /** Return what gives the same promise whenever it is asked. */
@@ -256,7 +274,7 @@ class Explorer {
     const highest = e < 0 ? [] : [[e, "desc"]];
     const made = new DataTable(table, {
       data: Array.from({ length: this.n }, (_, i) => [i]),
-      columns, order: highest, autoWidth: false, pageLength: 15, lengthChange: false,
+      columns, order: highest, autoWidth: false, pageLength: inFrame ? 8 : 15, lengthChange: false,
       language: { ...LANGUAGE, info: "_START_ to _END_ of _TOTAL_ curves", zeroRecords: "No such curve." },
       layout: { topStart: null, topEnd: null, bottomStart: "info", bottomEnd: "paging" },
       createdRow: (row, [i]) => {
@@ -306,7 +324,7 @@ class Explorer {
 
   /** Put the state into the address, unless it is being read from there. */
   remember() {
-    if (this.reading || !this.table) return;
+    if (this.reading || !this.table || inFrame) return;  // a frame has no address of its own
     const state = new URLSearchParams();
     for (const [name, input] of this.filters) if (input.value) state.set(name, input.value);
     const [order] = this.table.order();
@@ -447,6 +465,7 @@ addEventListener("afterprint", () => {
   }
 });
 
+document.documentElement.classList.toggle("frame", inFrame);
 if (typeof DecompressionStream !== "undefined") {
   enhanceFigures();
   const [{ default: DataTable }, tables] = await Promise.all([program("datatables"), unpackJson("tables")]);

@@ -317,7 +317,7 @@ def test_refusals(options, message):
 def test_columns_and_no_curves():
     curves = curves_of(rising(0)[0])
     some = forecast_curves(curves, forecasters=FORECASTERS)
-    nothing = forecast_curves(curves.select(np.zeros(1, dtype=bool)), forecasters=FORECASTERS)
+    nothing = forecast_curves(curves[np.zeros(1, dtype=bool)], forecasters=FORECASTERS)
     assert len(nothing) == 0
     assert list(nothing.columns) == list(some.columns)
     assert list(some.columns[: len(CURVE_KEY)]) == list(CURVE_KEY)

@@ -148,14 +148,14 @@ def test_some_curves_with_the_variation_of_their_families_among_all():
     known = variation_of_families(curves)
     whole = null_tests(curves, n_boot=19, variation="family", goodness=False)
     part = null_tests(
-        curves.select(some), n_boot=19, goodness=False,
+        curves[some], n_boot=19, goodness=False,
         variation=[one for one, chosen in zip(known, some, strict=True) if chosen],
     )  # fmt: skip
     expected = whole[some].reset_index(drop=True)
     assert (part["sigma_source"] == expected["sigma_source"]).all()
     for name in ("p_step", "p_sharpness", "sigma_hat"):
         assert part[name].to_numpy() == pytest.approx(expected[name].to_numpy(), nan_ok=True)
-    assert variation_of_families(curves.select(some & ~some)) == []
+    assert variation_of_families(curves[some & ~some]) == []
 
 
 def test_variation_may_be_given_or_of_the_family():
@@ -206,7 +206,7 @@ def test_progress_ends_with_all_rows():
 
 
 def test_no_curves():
-    curves = curves_of(observations(SMOOTH)).select(np.array([False]))
+    curves = curves_of(observations(SMOOTH))[np.array([False])]
     for null in ("mechanism", "line"):
         assert null_tests(curves, null=null).empty
 

@@ -12,7 +12,7 @@ from shape_oracle import value
 
 from bigbench_meta import build_curves, load_embedded
 from bigbench_meta.core.schema import CURVE_KEY
-from bigbench_meta.inference.proportions import proportions
+from bigbench_meta.curves.proportions import proportions
 from bigbench_meta.inference.shapes.curve_shapes import curve_shapes, shape_fits
 from bigbench_meta.inference.shapes.inputs import binomial_variance, fit_input
 from bigbench_meta.inference.shapes.shape_fits import SHAPE_PARAMETERS, SHAPES
@@ -20,7 +20,7 @@ from bigbench_meta.inference.shapes.shape_fits import SHAPE_PARAMETERS, SHAPES
 
 def test_rows_and_keys(embedded_study):
     chosen = np.flatnonzero(np.arange(len(embedded_study.curves)) % 18 == 0)
-    some = embedded_study.curves.select(np.isin(np.arange(len(embedded_study.curves)), chosen))
+    some = embedded_study.curves[np.isin(np.arange(len(embedded_study.curves)), chosen)]
     table, fits = embedded_study.shapes.iloc[chosen].reset_index(drop=True), shape_fits(some)
     pd.testing.assert_frame_equal(table[[*CURVE_KEY]], some.keys[[*CURVE_KEY]])
     assert len(fits) == len(some) * len(SHAPES)
@@ -39,7 +39,7 @@ def test_rows_and_keys(embedded_study):
 
 def test_parameters_are_in_the_unit_of_the_file():
     curves = build_curves(load_embedded())
-    chosen = curves.select((curves.keys["task"] == "LAMBADA").to_numpy(dtype=bool))
+    chosen = curves[(curves.keys["task"] == "LAMBADA").to_numpy(dtype=bool)]
     for _, row in shape_fits(chosen).iterrows():
         same = chosen.keys[["metric", "shots"]] == row[["metric", "shots"]]
         at = np.flatnonzero(same.all(axis=1))

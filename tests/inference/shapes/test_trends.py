@@ -243,7 +243,7 @@ def test_embedded_results(embedded_study):
 
 def test_rules_are_passed_on():
     curves = build_curves(load_embedded())
-    addition = curves.select(curves.keys["task"] == "arithmetic 3D+")
+    addition = curves[curves.keys["task"] == "arithmetic 3D+"]
     strict = curve_shapes(
         addition, shapes=("constant", "power_law"), rules=replace(TrendRules(), min_jump=2.0)
     )

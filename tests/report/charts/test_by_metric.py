@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
 import altair as alt
@@ -16,6 +17,7 @@ from jsonschema import ValidationError
 import bigbench_meta as bm
 from bigbench_meta.report.charts.by_metric import plot_claims_by_metric, plot_emergence_by_metric
 from bigbench_meta.report.charts.curves import plot_curves
+from bigbench_meta.report.charts.figure import WIDTHS
 
 if TYPE_CHECKING:
     from bigbench_meta.curves.build import Curves
@@ -171,11 +173,11 @@ def test_what_is_written_is_read_again(shapes: tuple[Curves, pd.DataFrame]) -> N
 
 def test_figure_shows_itself_in_jupyter(shapes: tuple[Curves, pd.DataFrame]) -> None:
     figure = plot_emergence_by_metric(shapes[1])
-    with alt.renderers.enable("mimetype"):
-        bundle = figure._repr_mimebundle_()
-    data = bundle[0] if isinstance(bundle, tuple) else bundle  # with metadata or without
-    kind = next(name for name in data if name.startswith("application/vnd.vegalite"))
-    assert data[kind]["layer"]
+    drawn = figure._repr_svg_()
+    root = ET.fromstring(drawn)
+    assert float(root.get("width", "")) == pytest.approx(1.5 * WIDTHS["column"])
+    assert root.get("aria-label") == figure.caption
+    assert "http" not in drawn.replace("http://www.w3.org/", "")  # nothing to load
 
 
 def test_making_a_figure_leaves_the_scores_alone(shapes: tuple[Curves, pd.DataFrame]) -> None:

@@ -162,7 +162,7 @@ def test_metrics_stand_side_by_side_in_the_order_given() -> None:
     assert titles == [f"{task} {name}" for task in ("strategyqa", "novel_concepts") for name in TWO]
     keys = LAMDA.keys
     own = keys["task"].isin(["strategyqa", "novel_concepts"]) & keys["metric"].isin(TWO)
-    expected = LAMDA.select(own).points()
+    expected = LAMDA[own].points()
     drawn = points(figure)
     assert sorted(drawn["score"]) == sorted(expected["score"])
     assert (drawn["low"] <= drawn["score"]).all()

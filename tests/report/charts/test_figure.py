@@ -23,7 +23,7 @@ from bigbench_meta.report.charts.figure import (
 
 CURVES, SCORES = scored(observations(SHAPES, ["exact_str_match"]))
 GPT3 = bm.build_curves(bm.load_embedded())
-SUMS = GPT3.select(GPT3.keys["task"].str.startswith("arithmetic"))
+SUMS = GPT3[GPT3.keys["task"].str.startswith("arithmetic")]
 
 
 def figures():

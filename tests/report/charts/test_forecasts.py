@@ -22,7 +22,7 @@ from bigbench_meta.report.charts.forecasts import (
 )
 
 CURVES = build_curves(load_embedded())
-ADDITION = CURVES.select(CURVES.keys["task"] == "arithmetic 3D+")
+ADDITION = CURVES[CURVES.keys["task"] == "arithmetic 3D+"]
 
 
 def specification(figure):
@@ -112,13 +112,13 @@ def test_what_cannot_be_drawn():
     with pytest.raises(InputError, match="forecasts: no forecast can be drawn"):
         plot_forecasts(ADDITION, frame.head(0))
     with pytest.raises(InputError, match="forecasts: belong to other curves"):
-        plot_forecasts(ADDITION.select(np.array([True, False, False])), frame)
+        plot_forecasts(ADDITION[np.array([True, False, False])], frame)
 
 
 # The largest scale, and coverage --------------------------------------------------------------
 
 
-SURE = bm.score_curves(CURVES.select(CURVES.keys["task"].isin(["arithmetic 3D+", "LAMBADA"])),
+SURE = bm.score_curves(CURVES[CURVES.keys["task"].isin(["arithmetic 3D+", "LAMBADA"])],
                        inference=True, n_boot=99)  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import bigbench_meta as bm
 from bigbench_meta.core.errors import InputError
 
 CURVES = bm.build_curves(bm.load_embedded())
-SUMS = CURVES.select(CURVES.keys["task"].str.startswith("arithmetic"))
+SUMS = CURVES[CURVES.keys["task"].str.startswith("arithmetic")]
 EXPECTED = bm.expected_if_smooth(SUMS, bm.score_curves(SUMS), n_studies=19)
 
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import inert
 from bigbench_meta.report.tables.latex import PREAMBLE
-from bigbench_meta.report.tables.table import Table, format_scale, format_value
+from bigbench_meta.report.tables.table import Table, format_value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,28 +126,6 @@ def test_csv_numbers(value: float, text: str) -> None:
 )
 def test_format_value(column: str, value: Any, text: str) -> None:
     assert format_value(column, value) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0, "0"),
-        (5, "5"),
-        (999, "999"),
-        (1000, "1K"),
-        (125e6, "125M"),
-        (1.32e9, "1.32B"),
-        (3_623_973_888, "3.62B"),
-        (1.75e11, "175B"),
-        (3.14e23, "3.14e+23"),
-        # Rounded up to the next unit.
-        (999.9, "1K"),
-        (999_999, "1M"),
-        (999_999_999, "1B"),
-    ],
-)
-def test_format_scale(value: float, text: str) -> None:
-    assert format_scale(value) == text
 
 
 def test_text_labels_and_alignment() -> None:

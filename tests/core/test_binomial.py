@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from bigbench_meta.core.errors import InputError
-from bigbench_meta.inference.binomial import (
+from bigbench_meta.core.binomial import (
     Method,
     clopper_pearson,
     critical_count,
@@ -23,6 +22,7 @@ from bigbench_meta.inference.binomial import (
     score_interval,
     wilson,
 )
+from bigbench_meta.core.errors import InputError
 
 NAN = math.nan
 METHODS = get_args(Method)

@@ -1,17 +1,18 @@
-"""Turn curves into proportions: which scores are means over examples, and their chance level."""
+"""Curves as proportions: which scores are means over examples, their chance level and intervals."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from scipy.special import ndtri
 
 from bigbench_meta.catalog.metrics import metric_catalog
+from bigbench_meta.core.binomial import Interval, clopper_pearson, known_size
 from bigbench_meta.core.checks import one_a_curve, within
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.curves.units import ROUNDING
-from bigbench_meta.inference.binomial import known_size
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
     Names = NDArray[np.object_]
 
-__all__ = ["Proportions", "proportions"]
+__all__ = ["Proportions", "proportions", "score_intervals"]
+
+_OUTSIDE: Final = "score_out_of_range"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,23 @@ class Proportions:
     def curve_scores(self, proportion: Floats) -> Floats:
         """Return proportions, one a curve, in the unit of the file."""
         return self.worst + proportion * (self.best - self.worst)
+
+    def intervals(self, confidence: float) -> Interval:
+        """Return the interval of each proportion: exact, or normal where n is not known.
+
+        Args:
+            confidence: In (0, 1).
+        """
+        size = self.n_examples
+        exact = clopper_pearson(self.proportion * size, size, confidence=confidence)
+        # The standard error of 0/n and of n/n is 0, which is not their error.
+        stderr = np.where(self.stderr > 0, self.stderr, np.nan)
+        width = -ndtri((1 - confidence) / 2) * stderr
+        unknown = np.isnan(exact.low)
+        return Interval(
+            np.where(unknown, np.maximum(self.proportion - width, 0), exact.low),
+            np.where(unknown, np.minimum(self.proportion + width, 1), exact.high),
+        )
 
     def amount(self, difference: Floats) -> Floats:
         """Return differences of proportions, one a curve, in the unit of the file."""
@@ -119,10 +139,43 @@ def proportions(
         best=best,
         chance=level,
         chance_source=source,
-        problem=np.select(
-            [~bounded, out_of_range], ["not_a_proportion", "score_out_of_range"], ""
-        ).astype(object),
+        problem=np.select([~bounded, out_of_range], ["not_a_proportion", _OUTSIDE], "").astype(
+            object
+        ),
     )
+
+
+def score_intervals(
+    curves: Curves, *, confidence: float = 0.95, catalog: MetricCatalog | None = None
+) -> tuple[Floats, Floats, Names]:
+    """Return the interval of each score in its own unit, and where it comes from.
+
+    Args:
+        curves: What :func:`bigbench_meta.build_curves` returns.
+        confidence: In (0, 1).
+        catalog: Metric catalog; the packaged one by default.
+
+    Returns:
+        Lower ends, upper ends, and ``exact``, ``normal`` or why there is none, as
+        :meth:`bigbench_meta.Curves.points` says; one each a point.
+
+    Raises:
+        InputError: The confidence is no share.
+    """
+    shares = proportions(curves, catalog=catalog)
+    ends = shares.intervals(confidence)
+    low, high = shares.point_scores(ends.low), shares.point_scores(ends.high)
+    low, high = np.fmin(low, high), np.fmax(low, high)
+    # What is no mean over examples can still have a standard error.
+    problem = shares.problem[shares.curve]
+    error = np.where((curves.stderr > 0) & np.isnan(low), curves.stderr, np.nan)
+    width = -ndtri((1 - confidence) / 2) * error
+    normal = ~np.isnan(error)
+    low, high = np.where(normal, curves.y - width, low), np.where(normal, curves.y + width, high)
+    exact = ~np.isnan(low) & ~np.isnan(shares.n_examples) & ~normal
+    reason = np.where(problem == "", "n_unknown", problem)
+    source = np.select([exact, ~np.isnan(low)], ["exact", "normal"], reason)
+    return low, high, source.astype(object)
 
 
 def _within(proportion: Floats) -> tuple[Floats, Bools]:

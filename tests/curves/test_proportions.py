@@ -12,7 +12,7 @@ from strategies import FEWER, observation_rows, to_frame
 
 from bigbench_meta import build_curves
 from bigbench_meta.catalog.metrics import MetricCatalog
-from bigbench_meta.inference.proportions import proportions
+from bigbench_meta.curves.proportions import proportions
 
 NAN = math.nan
 
