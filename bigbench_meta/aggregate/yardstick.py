@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
@@ -18,7 +19,6 @@ import pandas as pd
 from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD
 from bigbench_meta.aggregate.emergence_criteria import CRITERIA, meets
 from bigbench_meta.core.checks import one_of, whole
-from bigbench_meta.core.progress import progress_bar
 from bigbench_meta.core.text import counted
 from bigbench_meta.curves.emergence import MIN_SCALES, score_ragged
 from bigbench_meta.inference.chunks import Chunk, Execution, run_chunks
@@ -58,6 +58,7 @@ FULL_STUDIES: Final = 99
 
 # Of the inference on a curve, see inference.chunks.
 _COST: Final = 40
+_DRAW_COST: Final = 6
 _LEVEL: Final = 0.05
 _ABOUT_ONE: Final = 0.75
 _MOST_DRAWS: Final = 2_000_000  # curves times studies
@@ -269,7 +270,9 @@ def expected_if_smooth(
     whole(n_studies, 19, "n_studies")
     study = SmoothStudies.of(curves, alpha_range=alpha_range, catalog=catalog, seed=seed)
     if yardstick == "quick":
-        counts = _counts_of_scores(study, scores, by, threshold, min_scales, n_studies, progress)
+        counts = _counts_of_scores(
+            study, scores, by, threshold, min_scales, n_studies, execution, progress
+        )
     else:
         judge = partial(
             _judged, by=by, threshold=threshold, n_boot=n_boot, seed=seed, alpha_range=alpha_range,
@@ -310,29 +313,42 @@ def _met(scores: pd.DataFrame, names: Sequence[str], by: str, threshold: float) 
 
 def _counts_of_scores(
     study: SmoothStudies, scores: pd.DataFrame, by: str, threshold: float, min_scales: int,
-    n_studies: int, progress: Progress,
+    n_studies: int, execution: Execution | None, progress: Progress,
 ) -> dict[tuple[str, str, str], Ints]:  # fmt: skip
     """Return, by variation, criterion and group, the curves that meet it in each study."""
-    groups, work = _groups(scores, by), len(VARIATIONS) * len(study.laws.curves)
+    groups = _groups(scores, by)
+    drawn = partial(
+        _flag_counts, study, groups=list(groups.values()), threshold=threshold,
+        resolution=scores["resolution"].to_numpy(dtype=float), min_scales=min_scales,
+        n_studies=n_studies,
+    )  # fmt: skip
+    chunks = [
+        Chunk(call=partial(drawn, variation), name=variation, curves=study.curves, cost=_DRAW_COST)
+        for variation in VARIATIONS
+    ]
+    tables = run_chunks(chunks, execution, label="Simulating", progress=progress)
+    keys = list(product(SCORES_ALONE, groups))
+    return {
+        (chunk.name, *key): table[str(number)].to_numpy()
+        for chunk, table in zip(chunks, tables, strict=True)
+        for number, key in enumerate(keys)
+    }
+
+
+def _flag_counts(
+    study: SmoothStudies, variation: SmoothVariation, *, groups: Sequence[Bools],
+    resolution: Floats, threshold: float, min_scales: int, n_studies: int,
+) -> pd.DataFrame:  # fmt: skip
+    """Count the curves that meet each criterion in each group (a column) in each study (a row)."""
     sign = np.where(study.curves.keys["higher_is_better"].to_numpy(dtype=bool), 1.0, -1.0)
-    resolution = scores["resolution"].to_numpy(dtype=float)
-    counts: dict[tuple[str, str, str], Ints] = {
-        (variation, name, group): np.zeros(n_studies, dtype=np.int64)
-        for variation in VARIATIONS for name in SCORES_ALONE for group in groups
-    }  # fmt: skip
-    done = 0
-    with progress_bar("Simulating", progress) as report:
-        for variation in VARIATIONS:
-            for curve, drawn in study.draws(variation, n_studies):
-                flags = _flags(drawn * sign[curve], resolution[curve], threshold, min_scales)
-                for name, met in zip(SCORES_ALONE, flags, strict=True):
-                    for group, own in groups.items():
-                        if own[curve]:
-                            counts[variation, name, group] += met
-                done += 1
-                if report:
-                    report(done, work)
-    return counts
+    counts = np.zeros((len(SCORES_ALONE), len(groups), n_studies), dtype=np.int64)
+    for curve, drawn in study.draws(variation, n_studies):
+        flags = np.array(_flags(drawn * sign[curve], resolution[curve], threshold, min_scales))
+        for number, own in enumerate(groups):
+            if own[curve]:
+                counts[:, number] += flags
+    columns = counts.reshape(-1, n_studies)
+    return pd.DataFrame({str(number): column for number, column in enumerate(columns)})
 
 
 def _flags(

@@ -11,7 +11,6 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
 
     from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
@@ -45,7 +46,9 @@ CHUNK: Final = 512
 """Curves of a chunk: enough that arrays are long, few enough that processes end together.
 
 Fits take as many steps for few curves as for many, so that those of 64 cost twice as much a curve.
+Only curves of one length and kind of metric are fitted together: to part those costs nothing.
 """
+_LEAST_CHUNKS: Final = 4
 # Curves, times their cost, that are worth the second in which a process starts.
 _WORTH_PROCESSES: Final = 2000
 
@@ -73,12 +76,14 @@ class Chunk:
         name: What it does.
         curves: The curves.
         cost: About what a curve costs, compared with other work.
+        place: Their numbers among the curves of the analysis, if it is one of each curve.
     """
 
     call: partial[pd.DataFrame]
     name: str
     curves: Curves
     cost: int
+    place: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +91,8 @@ class Analysis:
     """An analysis of each curve by itself.
 
     Attributes:
-        function: Called with curves; returns a frame of rows in the order of the curves.
+        function: Called with curves; returns a frame in the order of the curves, with a row for
+            each or with a column ``curve``, their number.
         options: Its keyword arguments.
         of_curves: Those that have one value a curve.
         samples: Samples table, for a function that takes ``samples``.
@@ -102,21 +108,31 @@ class Analysis:
     size: int | None = None
 
     def chunks(self, name: str, curves: Curves) -> list[Chunk]:
-        """Return the analysis in chunks of like size: one at least, which may be empty."""
-        n = max(math.ceil(len(curves) / (self.size or CHUNK)), 1)
-        ends = [len(curves) * number // n for number in range(n + 1)]
-        return [self._chunk(name, curves, *of_chunk) for of_chunk in pairwise(ends)]
+        """Return the analysis in chunks, of one length and metric if they can: one, maybe empty."""
+        size = self.size or CHUNK
+        lengths, metric = curves.ragged.lengths, curves.keys["metric"].cat.codes.to_numpy()
+        order = np.lexsort((metric, lengths))
+        changes = np.diff(lengths[order]).astype(bool) | np.diff(metric[order]).astype(bool)
+        least = min(size, math.ceil(len(order) / _LEAST_CHUNKS)) or 1
+        parts, part = [], order[:0]
+        for group in np.split(order, np.flatnonzero(changes) + 1):
+            part = np.concatenate([part, group])
+            if len(part) >= least:
+                parts += np.array_split(part, math.ceil(len(part) / size))
+                part = order[:0]
+        if len(part) or not parts:
+            parts.append(part)
+        return [self._chunk(name, curves, np.sort(place)) for place in parts]
 
-    def _chunk(self, name: str, curves: Curves, start: int, stop: int) -> Chunk:
-        chosen = np.zeros(len(curves), dtype=bool)
-        chosen[start:stop] = True
-        some = curves[chosen]
+    def _chunk(self, name: str, curves: Curves, place: Ints) -> Chunk:
+        some = curves[place]
         options = dict(self.options)
-        options |= {name: values[start:stop] for name, values in self.of_curves.items()}
+        for option, values in self.of_curves.items():
+            options[option] = [values[one] for one in place]
         if self.samples is not None:
             options["samples"] = of_tasks(self.samples, some)
         call = partial(self.function, some, **options)
-        return Chunk(call=call, name=name, curves=some, cost=self.cost)
+        return Chunk(call=call, name=name, curves=some, cost=self.cost, place=place)
 
 
 def analyse(
@@ -149,8 +165,17 @@ def analyse(
     tables = run_chunks(chunks, execution, label=label, progress=progress)
     found = defaultdict(list)
     for chunk, table in zip(chunks, tables, strict=True):
-        found[chunk.name].append(table)
-    return {name: pd.concat(found[name], ignore_index=True) for name in analyses}
+        number = table["curve"].to_numpy() if "curve" in table else np.arange(len(table))
+        found[chunk.name].append(table.set_axis(chunk.place[number]))
+    return {name: _in_order(found[name]) for name in analyses}
+
+
+def _in_order(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return tables, whose index is the number of the curve, as one in the order of the curves."""
+    table = pd.concat(tables).sort_index(kind="stable")
+    if "curve" in table:
+        table = table.assign(curve=table.index.to_numpy())
+    return table.reset_index(drop=True)
 
 
 def run_chunks(

@@ -54,8 +54,23 @@ def test_options_of_curves_and_samples_go_with_their_chunk(curves):
     )["sums"]
     assert found["sum"].tolist() == (numbers + 0.5).tolist()
     assert sum(seen) == len(curves)
-    assert 9 <= min(seen) <= max(seen) <= 10
+    assert 1 <= min(seen) <= max(seen) <= 10
     assert calls[-1] == (len(curves), len(curves))
+
+
+def test_chunks_are_of_one_length_and_metric_where_there_are_enough(curves):
+    sizes = {len(chunk.curves) for chunk in Analysis(function=len).chunks("all", curves)}
+    assert sizes == {123, 57, 9}  # accuracies, and two lots of others, all of one length
+    lengths = [2, 3, 3, 3, 4, 4, 5, 5]
+    rows = [
+        {"benchmark": "b", "task": f"t{number}", "metric": "exact_str_match", "model_family": "f",
+         "model_name": f"m{size}", "total_params": 10.0**size, "score": 0.1 * size}
+        for number, length in enumerate(lengths) for size in range(1, length + 1)
+    ]  # fmt: skip
+    some = build_curves(pd.DataFrame(rows))
+    parts = Analysis(function=len).chunks("all", some)
+    assert [sorted(set(chunk.curves.ragged.lengths)) for chunk in parts] == [[2, 3], [4], [5]]
+    assert sorted(np.concatenate([chunk.place for chunk in parts])) == list(range(8))
 
 
 def test_a_failing_chunk_is_named_and_the_others_are_kept(curves):

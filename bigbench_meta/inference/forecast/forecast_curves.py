@@ -163,7 +163,6 @@ def forecast_curves(
         name: Analysis(
             function=_by_shapes,
             options=options | {"forecaster": name},
-            of_curves={"position": np.arange(len(curves))},
             cost=_COST[k == "every"],
         )
         for name in forecasters
@@ -178,10 +177,10 @@ def forecast_curves(
 
 
 def _by_shapes(
-    curves: Curves, *, position: Ints, forecaster: str, k: Which, level: float,
+    curves: Curves, *, forecaster: str, k: Which, level: float,
     criterion: Literal["aicc", "bic"], catalog: MetricCatalog | None,
 ) -> pd.DataFrame:  # fmt: skip
-    """Forecast some curves, whose positions among all are given, by laws and shapes."""
+    """Forecast some curves by laws and shapes."""
     data = fit_input(curves, catalog=catalog)
     mechanism = mechanism_input(curves, data, catalog=catalog)
     x = curves.rising_x
@@ -194,8 +193,7 @@ def _by_shapes(
             data, x, rows,
             forecaster=forecaster, level=level, mechanism=mechanism, criterion=criterion,
         )  # fmt: skip
-    table = _table(forecaster, curves, data, rows, found, level)
-    return table.assign(curve=position[table["curve"].to_numpy()])
+    return _table(forecaster, curves, data, rows, found, level)
 
 
 def _by_pass_rate(
