@@ -40,19 +40,18 @@ def signed_range(by_scale: Sequence[Floats]) -> Floats:
         array([ 2., -2.])
     """
     highest, lowest = by_scale[0].copy(), by_scale[0].copy()
-    # Positions as small integers: masked copies of floats would take several times as long.
-    kind = np.int16 if len(by_scale) < 1 << 15 else np.int64
-    top, bottom, here = (np.zeros(highest.shape, dtype=kind) for _ in range(3))
-    for number, scores in enumerate(by_scale[1:], start=1):
-        np.multiply(scores > highest, kind(number), out=here)
-        np.maximum(top, here, out=top)
-        np.multiply(scores < lowest, kind(number), out=here)
-        np.maximum(bottom, here, out=bottom)
+    # A curve goes up if the last score beyond all before it was above them.
+    rises = np.ones(highest.shape, dtype=bool)
+    here = np.empty_like(rises)
+    for scores in by_scale[1:]:
+        np.greater(scores, highest, out=here)
+        np.logical_or(rises, here, out=rises)
+        np.greater_equal(scores, lowest, out=here)
+        np.logical_and(rises, here, out=rises)
         np.maximum(highest, scores, out=highest)
         np.minimum(lowest, scores, out=lowest)
     highest -= lowest
-    top -= bottom
-    highest *= np.sign(top)
+    highest *= np.where(rises, 1.0, -1.0)
     return highest
 
 

@@ -230,7 +230,7 @@ def invert(
     largest = np.inf if denominator == "median" else block.shape[1] - 1.0
     high = np.full(len(observed), largest)
     if not open_.all():
-        smallest = _smallest_kept(family, kept(1, observed))
+        smallest = _smallest_kept(family, kept(1, observed), ~open_)
         end = np.where(smallest > 0, np.maximum(statistic(smallest), _LEAST), largest)
         high = np.where(open_, high, end)
     low, high = np.minimum(low, high), np.maximum(low, high)
@@ -350,11 +350,15 @@ def _largest_kept(family: _Family, kept: Callable[[Floats], Bools]) -> Floats:
     return _between(kept, inside, outside)
 
 
-def _smallest_kept(family: _Family, kept: Callable[[Floats], Bools]) -> Floats:
-    """Return the parameter up to which a statistic as small as observed is too rare, 0 if none."""
-    near = np.maximum(family.observed - _REACH * family.error, 0.0)
+def _smallest_kept(family: _Family, kept: Callable[[Floats], Bools], wanted: Bools) -> Floats:
+    """Return the parameter up to which a statistic as small as observed is too rare, 0 if none.
+
+    Of curves that are not wanted it is 0: their replicates do not move, which takes no time.
+    """
+    near = np.where(wanted, np.maximum(family.observed - _REACH * family.error, 0.0), 0.0)
     outside = np.where(kept(near), 0.0, near) if near.any() else near
-    return _between(kept, family.observed + _REACH * family.error, outside)
+    far = np.where(wanted, family.observed + _REACH * family.error, 0.0)
+    return _between(kept, far, outside)
 
 
 def _between(kept: Callable[[Floats], Bools], inside: Floats, outside: Floats) -> Floats:

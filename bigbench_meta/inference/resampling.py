@@ -227,12 +227,10 @@ class CurveReplicates:
             return
         numbers = [getattr(self.noise, field.name) for field in fields(PointNoise)]
         contents = np.round(np.stack(numbers, axis=1), _DIGITS).reshape(m, -1) + 0.0  # no -0.0
-        positions = np.empty((n, m, size), dtype=np.int64)
+        self._order = np.empty((m, n, size), dtype=np.int64)
         for curve, content in enumerate(contents):
-            positions[:, curve] = permutations.orders(content.tobytes(), n)
-            positions[:, curve] += (curve * n + np.arange(n))[:, None] * size
-        self._positions = positions
-        self._sorted = np.empty((m * n, size))
+            self._order[curve] = permutations.orders(content.tobytes(), n)
+        self._quantiles = np.empty((m * n, size))
         self._by_scale = np.empty((n, m, size))
         self._about = np.full((m, n), np.nan)
 
@@ -265,20 +263,13 @@ class CurveReplicates:
 
     def _move(self, mean: Floats) -> None:
         """Bring the replicates about means; those of points that have not moved are there."""
-        moved = mean != self._about
+        curve, scale = np.nonzero(mean != self._about)
         self._about = mean.copy()
         noise = replace(self.noise, mean=mean.ravel())
-        if moved.all():
-            noise.quantiles(self._sorted)
-            np.take(self._sorted.reshape(-1), self._positions, out=self._by_scale, mode="clip")
-        elif moved.any():
-            points = np.flatnonzero(moved)
-            curve, scale = np.nonzero(moved)
-            part = np.empty((len(points), self._size))
-            noise.take(points).quantiles(part)
-            order = self._positions[scale, curve]
-            order += ((np.arange(len(points)) - points) * self._size)[:, None]
-            self._by_scale[scale, curve] = np.take(part.reshape(-1), order, mode="clip")
+        quantiles = self._quantiles[: len(curve)]
+        noise.take(curve * self.shape[1] + scale).quantiles(quantiles)
+        for i, j, values in zip(curve.tolist(), scale.tolist(), quantiles, strict=True):
+            np.take(values, self._order[i, j], out=self._by_scale[j, i], mode="clip")
 
 
 def replicated_blocks(
@@ -364,10 +355,9 @@ def _normal_scores(size: int) -> tuple[Floats, Floats]:
 
 def _normal_shares(rate: Floats, n: Floats, variance: Floats, size: int) -> Floats:
     z, skewed = _normal_scores(size)
-    counts = np.sqrt(variance)[:, None] * z
-    counts += (n * rate)[:, None]
     # Cornish & Fisher's first term: skewness times the standard deviation is 1 - 2 rate.
-    counts += ((1 - 2 * rate) / 6)[:, None] * skewed
+    terms = np.stack([np.sqrt(variance), n * rate, (1 - 2 * rate) / 6], axis=1)
+    counts: Floats = terms @ np.stack([z, np.ones(size), skewed])
     np.rint(counts, out=counts)
     np.maximum(counts, 0, out=counts)
     np.minimum(counts, n[:, None], out=counts)

@@ -118,48 +118,46 @@ def _test_block(
     rows, y, x = rows[~flat], y[:, ~flat], x[:, ~flat]
     if not len(rows):
         return
-    level, slope, residual = _line(y[..., None], x)
+    level, slope, residual = _line(y, x)
     noise = np.sqrt((residual**2).sum(axis=0) / (len(y) - 2))
     steps = _steps(x)
-    scores = _scores(residual, steps, noise)
-    place = scores[..., 0].argmax(axis=0)
+    residual_of, score_of = _projections(x, steps)
+    scores = (score_of @ residual.T[..., None])[..., 0] / np.maximum(noise, _TINY)[:, None]
+    place = scores.argmax(axis=1)
     column = np.arange(len(rows))
     best = steps[place, :, column].T
-    result.level[rows], result.alpha[rows], result.sigma[rows] = level, slope[:, 0], noise[:, 0]
+    result.level[rows], result.alpha[rows], result.sigma[rows] = level, slope, noise
     result.n_before[rows] = place + 1
-    result.step_score[rows] = scores[place, column, 0]
-    result.step_size[rows] = (residual[..., 0] * best).sum(axis=0) / (best**2).sum(axis=0)
-    fitted = y - residual[..., 0]
+    result.step_score[rows] = scores[column, place]
+    result.step_size[rows] = (residual * best).sum(axis=0) / (best**2).sum(axis=0)
+    fitted = y - residual
     unit = np.ptp(y, axis=0)
-    noises = np.stack(
-        [
-            stream(seed, "line", residual[:, j, 0] / unit[j], x[:, j]).standard_normal(
-                (n_boot, len(y))
-            )
-            for j in column.tolist()
-        ],
-        axis=1,
-    )  # (n_boot, m, n)
-    drawn = np.ascontiguousarray(noises.transpose(2, 1, 0))
-    _, _, left = _line(drawn, x)
-    replicates = _scores(left, steps, np.sqrt((left**2).sum(axis=0) / (len(y) - 2)))
+    streams = [
+        stream(seed, "line", residual[:, j] / unit[j], x[:, j]) for j in column.tolist()
+    ]
     step, sharp = (
         SequentialPValues.start(observed[rows], None)
         for observed in (result.step_score, result.sharpness)
     )
-    step.add(column, replicates.max(axis=0))
-    sharp.add(column, sharpness_by_scale(fitted[..., None] + noise * drawn))
-    exact = noise[:, 0] <= _ROUNDING * unit
+    at_a_time = max(1, REPLICATES_AT_A_TIME // 2 // len(rows))
+    for begin in range(0, n_boot, at_a_time):
+        shape = (min(at_a_time, n_boot - begin), len(y))
+        drawn = np.stack([source.standard_normal(shape).T for source in streams])  # (m, n, b)
+        size = np.sqrt(((residual_of @ drawn) ** 2).sum(axis=1) / (len(y) - 2))
+        step.add(column, (score_of @ drawn).max(axis=1) / np.maximum(size, _TINY))
+        around = fitted.T[..., None] + noise[:, None, None] * drawn
+        sharp.add(column, sharpness_by_scale(around.swapaxes(0, 1)))
+    exact = noise <= _ROUNDING * unit
     result.p_step[rows] = np.where(exact, 1.0, step.p_values())
     result.p_sharpness[rows] = np.where(exact, 1.0, sharp.p_values())
     result.n_valid[rows] = n_boot
 
 
 def _line(y: Floats, x: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return level (m,), slope (m, b) and residuals (n, m, b) of scores (n, m, b) on x (n, m)."""
+    """Return level (m,), slope (m,) and residuals (n, m) of scores (n, m) on x (n, m)."""
     level = y.mean(axis=0)
-    slope = np.einsum("nm,nmb->mb", x, y) / (x**2).sum(axis=0)[:, None]
-    return level[:, 0], slope, y - level - x[..., None] * slope
+    slope = (x * y).sum(axis=0) / (x**2).sum(axis=0)
+    return level, slope, y - level - x * slope
 
 
 def _steps(x: Floats) -> Floats:
@@ -171,11 +169,9 @@ def _steps(x: Floats) -> Floats:
     return np.asarray(centred[..., None] - slope[:, None, :] * x)
 
 
-def _scores(residual: Floats, steps: Floats, noise: Floats) -> Floats:
-    """Return T of shape (n - 1, m, b) from residuals (n, m, b) and noise (m, b)."""
-    length = np.sqrt((steps**2).sum(axis=1))[..., None]
-    # Residuals have no level and slope, so that a step less these is to them as the step itself.
-    scores = np.cumsum(residual[:0:-1], axis=0)[::-1]
-    scores /= length
-    scores /= np.maximum(noise, _TINY)
-    return scores
+def _projections(x: Floats, steps: Floats) -> tuple[Floats, Floats]:
+    """Return what takes scores to residuals, (m, n, n), and to T times the noise, (m, n - 1, n)."""
+    unit = x / np.sqrt((x**2).sum(axis=0))
+    residual_of = np.eye(len(x)) - 1 / len(x) - unit.T[:, :, None] * unit.T[:, None, :]
+    score_of = steps / np.sqrt((steps**2).sum(axis=1))[:, None]
+    return residual_of, score_of.transpose(2, 0, 1)

@@ -81,8 +81,9 @@ class Link:
 
     def of_loss(self, loss: Floats) -> tuple[Floats, Floats]:
         """Return share and derivative by log loss at losses; not of a grade."""
-        share = np.exp(-loss)
-        slope = -loss * share
+        slope = -loss
+        share = np.exp(slope)
+        slope *= share
         if self.kind == "share":
             return share, slope
         miss, linear = 1 - share, self._linear
