@@ -132,9 +132,7 @@ def _test_block(
     result.step_size[rows] = (residual * best).sum(axis=0) / (best**2).sum(axis=0)
     fitted = y - residual
     unit = np.ptp(y, axis=0)
-    streams = [
-        stream(seed, "line", residual[:, j] / unit[j], x[:, j]) for j in column.tolist()
-    ]
+    streams = [stream(seed, "line", residual[:, j] / unit[j], x[:, j]) for j in column.tolist()]
     step, sharp = (
         SequentialPValues.start(observed[rows], None)
         for observed in (result.step_score, result.sharpness)

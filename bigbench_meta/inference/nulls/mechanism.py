@@ -425,7 +425,8 @@ def mechanism_moments(
             # One exponential of the points does for all nodes.
             loss, factor = np.minimum(log_loss, MOST_LOG_LOSS), np.exp(reach)
             np.exp(loss, out=loss)
-            nodes = tuple(map(link.of_loss, (loss, loss * factor, loss * (1 / factor))))
+            at, above, below = loss, loss * factor, loss * (1 / factor)
+            nodes = link.of_loss(at), link.of_loss(above), link.of_loss(below)
         shares, slopes = zip(*nodes, strict=True)
         between = _over_nodes(*(share * share for share in shares))
         mean, slope = _over_nodes(*shares), _over_nodes(*slopes)
