@@ -310,6 +310,23 @@ def test_a_phone_in_both_colours(browser: Browser, gpt3: Path, scheme: Any) -> N
     assert opened.wrong == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_serious_bars_the_way_of_a_screen_reader(
+    browser: Browser, gpt3: Path, scheme: Any
+) -> None:
+    """What axe-core finds; its lesser findings are advice."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-core")
+    opened = Opened(browser, gpt3, color_scheme=scheme, viewport={"width": 1280, "height": 900})
+    opened.page.locator("#curves tbody tr").first.click()
+    opened.page.wait_for_selector("#chosen .plot svg")
+    found = axe.Axe().run(opened.page).response["violations"]
+    assert [
+        (one["id"], one["impact"], one["nodes"][0]["html"])
+        for one in found
+        if one["impact"] in {"serious", "critical"}
+    ] == []
+
+
 def test_on_paper_nothing_is_hidden_or_cut(browser: Browser, gpt3: Path) -> None:
     # A4 less its margins, as pixels of CSS.
     opened = Opened(browser, gpt3, viewport={"width": 688, "height": 1000}, color_scheme="dark")
