@@ -130,7 +130,7 @@ def test_wrong_input():
         common_departure(pd.DataFrame({"task": ["t"]}))
 
 
-def test_the_page_says_what_olmo_ladder_gives(shared, tmp_path, monkeypatch):
+def test_the_pages_say_what_olmo_ladder_gives(shared, tmp_path, monkeypatch, capsys):
     page = ROOT / "docs" / "pretraining_loss.md"
     if not page.is_file():
         pytest.skip("needs the folder `docs`")
@@ -151,3 +151,11 @@ def test_the_page_says_what_olmo_ladder_gives(shared, tmp_path, monkeypatch):
         assert line.endswith(f"| {row['answer']} |")
         assert f"{row['low']:.2f}" in line
     assert found["answer"].value_counts().to_dict() == {"cannot_tell": 7, "one": 5}
+    # What docs/yardstick.md makes of the same observations.
+    recipe = (ROOT / "docs" / "yardstick.md").read_text("utf-8").partition("```python\n")[2]
+    exec(recipe.partition("```")[0], names)
+    scores = names["scores"]["emergence_score"]
+    assert (len(scores), round(scores.min(), 1), round(scores.max(), 1)) == (12, 3.6, 4.6)
+    said = capsys.readouterr().out
+    assert "fewer than one (95% range 0 to 0) of 12 curves" in said
+    assert said.endswith("none does.\n")
