@@ -420,12 +420,12 @@ def mechanism_moments(
         between = np.zeros_like(mean)
     else:
         if link.kind == "grade":
-            nodes = link(log_loss), link(log_loss + reach), link(log_loss - reach)
+            nodes = [link(log_loss), link(log_loss + reach), link(log_loss - reach)]
         else:
             # One exponential of the points does for all nodes.
             loss, factor = np.minimum(log_loss, MOST_LOG_LOSS), np.exp(reach)
             np.exp(loss, out=loss)
-            nodes = tuple(map(link.of_loss, (loss, loss * factor, loss * (1 / factor))))
+            nodes = [link.of_loss(at) for at in (loss, loss * factor, loss * (1 / factor))]
         shares, slopes = zip(*nodes, strict=True)
         between = _over_nodes(*(share * share for share in shares))
         mean, slope = _over_nodes(*shares), _over_nodes(*slopes)

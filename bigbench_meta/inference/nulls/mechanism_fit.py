@@ -355,9 +355,7 @@ def _excess(problem: _Problem, state: _State) -> Floats:
     """Return the observed over the expected sum of squares."""
     if len(state.level) <= _AT_A_TIME:
         return problem.dispersion(state)[0]
-    parts = [
-        problem.take(some).dispersion(state.take(some))[0] for some in _runs(len(state.level))
-    ]
+    parts = [problem.take(some).dispersion(state.take(some))[0] for some in _runs(len(state.level))]
     return np.concatenate(parts)
 
 
