@@ -42,8 +42,7 @@ __all__ = [
 CHUNK: Final = 1024
 """Curves of a chunk: enough that arrays are long, few enough that processes end together.
 
-Fits take as many steps for few curves as for many, so that those of 64 cost twice as much a curve,
-and those of 512 a tenth more than those of 1,024.
+Fits take as many steps for few curves as for many, so that those of 64 cost twice as much a curve.
 """
 # Curves, times their cost, that are worth the second in which a process starts.
 _WORTH_PROCESSES: Final = 2000
