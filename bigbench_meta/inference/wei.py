@@ -78,7 +78,7 @@ VERDICT_OF: Final = np.array([YES, *[NO] * 3, *[UNDECIDED] * 5], dtype=np.int8)
 
 # Critical values (k x k a curve) and states of resamples held at a time.
 _CRITICAL_HELD: Final = 1 << 20
-_STATES_HELD: Final = 1 << 21
+_STATES_HELD: Final = 1 << 17  # which stay in the processor's cache
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,6 +40,8 @@ _TINY: Final = 1e-300
 # Residuals below this share of the range are rounding.
 _ROUNDING: Final = 1e-9
 _LARGEST: Final = 1e100
+# Curves whose replicates are drawn beside each other.
+_BLOCK: Final = 8
 
 
 def line_null(
@@ -96,8 +98,7 @@ def line_null(
     y = y / unit[ragged.curve]
     result.sharpness[:] = score_ragged(y, ragged.offsets).relative_sharpness
     done = int((ragged.lengths < MIN_SCALES).sum())
-    size = max(1, REPLICATES_AT_A_TIME // n_boot)
-    for block in ragged.blocks(size, shortest=MIN_SCALES):
+    for block in ragged.blocks(_BLOCK, shortest=MIN_SCALES):
         log = np.log(block.by_scale(x))
         _test_block(result, block.curves, block.by_scale(y), log - log.mean(axis=0), n_boot, base)
         done += len(block.curves)
@@ -137,7 +138,7 @@ def _test_block(
         SequentialPValues.start(observed[rows], None)
         for observed in (result.step_score, result.sharpness)
     )
-    at_a_time = max(1, REPLICATES_AT_A_TIME // 2 // len(rows))
+    at_a_time = max(1, REPLICATES_AT_A_TIME // len(rows))
     for begin in range(0, n_boot, at_a_time):
         shape = (min(at_a_time, n_boot - begin), len(y))
         drawn = np.stack([source.standard_normal(shape).T for source in streams])  # (m, n, b)

@@ -81,9 +81,8 @@ class Link:
 
     def of_loss(self, loss: Floats) -> tuple[Floats, Floats]:
         """Return share and derivative by log loss at losses; not of a grade."""
-        slope = -loss
-        share = np.exp(slope)
-        slope *= share
+        share = np.exp(-loss)
+        slope = -loss * share
         if self.kind == "share":
             return share, slope
         miss, linear = 1 - share, self._linear

@@ -63,13 +63,13 @@ __all__ = [
     "MechanismCurves",
     "MechanismFit",
     "Variation",
-    "chosen_columns",
     "deviance",
     "dispersion",
     "draw_scores",
     "information_sums",
     "leverage",
     "mechanism_moments",
+    "of_products",
     "pearson",
     "pieces",
     "replicates",
@@ -145,11 +145,11 @@ class Design:
         """What can be gained over guessing, 1 - g."""
         return 1.0 - self.floor
 
-    def take(self, columns: Ints | Bools | slice) -> Design:
-        """Return the curves chosen by their numbers, by a mask or, without a copy, as a slice."""
+    def take(self, columns: Ints | Bools) -> Design:
+        """Return the curves chosen by their numbers or by a mask."""
         return Design(
-            x=chosen_columns(self.x, columns),
-            trials=chosen_columns(self.trials, columns),
+            x=_columns(self.x, columns),
+            trials=_columns(self.trials, columns),
             floor=self.floor[columns],
             link=self.link,
             irreducible=None if self.irreducible is None else self.irreducible[columns],
@@ -180,10 +180,8 @@ class Design:
         return np.log(loss, out=loss), lean
 
 
-def chosen_columns(values: Floats, columns: Ints | Bools | slice) -> Floats:
-    """Return some columns, given by number, by a mask or, without a copy, as a slice."""
-    if isinstance(columns, slice):
-        return values[:, columns]
+def _columns(values: Floats, columns: Ints | Bools) -> Floats:
+    """Return some columns, given by number or by a mask."""
     chosen = np.flatnonzero(columns) if columns.dtype == np.bool_ else columns
     return values.take(chosen, axis=1)
 
@@ -420,17 +418,24 @@ def mechanism_moments(
         between = np.zeros_like(mean)
     else:
         if link.kind == "grade":
-            nodes = link(log_loss), link(log_loss + reach), link(log_loss - reach)
+            sides = link(log_loss + reach), link(log_loss - reach)
+            middle, change = link(log_loss)
         else:
             # One exponential of the points does for all nodes.
-            loss, factor = np.minimum(log_loss, MOST_LOG_LOSS), np.exp(reach)
-            np.exp(loss, out=loss)
-            at, above, below = loss, loss * factor, loss * (1 / factor)
-            nodes = link.of_loss(at), link.of_loss(above), link.of_loss(below)
-        shares, slopes = zip(*nodes, strict=True)
-        between = _over_nodes(*(share * share for share in shares))
-        mean, slope = _over_nodes(*shares), _over_nodes(*slopes)
-        between -= np.multiply(mean, mean, out=shares[0])
+            loss, factor = np.exp(np.minimum(log_loss, MOST_LOG_LOSS)), np.exp(reach)
+            sides = link.of_loss(loss * factor), link.of_loss(loss * (1 / factor))
+            middle, change = link.of_loss(loss)
+        (mean, slope), (below, steep) = sides
+        between = mean * mean
+        mean += below
+        below *= below
+        between += below
+        slope += steep
+        for total, square in ((mean, middle), (slope, change), (between, middle * middle)):
+            total *= _ON_A_SIDE
+            square *= _IN_THE_MIDDLE
+            total += square
+        between -= np.multiply(mean, mean, out=below)
         np.maximum(between, 0.0, out=between)
     if design.floor.any():
         span = design.span
@@ -439,15 +444,6 @@ def mechanism_moments(
         slope *= span
         between *= span**2
     return mean, slope, between
-
-
-def _over_nodes(middle: Floats, above: Floats, below: Floats) -> Floats:
-    """Return the mean over u from the values at its nodes, which are overwritten."""
-    above += below
-    above *= _ON_A_SIDE
-    middle *= _IN_THE_MIDDLE
-    above += middle
-    return above
 
 
 def pieces(
@@ -467,8 +463,7 @@ def pieces(
     """
     mean, slope, between = mechanism_moments(log_loss, sigma, design)
     share = 1 / design.trials
-    variance = 1 - mean
-    variance *= mean
+    variance = mean * (1 - mean)
     variance -= between
     np.maximum(variance, 0.0, out=variance)
     variance *= share
@@ -484,13 +479,16 @@ def pieces(
     return Pieces(np.subtract(y, mean, out=mean), slope, variance, np.divide(1.0, share, out=share))
 
 
+def of_products(one: Floats, other: Floats) -> Floats:
+    """Return the sums over scales of the products of two arrays (n, m)."""
+    # Not by einsum, whose last digit depends on where a curve stands among others.
+    return np.asarray((one * other).sum(axis=0))
+
+
 def information_sums(mass: Floats, x: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Return the sums of mass, mass x and mass x^2 over scales, and the determinant they form."""
-    # Not by einsum, whose last digit depends on where a curve stands among others.
-    moment = mass * x
-    s0, s1 = mass.sum(axis=0), moment.sum(axis=0)
-    moment *= x
-    s2 = moment.sum(axis=0)
+    first = mass * x
+    s0, s1, s2 = mass.sum(axis=0), first.sum(axis=0), of_products(first, x)
     return s0, s1, s2, np.maximum(s0 * s2 - s1 * s1, 1e-12 * s0 * s2 + _TINY)
 
 
@@ -510,12 +508,10 @@ def dispersion(found: Pieces, lean: Floats, at_bound: Bools) -> tuple[Floats, Fl
     np.minimum(share, 1.0, out=share)
     weighted = found.residual * found.residual
     weighted *= found.weight
-    weighted *= share
-    observed = weighted.sum(axis=0)
+    observed = of_products(share, weighted)
     share *= share
-    left = np.subtract(1, leverage(found, lean, at_bound), out=weighted)
-    left *= share
-    return np.maximum(observed, _TINY), np.maximum(left.sum(axis=0), 1e-6)
+    expected = of_products(share, 1 - leverage(found, lean, at_bound))
+    return np.maximum(observed, _TINY), np.maximum(expected, 1e-6)
 
 
 def leverage(found: Pieces, lean: Floats, at_bound: Bools) -> Floats:

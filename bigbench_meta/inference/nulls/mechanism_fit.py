@@ -19,15 +19,13 @@ from bigbench_meta.inference.nulls.mechanism import (
     Design,
     MechanismFit,
     Pieces,
-    chosen_columns,
     dispersion,
     information_sums,
+    of_products,
     pieces,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
@@ -42,7 +40,6 @@ _SMALL: Final = 1e-6  # of a step in log loss
 _SIGMA_STEPS: Final = 28
 _SECANT_STEPS: Final = 9  # before the interval is halved instead
 _FULL: Final = 0.75  # of curves that have not settled, below which the others are dropped
-_AT_A_TIME: Final = 512  # curves whose arrays of one step stay in the processor's cache
 _CLOSE: Final = 1e-4  # of the ratio to 1, and of the interval of sigma^2 to its upper end
 
 
@@ -127,13 +124,12 @@ class _Problem:
     bounds: tuple[float, float]
     resolution: float
 
-    def take(self, columns: Ints | slice) -> _Problem:
+    def take(self, columns: Ints) -> _Problem:
         """Return some of the curves."""
-        offset = None if self.offset is None else chosen_columns(self.offset, columns)
-        return _Problem(
-            chosen_columns(self.y, columns), self.design.take(columns), offset, self.bounds,
-            self.resolution,
-        )  # fmt: skip
+        offset = None if self.offset is None else self.offset.take(columns, axis=1)
+        return replace(
+            self, y=self.y.take(columns, axis=1), offset=offset, design=self.design.take(columns)
+        )
 
     def pieces_and_lean(self, state: _State) -> tuple[Pieces, Floats]:
         """Return what the equations are made of, and how fast the log loss falls with alpha."""
@@ -157,15 +153,9 @@ class _Problem:
 class _Columns:
     """Arrays of one entry a curve."""
 
-    def take(self, columns: Ints | slice) -> Self:
+    def take(self, columns: Ints) -> Self:
         """Return some of the curves."""
         return type(self)(*(values[columns] for values in vars(self).values()))
-
-    @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
-        """Return the curves of all parts."""
-        every = zip(*(vars(part).values() for part in parts), strict=True)
-        return cls(*map(np.concatenate, every))
 
     def put(self, columns: Ints, part: Self) -> None:
         """Put those curves back."""
@@ -191,12 +181,6 @@ class _Steps(_Columns):
     change: Floats
     length: Floats
     pace: Floats
-
-
-def _runs(n: int) -> Iterator[slice]:
-    """Yield n columns a few at a time."""
-    for begin in range(0, n, _AT_A_TIME):
-        yield slice(begin, begin + _AT_A_TIME)
 
 
 def _start(problem: _Problem, sigma: Floats) -> _State:
@@ -262,26 +246,11 @@ def _held(alpha: Floats, bounds: tuple[float, float]) -> Floats:
 
 def _scoring_step(problem: _Problem, state: _State, last: _Steps) -> tuple[_Steps, Bools]:
     """Return the full step, whose pace is still open, and if it goes back on the last."""
-    if len(state.level) <= _AT_A_TIME:
-        return _step_of_some(problem, state, last)
-    steps, turned = zip(
-        *(
-            _step_of_some(problem.take(some), state.take(some), last.take(some))
-            for some in _runs(len(state.level))
-        ),
-        strict=True,
-    )
-    return _Steps.joined(steps), np.concatenate(turned)
-
-
-def _step_of_some(problem: _Problem, state: _State, last: _Steps) -> tuple[_Steps, Bools]:
-    """Return the same of curves whose arrays stay in the processor's cache."""
     found, x = problem.pieces_and_lean(state)
     lift = np.multiply(found.slope, found.weight, out=found.weight)
     pull = np.multiply(lift, found.residual, out=found.residual)
     mass = np.multiply(lift, found.slope, out=found.slope)
-    score = pull.sum(axis=0)
-    moment = -np.multiply(pull, x, out=found.variance).sum(axis=0)
+    score, moment = pull.sum(axis=0), -of_products(pull, x)
     s0, s1, s2, determinant = information_sums(mass, x)
     alpha = _held(state.alpha + (s0 * moment + s1 * score) / determinant, problem.bounds)
     change = alpha - state.alpha
@@ -289,9 +258,10 @@ def _step_of_some(problem: _Problem, state: _State, last: _Steps) -> tuple[_Step
     # Its length is the largest change of log loss at a point, points without information aside.
     move = np.multiply(change, x, out=pull)
     np.subtract(shift, move, out=move)
+    mass /= np.maximum(mass.max(axis=0), _TINY)
     move *= move
     move *= mass
-    seen = np.sqrt(move.max(axis=0) / np.maximum(mass.max(axis=0), _TINY))
+    seen = np.sqrt(move.max(axis=0))
     along, across = shift * s0 - change * s1, shift * s1 - change * s2
     turned = last.shift * along - last.change * across < 0
     return _Steps(shift, change, np.maximum(seen, np.abs(change)), last.pace), turned
@@ -351,14 +321,6 @@ def _fit_sigma(problem: _Problem, state: _State) -> _State:
     return state
 
 
-def _excess(problem: _Problem, state: _State) -> Floats:
-    """Return the observed over the expected sum of squares."""
-    if len(state.level) <= _AT_A_TIME:
-        return problem.dispersion(state)[0]
-    parts = [problem.take(some).dispersion(state.take(some))[0] for some in _runs(len(state.level))]
-    return np.concatenate(parts)
-
-
 def _search_sigma(problem: _Problem, state: _State, search: _Search) -> _State:
     """Fit the mean at each trial sigma: solving for the two turn about would cycle."""
     found, rows, some = replace(state), np.arange(len(state.level)), problem
@@ -370,7 +332,7 @@ def _search_sigma(problem: _Problem, state: _State, search: _Search) -> _State:
         finished = np.flatnonzero(search.done)
         again.put(finished, state.take(finished))
         state = again
-        search.narrow(_excess(some, state), halve=step >= _SECANT_STEPS)
+        search.narrow(some.dispersion(state)[0], halve=step >= _SECANT_STEPS)
         open_ = np.flatnonzero(~search.done)
         if not len(open_) or len(open_) < _FULL * len(search.done):
             found.put(rows, state)
