@@ -48,7 +48,9 @@ CHUNK: Final = 512
 Fits take as many steps for few curves as for many, so that those of 64 cost twice as much a curve.
 Only curves of one length and kind of metric are fitted together: to part those costs nothing.
 """
-_LEAST_CHUNKS: Final = 4
+# Parts that a small study has, unless they would have fewer curves.
+_PARTS: Final = 4
+_FEWEST: Final = 16
 # Curves, times their cost, that are worth the second in which a process starts.
 _WORTH_PROCESSES: Final = 2000
 
@@ -113,7 +115,7 @@ class Analysis:
         lengths, metric = curves.ragged.lengths, curves.keys["metric"].cat.codes.to_numpy()
         order = np.lexsort((metric, lengths))
         changes = np.diff(lengths[order]).astype(bool) | np.diff(metric[order]).astype(bool)
-        least = min(size, math.ceil(len(order) / _LEAST_CHUNKS)) or 1
+        least = min(size, max(math.ceil(len(order) / _PARTS), _FEWEST))
         parts, part = [], order[:0]
         for group in np.split(order, np.flatnonzero(changes) + 1):
             part = np.concatenate([part, group])
