@@ -281,7 +281,7 @@ def test_hostile_names_are_text_wherever_they_appear(browser: Browser, hostile: 
 
 def test_without_script_the_page_says_the_same(browser: Browser, gpt3: Path) -> None:
     opened = Opened(browser, gpt3, java_script_enabled=False)
-    assert "21 of them above 100" in opened.page.inner_text(".answer")
+    assert "21 of 189 curves look emergent" in opened.page.inner_text(".answer")
     assert opened.page.locator(".plot svg").count() == 4
     assert len(opened.rows("[data-table=by_metric]", 1)) == 8
     assert "needs a browser" in opened.page.inner_text("#explorer-app")
@@ -295,7 +295,14 @@ def test_a_phone_in_both_colours(browser: Browser, gpt3: Path, scheme: Any) -> N
     for figure in opened.page.locator("[data-figure]").all():
         figure.scroll_into_view_if_needed()
         figure.locator(".vega-embed svg").wait_for()
-    # What is wider scrolls in its box; text is within the page.
+    # Columns that do not fit are hidden until asked for; text is within the page.
+    cells = "[...document.querySelectorAll('td')].map((e) => e.getBoundingClientRect().right)"
+    assert max(opened.page.evaluate(cells)) <= 391
+    assert "E" in [head.split()[0] for head in opened.page.locator("#curves th").all_inner_texts()]
+    opened.page.locator("#curves").get_by_role("button", name="All 10 columns").click()
+    assert max(opened.page.evaluate(cells)) > 391
+    opened.page.locator("#curves").get_by_role("button", name="Fewer columns").click()
+    assert max(opened.page.evaluate(cells)) <= 391
     assert opened.page.evaluate("document.documentElement.scrollWidth") == 390
     beyond = """[...document.querySelectorAll('p, li, caption, figcaption, h1, h2, h3, dd, label')]
         .filter((e) => e.getBoundingClientRect().right > 391).map((e) => e.textContent)"""

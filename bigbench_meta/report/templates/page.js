@@ -79,6 +79,32 @@ function scrolls(container, label) {
   if (pages) pages.ariaLabel = `Pages of ${label}`;
 }
 
+/** On a narrow screen, show the columns that fit, the first always, and the others when asked. */
+function narrow(table, container, label, wanted = []) {
+  const heads = table.columns().header().toArray();
+  const room = container.querySelector(".dt-layout-table").clientWidth;
+  if (!matchMedia("screen and (max-width: 40rem)").matches) return;
+  const widths = heads.map((head) => head.getBoundingClientRect().width);
+  const first = [0, ...wanted, ...widths.keys()].filter((c, at, all) => all.indexOf(c) === at);
+  let used = 0;
+  const kept = new Set(first.filter((c, at) => {
+    if (at && used + widths[c] > room) return false;
+    used += widths[c];
+    return true;
+  }));
+  if (kept.size === heads.length) return;
+  const show = (all) => {
+    for (const c of widths.keys()) table.column(c).visible(all || kept.has(c), false);
+    toggle.textContent = all ? "Fewer columns" : `All ${heads.length} columns`;
+    toggle.onclick = () => show(!all);
+  };
+  const toggle = button("", `Columns of ${label}`, null);
+  toggle.removeAttribute("aria-label");
+  container.prepend(toggle);
+  show(false);
+  addEventListener("beforeprint", () => show(true));
+}
+
 function enhanceTable(DataTable, box, { csv, columns }) {
   const table = box.querySelector("table");
   const options = {
@@ -104,7 +130,7 @@ function enhanceTable(DataTable, box, { csv, columns }) {
   const paging = Boolean(columns);
   const name = box.dataset.table;
   const save = () => button("CSV", `Download ${name} as CSV`, () => download(`${name}.csv`, csv, "text/csv"));
-  new DataTable(table, {
+  const made = new DataTable(table, {
     ...options, paging, info: paging, pageLength: written,
     layout: {
       topStart: written > 1 ? "search" : null, topEnd: save,
@@ -113,6 +139,7 @@ function enhanceTable(DataTable, box, { csv, columns }) {
   });
   const wide = box.querySelector(".wide");
   scrolls(box, wide.ariaLabel);
+  narrow(made, table.closest(".dt-container"), name);
   for (const attribute of ["role", "tabindex", "aria-label"]) wide.removeAttribute(attribute);
 }
 
@@ -288,6 +315,7 @@ class Explorer {
     made.search.fixed("explorer", (_, __, i) => this.keep[i] === 1);
     made.on("order", () => this.remember());
     scrolls(table.closest(".dt-container"), "Table: every curve");
+    narrow(made, table.closest(".dt-container"), "every curve", e < 0 ? [] : [e]);
     return made;
   }
 
