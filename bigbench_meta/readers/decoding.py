@@ -104,7 +104,7 @@ def _of_parquet(data: bytes) -> int:
     try:
         found = pq.ParquetFile(pa.BufferReader(data)).metadata
         groups = [found.row_group(number) for number in range(found.num_row_groups)]
-    except (OSError, pa.ArrowException):
+    except (OSError, UnicodeDecodeError, pa.ArrowException):
         return 0  # for its reader to report
     cells = found.num_rows * found.num_columns
     expanded = sum(group.total_byte_size for group in groups)

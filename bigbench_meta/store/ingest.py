@@ -39,7 +39,7 @@ _WORTH_PROCESSES: Final = 192 << 20
 # Formats that hold samples. An archive may hold such files; they are skipped unless asked for.
 _WITH_SAMPLES: Final = {"full_log", "inspect", *SAMPLES_ONLY}
 
-READER_VERSION: Final = 6
+READER_VERSION: Final = 7
 """Raised when readers learn to read more or better; files read before are then read again."""
 
 

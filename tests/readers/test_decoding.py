@@ -92,6 +92,16 @@ def test_what_would_take_too_much_is_refused(tmp_path: Path, name: str, content:
     assert " GB of memory, more than 0.5 GB (--max-bytes " in problem["reason"]
 
 
+def test_parquet_whose_header_is_no_text_is_for_its_reader(tmp_path: Path) -> None:
+    content = repeated(3).replace(b"benchmark", b"bench\xedark")
+    assert memory_to_decode(content, "table", "a.parquet") == 0
+    (tmp_path / "a.parquet").write_bytes(content)
+    write_tree(tmp_path / "tree", tree_files(["alpha"], {"1m": 10**6}))
+    observations, problems = bm.read_results([tmp_path / "tree", tmp_path / "a.parquet"])
+    assert set(observations["task"]) == {"alpha"}
+    assert [problem["source"] for problem in plain(problems)] == [str(tmp_path / "a.parquet")]
+
+
 def test_the_limit_that_is_named_is_enough() -> None:
     reason = too_much_to_decode(LISTS, None, "lm_eval", "a.json", max_bytes=1000)
     needed = int(reason.rpartition("--max-bytes ")[2].split()[0])

@@ -17,6 +17,7 @@ as ``programmatic``, and so are ``shots`` where they are -1 or not stated.
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -86,9 +87,6 @@ class _Task(msgspec.Struct):
 class _Model(msgspec.Struct):
     model_family: _Name
     model_name: _Name
-    total_params: Any = None
-    non_embedding_params: Any = None
-    flop_matched_non_embedding_params: Any = None
 
 
 class _Head(msgspec.Struct):
@@ -350,11 +348,9 @@ class _Reading:
             head = decode_field(self._head(), _Head)
         except ValueFaultError:
             return None
-        sizes = {
-            axis: size
-            for axis in SIZE_AXES
-            if (size := as_size(getattr(head.model, axis))) is not None
-        }
+        # By itself: what is no size must not take the names with it.
+        model = json.loads(self._head())["model"]
+        sizes = {axis: size for axis in SIZE_AXES if (size := as_size(model.get(axis))) is not None}
         return {
             "benchmark": BENCHMARK,
             "task": head.task.task_name,

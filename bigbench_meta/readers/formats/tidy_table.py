@@ -15,6 +15,7 @@ from pandas.errors import ParserWarning
 
 from bigbench_meta.core.errors import SchemaError
 from bigbench_meta.core.schema import OBSERVATIONS, SCALE_AXES, Column, conform
+from bigbench_meta.readers.formats.values import refuse_other_encodings
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -127,6 +128,7 @@ def _without_times(table: pa.Table) -> pa.Table:
 
 
 def _read_csv(data: bytes) -> pd.DataFrame:
+    refuse_other_encodings(data)  # pandas joins the halves of a character that a quote parts
     with warnings.catch_warnings():
         # Rows longer than the header: without index_col they would shift, with it be cut.
         warnings.simplefilter("error", ParserWarning)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import codecs
 import json
 import math
 import warnings
@@ -23,6 +24,7 @@ __all__ = [
     "clean",
     "kind_of",
     "literal",
+    "refuse_other_encodings",
     "show_value",
 ]
 
@@ -35,6 +37,7 @@ MOST_PARAMS: Final = 10**18
 
 _MOST_EXAMPLES: Final = 10**18
 _MOST_SHOTS: Final = 10**9
+_PIECE: Final = 1 << 20
 # Of a key in a message.
 _LONGEST: Final = 60
 _Document = TypeVar("_Document", dict[str, Any], list[Any])
@@ -253,3 +256,14 @@ def literal(text: str) -> Any:
 def clean(text: str) -> str:
     r"""Return text without lone surrogates (``\ud800`` in JSON), which no UTF-8 table can hold."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def refuse_other_encodings(data: bytes) -> None:
+    """Check that a text is UTF-8 throughout, a piece at a time.
+
+    Raises:
+        UnicodeDecodeError: It is not.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(data), _PIECE):
+        decoder.decode(data[start : start + _PIECE], final=start + _PIECE >= len(data))

@@ -6,7 +6,6 @@ values and columns of scores as arrays, so that no Python runs per row.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import math
 import re
@@ -27,6 +26,7 @@ from bigbench_meta.core.schema import OBSERVATIONS, conform
 from bigbench_meta.core.text import counted
 from bigbench_meta.readers.formats.mapping import EXPECTED, REQUIRED, fitting, shown
 from bigbench_meta.readers.formats.runs import note_missing_size, settings_text
+from bigbench_meta.readers.formats.values import refuse_other_encodings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -315,9 +315,7 @@ def _csv_header(data: bytes, delimiter: str) -> list[str]:
         UnicodeDecodeError: Anything in the file is not UTF-8; Arrow would fail in a callback.
         csv.Error: The header is no CSV.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    for start in range(0, len(data), _BLOCK):
-        decoder.decode(data[start : start + _BLOCK], final=start + _BLOCK >= len(data))
+    refuse_other_encodings(data)
     text = TextIOWrapper(BytesIO(data), encoding="utf-8-sig", newline="")
     return next((row for row in csv.reader(text, delimiter=delimiter) if row), [])
 

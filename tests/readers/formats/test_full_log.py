@@ -886,3 +886,14 @@ def test_a_checksum_that_does_not_fit_is_reported(tmp_path, samples):
     store.ingest(path, options=ReadOptions(samples=samples))
     (reason,) = store.problems()["reason"]
     assert reason == "its checksum or its end is wrong: what was read can be damaged"
+
+
+def test_a_size_that_is_none_does_not_take_the_names_with_it():
+    document = changed(SMALL, "model.non_embedding_params", "\ud800")
+    rows, n_observations, problems = read(json.dumps(document))
+    expected = [row | {"non_embedding_params": None} for row in expected_samples(SMALL)]
+    assert in_order(rows) == expected
+    assert n_observations == 2
+    ((where, reason),) = problems
+    assert where == "model.non_embedding_params"
+    assert reason.endswith("left empty")

@@ -255,6 +255,10 @@ def test_replicates_that_are_named_are_no_conflict(tmp_path: Path) -> None:
 UNREADABLE = {
     "Latin-1": (".csv", f"{HEADER}\n{ROW}\nB,é,m,F,2b,0.5\n".encode("latin-1"), "byte at byte 69"),
     "UTF-16": (".csv", f"{HEADER}\n{ROW}\n".encode("utf-16"), "not UTF-8"),
+    "a quote in a character": (
+        ".csv", f'{HEADER}\n{ROW}\nB,"é",m,F,2b,0.5\n'.encode().replace(b"\xc3", b'\xc3"'),
+        "not UTF-8: invalid continuation byte at byte 70",
+    ),
     "empty": (".csv", b"", "the file is empty"),
     "an empty line": (".csv", b"\n", "the file is empty"),
     "one row longer": (".csv", f"{HEADER}\n{ROW}\n{ROW},7\n".encode(), "Expected 6"),
