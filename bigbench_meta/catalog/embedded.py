@@ -68,7 +68,7 @@ EMBEDDED_SETS: Final = (
         source="BIG-bench's published logs, measured by the LASS project (Schellaert et al.)",
         shows="On 85 tasks of BIG-bench, how often the score that the task's authors prefer "
         "jumps, and whether the same answers jump under the chosen-option Brier score.",
-        limits="Whether the jumps are in the models or in the metric: that takes the error per "
+        limits="whether the jumps are in the models or in the metric: that takes the error per "
         "token, which is not published; and the only smooth metric, the Brier score of the chosen "
         "option, can reward wrong probabilities. All curves are of one model family.",
     ),
@@ -80,7 +80,7 @@ EMBEDDED_SETS: Final = (
         source="Brown et al. 2020, arXiv 2005.14165, Table H.1",
         shows="How often any of GPT-3's 63 published results, at 8 sizes and 3 prompt settings, "
         "jumps with scale.",
-        limits="Whether the jumps are in the models or in the metric: that takes the error per "
+        limits="whether the jumps are in the models or in the metric: that takes the error per "
         "token, and arithmetic was published as accuracy alone (11 of the 52 tasks have a second "
         "metric). All curves are of one model family.",
     ),
@@ -95,7 +95,7 @@ EMBEDDED_SETS: Final = (
         "version; MMLU of GPT-3 from Hendrycks et al. 2021, arXiv 2009.03300, Table 1",
         shows="Whether the paper's own curves do what its text says: which jump, and what "
         "becomes of the jump under another metric.",
-        limits="How frequent the effect is: the curves were chosen to show it, and none of them "
+        limits="how frequent the effect is: the curves were chosen to show it, and none of them "
         "enters a count.",
     ),
     EmbeddedSet(
@@ -109,7 +109,7 @@ EMBEDDED_SETS: Final = (
         "beforehand in data/trained_families.toml",
         shows="Whether models of known loss jump under one metric and not under another on the "
         "same outputs, and how much that depends on the seed.",
-        limits="How frequent jumps are in large language models: tasks, sizes and metrics are of "
+        limits="how frequent jumps are in large language models: tasks, sizes and metrics are of "
         "our choice, and the models are tiny.",
     ),
     EmbeddedSet(
@@ -120,7 +120,7 @@ EMBEDDED_SETS: Final = (
         level="subtask",
         source="trained with `bigbench-meta generate`, as the set `trained`",
         shows="How scores change along the training of one model, which is a family of its own.",
-        limits="Which small steps are real: each score rests on 100 examples of each length.",
+        limits="which small steps are real: each score rests on 100 examples of each length.",
     ),
     EmbeddedSet(
         name="wei2022_chain_of_thought",
@@ -129,7 +129,7 @@ EMBEDDED_SETS: Final = (
         file="wei2022_chain_of_thought.csv",
         source="Wei et al. 2022, arXiv 2201.11903, Tables 2-5",
         shows="How standard and chain-of-thought prompting compare over 3 to 5 model sizes.",
-        limits="How sharp the rises are: with so few sizes hardly any curve can have a high "
+        limits="how sharp the rises are: with so few sizes hardly any curve can have a high "
         "emergence score, and all scores are accuracies.",
     ),
 )

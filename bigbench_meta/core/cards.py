@@ -37,7 +37,6 @@ class Card:
         header: Titles of the columns of a small table, which only Jupyter shows.
         rows: Its cells.
         n_rows: How many there are, if more than these.
-        body: Further HTML, of the package's own making.
     """
 
     title: str
@@ -46,7 +45,6 @@ class Card:
     header: Sequence[str] = ()
     rows: Sequence[Sequence[str | Markup]] = ()
     n_rows: int = 0
-    body: Markup = field(default_factory=Markup)
 
     def text(self) -> str:
         """Return the title, the facts and the first notes, each on a few lines."""
@@ -66,8 +64,8 @@ class Card:
             lines.append(f"  - and {more} more")
         return "\n".join(lines)
 
-    def html(self) -> Markup:
-        """Return all of it as HTML, every text escaped."""
+    def html(self, more: Markup | None = None) -> Markup:
+        """Return all of it as HTML, every text escaped, and more of the package's own making."""
         facts = [
             [Markup("<b>{}</b>").format(name), text] for name, text in self.facts.items() if text
         ]
@@ -78,7 +76,7 @@ class Card:
             cut = Markup("<p>The first {} of {:,}.</p>").format(len(self.rows), self.n_rows)
         return Markup("<div><p><b>{}</b></p>{}{}{}{}{}</div>").format(
             _safe(self.title), notes, _table((), facts), _table(self.header, self.rows), cut,
-            self.body,
+            more or Markup(),
         )  # fmt: skip
 
 
@@ -88,6 +86,10 @@ class Carded:
     def _card(self) -> Card:
         raise NotImplementedError
 
+    def _more(self) -> Markup:
+        """Return what Jupyter shows below the card, such as a figure."""
+        return Markup()
+
     def __repr__(self) -> str:
         try:
             return self._card().text()
@@ -96,7 +98,7 @@ class Carded:
 
     def _repr_html_(self) -> str | None:
         try:
-            return str(self._card().html())
+            return str(self._card().html(self._more()))
         except Exception:  # noqa: BLE001 - then Jupyter shows the text
             return None
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
 
@@ -17,6 +17,7 @@ __all__ = [
     "drawable",
     "format_scale",
     "inert",
+    "listed",
     "printable",
     "shown",
 ]
@@ -75,10 +76,20 @@ def did_you_mean(name: str, known: Iterable[str], what: str = "") -> str:
         if len(lower) > 2 and lower in one and one not in near
     ]
     alike = " or ".join(repr(by_lower[one]) for one in near[:_MOST_NEAR])
-    listed = ", ".join(known[:_MOST_LISTED]) or "none"
-    more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
-    parts = (f"did you mean {alike}?" if alike else "", f"{what}: {listed}{more}" if what else "")
+    parts = (f"did you mean {alike}?" if alike else "", listed(known, what) if what else "")
     return " ".join(filter(None, parts))
+
+
+def listed(known: Sequence[str], what: str) -> str:
+    """Return names, or the first of many, behind what they are.
+
+    Examples:
+        >>> listed(["task", "metric"], "columns"), listed([], "columns")
+        ('columns: task, metric', 'columns: none')
+    """
+    first = ", ".join(known[:_MOST_LISTED]) or "none"
+    more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""
+    return f"{what}: {first}{more}"
 
 
 def format_scale(value: float) -> str:

@@ -24,7 +24,7 @@ from bigbench_meta.core.schema import (
     conform,
     to_frame,
 )
-from bigbench_meta.core.text import counted, did_you_mean, format_scale
+from bigbench_meta.core.text import counted, did_you_mean, format_scale, listed
 from bigbench_meta.curves.runs import ALL, differing_settings, separate_runs, unexplained
 from bigbench_meta.curves.units import asks_unit, check_range, implausible_sizes, models_of_rows
 
@@ -237,14 +237,14 @@ class Curves(Carded):
             for name in wanted:
                 if not (known == name).any():
                     there = sorted(map(str, known.dropna().unique()))
-                    hint = did_you_mean(str(name), there) or did_you_mean("", there, "there are")
+                    hint = did_you_mean(str(name), there) or listed(there, "there are")
                     raise InputError(f"no curve of {name!r}", where=column, hint=hint)
             fits = known.isin(wanted).to_numpy(dtype=bool)
             if wanted and not (chosen & fits).any():
                 there = sorted(map(str, known[chosen].dropna().unique()))
                 raise InputError(
                     f"no curve of {before} has {' or '.join(map(repr, wanted))}", where=column,
-                    hint=did_you_mean("", there, "these have"),
+                    hint=listed(there, "these have"),
                 )  # fmt: skip
             chosen &= fits
             before += f"{' and ' if before else ''}{' or '.join(map(repr, wanted))}"

@@ -99,7 +99,6 @@ class Analysis:
         of_curves: Those that have one value a curve.
         samples: Samples table, for a function that takes ``samples``.
         cost: About what a curve costs, compared with other analyses.
-        size: Curves of a chunk, at most; :data:`CHUNK` by default.
     """
 
     function: Callable[..., pd.DataFrame]
@@ -107,20 +106,18 @@ class Analysis:
     of_curves: Mapping[str, Sequence[Any] | NDArray[Any]] = field(default_factory=dict)
     samples: pd.DataFrame | pa.Table | None = None
     cost: int = 1
-    size: int | None = None
 
     def chunks(self, name: str, curves: Curves) -> list[Chunk]:
         """Return the analysis in chunks, of one length and metric if they can: one, maybe empty."""
-        size = self.size or CHUNK
         lengths, metric = curves.ragged.lengths, curves.keys["metric"].cat.codes.to_numpy()
         order = np.lexsort((metric, lengths))
         changes = np.diff(lengths[order]).astype(bool) | np.diff(metric[order]).astype(bool)
-        least = min(size, max(math.ceil(len(order) / _PARTS), _FEWEST))
+        least = min(CHUNK, max(math.ceil(len(order) / _PARTS), _FEWEST))
         parts, part = [], order[:0]
         for group in np.split(order, np.flatnonzero(changes) + 1):
             part = np.concatenate([part, group])
             if len(part) >= least:
-                parts += np.array_split(part, math.ceil(len(part) / size))
+                parts += np.array_split(part, math.ceil(len(part) / CHUNK))
                 part = order[:0]
         if len(part) or not parts:
             parts.append(part)

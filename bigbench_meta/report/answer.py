@@ -30,8 +30,7 @@ def study_answer(study: Study) -> list[str]:
     """
     limits = ""
     if study.embedded:
-        limits = study.embedded.limits
-        limits = f"These data cannot tell {limits[:1].lower()}{limits[1:]}"
+        limits = f"These data cannot tell {study.embedded.limits}"
     elif study.account and study.account.limitations:
         limits = f"A limit of these data: {study.account.limitations[0]}"
     return [

@@ -49,14 +49,17 @@ class Explored:
     Attributes:
         curves: The curves.
         scores: Their scores, in their order.
-        counted: The scores that count.
         threshold: Curves with a score above it are flagged.
     """
 
     curves: Curves
     scores: pd.DataFrame
-    counted: pd.DataFrame
     threshold: float
+
+    @property
+    def counted(self) -> pd.DataFrame:
+        """The scores that count, which are all."""
+        return self.scores
 
 
 def explorer_data(study: Study | Explored) -> dict[str, Any]:

@@ -93,7 +93,6 @@ def explore(
     explored = Explored(
         curves=study,
         scores=scores.reset_index(drop=True),
-        counted=scores.reset_index(drop=True),
         threshold=DEFAULT_THRESHOLD if threshold is None else threshold,
     )
     return ExplorerView(html=explorer_page(explored), n_curves=len(study), height=height)

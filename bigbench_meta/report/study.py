@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from markupsafe import Markup
@@ -95,18 +95,13 @@ class Study(Carded):
         }
         return Card(title=first, notes=more, facts=known)
 
-    def _repr_html_(self) -> str | None:
-        """Return the answer in sentences, the table of metrics and the figure of them."""
-        try:
-            card, table = self._card(), self.tables["by_metric"]
-            figure = self.figures.get("emergence_by_metric")
-            drawn = ""
-            if figure is not None and len(figure.data) <= _MOST_DRAWN:
-                drawn = figure._repr_svg_()
-            body = Markup(table._repr_html_() or "") + Markup(drawn)  # noqa: S704
-            return str(replace(card, body=body).html())
-        except Exception:  # noqa: BLE001 - then Jupyter shows the text
-            return None
+    def _more(self) -> Markup:
+        """Return the table of metrics and, if it is not large, the figure of them."""
+        shown = self.tables["by_metric"]._repr_html_() or ""
+        figure = self.figures.get("emergence_by_metric")
+        if figure is not None and len(figure.data) <= _MOST_DRAWN:
+            shown += figure._repr_svg_()
+        return Markup(shown)  # noqa: S704 - both are escaped
 
     @property
     def keys(self) -> pd.DataFrame:

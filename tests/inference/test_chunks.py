@@ -21,8 +21,9 @@ def curves():
     return build_curves(load_embedded("gpt3"))
 
 
-def test_chunks_give_what_all_curves_give(curves):
-    found = analyse({"resolution": Analysis(function=resolution, size=50)}, curves)["resolution"]
+def test_chunks_give_what_all_curves_give(curves, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK", 50)
+    found = analyse({"resolution": Analysis(function=resolution)}, curves)["resolution"]
     pd.testing.assert_frame_equal(found, resolution(curves).reset_index(drop=True))
 
 
@@ -33,7 +34,8 @@ def test_no_curves(curves):
     assert list(found) == list(resolution(none))
 
 
-def test_options_of_curves_and_samples_go_with_their_chunk(curves):
+def test_options_of_curves_and_samples_go_with_their_chunk(curves, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK", 10)
     samples = pd.DataFrame({"task": ["PIQA", "LAMBADA", "nowhere"], "score": [1, 2, 3]})
     seen = []
 
@@ -46,7 +48,6 @@ def test_options_of_curves_and_samples_go_with_their_chunk(curves):
     numbers = np.arange(len(curves))
     analysis = Analysis(
         function=of_chunk, options={"shared": 0.5}, of_curves={"number": numbers}, samples=samples,
-        size=10,
     )  # fmt: skip
     calls = []
     found = analyse(
@@ -73,7 +74,7 @@ def test_chunks_are_of_one_length_and_metric_where_there_are_enough(curves):
     assert sorted(np.concatenate([chunk.place for chunk in parts])) == list(range(80))
 
 
-def test_a_failing_chunk_is_named_and_the_others_are_kept(curves):
+def test_a_failing_chunk_is_named_and_the_others_are_kept(curves, monkeypatch):
     task = str(curves.keys["task"].iloc[60])
     seen = []
 
@@ -83,7 +84,8 @@ def test_a_failing_chunk_is_named_and_the_others_are_kept(curves):
             raise ZeroDivisionError("no")
         return resolution(some)
 
-    analyses = {"shape": Analysis(function=fails, size=50)}
+    monkeypatch.setattr(chunks, "CHUNK", 50)
+    analyses = {"shape": Analysis(function=fails)}
     with pytest.raises(InputError, match=r"shape failed in 1 of its chunks.*ZeroDivisionError: no"):
         analyse(analyses, curves)
     assert sum(seen) == len(curves)

@@ -22,7 +22,7 @@ from bigbench_meta.report.study import run_study
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Dialog, Locator, Page
+    from playwright.sync_api import Browser, Dialog, FrameLocator, Locator, Page
 
 PHONE = {"viewport": {"width": 390, "height": 844}}
 
@@ -182,20 +182,28 @@ NOTEBOOKS = {
 }
 
 
-@pytest.mark.parametrize("policy", NOTEBOOKS.values(), ids=NOTEBOOKS)
-def test_explorer_in_a_cell_of_a_notebook(browser: Browser, tmp_path: Path, policy: str) -> None:
-    curves = bm.build_curves(load_embedded("gpt3"))
-    scores = bm.score_curves(curves)
-    notebook = tmp_path / "notebook.html"
+def in_a_notebook(
+    browser: Browser, folder: Path, cells: str, policy: str = ""
+) -> tuple[Opened, FrameLocator]:
+    """Open a page with outputs of cells, one of them the explorer, and wait for its frame."""
+    notebook = folder / "notebook.html"
     notebook.write_text(
         f'<!doctype html><html data-ready="yes"><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f"<p>Another cell</p>{bm.explore(curves, scores)._repr_html_()}",
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">{cells}',
         encoding="utf-8",
     )
     opened = Opened(browser, notebook)
     frame = opened.page.frame_locator("iframe")
     frame.locator("html[data-ready]").wait_for(state="attached")
+    return opened, frame
+
+
+@pytest.mark.parametrize("policy", NOTEBOOKS.values(), ids=NOTEBOOKS)
+def test_explorer_in_a_cell_of_a_notebook(browser: Browser, tmp_path: Path, policy: str) -> None:
+    curves = bm.build_curves(load_embedded("gpt3"))
+    scores = bm.score_curves(curves)
+    cells = f"<p>Another cell</p>{bm.explore(curves, scores)._repr_html_()}"
+    opened, frame = in_a_notebook(browser, tmp_path, cells, policy)
     info = frame.locator("#curves .dt-info")
     assert info.inner_text() == "1 to 8 of 189 curves"
     frame.locator("#filters [name=q]").fill("BLEU-mb")
@@ -217,15 +225,8 @@ def test_explorer_in_a_cell_of_a_notebook(browser: Browser, tmp_path: Path, poli
 
 def test_hostile_names_in_a_cell(browser: Browser, tmp_path: Path) -> None:
     study = study_of(tmp_path / "study", HOSTILE)
-    notebook = tmp_path / "notebook.html"
-    notebook.write_text(
-        f'<!doctype html><html data-ready="yes"><meta charset="utf-8">'
-        f"{study._repr_html_()}{bm.explore(study)._repr_html_()}",
-        encoding="utf-8",
-    )
-    opened = Opened(browser, notebook)
-    frame = opened.page.frame_locator("iframe")
-    frame.locator("html[data-ready]").wait_for(state="attached")
+    cells = f"{study._repr_html_()}{bm.explore(study)._repr_html_()}"
+    opened, frame = in_a_notebook(browser, tmp_path, cells)
     found = set(frame.locator("#curves tbody td:first-child").all_inner_texts())
     assert found
     assert found <= set(HOSTILE)

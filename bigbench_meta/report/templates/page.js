@@ -80,11 +80,11 @@ function scrolls(container, label) {
 }
 
 /** On a narrow screen, show the columns that fit, the first always, and the others when asked. */
-function narrow(table, container, label, wanted = []) {
-  const heads = table.columns().header().toArray();
-  const room = container.querySelector(".dt-layout-table").clientWidth;
+function narrow(table, wanted = []) {
   if (!matchMedia("screen and (max-width: 40rem)").matches) return;
-  const widths = heads.map((head) => head.getBoundingClientRect().width);
+  const container = table.table().container();
+  const room = container.querySelector(".dt-layout-table").clientWidth;
+  const widths = table.columns().header().toArray().map((head) => head.getBoundingClientRect().width);
   const first = [0, ...wanted, ...widths.keys()].filter((c, at, all) => all.indexOf(c) === at);
   let used = 0;
   const kept = new Set(first.filter((c, at) => {
@@ -92,14 +92,13 @@ function narrow(table, container, label, wanted = []) {
     used += widths[c];
     return true;
   }));
-  if (kept.size === heads.length) return;
+  if (kept.size === widths.length) return;
   const show = (all) => {
     for (const c of widths.keys()) table.column(c).visible(all || kept.has(c), false);
-    toggle.textContent = all ? "Fewer columns" : `All ${heads.length} columns`;
+    toggle.textContent = all ? "Fewer columns" : `All ${widths.length} columns`;
     toggle.onclick = () => show(!all);
   };
-  const toggle = button("", `Columns of ${label}`, null);
-  toggle.removeAttribute("aria-label");
+  const toggle = make("button", { type: "button" });
   container.prepend(toggle);
   show(false);
   addEventListener("beforeprint", () => show(true));
@@ -139,7 +138,7 @@ function enhanceTable(DataTable, box, { csv, columns }) {
   });
   const wide = box.querySelector(".wide");
   scrolls(box, wide.ariaLabel);
-  narrow(made, table.closest(".dt-container"), name);
+  narrow(made);
   for (const attribute of ["role", "tabindex", "aria-label"]) wide.removeAttribute(attribute);
 }
 
@@ -315,7 +314,7 @@ class Explorer {
     made.search.fixed("explorer", (_, __, i) => this.keep[i] === 1);
     made.on("order", () => this.remember());
     scrolls(table.closest(".dt-container"), "Table: every curve");
-    narrow(made, table.closest(".dt-container"), "every curve", e < 0 ? [] : [e]);
+    narrow(made, e < 0 ? [] : [e]);
     return made;
   }
 
