@@ -21,7 +21,7 @@ from bigbench_meta.aggregate.emergence_criteria import CRITERIA, meets
 from bigbench_meta.core.checks import one_of, whole
 from bigbench_meta.core.text import counted
 from bigbench_meta.curves.emergence import MIN_SCALES, score_ragged
-from bigbench_meta.inference.chunks import Chunk, Execution, run_chunks
+from bigbench_meta.inference.chunks import INFERENCE_COST, Chunk, Execution, run_chunks
 from bigbench_meta.inference.nulls.inputs import null_inputs
 from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE
 from bigbench_meta.inference.nulls.monte_carlo import stream
@@ -56,8 +56,7 @@ DEFAULT_STUDIES: Final = 999
 FULL_STUDIES: Final = 99
 """Simulated studies where all criteria are compared, which takes minutes."""
 
-# Of the inference on a curve, see inference.chunks.
-_COST: Final = 40
+# Of drawing a curve in all studies, see inference.chunks.
 _DRAW_COST: Final = 6
 _LEVEL: Final = 0.05
 _ABOUT_ONE: Final = 0.75
@@ -370,7 +369,7 @@ def _counts_of_studies(
 ) -> dict[tuple[str, str, str], Ints]:  # fmt: skip
     """Likewise, of studies that are analysed as the data were."""
     chunks = [
-        Chunk(call=partial(judge, one), name=variation, curves=one, cost=_COST)
+        Chunk(call=partial(judge, one), name=variation, curves=one, cost=INFERENCE_COST)
         for variation in VARIATIONS
         for one in study.studies(variation, n_studies)
     ]

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -184,6 +185,12 @@ class _Kept:
             self._pool, self._workers = _pool(workers), workers
         return self._pool
 
+    def start(self, workers: int, module: str) -> None:
+        """Start them, and let them import a module meanwhile."""
+        pool = self.pool(workers)
+        for _ in range(workers):
+            pool.submit(_imported, module)
+
     def end(self) -> None:
         """End them; others are started when they are needed again."""
         if self._pool is not None:
@@ -195,16 +202,23 @@ _KEPT: ContextVar[_Kept | None] = ContextVar("kept processes", default=None)
 
 
 @contextmanager
-def kept_processes() -> Iterator[None]:
+def kept_processes(jobs: int = 1, *, module: str = "") -> Iterator[None]:
     """Let all calls of :func:`execute` inside use the same processes.
 
     Starting a process and importing what it needs takes a second. Calls with an environment have
     processes of their own.
+
+    Args:
+        jobs: Processes to start at once, so that they are ready when they are needed; 1 for none.
+        module: The module that they import meanwhile.
     """
-    if _KEPT.get() is not None:
+    outer = _KEPT.get()
+    kept = outer or _Kept()
+    if jobs > 1:
+        kept.start(jobs, module)
+    if outer:
         yield
         return
-    kept = _Kept()
     token = _KEPT.set(kept)
     try:
         yield
@@ -234,6 +248,11 @@ def _start(environment: dict[str, str]) -> None:
 def _end_with(parent: Any) -> None:
     parent.join()
     os._exit(1)
+
+
+def _imported(module: str) -> None:
+    """Import a module, whose objects other tasks are made of."""
+    import_module(module)
 
 
 def _timed(function: Callable[[T], Any], task: T) -> tuple[Any, Exception | None, float]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHUNK",
+    "INFERENCE_COST",
     "Analysis",
     "Chunk",
     "Execution",
@@ -51,6 +52,9 @@ Only curves of one length and kind of metric are fitted together: to part those 
 # Parts that a small study has, unless they would have fewer curves.
 _PARTS: Final = 4
 _FEWEST: Final = 16
+INFERENCE_COST: Final = 40
+"""Of the whole inference on a curve, compared with that of its cheapest part."""
+
 # Curves, times their cost, that are worth the second in which a process starts.
 _WORTH_PROCESSES: Final = 2000
 
@@ -67,6 +71,12 @@ class Execution:
 
     jobs: int | None = 1
     keep: Path | None = None
+
+    def jobs_for(self, cost: int) -> int:
+        """Return the number of processes for work of a cost, see :attr:`Chunk.cost`."""
+        if self.jobs is not None:
+            return self.jobs
+        return available_jobs() if cost > _WORTH_PROCESSES else 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,9 +211,7 @@ def run_chunks(
     """
     execution = execution or Execution()
     cost = [chunk.cost * len(chunk.curves) for chunk in chunks]
-    jobs = execution.jobs
-    if jobs is None:
-        jobs = available_jobs() if sum(cost) > _WORTH_PROCESSES else 1
+    jobs = execution.jobs_for(sum(cost))
     place = {id(chunk.call): number for number, chunk in enumerate(chunks)}
     found: dict[int, pd.DataFrame] = {}
     failed: dict[int, Exception] = {}

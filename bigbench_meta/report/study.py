@@ -16,6 +16,7 @@ from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.execute import kept_processes
 from bigbench_meta.core.text import counted
 from bigbench_meta.curves.runs import doubtful_sentences
+from bigbench_meta.inference.chunks import INFERENCE_COST, Execution
 from bigbench_meta.report.answer import study_answer
 from bigbench_meta.report.charts.by_metric import (
     plot_claims_by_metric,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from bigbench_meta.catalog.known_issues import IssueFindings
     from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
-    from bigbench_meta.inference.chunks import Execution
     from bigbench_meta.inference.curve_evidence import Variation
     from bigbench_meta.report.charts.figure import Figure
     from bigbench_meta.report.tables.table import Table
@@ -250,18 +250,20 @@ def run_study(
     is_evidence = embedded is None or embedded.role == "evidence"
     pairs = expected = None
     if inference:
-        # Imports scipy.stats and statsmodels, a second's work.
-        from bigbench_meta.aggregate.metric_change import metric_change
-        from bigbench_meta.aggregate.yardstick import expected_if_smooth
-        from bigbench_meta.inference.curve_evidence import ALPHA_RANGE, curve_evidence
-
         of_level = curves[scores.index.isin(counted.index)]
-        alpha_range = alpha_range or ALPHA_RANGE
+        execution = execution or Execution()
+        jobs = execution.jobs_for(INFERENCE_COST * len(of_level))
         shared: Any = {
             "threshold": threshold, "seed": seed, "min_scales": options.min_scales,
             "catalog": options.catalog, "execution": execution, "progress": progress,
         }  # fmt: skip
-        with kept_processes():
+        with kept_processes(jobs, module="bigbench_meta.aggregate.metric_change"):
+            # Imports scipy.stats and statsmodels, a second's work, as the processes do.
+            from bigbench_meta.aggregate.metric_change import metric_change
+            from bigbench_meta.aggregate.yardstick import expected_if_smooth
+            from bigbench_meta.inference.curve_evidence import ALPHA_RANGE, curve_evidence
+
+            alpha_range = alpha_range or ALPHA_RANGE
             evidence = curve_evidence(
                 of_level, n_boot=n_boot, variation=variation, alpha_range=alpha_range,
                 samples=samples, **shared,

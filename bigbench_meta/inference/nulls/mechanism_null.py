@@ -58,6 +58,8 @@ _LARGEST_STEP: Final = 8.0
 _STRIDE: Final = 0.25
 _HALVINGS: Final = 8  # down to a thousandth
 _PARTS_OF_A_ROUND: Final = 4
+# Replicates of a part, with fewer of which a fit takes as long.
+_FEWEST_FITTED: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,8 @@ def _bootstrap(
             )
             drawn = drawn.reshape(len(y), len(part), size)
             # A round is drawn whole and fitted in parts, as a curve may stop within it.
-            for begin, end in pairwise(np.linspace(0, size, _PARTS_OF_A_ROUND + 1).astype(int)):
+            parts = min(max(len(part) * size // _FEWEST_FITTED, 1), _PARTS_OF_A_ROUND)
+            for begin, end in pairwise(np.linspace(0, size, parts + 1).astype(int)):
                 left = ~(step.done & sharp.done)[part]
                 _tally(
                     step, sharp, drawn[:, left, begin:end], part[left], design, variation, options
