@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -52,6 +53,18 @@ def test_processes_are_kept_and_replaced_where_one_ends():
     for number in second:  # they end with the block
         with pytest.raises(ProcessLookupError):
             os.kill(number, 0)
+
+
+def has_imported(module: str) -> bool:
+    return module in sys.modules
+
+
+def test_processes_started_early_import_a_module_meanwhile():
+    with kept_processes(2, module="colorsys"):
+        assert len(multiprocessing.active_children()) == 2
+        outcomes = list(execute(has_imported, ["colorsys"] * 4, jobs=2))
+    # The one that is ready first may do it twice.
+    assert any(one.value for one in outcomes)
 
 
 def test_environment_of_the_processes(monkeypatch):
