@@ -517,11 +517,13 @@ def write_docs(path: Path, done: dict[str, dict[str, object]]) -> None:
         for row in rows:
             row["setting"] = str(row["name"]).removeprefix(f"{grid} ")
             row["why"] = why_low(row)
-        body = table(rows, {"setting": "setting"} if grid == "other" else {})
-        text = put_between(text, grid, body, path)
+        if rows:  # a table of which nothing was run stays
+            body = table(rows, {"setting": "setting"} if grid == "other" else {})
+            text = put_between(text, grid, body, path)
     for grid, columns in (("family", FAMILY_COLUMNS), ("irreducible", IRREDUCIBLE_COLUMNS)):
         rows = [done[c.name] for c in family_cells() if c.grid == grid and c.name in done]
-        text = put_between(text, grid, family_table(rows, columns), path)
+        if rows:
+            text = put_between(text, grid, family_table(rows, columns), path)
     path.write_text(text)
 
 

@@ -2,16 +2,18 @@
 
 Every cell simulates studies of 40 curves of one model family by the formulas of Schaeffer et al.
 (2023), sec. 2, and not by those of the yardstick, and asks ``expected_if_smooth`` of each. One line
-of JSON a cell is appended to ``--out``; what is there is not done again. ``--docs FILE`` writes the
-table between the markers of that file.
+of JSON a cell is appended to ``--out``; what is there is not done again. ``--every N`` runs other
+cells instead: N studies each of which is analysed whole, as is one simulated study for each, and
+all criteria are counted. ``--docs FILE`` writes the tables between the markers of that file.
 
-    python scripts/calibrate_yardstick.py --out yardstick.jsonl --studies 1000   # hours
+    python scripts/calibrate_yardstick.py --out yardstick.jsonl --studies 1000   # two hours
+    python scripts/calibrate_yardstick.py --out yardstick.jsonl --every 100      # an hour
     python scripts/calibrate_yardstick.py --out yardstick.jsonl --docs docs/yardstick.md
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,6 +21,8 @@ import pandas as pd
 from simulated_cells import options_of, put_between, read, run_cells
 
 import bigbench_meta as bm
+from bigbench_meta.aggregate.emergence_criteria import CRITERIA, meets
+from bigbench_meta.aggregate.yardstick import SmoothStudies
 from bigbench_meta.core.binomial import clopper_pearson
 
 if TYPE_CHECKING:
@@ -137,6 +141,61 @@ def run_cell(cell: Cell, n_studies: int) -> dict[str, Any]:
     }
 
 
+# Every criterion ------------------------------------------------------------------------------
+
+EVERY: Final = "every criterion, "
+WHOLE: Final = {
+    "GPT-3's sizes": "GPT-3's sizes",
+    "12 even sizes, 200 examples": "12 even sizes",
+    "spread of log sigma 0.7": "spread 0.7",
+    "multiple choice, 4 options, 200 examples": "multiple choice",
+    "10% true steps": "10% true steps",
+}
+VARIATIONS: Final = ("curve", "family")
+
+
+def run_whole(cell: Cell, n_studies: int) -> dict[str, Any]:
+    """Return how many curves meet each criterion in each study, and in one simulated for each."""
+    counts: dict[str, list[int]] = {}
+    for number in range(n_studies):
+        rng = np.random.default_rng([number, *cell.name.encode()])
+        curves = bm.build_curves(study(cell, rng))
+        smooth = SmoothStudies.of(curves, seed=number)
+        has_laws = np.isin(np.arange(len(curves)), smooth.laws.curves)
+        drawn = {name: next(smooth.studies(name, 1)) for name in VARIATIONS}
+        for name, one in {"observed": curves[has_laws], **drawn}.items():
+            scores = bm.score_curves(one, inference=True, seed=number)
+            for criterion in CRITERIA:
+                met = meets(scores, criterion.name).sum()
+                counts.setdefault(f"{criterion.name} {name}", []).append(int(met))
+    return {"name": cell.name, "n_studies": n_studies, **counts}
+
+
+def table_of_criteria(done: dict[str, dict[str, Any]]) -> str:
+    """Return what the criteria count as a Markdown table."""
+    some = {short: done[EVERY + name] for name, short in WHOLE.items() if EVERY + name in done}
+    heads = ["criterion", "σ", *some, "any smooth: p ≤ 0.05"]
+    rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for criterion in CRITERIA:
+        for variation in VARIATIONS:
+            cells, rejected, n = [], 0, 0
+            for short, one in some.items():
+                observed = np.array(one[f"{criterion.name} observed"])
+                drawn = np.array(one[f"{criterion.name} {variation}"])
+                as_many = (drawn >= observed[:, None]).sum(axis=1)
+                k = int(((1 + as_many) / (1 + len(drawn)) <= 0.05).sum())
+                cells.append(f"{observed.mean():.2f} / {drawn.mean():.2f}, {k / len(observed):.2f}")
+                if "steps" not in short:
+                    rejected, n = rejected + k, n + len(observed)
+            rows.append(
+                f"| `{criterion.name}` | {variation} | {' | '.join(cells)} | {_rate(rejected, n)} |"
+            )
+    return "\n".join(rows)
+
+
+# The tables -----------------------------------------------------------------------------------
+
+
 def table(done: dict[str, dict[str, Any]]) -> str:
     """Return the results as a Markdown table."""
     sigmas = ("curve", "family", "zero")
@@ -168,12 +227,16 @@ def _rate(k: int, n: int) -> str:
 
 def main() -> None:
     """Run the cells that are missing, or write the table."""
-    options = options_of(__doc__ or "", studies=1000)
+    options = options_of(__doc__ or "", studies=1000, every=0)
     if options.docs:
-        text = put_between(
-            options.docs.read_text(), "yardstick", table(read(options.out)), options.docs
-        )
+        text, done = options.docs.read_text(), read(options.out)
+        text = put_between(text, "yardstick", table(done), options.docs)
+        text = put_between(text, "criteria", table_of_criteria(done), options.docs)
         options.docs.write_text(text)
+        return
+    if options.every:
+        whole = [replace(cell, name=EVERY + cell.name) for cell in CELLS if cell.name in WHOLE]
+        run_cells(whole, run_whole, options.every, options=options)
         return
     run_cells(CELLS, run_cell, options.studies, options=options)
 

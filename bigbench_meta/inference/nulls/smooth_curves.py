@@ -48,6 +48,7 @@ __all__ = [
     "SharedVariation",
     "SmoothLaws",
     "SmoothVariation",
+    "law_grid",
 ]
 
 SmoothVariation = Literal["curve", "family", "zero"]
@@ -177,7 +178,9 @@ class SmoothLaws:
             >>> drawn.shape, bool((drawn <= 100).all())
             ((4, 8), True)
         """
-        parts = [_laws(rows, y, design, alpha_range) for rows, y, design, _ in inputs.rows.blocks()]
+        parts = [
+            law_grid(rows, y, design, alpha_range) for rows, y, design, _ in inputs.rows.blocks()
+        ]
         found = {name: np.concatenate([part[name] for part in parts or [_NONE]]) for name in _NONE}
         curve, likelihood = inputs.curve[found["row"]], found["log_likelihood"]
         group = curve * len(SIGMAS) + found["sigma"]
@@ -216,13 +219,19 @@ class SmoothLaws:
             return _shares(self.log_likelihood, self.curve)
         return (
             _shares(self.log_likelihood, within)
-            * self._of_families(family)[family[self.curve], self.sigma]
+            * self.sigma_of_families(family)[family[self.curve], self.sigma]
         )
 
-    def _of_families(self, family: Ints) -> Floats:
+    def sigma_of_families(self, family: Ints) -> Floats:
         """Return how sigma is distributed over the curves of each family, by the EM algorithm.
 
         The distribution of greatest likelihood, held off zero by one curve of each sigma.
+
+        Args:
+            family: Number of each curve's model family, shape (m,), from 0 on.
+
+        Returns:
+            Probability of each value of :data:`SIGMAS`, shape (families, 6).
         """
         own = np.zeros((len(family), len(SIGMAS)))
         np.add.at(own, (self.curve, self.sigma), _shares(self.log_likelihood, self.curve))
@@ -332,18 +341,31 @@ def _shares(log_weight: Floats, group: Ints) -> Floats:
     return np.asarray(weight / np.maximum(total, _TINY)[group])
 
 
-def _laws(
-    rows: Ints, y: Floats, design: Design, alpha_range: tuple[float, float]
-) -> dict[str, NDArray[Any]]:
-    """Return what describes the laws of a block of curves."""
+def law_grid(
+    rows: Ints, y: Floats, design: Design, alpha_range: tuple[float, float],
+    offset: Floats | None = None,
+) -> dict[str, NDArray[Any]]:  # fmt: skip
+    """Return what describes the laws of a block of curves, see :class:`SmoothLaws`.
+
+    Args:
+        rows: Number of each curve.
+        y: Scores as proportions, shape (n, m).
+        design: The curves.
+        alpha_range: Bounds of the exponent.
+        offset: Added to the log loss of every law, shape (n, m).
+    """
     settings = len(SIGMAS) * len(IRREDUCIBLE)
     of_column = np.repeat(np.arange(y.shape[1]), settings)
     number = np.tile(np.arange(settings), y.shape[1])
     sigma, ends = SIGMAS[number % len(SIGMAS)], IRREDUCIBLE[number // len(SIGMAS)]
     y, design = y[:, of_column], replace(design.take(of_column), irreducible=ends)
+    away = np.zeros_like(y) if offset is None else offset[:, of_column]
     around = _off_the_ends(y, design)
-    fit = fit_mechanism(around, design, alpha_range=alpha_range, sigma=sigma)
-    found = pieces(around, fit.log_loss(design), sigma, design)
+    fit = fit_mechanism(
+        around, design, alpha_range=alpha_range, sigma=sigma,
+        offset=None if offset is None else away,
+    )  # fmt: skip
+    found = pieces(around, fit.log_loss(design) + away, sigma, design)
     lean = design.law(fit.alpha)[1]
     s0, s1, _, determinant = information_sums(found.slope**2 * found.weight, lean)
     error = np.minimum(1 / np.sqrt(np.maximum(s0, _TINY)), _MOST_LEVEL_ERROR)
@@ -356,9 +378,9 @@ def _laws(
     for place in (np.arange(_ALPHAS) + 0.5) / _ALPHAS:
         alpha = low + place * (high - low)
         middle = fit.level + s1 / np.maximum(s0, _TINY) * (alpha - fit.alpha)
-        fall = design.law(alpha)[0]
-        for away in (np.arange(_LEVELS) - (_LEVELS - 1) / 2) * step:
-            level = middle + away * error
+        fall = design.law(alpha)[0] + away
+        for shift in (np.arange(_LEVELS) - (_LEVELS - 1) / 2) * step:
+            level = middle + shift * error
             levels.append(level)
             alphas.append(alpha)
             likelihoods.append(_log_likelihood(y, level + fall, sigma, design) + width)

@@ -1,0 +1,231 @@
+"""The verdict on a claim: explained by smooth improvement, sharper than that, or undecidable.
+
+Two explanations of the scores are compared: a loss that falls smoothly with scale, seen through the
+metric and a test set of this size, and the same with a loss that becomes 20 times smaller between
+two of the sizes. A claim is decided where one makes the scores at least 20 times as likely as the
+other. Under either explanation this happens to the other one's benefit at most once in 20 times,
+on average over its prior.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from bigbench_meta.core.checks import at_least, whole
+from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.schema import CURVE_KEY
+from bigbench_meta.inference.nulls.inputs import null_inputs
+from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE
+from bigbench_meta.inference.nulls.null_tests import null_tests
+from bigbench_meta.inference.nulls.smooth_curves import SIGMAS, SmoothLaws
+from bigbench_meta.inference.nulls.step_evidence import StepEvidence
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.curves.build import Curves
+
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+
+__all__ = ["DECISIVE_ODDS", "REASONS", "STEP_FACTOR", "VERDICTS", "claim_verdicts", "rises"]
+
+VERDICTS: Final = ("explained", "sharper", "undecidable")
+"""Explained by smooth improvement, sharper than that, or neither."""
+
+REASONS: Final = ("smooth", "step", "small_step", "either", "no_rise")
+"""Why: smooth improvement, or a step, is far likelier; the scores do not follow a smooth law, but a
+step of this size is unlikely too; either may be; the scores do not rise. A curve that cannot be
+tested has its status among :data:`bigbench_meta.inference.nulls.null_tests.STATUSES` instead.
+"""
+
+STEP_FACTOR: Final = 20.0
+"""By how much the loss of a step falls, on top of what the smooth law makes it fall."""
+
+DECISIVE_ODDS: Final = 20.0
+"""Likelihood ratio from which on a claim is decided, whose error rate is one over it."""
+
+# A rise of at least this share of the largest is part of what is claimed.
+_PART_OF_THE_CLAIM: Final = 0.5
+_LEVEL: Final = 0.05
+_SIGMAS_FROM: Final = ("curve", "family", "zero")
+
+
+def claim_verdicts(
+    curves: Curves,
+    *,
+    factor: float = STEP_FACTOR,
+    among: int = 1,
+    family: Curves | None = None,
+    alpha_range: tuple[float, float] = ALPHA_RANGE,
+    n_boot: int = 999,
+    seed: int = 0,
+    catalog: MetricCatalog | None = None,
+) -> pd.DataFrame:
+    r"""Decide of each curve whether its rise is sharper than smooth improvement makes it.
+
+    ``sharper``: the scores are at least 20 times as likely, on average over the places where a step
+    may be, if the loss becomes ``factor`` times smaller between two sizes as if it falls smoothly.
+    ``explained``: the other way about, wherever the scores rise by at least half as much as they
+    rise most; and the scores do not reject the smooth mechanism, as they would if a smaller step
+    showed. Else ``undecidable``.
+
+    By Markov's inequality the likelihood ratio of a wrong explanation to the true one reaches 20
+    with a probability of at most 1/20, averaged over the priors: exponents flat in ``alpha_range``,
+    variation between models flat over six values up to 0.8 in log loss, an irreducible part of 0,
+    0.3 or 1, and a step that is equally likely after each size.
+
+    Args:
+        curves: What :func:`bigbench_meta.build_curves` returns.
+        factor: By how much the loss of a step becomes smaller, above 1.
+        among: Of how many curves each was chosen for its rise, at least 1: the odds needed for
+            ``sharper`` are as many times as high.
+        family: Curves of the same models on other tasks, from which the variation between models is
+            estimated; by default it is taken from the curve alone.
+        alpha_range: Bounds of the exponent of the loss.
+        n_boot: Bootstrap replicates, at most, of the test for smaller steps.
+        seed: Seed of that test.
+        catalog: Metric catalog; the packaged one by default.
+
+    Returns:
+        One row per curve: the key columns, ``verdict`` (one of :data:`VERDICTS`), ``reason`` (one
+        of :data:`REASONS`, or why it cannot be tested), ``sigma`` (where the variation between
+        models that decides comes from, ``curve`` or ``family``), the odds of a step to none
+        (``odds_step``: averaged over all places; ``odds_rise``: the largest where the scores rise)
+        and the former with the variation taken from elsewhere (``odds_step_curve``,
+        ``odds_step_family``, ``odds_step_zero``; NaN without a family), ``step_from`` and
+        ``step_to`` (sizes between which a step is likeliest), ``rise_from`` and ``rise_to`` (those
+        between which the scores rise most), ``p_step`` (of the test for a step of any size),
+        ``alpha_hat`` and ``sigma_hat`` (exponent and variation of the smooth law).
+
+    Raises:
+        InputError: An option is out of its range.
+
+    References:
+        Royall (2000), On the probability of observing misleading statistical evidence,
+        doi:10.1080/01621459.2000.10474264. Schaeffer et al. (2023), arXiv 2304.15004, sec. 2.
+
+    Examples:
+        >>> from bigbench_meta import build_curves, load_embedded
+        >>> curves = build_curves(load_embedded())
+        >>> some = curves[curves.keys["task"].isin(["arithmetic 3D+", "LAMBADA"])]
+        >>> found = claim_verdicts(some[some.keys["shots"] == 0])
+        >>> found[["task", "metric", "verdict", "reason"]].to_numpy().tolist()
+        [['LAMBADA', 'acc', ...]]
+    """
+    at_least(factor, 1, "factor", strict=True)
+    whole(among, 1, "among")
+    inputs = null_inputs(curves, catalog=catalog)
+    evidence = StepEvidence.of(
+        inputs, float(np.log(factor)), curves.ragged.lengths, alpha_range=alpha_range
+    )
+    flat = np.full(len(SIGMAS), 1 / len(SIGMAS))
+    priors = {"curve": flat, "zero": (SIGMAS == 0).astype(float)}
+    if family is not None:
+        priors["family"] = _sigma_of(family, alpha_range, catalog)
+    odds = {
+        name: evidence.log_odds(np.broadcast_to(prior, (len(curves), len(SIGMAS))))
+        for name, prior in priors.items()
+    }
+    decides = "family" if family is not None else "curve"
+    step, rise = odds[decides], rises(curves)
+    tests = null_tests(
+        curves, n_boot=n_boot, seed=seed, goodness=False, alpha_range=alpha_range, catalog=catalog
+    )
+    mean = {name: _mean_odds(curves, values) for name, values in odds.items()}
+    claimed = curves.ragged.reduce(np.fmax, np.where(rise, step, np.nan))
+    reason = np.select(
+        [
+            (tests["status"] != "ok").to_numpy(),
+            ~curves.ragged.any(rise),
+            mean[decides] >= np.log(DECISIVE_ODDS * among),
+            ~(claimed <= -np.log(DECISIVE_ODDS)),
+            (tests["p_step"] <= _LEVEL).to_numpy(),
+        ],
+        [tests["status"].astype(str).to_numpy(), "no_rise", "step", "either", "small_step"],
+        "smooth",
+    )
+    verdict = np.select([reason == "smooth", reason == "step"], VERDICTS[:2], VERDICTS[2])
+    change = np.diff(curves.oriented, append=np.nan)
+    return (
+        curves.keys[[*CURVE_KEY, "metric_type"]]
+        .reset_index(drop=True)
+        .assign(
+            verdict=verdict,
+            reason=reason,
+            sigma=decides,
+            odds_step=np.exp(mean[decides]),
+            odds_rise=np.exp(claimed),
+            **{
+                f"odds_step_{name}": np.exp(mean[name]) if name in mean else np.nan
+                for name in _SIGMAS_FROM
+            },
+            **_between(curves, "step", step),
+            **_between(curves, "rise", np.where(_last(curves), np.nan, change)),
+            p_step=tests["p_step"],
+            alpha_hat=tests["alpha_hat"],
+            sigma_hat=tests["sigma_hat"],
+        )
+    )
+
+
+def _exp(log_odds: Floats) -> Floats:
+    """Return odds, infinite beyond what a number can be."""
+    with np.errstate(over="ignore"):
+        return np.exp(log_odds)
+
+
+def rises(curves: Curves) -> Bools:
+    """Return after which points the scores rise by at least half as much as they rise most.
+
+    Args:
+        curves: The curves.
+
+    Returns:
+        A mask of the points; false at the last point of a curve, and where nothing rises.
+    """
+    change = np.where(_last(curves), np.nan, np.diff(curves.oriented, append=np.nan))
+    largest = curves.ragged.reduce(np.fmax, change)[curves.ragged.curve]
+    with np.errstate(invalid="ignore"):
+        return np.asarray((change > 0) & (change >= _PART_OF_THE_CLAIM * largest))
+
+
+def _last(curves: Curves) -> Bools:
+    last = np.zeros(len(curves.y), dtype=bool)
+    last[curves.offsets[1:][np.diff(curves.offsets) > 0] - 1] = True
+    return last
+
+
+def _mean_odds(curves: Curves, log_odds: Floats) -> Floats:
+    """Return the log of the odds averaged over the places of each curve."""
+    known = ~np.isnan(log_odds)
+    total = curves.ragged.reduce(np.logaddexp, np.where(known, log_odds, -np.inf))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = total - np.log(curves.ragged.count(known))
+    return np.where(np.isnan(found) | (total == -np.inf), np.nan, found)
+
+
+def _between(curves: Curves, name: str, value: Floats) -> dict[str, Floats]:
+    """Return the sizes on both sides of the place with the largest value."""
+    found = np.full((2, len(curves)), np.nan)
+    for i, (begin, end) in enumerate(zip(curves.offsets, curves.offsets[1:], strict=False)):
+        own = value[begin:end]
+        if not np.isnan(own).all():
+            place = begin + int(np.nanargmax(own))
+            found[:, i] = curves.x[place : place + 2]
+    return {f"{name}_from": found[0], f"{name}_to": found[1]}
+
+
+def _sigma_of(
+    family: Curves, alpha_range: tuple[float, float], catalog: MetricCatalog | None
+) -> Floats:
+    """Return the distribution of the variation between models over the curves of a family."""
+    laws = SmoothLaws.fit(null_inputs(family, catalog=catalog), alpha_range=alpha_range)
+    if not len(laws.curves):
+        raise InputError("no other curve of these models can be tested", where="family")
+    share: Floats = laws.sigma_of_families(np.zeros(len(family), dtype=np.int64))[0]
+    return share
