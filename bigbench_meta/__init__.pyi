@@ -104,6 +104,22 @@ from .catalog.published import (
 from .catalog.published import (
     scaling_annotation as scaling_annotation,
 )
+from .check.claim import (
+    ClaimCheck as ClaimCheck,
+)
+from .check.claim import (
+    check_claim as check_claim,
+)
+from .check.claim import (
+    check_curve as check_curve,
+)
+from .check.settle import (
+    plan_claim as plan_claim,
+)
+from .check.settle import (
+    what_would_settle as what_would_settle,
+)
+from .check.verdicts import claim_verdicts as claim_verdicts
 from .core.errors import BigbenchMetaError as BigbenchMetaError
 from .curves.build import Curves as Curves
 from .curves.build import build_curves as build_curves

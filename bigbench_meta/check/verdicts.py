@@ -60,6 +60,7 @@ def claim_verdicts(
     *,
     factor: float = STEP_FACTOR,
     among: int = 1,
+    odds: float = DECISIVE_ODDS,
     family: Curves | None = None,
     alpha_range: tuple[float, float] = ALPHA_RANGE,
     n_boot: int = 999,
@@ -84,6 +85,8 @@ def claim_verdicts(
         factor: By how much the loss of a step becomes smaller, above 1.
         among: Of how many curves each was chosen for its rise, at least 1: the odds needed for
             ``sharper`` are as many times as high.
+        odds: Likelihood ratio that decides, above 1. Of two metrics of the same outputs each needs
+            twice as much.
         family: Curves of the same models on other tasks, from which the variation between models is
             estimated; by default it is taken from the curve alone.
         alpha_range: Bounds of the exponent of the loss.
@@ -118,6 +121,7 @@ def claim_verdicts(
         [['LAMBADA', 'acc', ...]]
     """
     at_least(factor, 1, "factor", strict=True)
+    at_least(odds, 1, "odds", strict=True)
     whole(among, 1, "among")
     inputs = null_inputs(curves, catalog=catalog)
     evidence = StepEvidence.of(
@@ -127,23 +131,23 @@ def claim_verdicts(
     priors = {"curve": flat, "zero": (SIGMAS == 0).astype(float)}
     if family is not None:
         priors["family"] = _sigma_of(family, alpha_range, catalog)
-    odds = {
+    by_sigma = {
         name: evidence.log_odds(np.broadcast_to(prior, (len(curves), len(SIGMAS))))
         for name, prior in priors.items()
     }
     decides = "family" if family is not None else "curve"
-    step, rise = odds[decides], rises(curves)
+    step, rise = by_sigma[decides], rises(curves)
     tests = null_tests(
         curves, n_boot=n_boot, seed=seed, goodness=False, alpha_range=alpha_range, catalog=catalog
     )
-    mean = {name: _mean_odds(curves, values) for name, values in odds.items()}
+    mean = {name: _mean_odds(curves, values) for name, values in by_sigma.items()}
     claimed = curves.ragged.reduce(np.fmax, np.where(rise, step, np.nan))
     reason = np.select(
         [
             (tests["status"] != "ok").to_numpy(),
             ~curves.ragged.any(rise),
-            mean[decides] >= np.log(DECISIVE_ODDS * among),
-            ~(claimed <= -np.log(DECISIVE_ODDS)),
+            mean[decides] >= np.log(odds * among),
+            ~(claimed <= -np.log(odds)),
             (tests["p_step"] <= _LEVEL).to_numpy(),
         ],
         [tests["status"].astype(str).to_numpy(), "no_rise", "step", "either", "small_step"],

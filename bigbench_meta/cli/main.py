@@ -20,6 +20,7 @@ __all__ = ["COMMANDS", "STAGES", "main"]
 STAGES = {
     "The whole study": {
         "analyze": "Run the whole study: scores, uncertainty, tables, report.",
+        "check": "Check one claim of emergence.",
         "export": "Export a table of a study for a paper.",
     },
     "Results in": {
