@@ -202,9 +202,8 @@ def check_claim(
 
     Examples:
         >>> check = check_claim(
-        ...     ["0.35B", "0.76B", "1.3B", "2.7B", "6.7B", "13B", "175B"],
-        ...     [0.0, 0.0, 0.005, 0.01, 0.05, 0.09, 0.80], metric="exact_str_match",
-        ...     n_examples=2000,
+        ...     ["0.35B", "1.3B", "6.7B", "175B"], [0.02, 0.03, 0.05, 0.86],
+        ...     metric="exact_str_match", n_examples=1000,
         ... )
         >>> check.verdict
         'sharper'
