@@ -162,10 +162,10 @@ def claim_verdicts(
             verdict=verdict,
             reason=reason,
             sigma=decides,
-            odds_step=np.exp(mean[decides]),
-            odds_rise=np.exp(claimed),
+            odds_step=_exp(mean[decides]),
+            odds_rise=_exp(claimed),
             **{
-                f"odds_step_{name}": np.exp(mean[name]) if name in mean else np.nan
+                f"odds_step_{name}": _exp(mean[name]) if name in mean else np.nan
                 for name in _SIGMAS_FROM
             },
             **_between(curves, "step", step),
