@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,8 @@ import pandas as pd
 from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.catalog.model_names import nominal_size
 from bigbench_meta.check.paragraph import paragraph_of
-from bigbench_meta.check.settle import what_would_settle
-from bigbench_meta.check.verdicts import DECISIVE_ODDS, STEP_FACTOR, claim_verdicts
+from bigbench_meta.check.settle import posterior_laws, what_would_settle
+from bigbench_meta.check.verdicts import DECISIVE_ODDS, STEP_FACTOR, claim_verdicts, sigma_of
 from bigbench_meta.core.cards import Card, Carded
 from bigbench_meta.core.checks import at_least
 from bigbench_meta.core.errors import InputError
@@ -45,6 +45,7 @@ __all__ = ["ClaimCheck", "check_claim", "check_curve", "sizes_of"]
 
 _DRAWS = 1999
 _ENDS = (0.025, 0.5, 0.975)
+_MANY_EXAMPLES = 1e9  # no sampling error
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -59,6 +60,8 @@ class ClaimCheck(Carded):
             the largest size from the others.
         smooth: Scores that smooth improvement would give: 2.5%, 50% and 97.5% quantiles, shape
             (3, n); NaN where none can be drawn.
+        jump: Scores that a loss with a step where it is likeliest would give, without variation
+            between models: medians, shape (n,); NaN likewise.
         second: The same of a second metric of the same outputs, if there is one.
         verdict: ``explained``, ``sharper`` or ``undecidable``.
         reason: Why, see :data:`bigbench_meta.check.verdicts.REASONS`; ``disagree`` where one metric
@@ -72,6 +75,7 @@ class ClaimCheck(Carded):
     curve: Curves
     numbers: dict[str, Any]
     smooth: Floats
+    jump: Floats
     second: ClaimCheck | None = None
     verdict: str
     reason: str
@@ -141,7 +145,7 @@ class ClaimCheck(Carded):
             "numbers": self.numbers,
             "points": points[["x", "score", "low", "high", "n_examples"]]
             .astype(float)
-            .assign(smooth_low=self.smooth[0], smooth_high=self.smooth[2])
+            .assign(smooth_low=self.smooth[0], smooth_high=self.smooth[2], jump=self.jump)
             .to_dict("records"),
             "second_metric": None if self.second is None else self.second.document(),
         }
@@ -307,10 +311,10 @@ def _checked(
         row: Any = frame.iloc[0] if len(frame) else {}
         label = "forecast_" if frame is forecast else ""
         numbers |= {f"{label}{name}": row.get(name, np.nan) for name in names}
-    smooth, expected = _if_smooth(curve, seed, catalog)
+    smooth, jump, expected = _drawn(curve, family, numbers["step_from"], factor, seed, catalog)
     numbers = {name: _plain(value) for name, value in (numbers | expected).items()}
     return ClaimCheck(
-        curve=curve, numbers=numbers, smooth=smooth, verdict=numbers["verdict"],
+        curve=curve, numbers=numbers, smooth=smooth, jump=jump, verdict=numbers["verdict"],
         reason=numbers["reason"], factor=factor, odds=odds, among=among,
         target_length=target_length, catalog=catalog,
     )  # fmt: skip
@@ -323,23 +327,33 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _if_smooth(
-    curve: Curves, seed: int, catalog: MetricCatalog | None
-) -> tuple[Floats, dict[str, float]]:
-    """Return quantiles of the scores, and of E, that smooth improvement would give."""
-    laws = SmoothLaws.fit(null_inputs(curve, catalog=catalog), alpha_range=ALPHA_RANGE)
-    if not len(laws.curves):
-        unknown = dict.fromkeys(("smooth_low", "smooth_median", "smooth_high"), np.nan)
-        return np.full((3, len(curve.y)), np.nan), unknown
-    drawn = laws.draw(0, laws.probabilities("curve"), _DRAWS, np.random.default_rng(seed))
-    up = bool(curve.keys["higher_is_better"].iloc[0])
-    found = score_ragged(
-        (drawn if up else -drawn).ravel(), np.arange(_DRAWS + 1) * drawn.shape[1]
-    ).emergence_score
-    ends = np.nanquantile(found, _ENDS, method="inverted_cdf")
+def _drawn(
+    curve: Curves, family: Curves | None, step_from: float, factor: float, seed: int,
+    catalog: MetricCatalog | None,
+) -> tuple[Floats, Floats, dict[str, float]]:  # fmt: skip
+    """Return scores under both explanations, and quantiles of E if improvement were smooth."""
     names = ("smooth_low", "smooth_median", "smooth_high")
+    inputs, n = null_inputs(curve, catalog=catalog), len(curve.y)
+    laws = SmoothLaws.fit(inputs, alpha_range=ALPHA_RANGE)
+    if not len(laws.curves) or np.isnan(step_from):
+        return np.full((3, n), np.nan), np.full(n, np.nan), dict.fromkeys(names, np.nan)
+    probability = laws.probabilities("curve")
+    if family is not None:
+        weight = sigma_of(family, ALPHA_RANGE, catalog)
+        probability = laws.given_sigma() * weight[laws.sigma]
+    rng = np.random.default_rng(seed)
+    drawn = laws.draw(0, probability / probability.sum(), _DRAWS, rng)
+    up = bool(curve.keys["higher_is_better"].iloc[0])
+    found = score_ragged((drawn if up else -drawn).ravel(), np.arange(_DRAWS + 1) * n)
+    ends = np.nanquantile(found.emergence_score, _ENDS, method="inverted_cdf")
+    place = int(np.flatnonzero(curve.x == step_from)[0])
+    step = float(np.log(factor))
+    stepped = posterior_laws(inputs, curve, ALPHA_RANGE, step, place)
+    alike = replace(stepped, sigma=np.zeros_like(stepped.sigma))
+    fall = np.where(np.arange(n) > place, step / 2, -step / 2)
+    jump = np.median(alike.scores(curve.x, _MANY_EXAMPLES, fall, _DRAWS, rng), axis=0)
     quantiles: Floats = np.quantile(drawn, _ENDS, axis=0)
-    return quantiles, dict(zip(names, ends.tolist(), strict=True))
+    return quantiles, jump, dict(zip(names, ends.tolist(), strict=True))
 
 
 def sizes_of(sizes: Sequence[str] | ArrayLike) -> Floats:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-__all__ = ["AS_IT_IS", "POWER", "plan_claim", "what_would_settle"]
+__all__ = ["AS_IT_IS", "POWER", "Laws", "plan_claim", "posterior_laws", "what_would_settle"]
 
 AS_IT_IS: Final = "as it is"
 """The evaluation that the claim rests on."""
@@ -56,7 +56,7 @@ _FACTORS: Final = (5.0, STEP_FACTOR, 100.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Laws:
+class Laws:
     """Loss laws to simulate from, one entry each, and how likely they are.
 
     Attributes:
@@ -132,7 +132,7 @@ class _Design:
     parts: float
     catalog: MetricCatalog | None
 
-    def powers(self, smooth: _Laws, stepped: _Laws, n: float, seed: int) -> tuple[float, float]:
+    def powers(self, smooth: Laws, stepped: Laws, n: float, seed: int) -> tuple[float, float]:
         """Return how often smooth curves are explained, and stepped ones sharper."""
         rng = np.random.default_rng([seed, round(n), len(self.sizes)])
         step = np.log(self.factor)
@@ -212,8 +212,8 @@ def what_would_settle(
         raise InputError("these scores give nothing to simulate from", where="curves")
     place = int(np.argmax(np.diff(curves.oriented)))
     step = np.log(factor)
-    smooth = _posterior(inputs, curves, alpha_range, 0.0, place)
-    stepped = _posterior(inputs, curves, alpha_range, step, place)
+    smooth = posterior_laws(inputs, curves, alpha_range, 0.0, place)
+    stepped = posterior_laws(inputs, curves, alpha_range, step, place)
     parts = float(np.median(inputs.rows.trials[: len(curves.y)] / _examples(curves)))
     between = np.sqrt(curves.x[1:] * curves.x[:-1])
     design = _Design(
@@ -347,10 +347,18 @@ def _examples(curves: Curves) -> Floats:
                     curves.n_examples)  # fmt: skip
 
 
-def _posterior(
+def posterior_laws(
     inputs: NullInputs, curves: Curves, alpha_range: tuple[float, float], step: float, place: int
-) -> _Laws:
-    """Return the laws that fit a curve, with a step after one of its points unless it is 0."""
+) -> Laws:
+    """Return the laws that fit a curve, with a step after one of its points unless it is 0.
+
+    Args:
+        inputs: What :func:`bigbench_meta.inference.nulls.inputs.null_inputs` returns of the curve.
+        curves: The curve.
+        alpha_range: Bounds of the exponent.
+        step: Fall of the log loss.
+        place: Position of the point before it.
+    """
     parts = []
     for rows, y, design, _ in inputs.rows.blocks():
         fall = step * (0.5 - (np.arange(len(y)) > place))[:, None] + np.zeros(y.shape)
@@ -358,14 +366,14 @@ def _posterior(
         parts.append(laws | {"row": rows[laws["row"]]})
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     likely = np.exp(found["log_likelihood"] - found["log_likelihood"].max())
-    return _Laws(
+    return Laws(
         inputs=inputs, row=found["row"], level=found["level"], alpha=found["alpha"],
         irreducible=found["irreducible"], sigma=SIGMAS[found["sigma"]],
         probability=likely / likely.sum(), centre=float(np.log(curves.x).mean()),
     )  # fmt: skip
 
 
-def _prior(inputs: NullInputs, x: Floats, rng: np.random.Generator, up: float) -> _Laws:
+def _prior(inputs: NullInputs, x: Floats, rng: np.random.Generator, up: float) -> Laws:
     """Return laws before anything is measured; ``up`` is what a step leaves at the large end."""
     size = _SIMULATED
     alpha, gain = rng.uniform(*_ALPHAS, size), rng.uniform(*_GAIN, size)
@@ -373,7 +381,7 @@ def _prior(inputs: NullInputs, x: Floats, rng: np.random.Generator, up: float) -
     link = inputs.rows.link
     last = np.array([link[r].log_loss(np.array([g]))[0] for r, g in zip(row, gain, strict=True)])
     log = np.log(x)
-    return _Laws(
+    return Laws(
         inputs=inputs, row=row, level=last + up + alpha * (log[-1] - log.mean()), alpha=alpha,
         irreducible=np.zeros(size), sigma=rng.choice(_PLANNED_SIGMAS, size),
         probability=np.full(size, 1 / size), centre=float(log.mean()),
@@ -381,7 +389,7 @@ def _prior(inputs: NullInputs, x: Floats, rng: np.random.Generator, up: float) -
 
 
 def _remembered(
-    design: _Design, smooth: _Laws, stepped: _Laws, seed: int
+    design: _Design, smooth: Laws, stepped: Laws, seed: int
 ) -> Callable[[float], tuple[float, float]]:
     """Return the powers by number of examples, each simulated once."""
 

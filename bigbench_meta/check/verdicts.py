@@ -32,7 +32,15 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
 
-__all__ = ["DECISIVE_ODDS", "REASONS", "STEP_FACTOR", "VERDICTS", "claim_verdicts", "rises"]
+__all__ = [
+    "DECISIVE_ODDS",
+    "REASONS",
+    "STEP_FACTOR",
+    "VERDICTS",
+    "claim_verdicts",
+    "rises",
+    "sigma_of",
+]
 
 VERDICTS: Final = ("explained", "sharper", "undecidable")
 """Explained by smooth improvement, sharper than that, or neither."""
@@ -130,7 +138,7 @@ def claim_verdicts(
     flat = np.full(len(SIGMAS), 1 / len(SIGMAS))
     priors = {"curve": flat, "zero": (SIGMAS == 0).astype(float)}
     if family is not None:
-        priors["family"] = _sigma_of(family, alpha_range, catalog)
+        priors["family"] = sigma_of(family, alpha_range, catalog)
     by_sigma = {
         name: evidence.log_odds(np.broadcast_to(prior, (len(curves), len(SIGMAS))))
         for name, prior in priors.items()
@@ -224,10 +232,22 @@ def _between(curves: Curves, name: str, value: Floats) -> dict[str, Floats]:
     return {f"{name}_from": found[0], f"{name}_to": found[1]}
 
 
-def _sigma_of(
+def sigma_of(
     family: Curves, alpha_range: tuple[float, float], catalog: MetricCatalog | None
 ) -> Floats:
-    """Return the distribution of the variation between models over the curves of a family."""
+    """Return the distribution of the variation between models over the curves of a family.
+
+    Args:
+        family: Its curves.
+        alpha_range: Bounds of the exponent.
+        catalog: Metric catalog; the packaged one by default.
+
+    Returns:
+        Probability of each value of :data:`SIGMAS`, shape (6,).
+
+    Raises:
+        InputError: None of the curves can be tested.
+    """
     laws = SmoothLaws.fit(null_inputs(family, catalog=catalog), alpha_range=alpha_range)
     if not len(laws.curves):
         raise InputError("no other curve of these models can be tested", where="family")

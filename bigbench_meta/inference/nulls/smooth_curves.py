@@ -211,16 +211,16 @@ class SmoothLaws:
             InputError: No such variation.
         """
         one_of(variation, VARIATIONS, "variation")
-        within = self.curve * len(SIGMAS) + self.sigma
         if variation == "zero":
             likely = np.where(self.sigma == 0, self.log_likelihood, -np.inf)
             return _shares(likely, self.curve)
         if variation == "curve" or family is None:
             return _shares(self.log_likelihood, self.curve)
-        return (
-            _shares(self.log_likelihood, within)
-            * self.sigma_of_families(family)[family[self.curve], self.sigma]
-        )
+        return self.given_sigma() * self.sigma_of_families(family)[family[self.curve], self.sigma]
+
+    def given_sigma(self) -> Floats:
+        """Return the probability of each law among those of its curve with the same sigma."""
+        return _shares(self.log_likelihood, self.curve * len(SIGMAS) + self.sigma)
 
     def sigma_of_families(self, family: Ints) -> Floats:
         """Return how sigma is distributed over the curves of each family, by the EM algorithm.

@@ -25,6 +25,7 @@ __all__ = ["plot_claim"]
 
 _INK: Final = "#1F4E79"
 _BAND: Final = "#9CC3E6"
+_JUMP: Final = "#C55A11"
 _GREY: Final = "#444444"
 
 
@@ -47,8 +48,10 @@ def plot_claim(check: ClaimCheck) -> Figure:
     return Figure(
         name="claim",
         caption=caption(
-            "Scores with 95% intervals. Band: where 95% of scores would lie if improvement were "
-            "smooth, by the laws that fit these scores, with the median as a line.",
+            "Scores with 95% intervals. Blue band and line: where 95% of scores would lie if "
+            "improvement were smooth, by the laws that fit these scores, and their median.",
+            f"Orange: the median if the loss suddenly fell {check.factor:g}-fold where that is "
+            "likeliest.",
             "Dashed: chance." if data["chance"].notna().any() else "",
         ),
         chart=styled(chart, width),
@@ -67,7 +70,7 @@ def _points(check: ClaimCheck) -> pd.DataFrame:
             "x": points["x"], "score": points["score"],
             "low": points["low"].fillna(points["score"]),
             "high": points["high"].fillna(points["score"]),
-            "smooth_low": low, "smooth": median, "smooth_high": high,
+            "smooth_low": low, "smooth": median, "smooth_high": high, "jump": check.jump,
             "chance": shares.point_scores(shares.chance[shares.curve]),
         }
     )  # fmt: skip
@@ -82,6 +85,9 @@ def _panel(data: pd.DataFrame, width: int) -> Any:
             y=score_axis("smooth_low", title), y2="smooth_high:Q"
         ),
         base.mark_line(color=_BAND, strokeWidth=1.5).encode(y=score_axis("smooth", title)),
+        base.mark_line(color=_JUMP, strokeWidth=1.2, strokeDash=[6, 2]).encode(
+            y=score_axis("jump", title)
+        ),
         base.mark_rule(color=_INK, strokeWidth=0.8).encode(y=score_axis("low", title), y2="high:Q"),
         base.mark_point(filled=True, color=_INK, size=22, opacity=1).encode(
             y=score_axis("score", title), tooltip=["x", "score", "low", "high"]
