@@ -20,8 +20,8 @@ from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.progress import progress_bar
 from bigbench_meta.curves.build import Curves, build_curves
 from bigbench_meta.inference.nulls.inputs import NullInputs, null_inputs
-from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE, Design
-from bigbench_meta.inference.nulls.smooth_curves import SIGMAS, law_grid
+from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE
+from bigbench_meta.inference.nulls.smooth_curves import SIGMAS, drawn_scores, law_grid
 from bigbench_meta.inference.nulls.step_evidence import StepEvidence
 
 if TYPE_CHECKING:
@@ -92,21 +92,17 @@ class Laws:
             rng: Source of randomness.
         """
         law = rng.choice(len(self.row), size=size, p=self.probability)
-        rows, found = self.inputs.rows, np.empty((size, len(sizes)))
-        away = rng.standard_normal(found.shape)
-        trials = np.full(len(sizes), max(round(n_examples), 1))
+        found = np.empty((size, len(sizes)))
+        away = self.sigma[law, None] * rng.standard_normal(found.shape) - fall
+        x = (np.log(sizes) - self.centre)[:, None]
+        trials = np.full(len(sizes), n_examples)
         for row in np.unique(self.row[law]).tolist():
             own = np.flatnonzero(self.row[law] == row)
             chosen = law[own]
-            x = (np.log(sizes) - self.centre)[:, None] + np.zeros(len(own))
-            design = Design(
-                x=x, trials=x, floor=rows.floor[[row]], link=rows.link[row],
-                irreducible=self.irreducible[chosen],
+            found[own] = drawn_scores(
+                self.inputs, row, x, trials, self.level[chosen], self.alpha[chosen],
+                self.irreducible[chosen], away[own], rng,
             )  # fmt: skip
-            log_loss = (self.level[chosen] + design.law(self.alpha[chosen])[0]).T - fall
-            share, _ = design.link(log_loss + self.sigma[chosen, None] * away[own])
-            right = rng.binomial(trials, np.clip(design.floor + design.span * share, 0.0, 1.0))
-            found[own] = self.inputs.unit[row].scores(right / trials, trials.astype(float))
         return found
 
 

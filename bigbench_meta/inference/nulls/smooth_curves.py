@@ -48,6 +48,7 @@ __all__ = [
     "SharedVariation",
     "SmoothLaws",
     "SmoothVariation",
+    "drawn_scores",
     "law_grid",
 ]
 
@@ -318,18 +319,39 @@ class SmoothLaws:
             if not found.size:
                 found = np.empty((size, len(x)))
             away = rng.standard_normal((len(own), len(x))) if deviation is None else deviation[own]
-            design = Design(
-                x=x - x.mean(), trials=rows.trials[points][:, None], floor=rows.floor[[row]],
-                link=rows.link[row], irreducible=self.irreducible[chosen],
+            found[own] = drawn_scores(
+                self.inputs, row, x - x.mean(), rows.trials[points], self.level[chosen],
+                self.alpha[chosen], self.irreducible[chosen],
+                SIGMAS[self.sigma[chosen], None] * away, rng,
             )  # fmt: skip
-            log_loss = (self.level[chosen] + design.law(self.alpha[chosen])[0]).T
-            log_loss += SIGMAS[self.sigma[chosen], None] * away
-            share, _ = design.link(log_loss)
-            whole = np.maximum(np.rint(rows.trials[points]), 1.0)
-            chance = np.clip(design.floor + design.span * share, 0.0, 1.0)
-            right = rng.binomial(whole.astype(np.int64), chance) / whole
-            found[own] = self.inputs.unit[row].scores(right, whole)
         return found
+
+
+def drawn_scores(
+    inputs: NullInputs, row: int, x: Floats, trials: Floats, level: Floats, alpha: Floats,
+    irreducible: Floats, away: Floats, rng: np.random.Generator,
+) -> Floats:  # fmt: skip
+    """Draw scores from laws of one row, in the unit of the file, shape (k, n).
+
+    Args:
+        inputs: The rows.
+        row: Number of the row, which says link, guess rate and unit.
+        x: Log size of each model, less that for which the levels are, shape (n, 1).
+        trials: Right-or-wrong examples of each model, rounded to whole numbers, shape (n,).
+        level: Of each law, shape (k,).
+        alpha: Likewise.
+        irreducible: Likewise.
+        away: What is added to the log loss of each model, shape (k, n).
+        rng: Source of randomness.
+    """
+    rows, whole = inputs.rows, np.maximum(np.rint(trials), 1.0)
+    design = Design(
+        x=x, trials=whole[:, None], floor=rows.floor[[row]], link=rows.link[row],
+        irreducible=irreducible,
+    )  # fmt: skip
+    share, _ = design.link((level + design.law(alpha)[0]).T + away)
+    chance = np.clip(design.floor + design.span * share, 0.0, 1.0)
+    return inputs.unit[row].scores(rng.binomial(whole.astype(np.int64), chance) / whole, whole)
 
 
 def _shares(log_weight: Floats, group: Ints) -> Floats:
