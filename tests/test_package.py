@@ -15,7 +15,7 @@ PACKAGE = Path(bigbench_meta.__file__).parent
 # In the order of the data flow: a room imports only from itself and from those before it.
 ROOMS = [
     "core", "catalog", "readers", "metrics", "generate", "store", "curves", "inference",
-    "aggregate", "report", "cli",
+    "aggregate", "report", "check", "cli",
 ]  # fmt: skip
 OPENS_FILES = {"catalog", "readers", "store", "generate", "report", "cli"}
 OPENING = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "unlink", "mkdir"}

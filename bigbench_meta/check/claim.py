@@ -128,7 +128,7 @@ class ClaimCheck(Carded):
 
     def figure(self) -> Figure:
         """Return the scores with their intervals, what smooth improvement gives, and chance."""
-        from bigbench_meta.report.charts.claim import plot_claim
+        from bigbench_meta.check.chart import plot_claim
 
         return plot_claim(self)
 

@@ -125,11 +125,11 @@ _plan = options(
 def check(
     results: tuple[str, ...], out: Path | None, as_json: bool, settle: bool | None, **options: Any
 ) -> None:
-    """Check one claim of emergence: is the rise sharper than smooth improvement makes it?
+    """Check one claim of emergence.
 
-    The claim is a CSV file with the columns size and score (and stderr, n, or a second metric, if
-    known), the pairs of --scores, or, with --task, a curve of RESULTS (result files, a store, or
-    the published results with --embedded).
+    Is the rise sharper than smooth improvement makes it? The claim is a CSV file with the columns
+    size and score (and stderr, n, or a second metric, if known), the pairs of --scores, or, with
+    --task, a curve of RESULTS (result files, a store, or the published results with --embedded).
 
     The verdict is one of three. EXPLAINED: the scores are at least 20 times as likely if the loss
     falls smoothly with scale. SHARPER: they are at least 20 times as likely if it jumps at one

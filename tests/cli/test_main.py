@@ -94,7 +94,8 @@ def test_examples_of_help_can_be_parsed(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "study" / "gpt3").mkdir(parents=True)
     (tmp_path / "study" / "run.json").write_text('{"options": {}}')
     for name, command in commands():
-        for line in re.findall(r"^ *(bigbench-meta .*)$", command.help or "", re.MULTILINE):
+        text = re.sub(r"\\\n\s*", " ", command.help or "")
+        for line in re.findall(r"^ *(bigbench-meta .*)$", text, re.MULTILINE):
             words = shlex.split(re.sub(r" {3,}.*", "", line))[1:]
             found, arguments = main.get_command(click.Context(main), words[0]), words[1:]
             if isinstance(found, click.Group):
