@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
+from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.core.text import counted, format_scale
 
 if TYPE_CHECKING:
@@ -17,148 +18,200 @@ __all__ = ["paragraph_of"]
 _UNTESTABLE: Final = {
     "too_few_scales": "at least four sizes of models are needed",
     "flat": "all scores are the same",
-    "no_test_set": "the number of test examples is not known (give --n, or standard errors)",
+    "no_test_set": "the size of the test set is not known (give --n, or standard errors)",
     "no_range": "the range of the metric is not known (give it in a --catalog)",
-    "score_out_of_range": "a score is outside the range of the metric",
+    "score_out_of_range": "a score is outside the range of the metric (if the scores are in "
+    "percent and the metric is a share, divide them by 100)",
     "scale_is_a_loss": "the axis is a loss, for which no smooth law is assumed",
     "not_converged": "no smooth law fits the scores at all",
-    "no_information": "the scores carry no information about a jump",
-    "few_replicates": "simulated scores are nearly all flat",
+    "no_information": "with so few examples, or scores so near to chance, any smooth law and any jump fit",
+    "few_replicates": "simulated scores are nearly all the same",
+    "no_rise": "no size scores better than the next smaller one, so nothing is there to explain",
 }
 _MANY: Final = 1e6
-_ERROR: Final = {1: "once", 2: "twice"}
+_EVEN: Final = 1.5  # odds up to which neither explanation is called the likelier one
+_ERROR: Final = "at most once in 20 times"
 
 
 def paragraph_of(check: ClaimCheck) -> str:
     """Return what was found of a claim in plain sentences."""
-    numbers = check.numbers
-    sentences = [_verdict(check), _sharpness(numbers), _test_set(numbers)]
+    sentences = [_verdict(check), _claim(check), _sharpness(check), _test_set(check)]
     if check.second is not None:
-        sentences.append(_second(check.second))
-    sentences.append(_forecast(numbers))
+        sentences.append(_second(check, check.second))
+    sentences.append(_forecast(check))
     if check.verdict != "undecidable":
         sentences.append(_error(check))
     return " ".join(filter(None, sentences))
 
 
+def _by_second(check: ClaimCheck) -> bool:
+    """Return whether the second metric decides, alone."""
+    decided = check.verdict != "undecidable"
+    return check.second is not None and decided and check.verdict != check.numbers["verdict"]
+
+
 def _verdict(check: ClaimCheck) -> str:
-    # Where the second metric decides, its numbers are the reason.
-    by_second = check.second is not None and check.verdict not in {
-        check.numbers["verdict"], "undecidable",
-    }  # fmt: skip
-    numbers = check.second.numbers if check.second is not None and by_second else check.numbers
-    fall, named = f"{check.factor:g}-fold", f" ({numbers['metric']})" if by_second else ""
+    numbers, named = check.numbers, ""
+    if check.second is not None and _by_second(check):
+        numbers = check.second.numbers
+        named = f" under {numbers['metric']}"
+    fall = f"{check.factor:g}-fold"
     if check.reason == "step":
-        times, between = _times(numbers["odds_step"]), _between(numbers, "step")
         return (
-            f"Sharper than smooth improvement: the scores{named} are {times} as likely if the loss "
-            f"suddenly falls {fall} as if it falls smoothly, and the likeliest place is {between}."
+            f"Sharper than smooth improvement{named}: the scores are "
+            f"{_times(numbers['odds_step'])} as likely if the loss suddenly falls {fall} at one size as if it falls smoothly; the "
+            f"likeliest place is {_between(numbers, 'step')}."
         )
     if check.reason == "smooth":
-        between = _between(numbers, "rise")
         return (
-            f"Explained by smooth improvement: the scores{named} are "
+            f"Explained by smooth improvement{named}: the scores are "
             f"{_times(1 / numbers['odds_rise'])} as likely if the loss falls smoothly as if it "
-            f"suddenly falls {fall} where they rise most, {between}."
+            f"suddenly falls {fall} where they improve most."
         )
-    return f"Undecidable: {_undecidable(check)}."
+    return f"Undecidable: {_undecidable(check, check.reason)}."
 
 
-def _undecidable(check: ClaimCheck) -> str:
+def _undecidable(check: ClaimCheck, reason: str) -> str:
     numbers, fall = check.numbers, f"{check.factor:g}-fold"
-    if check.reason == "disagree":
-        return "one metric says that the rise is explained, the other that it is sharper"
-    if check.reason == "no_rise":
-        return "the scores do not rise between any two sizes"
-    if check.reason == "small_step":
-        odds, p = _odds(numbers["odds_rise"]), f"p = {numbers['p_step']:.2g}"
-        return (
-            f"a sudden {fall} fall of the loss is unlikely (odds of {odds}), but the scores do not "
-            f"follow a smooth law either ({p}), so there may be a smaller jump"
+    if reason == "disagree" and check.second is not None:
+        return "; ".join(
+            f"under {one.numbers['metric']} the scores are {_decided(one.numbers)}"
+            for one in (check, check.second)
         )
-    if check.reason == "either":
+    if reason == "small_step":
+        return (
+            f"a sudden {fall} fall of the loss is unlikely (odds of "
+            f"{_odds(1 / numbers['odds_rise'])} against it), but the scores do not follow a smooth "
+            f"law either (p = {numbers['p_step']:.2g}), so there may be a smaller jump"
+        )
+    if reason == "either":
         step, rise = numbers["odds_step"], numbers["odds_rise"]
-        most = f"{check.odds * check.among:g} to 1"
-        if step >= 1:
-            leaning = f"a sudden {fall} fall of the loss is the likelier explanation"
-            by = f"odds of {_odds(step)}; {most} are needed"
-        elif rise < 1:
-            leaning = "smooth improvement is the likelier explanation"
-            by = f"odds of {_odds(1 / rise)}; {check.odds:g} to 1 are needed"
-        else:
-            leaning = f"a sudden {fall} fall of the loss explains the scores about as well"
-            by = f"odds of {_odds(rise)} where they rise most"
-        return f"{leaning} ({by})"
-    return _UNTESTABLE.get(check.reason, check.reason.replace("_", " "))
+        short = "at odds of {}, short of the {:g} to 1 that would decide"
+        if step >= _EVEN:
+            needed = check.odds * check.among
+            return f"the scores lean towards a sudden {fall} fall of the loss, " + short.format(
+                _odds(step), needed
+            )
+        if rise <= 1 / _EVEN:
+            return "the scores lean towards smooth improvement, " + short.format(
+                _odds(1 / rise), check.odds
+            )
+        return (
+            f"the scores are about as likely if the loss suddenly falls {fall} as if it falls "
+            f"smoothly (odds of {_odds(step)} for a fall at any one size, {_odds(rise)} for one "
+            "where they improve most)"
+        )
+    return _UNTESTABLE.get(reason, reason.replace("_", " "))
 
 
-def _sharpness(numbers: dict[str, Any]) -> str:
+def _decided(numbers: dict[str, Any]) -> str:
+    """Return the verdict that one metric gives."""
+    if numbers["reason"] == "step":
+        return f"sharper than smooth improvement (odds of {_odds(numbers['odds_step'])})"
+    return f"explained by smooth improvement (odds of {_odds(1 / numbers['odds_rise'])})"
+
+
+def _claim(check: ClaimCheck) -> str:
+    """Return what the scores are."""
+    curve, numbers = check.curve, check.numbers
+    first, last = (_score(check, curve.y[i]) for i in (0, -1))
+    start, end = (format_scale(float(curve.x[i])) for i in (0, -1))
+    text = f"The claim: {numbers['metric']} goes from {first} at {start} to {last} at {end}"
+    if numbers["reason"] in {"flat", "no_rise"} or np.isnan(numbers["rise_from"]):
+        return f"{text}."
+    return f"{text} and improves most {_between(numbers, 'rise')}."
+
+
+def _sharpness(check: ClaimCheck) -> str:
+    numbers = check.numbers
     score, n = numbers["emergence_score"], int(numbers["n_scales"])
     if pd.isna(score):
         return ""
-    interval = ""
+    text = f"Its emergence score E is {_e(score)}"
+    if np.isinf(score):
+        text += ", because most steps from size to size are exactly 0"
     if numbers["interval_status"] == "ok":
         low, high = _e(numbers["emergence_low"]), _e(numbers["emergence_high"])
-        interval = f" (95% interval {low} to {high})"
-    text = f"Its emergence score E is {_e(score)}{interval}; {n} sizes on a straight line have "
-    text += f"{n - 1}"
-    if not np.isnan(numbers["smooth_median"]):
-        low, high = _e(numbers["smooth_low"]), _e(numbers["smooth_high"])
-        middle = _e(numbers["smooth_median"])
-        text += ", and smooth improvement seen through this metric and test set gives about "
-        text += f"{middle} ({low} to {high} in 95% of simulations)"
-    return f"{text}."
+        text += f" (95% interval {low} to {high})"
+    text += f"; {n} sizes on a straight line have {n - 1}"
+    if np.isnan(numbers["smooth_median"]):
+        return f"{text}."
+    ends = [numbers["smooth_low"], numbers["smooth_high"]]
+    inside = "inside" if ends[0] <= score <= ends[1] else "outside"
+    return (
+        f"{text}. Smooth improvement, seen through this metric and test set, would give an E of "
+        f"{_e(ends[0])} to {_e(ends[1])} in 95% of simulations; this one is {inside} that range."
+    )
 
 
-def _test_set(numbers: dict[str, Any]) -> str:
+def _test_set(check: ClaimCheck) -> str:
+    numbers = check.numbers
     smallest, n = numbers["smallest_detectable"], numbers["n_examples_min"]
     if pd.isna(smallest) or pd.isna(n) or pd.isna(numbers["n_undetectable"]):
         return ""
     below, usable = int(numbers["n_undetectable"]), int(numbers["n_usable"])
     chance = numbers["chance"]
-    above = "zero" if chance == 0 else f"chance ({chance:.3g})"
-    text = f"With {counted(int(n), 'example')}, {smallest:.2g} is the smallest true score that the "
-    text += f"test set would tell from {above} 19 times in 20"
-    some = {0: "no size is", 1: "1 size is"}.get(below, f"{below} sizes are")
-    return f"{text}; {some} below it." if below < usable else f"{text}; all sizes are below it."
+    above = "zero" if chance == 0 else f"chance ({_score(check, chance)})"
+    reached = f"{below} of {usable} sizes score less" if below else "no size scores less"
+    return (
+        f"With {counted(int(n), 'example')}, the least true score that can be told from {above}, "
+        f"19 times in 20, is {_score(check, smallest, 2)}; {reached}."
+    )
 
 
-def _second(second: ClaimCheck) -> str:
+def _second(check: ClaimCheck, second: ClaimCheck) -> str:
     numbers = second.numbers
-    text = f"Under {numbers['metric']}, E is {_e(numbers['emergence_score'])}"
-    if second.reason == "step":
-        return f"{text} and the rise is sharper too, with odds of {_odds(numbers['odds_step'])}."
-    if second.reason == "smooth":
-        odds = _odds(1 / numbers["odds_rise"])
-        return f"{text} and smooth improvement explains the scores, with odds of {odds}."
-    return f"{text}; that metric alone is undecidable ({_undecidable(second)})."
+    score = numbers["emergence_score"]
+    text = f"Under {numbers['metric']}, E is {'not defined' if pd.isna(score) else _e(score)}"
+    if check.reason == "disagree":
+        return f"{text}."
+    if _by_second(check):
+        alone = _undecidable(check, check.numbers["reason"])
+        return f"{text}. {check.numbers['metric']} alone would decide nothing: {alone}."
+    if second.verdict == "undecidable":
+        alone = _undecidable(second, second.reason)
+        return f"{text}. That metric alone would decide nothing: {alone}."
+    return f"{text} and the scores are {_decided(numbers)} too."
 
 
-def _forecast(numbers: dict[str, Any]) -> str:
+def _forecast(check: ClaimCheck) -> str:
+    numbers = check.numbers
     low, high, at = (numbers[f"forecast_{name}"] for name in ("lower", "upper", "x"))
     if pd.isna(low) or pd.isna(high):
         return ""
     size = format_scale(float(at))
     if pd.isna(numbers["forecast_covered"]):
-        return f"The smaller sizes cannot predict the score at {size}: almost any score would do."
+        return f"A forecast from the smaller sizes leaves nearly every score at {size} possible."
     inside = "inside" if numbers["forecast_covered"] else "outside"
+    observed = _score(check, numbers["forecast_observed"])
     return (
-        f"From the smaller sizes, a score of {low:.3g} to {high:.3g} was to be expected at {size} "
-        f"(95%); it is {numbers['forecast_observed']:.3g}, {inside} that range."
+        f"A forecast from the smaller sizes gives {_score(check, low)} to {_score(check, high)} at "
+        f"{size} (95%); the score there is {observed}, {inside} that range."
     )
 
 
 def _error(check: ClaimCheck) -> str:
-    """Return how often such a verdict is wrong."""
-    once = f"at most once in {20:g}"
+    """Return how often such a verdict is wrong, and what it leaves open."""
     if check.verdict == "sharper":
-        text = f"Where improvement is smooth, a curve is called sharper {once} times"
-        return text + (
-            f", even if it is the sharpest of {check.among}." if check.among > 1 else "."
+        which = (
+            f"even the sharpest of {check.among} curves" if check.among > 1
+            else "a curve that was not picked for its sharpness"
+        )  # fmt: skip
+        return (
+            f"Where improvement is smooth, {which} is called sharper {_ERROR}. These scores "
+            "cannot say what jumps; the loss per token of the same models would show whether the "
+            "loss does."
         )
     return (
-        f"Where the loss does fall {check.factor:g}-fold, a curve is called explained {once} times."
+        f"Where the loss does fall {check.factor:g}-fold, a curve is called explained {_ERROR}; a "
+        "smaller jump is not excluded."
     )
+
+
+def _score(check: ClaimCheck, score: float, digits: int = 3) -> str:
+    """Return a score in the unit of its metric."""
+    unit = (check.catalog or metric_catalog()).lookup(check.curve.keys)["unit"].iloc[0]
+    return f"{float(f'{score:.{digits}g}'):g}" + ("%" if unit == "percent" else "")
 
 
 def _between(numbers: dict[str, Any], name: str) -> str:
