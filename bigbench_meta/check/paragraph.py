@@ -24,7 +24,8 @@ _UNTESTABLE: Final = {
     "percent and the metric is a share, divide them by 100)",
     "scale_is_a_loss": "the axis is a loss, for which no smooth law is assumed",
     "not_converged": "no smooth law fits the scores at all",
-    "no_information": "with so few examples, or scores so near to chance, any smooth law and any jump fit",
+    "no_information": "with so few examples, or scores so near to chance, any smooth law and "
+    "any jump fit",
     "few_replicates": "simulated scores are nearly all the same",
     "no_rise": "no size scores better than the next smaller one, so nothing is there to explain",
 }
@@ -59,8 +60,8 @@ def _verdict(check: ClaimCheck) -> str:
     if check.reason == "step":
         return (
             f"Sharper than smooth improvement{named}: the scores are "
-            f"{_times(numbers['odds_step'])} as likely if the loss suddenly falls {fall} at one size as if it falls smoothly; the "
-            f"likeliest place is {_between(numbers, 'step')}."
+            f"{_times(numbers['odds_step'])} as likely if the loss suddenly falls {fall} at one "
+            f"size as if it falls smoothly; the likeliest place is {_between(numbers, 'step')}."
         )
     if check.reason == "smooth":
         return (
@@ -86,7 +87,7 @@ def _undecidable(check: ClaimCheck, reason: str) -> str:
         )
     if reason == "either":
         step, rise = numbers["odds_step"], numbers["odds_rise"]
-        short = "at odds of {}, short of the {:g} to 1 that would decide"
+        short = "at odds of {}, short of the {:,g} to 1 that would decide"
         if step >= _EVEN:
             needed = check.odds * check.among
             return f"the scores lean towards a sudden {fall} fall of the loss, " + short.format(
