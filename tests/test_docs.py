@@ -49,10 +49,13 @@ CASES = [
 ]
 # Bootstraps, simulated studies and forecasts of many curves.
 SLOW = {"findings", "forecast", "nulls", "seeds", "shapes", "uncertainty", "yardstick"}
+# Of other pages the commands that say this: they fit all curves of a set, or simulate.
+SLOW_COMMANDS = {"check": ("--embedded lamda", "--embedded trained", "--settle", "--plan")}
 
 
-def slow(page: Path) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.full] if page.stem in SLOW else []
+def slow(page: Path, command: str = "") -> list[pytest.MarkDecorator]:
+    long = any(f"{part} " in f"{command} " for part in SLOW_COMMANDS.get(page.stem, ()))
+    return [pytest.mark.full] if page.stem in SLOW or long else []
 
 
 WITH_PYTHON = [
@@ -78,7 +81,7 @@ def test_python(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(
     ("command", "printed"),
     [
-        pytest.param(text, printed, id=f"{page.stem}: {text}", marks=slow(page))
+        pytest.param(text, printed, id=f"{page.stem}: {text}", marks=slow(page, text))
         for page, text, printed in CASES
     ],
 )

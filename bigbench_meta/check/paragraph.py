@@ -138,10 +138,15 @@ def _sharpness(check: ClaimCheck) -> str:
     if np.isnan(numbers["smooth_median"]):
         return f"{text}."
     ends = [numbers["smooth_low"], numbers["smooth_high"]]
+    smooth = (
+        f"{text}. Smooth improvement, seen through this metric and test set, would give an E of "
+    )
+    if ends[0] == ends[1] == score:
+        return f"{smooth}{_e(score)} too."
     inside = "inside" if ends[0] <= score <= ends[1] else "outside"
     return (
-        f"{text}. Smooth improvement, seen through this metric and test set, would give an E of "
-        f"{_e(ends[0])} to {_e(ends[1])} in 95% of simulations; this one is {inside} that range."
+        f"{smooth}{_e(ends[0])} to {_e(ends[1])} in 95% of simulations; this one is {inside} that "
+        "range."
     )
 
 
