@@ -98,9 +98,9 @@ def _undecidable(check: ClaimCheck, reason: str) -> str:
                 _odds(1 / rise), check.odds
             )
         return (
-            f"the scores are about as likely if the loss suddenly falls {fall} as if it falls "
-            f"smoothly (odds of {_odds(step)} for a fall at any one size, {_odds(rise)} for one "
-            "where they improve most)"
+            f"the odds of a sudden {fall} fall of the loss, against a smooth one, are "
+            f"{_odds(step)} averaged over all sizes and {_odds(rise)} where the scores improve "
+            "most, which decides nothing"
         )
     return _UNTESTABLE.get(reason, reason.replace("_", " "))
 
@@ -134,7 +134,7 @@ def _sharpness(check: ClaimCheck) -> str:
     if numbers["interval_status"] == "ok":
         low, high = _e(numbers["emergence_low"]), _e(numbers["emergence_high"])
         text += f" (95% interval {low} to {high})"
-    text += f"; {n} sizes on a straight line have {n - 1}"
+    text += f"; a straight line over {n} sizes has {n - 1}"
     if np.isnan(numbers["smooth_median"]):
         return f"{text}."
     ends = [numbers["smooth_low"], numbers["smooth_high"]]
@@ -158,10 +158,10 @@ def _test_set(check: ClaimCheck) -> str:
     below, usable = int(numbers["n_undetectable"]), int(numbers["n_usable"])
     chance = numbers["chance"]
     above = "zero" if chance == 0 else f"chance ({_score(check, chance)})"
-    reached = f"{below} of {usable} sizes score less" if below else "no size scores less"
+    some = "all sizes score" if below == usable else f"{below} of {usable} sizes score"
     return (
-        f"With {counted(int(n), 'example')}, the least true score that can be told from {above}, "
-        f"19 times in 20, is {_score(check, smallest, 2)}; {reached}."
+        f"With {counted(int(n), 'example')}, a true score of {_score(check, smallest, 2)} or more "
+        f"is told from {above} 19 times in 20; {some if below else 'no size scores'} less."
     )
 
 
