@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["ClaimCheck", "check_claim", "check_curve", "sizes_of"]
 
 _DRAWS = 1999
+_ROUNDING = 1e-9
 _ENDS = (0.025, 0.5, 0.975)
 _MANY_EXAMPLES = 1e9  # no sampling error
 
@@ -198,8 +199,8 @@ def check_claim(
         The check.
 
     Raises:
-        InputError: An argument is out of its range, sizes and scores do not fit together, or the
-            metric is not known.
+        InputError: An argument is out of its range, sizes and scores do not fit together, a score
+            is outside the range of the metric, or the metric is not known.
 
     References:
         Schaeffer et al. (2023), arXiv 2304.15004.
@@ -212,21 +213,16 @@ def check_claim(
         >>> check.verdict
         'sharper'
     """
-    known = catalog or metric_catalog()
-    names = known.entries["metric"].tolist()
-    for name in filter(None, (metric, second_metric)):
-        entry = known.lookup(pd.DataFrame({"benchmark": [""], "task": [""], "metric": [name]}))
-        if entry["metric_type"].iloc[0] == "unknown":
-            raise InputError(
-                f"no metric {name!r} in the catalog", where="metric",
-                hint=did_you_mean(name, names, "metrics are"),
-            )  # fmt: skip
     if (second_metric is None) != (second_scores is None):
         raise InputError("give both second_metric and second_scores", where="second_metric")
+    if second_metric == metric:
+        raise InputError(f"{metric} is the first metric too", where="second_metric")
     if target_length is not None:
         at_least(target_length, 1, "target_length")
     number = sizes_of(sizes)
     each = {metric: scores} | ({second_metric: second_scores} if second_metric else {})
+    for name, values in each.items():
+        _check_range(name, values, catalog or metric_catalog())
     frames = [
         _observations(number, values, name, n_examples, stderr if name == metric else None, chance)
         for name, values in each.items()
@@ -384,6 +380,33 @@ def sizes_of(sizes: Sequence[str] | ArrayLike) -> Floats:
     if len(set(found)) < len(found):
         raise InputError("a size is given twice", where="sizes")
     return np.array(found)
+
+
+def _check_range(metric: str, scores: ArrayLike, catalog: MetricCatalog) -> None:
+    """Refuse a metric of which nothing is known, and scores that it cannot have."""
+    entry = catalog.lookup(
+        pd.DataFrame({"benchmark": ["claim"], "task": ["claim"], "metric": [metric]})
+    ).iloc[0]
+    names = catalog.entries["metric"].tolist()
+    if entry["metric_type"] == "unknown":
+        such = "such as exact_str_match or multiple_choice_grade"
+        if metric in names:
+            raise InputError(
+                f"the name {metric!r} does not say how answers are scored", where="metric",
+                hint=such,
+            )  # fmt: skip
+        raise InputError(
+            f"no metric {metric!r} in the catalog", where="metric",
+            hint=did_you_mean(metric, names) or such,
+        )  # fmt: skip
+    low, high = float(entry["low"]), float(entry["high"])
+    value = np.asarray(scores, dtype=float)
+    if (outside := (value < low - _ROUNDING) | (value > high + _ROUNDING)).any():
+        limit = f"below {low:g}" if value[outside][0] < low else f"above {high:g}"
+        raise InputError(
+            f"{value[outside][0]:g} is {limit}, and no score of {metric}", where="score",
+            hint="a proportion, not a percentage" if high == 1 else None,
+        )  # fmt: skip
 
 
 def _observations(
