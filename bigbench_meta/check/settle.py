@@ -200,9 +200,11 @@ def what_would_settle(
         reach the power. Examples are the fewest that do, and NaN where a million do not.
 
     Raises:
-        InputError: The curve cannot be tested, or an option is out of its range.
+        InputError: Not one curve, one that cannot be tested, or an option is out of its range.
     """
-    probability(power, "power")
+    _check_options(power, factor, odds)
+    if len(curves) != 1:
+        raise InputError(f"{len(curves)} curves, not one", where="curves")
     inputs = null_inputs(curves, catalog=catalog)
     if not len(inputs.curve) or len(curves.y) < 4 or not (np.diff(curves.oriented) > 0).any():
         raise InputError("these scores give nothing to simulate from", where="curves")
@@ -219,24 +221,23 @@ def what_would_settle(
     now = float(np.median(_examples(curves)))
     twice, more = (_denser(design, times) for times in (2, 4))
     plans = [
-        (AS_IT_IS, design, False), ("more examples", design, True),
-        ("twice the sizes", twice, False),
-        ("twice the sizes and more examples", twice, True), ("four times the sizes", more, False),
+        (AS_IT_IS, design, False, 1.0), ("more examples", design, True, 1.0),
+        ("twice the sizes", twice, False, 1.0),
+        ("twice the sizes and more examples", twice, True, 1.0),
+        ("four times the sizes", more, False, 1.0),
     ]  # fmt: skip
     if target_length and target_length > 1:
         # Of tokens that are right or wrong each, the loss is that of the answer over its length.
-        tokens = replace(design, parts=parts * target_length)
-        plans.append(("share of right tokens instead", tokens, False))
+        plans.append(("share of right tokens instead", design, False, target_length))
     rows: list[dict[str, Any]] = []
     with progress_bar("Simulating", progress) as report:
-        for number, (name, some, search) in enumerate(plans, start=1):
-            down = np.log(target_length or 1) if some.parts != parts else 0.0
+        for number, (name, some, search, length) in enumerate(plans, start=1):
             powers = _remembered(
-                some, replace(smooth, level=smooth.level - down),
-                replace(stepped, level=stepped.level - down), seed,
+                some, replace(smooth, level=smooth.level - np.log(length)),
+                replace(stepped, level=stepped.level - np.log(length)), seed,
             )  # fmt: skip
             n = _examples_needed(powers, now, power) if search else now
-            explained, sharper = powers(_MOST_EXAMPLES if np.isnan(n) else n)
+            explained, sharper = powers(_MOST_EXAMPLES if np.isnan(n) else n * length)
             rows.append(
                 {"option": name, "n_sizes": len(some.sizes), "n_examples": n,
                  "p_explained": explained, "p_sharper": sharper,
@@ -284,9 +285,9 @@ def plan_claim(
     Raises:
         InputError: An option is out of its range.
     """
-    probability(power, "power")
-    x = np.sort(at_least(sizes, 0, "sizes", strict=True).ravel())
-    if len(np.unique(x)) < 4:
+    _check_options(power, factors, odds)
+    x = np.unique(at_least(sizes, 0, "sizes", strict=True))
+    if len(x) < 4:
         raise InputError("fewer than 4 different sizes", where="sizes")
     if not 0 <= chance < 1:
         raise InputError(f"{chance:g} is not in [0, 1)", where="chance")
@@ -300,7 +301,7 @@ def plan_claim(
         ),
         catalog=catalog,
     )  # fmt: skip
-    for factor in at_least(factors, 1, "factors", strict=True).ravel().tolist():
+    for factor in np.ravel(factors).tolist():
         boundary = float(np.sqrt(x[len(x) // 2 - 1] * x[len(x) // 2]))
         design = _Design(
             keys=template.keys, sizes=x, boundary=boundary, factor=factor, odds=odds, parts=1.0,
@@ -324,6 +325,12 @@ def plan_claim(
                 if report:
                     report(number + 1, 2)
     return pd.DataFrame(rows)
+
+
+def _check_options(power: float, factors: ArrayLike, odds: float) -> None:
+    probability(power, "power")
+    at_least(factors, 1, "factor", strict=True)
+    at_least(odds, 1, "odds", strict=True)
 
 
 def _denser(design: _Design, times: int) -> _Design:
@@ -410,11 +417,11 @@ def _examples_needed(
     while not enough(high):
         if high >= _MOST_EXAMPLES:
             return np.nan
-        low, high = high, min(high * _COARSE, _MOST_EXAMPLES)
+        low, high = high, _round_up(min(high * _COARSE, _MOST_EXAMPLES))
     while high / low > _FINE:
-        middle = float(np.sqrt(low * high))
+        middle = _round_up(np.sqrt(low * high))
         low, high = (low, middle) if enough(middle) else (middle, high)
-    return _round_up(high)
+    return high
 
 
 def _round_up(n: float) -> int:
