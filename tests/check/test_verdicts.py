@@ -30,7 +30,7 @@ ROUGH = [0.366, 0.137, 0.236, 0.354, 0.575, 0.548, 0.571]
 CASES = {
     "smooth": (SMOOTH, 2000),
     "step": (STEP, 2000),
-    "either": (SMOOTH, 10),
+    "either": (SMOOTH, 4),
     "no_rise": (SMOOTH[::-1], 2000),
     "flat": (np.full(7, 0.5), 100),
     "too_few_scales": (STEP[2:5], 2000),
@@ -108,20 +108,20 @@ def test_columns(every):
 @pytest.mark.parametrize("reason", ["smooth", "step", "either", "no_test_set"])
 def test_a_row_does_not_depend_on_others(every, reason):
     scores, n = CASES[reason]
-    alone = claim_verdicts(curves_of(scores, n, task=reason)).set_index("task")
-    pd.testing.assert_frame_equal(alone, every[1].loc[[reason]], rtol=1e-6, check_dtype=False)
+    alone = claim_verdicts(curves_of(scores, n, task=reason)).set_index("task").iloc[0]
+    pd.testing.assert_series_equal(alone, every[1].loc[reason], check_names=False, rtol=1e-6)
 
 
 def test_small_steps_are_not_explained():
     """A jump of a quarter of the loss is not one of a twentieth, but not smooth either."""
-    found = verdict_of(HALF, 100_000, family=None, factor=1000)
+    found = verdict_of(HALF, 100_000, factor=1000)
     assert (found["verdict"], found["reason"]) == ("undecidable", "small_step")
     assert found["p_step"] <= 0.05
     assert found["odds_rise"] <= 1 / DECISIVE_ODDS
 
 
 def test_scores_out_of_the_range_are_not_tested():
-    found = verdict_of([0.1, 0.2, 0.4, 1.7], 100)
+    found = verdict_of(100 * SMOOTH, 100)  # percentages
     assert (found["verdict"], found["reason"]) == ("undecidable", "score_out_of_range")
 
 
@@ -157,11 +157,13 @@ def test_the_odds_are_the_mean_over_the_places(every):
     lengths = curves.ragged.lengths
     evidence = StepEvidence.of(null_inputs(curves), np.log(20), lengths)
     for name, weight in (("curve", np.full(6, 1 / 6)), ("zero", np.eye(6)[0])):
-        odds = np.exp(evidence.log_odds(np.tile(weight, (len(curves), 1))))
+        odds = np.exp(np.minimum(evidence.log_odds(np.tile(weight, (len(curves), 1))), 700))
         for i, task in enumerate(curves.keys["task"]):
             own = odds[curves.offsets[i] : curves.offsets[i + 1] - 1]
-            assert rows.loc[task, f"odds_step_{name}"] == pytest.approx(
-                own.mean(), nan_ok=True, rel=1e-6
+            assert (
+                rows.loc[task, f"odds_step_{name}"]
+                == pytest.approx(own.mean(), nan_ok=True, rel=1e-6)
+                or own.max() > 1e300
             )
             if name == "curve" and rows.loc[task, "reason"] in {"smooth", "step", "either"}:
                 scores = curves.y[curves.offsets[i] : curves.offsets[i + 1]]
@@ -205,9 +207,9 @@ def test_a_family_says_how_much_its_models_vary():
         )
 
     alike, unlike = (
-        verdict_of(HALF, 2000, factor=4.0, family=others(sigma)) for sigma in (0.0, 0.8)
+        verdict_of(HALF, factor=4.0, among=10**5, family=others(sigma)) for sigma in (0.0, 0.8)
     )
-    alone = verdict_of(HALF, 2000, factor=4.0)
+    alone = verdict_of(HALF, factor=4.0, among=10**5)
     assert (alike["sigma"], unlike["sigma"], alone["sigma"]) == ("family", "family", "curve")
     assert unlike["odds_step"] < alone["odds_step"] < alike["odds_step"]
     for row in (alike, unlike):
