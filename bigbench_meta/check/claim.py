@@ -45,6 +45,7 @@ __all__ = ["ClaimCheck", "check_claim", "check_curve", "sizes_of"]
 
 _DRAWS = 1999
 _ROUNDING = 1e-9
+_SMALLEST, _LARGEST = 1e3, 1e17  # sizes; 1.3 is one in billions
 _ENDS = (0.025, 0.5, 0.975)
 _MANY_EXAMPLES = 1e9  # no sampling error
 
@@ -372,7 +373,7 @@ def sizes_of(sizes: Sequence[str] | ArrayLike) -> Floats:
             number = float(size if value is None else value)
         except (TypeError, ValueError):
             number = np.nan
-        if not 0 < number < np.inf:
+        if not _SMALLEST <= number <= _LARGEST:
             raise InputError(
                 f"{size!r} is no size of a model", where="sizes", hint="such as 1.3e9 or 1.3B"
             )
