@@ -418,8 +418,7 @@ def _examples_needed(
         if high >= _MOST_EXAMPLES:
             return np.nan
         low, high = high, _round_up(min(high * _COARSE, _MOST_EXAMPLES))
-    while high / low > _FINE:
-        middle = _round_up(np.sqrt(low * high))
+    while high / low > _FINE and (middle := _round_up(np.sqrt(low * high))) < high:
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
 
