@@ -188,7 +188,8 @@ def check_claim(
         stderr: Standard errors of the scores, where there are any.
         chance: Guess rate in the unit of the scores; by default 0 for metrics without choices, and
             unknown for others.
-        second_metric: A second metric of the same outputs.
+        second_metric: A second metric of the same outputs, whose guess rate and standard errors
+            are not known.
         second_scores: Its scores.
         target_length: Tokens of an answer that must all be right, if known.
         factor: By how much the loss of a step falls.
@@ -222,12 +223,16 @@ def check_claim(
         at_least(target_length, 1, "target_length")
     number = sizes_of(sizes)
     each = {metric: scores} | ({second_metric: second_scores} if second_metric else {})
-    for name, values in each.items():
-        _check_range(name, values, catalog or metric_catalog())
-    frames = [
-        _observations(number, values, name, n_examples, stderr if name == metric else None, chance)
-        for name, values in each.items()
-    ]
+    known = catalog or metric_catalog()
+    best = {name: _highest(name, values, known) for name, values in each.items()}[metric]
+    if chance is not None and not -np.inf < chance < best:
+        raise InputError(f"{chance:g} is not below the best score of {metric}", where="chance")
+    if chance is not None and best == np.inf:
+        raise InputError(f"{metric} has no best score, so that guessing has none", where="chance")
+    bounds = None if chance is None else (chance, best)
+    frames = [_observations(number, scores, metric, n_examples, stderr, bounds)]
+    if second_metric is not None:
+        frames.append(_observations(number, second_scores, second_metric, n_examples, None, None))
     curves = build_curves(pd.concat(frames, ignore_index=True), catalog=catalog)
     of_metric = {str(name): row for row, name in enumerate(curves.keys["metric"])}
     return check_curve(
@@ -383,8 +388,8 @@ def sizes_of(sizes: Sequence[str] | ArrayLike) -> Floats:
     return np.array(found)
 
 
-def _check_range(metric: str, scores: ArrayLike, catalog: MetricCatalog) -> None:
-    """Refuse a metric of which nothing is known, and scores that it cannot have."""
+def _highest(metric: str, scores: ArrayLike, catalog: MetricCatalog) -> float:
+    """Return the highest score of a metric that is known and can have these; infinite if none."""
     entry = catalog.lookup(
         pd.DataFrame({"benchmark": ["claim"], "task": ["claim"], "metric": [metric]})
     ).iloc[0]
@@ -408,10 +413,16 @@ def _check_range(metric: str, scores: ArrayLike, catalog: MetricCatalog) -> None
             f"{value[outside][0]:g} is {limit}, and no score of {metric}", where="score",
             hint="a proportion, not a percentage" if high == 1 else None,
         )  # fmt: skip
+    return np.inf if np.isnan(high) else high
 
 
 def _observations(
-    sizes: Floats, scores: Any, metric: str, n_examples: Any, stderr: Any, chance: float | None
+    sizes: Floats,
+    scores: Any,
+    metric: str,
+    n_examples: Any,
+    stderr: Any,
+    bounds: tuple[float, float] | None,
 ) -> pd.DataFrame:
     columns = {"score": scores, "n_examples": n_examples, "stderr": stderr}
     arrays = {}
@@ -430,4 +441,4 @@ def _observations(
         {"benchmark": "claim", "task": "claim", "metric": metric, "model_family": "models",
          "model_name": [f"{size:g}" for size in sizes], "total_params": np.rint(sizes), **arrays}
     )  # fmt: skip
-    return frame if chance is None else frame.assign(low_score=chance)
+    return frame if bounds is None else frame.assign(low_score=bounds[0], high_score=bounds[1])
