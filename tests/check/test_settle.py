@@ -42,7 +42,7 @@ def curves_of(scores, n=10, *, sizes=SIZES, metric="exact_str_match", **columns)
 @pytest.fixture
 def few(monkeypatch):
     """Fewer simulated curves, so that a table takes a second or two."""
-    monkeypatch.setattr(settle, "_SIMULATED", 40)
+    monkeypatch.setattr(settle, "_SIMULATED", 30)
 
 
 # The search --------------------------------------------------------------------------------------
@@ -139,7 +139,8 @@ def test_quick_verdicts_are_those_of_the_whole_check():
 
 @pytest.mark.usefixtures("few")
 def test_the_options():
-    found = what_would_settle(curves_of([0.0, 0.2, 0.6, 0.7]), target_length=5, progress=False)
+    curves = curves_of([0.0, 0.25, 0.5, 0.75], 4)
+    found = what_would_settle(curves, target_length=5, progress=False)
     assert found.columns.tolist() == ["option", *COLUMNS]
     assert found["option"].tolist() == [
         AS_IT_IS, "more examples", "twice the sizes", "twice the sizes and more examples",
@@ -148,25 +149,30 @@ def test_the_options():
     assert found["n_sizes"].tolist() == [4, 4, 7, 7, 13, 4]
     rows = found.set_index("option")
     fixed = [AS_IT_IS, "twice the sizes", "four times the sizes", "share of right tokens instead"]
-    assert (rows.loc[fixed, "n_examples"] == 10).all()
+    assert (rows.loc[fixed, "n_examples"] == 4).all()
     assert (found["enough"] == (found[["p_explained", "p_sharper"]].min(axis=1) >= POWER)).all()
     for name in ("more examples", "twice the sizes and more examples"):
         assert rows.loc[name, "enough"]
-        assert rows.loc[name, "n_examples"] > 10
+        assert rows.loc[name, "n_examples"] > 4
     assert not rows.loc[AS_IT_IS, "enough"]
     # Five tokens an answer tell more than one answer.
-    now, tokens = (rows.loc[name, "p_sharper"] for name in (AS_IT_IS, fixed[-1]))
-    assert tokens > now + 0.1
-    again = what_would_settle(curves_of([0.0, 0.2, 0.6, 0.7]), target_length=5, progress=False)
-    pd.testing.assert_frame_equal(found, again)
+    both = rows.loc[[AS_IT_IS, fixed[-1]], ["p_explained", "p_sharper"]].sum(axis=1)
+    assert both.iloc[1] > both.iloc[0] + 0.3
 
 
 @pytest.mark.usefixtures("few")
 def test_what_is_enough_already_needs_no_more():
-    found = what_would_settle(curves_of(SMOOTH, 5000), progress=False).set_index("option")
+    calls = []
+    curves = curves_of(SMOOTH, 500)
+    found, again = (
+        what_would_settle(curves, power=0.3, progress=lambda *call: calls.append(call))
+        for _ in range(2)
+    )
     assert found["enough"].all()
-    assert (found["n_examples"] == 5000).all()
-    assert "share of right tokens instead" not in found.index
+    assert (found["n_examples"] == 500).all()
+    assert "share of right tokens instead" not in found["option"].tolist()
+    assert calls[-1] == (5, 5)
+    pd.testing.assert_frame_equal(found, again)
 
 
 @pytest.mark.usefixtures("few")
@@ -183,7 +189,7 @@ def test_powers_rise_with_examples():
     found = np.array([design.powers(smooth, stepped, n, 0) for n in (5, 30, 200, 3000)])
     assert (np.diff(found, axis=0) > -0.15).all()
     assert (found[0] < 0.5).all()
-    assert (found[-1] > 0.85).all()
+    assert (found[-1] > 0.65).all()
     # Odds that are harder to reach are reached less often.
     strict = settle._Design(**vars(design) | {"odds": 1e6}).powers(smooth, stepped, 200, 0)
     assert (np.array(strict) <= found[2]).all()
@@ -195,41 +201,33 @@ def test_metrics_of_many_parts_tell_more():
     """An edit distance is a mean over tokens, so that an example is worth several."""
     scores = 5 * (1 - np.array([0.1, 0.2, 0.5, 0.6]))
     options = {"low_score": 5.0, "high_score": 0.0}
-    distance = what_would_settle(
-        curves_of(scores, metric="token_edit_distance", **options), progress=False
-    )
-    assert distance["p_sharper"].between(0, 1).all()
+    curves = curves_of(scores, metric="token_edit_distance", **options)
+    distance = what_would_settle(curves, power=0.3, progress=False)
+    match = what_would_settle(curves_of([0.1, 0.2, 0.5, 0.6]), power=0.3, progress=False)
+    columns = ["p_explained", "p_sharper"]
+    assert (distance.loc[0, columns] > match.loc[0, columns]).all()
     assert distance["n_examples"].iloc[0] == 10
-    assert distance["enough"].any()
-
-
-@pytest.mark.usefixtures("few")
-def test_progress_is_reported():
-    calls = []
-    what_would_settle(curves_of(SMOOTH, 5000), progress=lambda *call: calls.append(call))
-    assert calls[-1] == (5, 5)
 
 
 @pytest.mark.usefixtures("few")
 def test_a_plan():
-    found = plan_claim(SIZES[::-1], factors=[20.0, 1000.0], progress=False)
+    found = plan_claim(SIZES[::-1], factors=[20.0], progress=False)
     assert found.columns.tolist() == ["factor", *COLUMNS]
-    assert found["factor"].tolist() == [20, 20, 1000, 1000]
-    assert found["n_sizes"].tolist() == [4, 7, 4, 7]
+    assert found["factor"].tolist() == [20, 20]
+    assert found["n_sizes"].tolist() == [4, 7]
     assert found["enough"].all()
     assert (found[["p_explained", "p_sharper"]] >= POWER).all(axis=None)
     assert found["n_examples"].between(20, 2000).all()
-    guessing = plan_claim(
-        SIZES, metric="multiple_choice_grade", chance=0.25, factors=[20.0], progress=False
-    )
+    guessing = plan_claim(SIZES, chance=0.5, factors=[20.0], progress=False)
     # Guesses that are right hide what models know.
     assert guessing["n_examples"].iloc[0] > found["n_examples"].iloc[0]
-    sure = plan_claim(SIZES, factors=[20.0], power=0.95, progress=False)
+    sure = plan_claim(SIZES, factors=[20.0], odds=1000.0, progress=False)
     assert sure["n_examples"].iloc[0] > found["n_examples"].iloc[0]
 
 
 @pytest.mark.usefixtures("few")
-def test_small_steps_cannot_be_planned_for():
+def test_small_steps_cannot_be_planned_for(monkeypatch):
+    monkeypatch.setattr(settle, "_MOST_EXAMPLES", 2000)
     found = plan_claim(SIZES, factors=[1.1], progress=False)
     assert found["n_examples"].isna().all()
     assert not found["enough"].any()

@@ -1,0 +1,277 @@
+"""The paragraph on a claim: what each verdict and reason says, in plain sentences."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bigbench_meta import check_claim
+from bigbench_meta.check import paragraph
+from bigbench_meta.check.paragraph import paragraph_of
+from bigbench_meta.check.verdicts import REASONS
+from bigbench_meta.inference.nulls.null_tests import STATUSES
+
+SIZES = ["100M", "1B", "10B", "100B"]
+NAN = float("nan")
+# Numbers of a claim of which everything is known.
+NUMBERS = {
+    "metric": "exact_str_match", "verdict": "sharper", "odds_step": 1357.0, "odds_rise": 4071.0,
+    "p_step": 0.0312, "step_from": 1e9, "step_to": 1e10, "rise_from": 1e10, "rise_to": 1e11,
+    "emergence_score": 42.0, "emergence_low": 22.5, "emergence_high": np.inf,
+    "interval_status": "ok", "n_scales": 4, "smooth_low": -3.5, "smooth_median": 2.45,
+    "smooth_high": 36.1, "smallest_detectable": 0.003, "n_examples_min": 1000.0,
+    "n_undetectable": 0, "n_usable": 4, "chance": 0.0, "forecast_lower": 0.02,
+    "forecast_upper": 0.2, "forecast_x": 1e11, "forecast_covered": False,
+    "forecast_observed": 0.86,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def base():
+    return check_claim(SIZES, [0.02, 0.03, 0.05, 0.86], metric="exact_str_match", n_examples=1000)
+
+
+def said(base, verdict="sharper", reason="step", *, numbers=None, **fields):
+    known = NUMBERS | {"verdict": verdict} | (numbers or {})
+    return paragraph_of(replace(base, numbers=known, verdict=verdict, reason=reason, **fields))
+
+
+def check_plain(text):
+    """No number is missing, and each sentence begins and ends as one."""
+    assert not re.search(r"\b(nan|None|inf|NaN|<NA>|ok)\b", text), text
+    assert "  " not in text
+    assert "_" not in text.replace("exact_str_match", "").replace("multiple_choice_grade", "")
+    assert text == text.strip()
+    assert text.endswith(".")
+    assert ".." not in text
+    for sentence in re.split(r"(?<=[.]) (?=[A-Z])", text):
+        assert sentence[0].isupper(), sentence
+
+
+# Verdicts ----------------------------------------------------------------------------------------
+
+
+def test_sharper(base):
+    text = said(base)
+    assert text == (
+        "Sharper than smooth improvement: the scores are 1,400 times as likely if the loss "
+        "suddenly falls 20-fold as if it falls smoothly, and the likeliest place is between 1B and "
+        "10B. Its emergence score E is 42 (95% interval 22.5 to ∞); 4 sizes on a straight line "
+        "have 3, and smooth improvement seen through this metric and test set gives about 2.45 "
+        "(−3.5 to 36.1 in 95% of simulations). With 1,000 examples, 0.003 is the smallest true "
+        "score that the test set would tell from zero 19 times in 20; no size is below it. From "
+        "the smaller sizes, a score of 0.02 to 0.2 was to be expected at 100B (95%); it is 0.86, "
+        "outside that range. Where improvement is smooth, a curve is called sharper at most once "
+        "in 20 times."
+    )
+    check_plain(text)
+    assert said(base, among=30).endswith("20 times, even if it is the sharpest of 30.")
+
+
+def test_explained(base):
+    text = said(base, "explained", "smooth", numbers={"odds_rise": 1 / 73.4})
+    assert text.startswith(
+        "Explained by smooth improvement: the scores are 73 times as likely if the loss falls "
+        "smoothly as if it suddenly falls 20-fold where they rise most, between 10B and 100B."
+    )
+    assert text.endswith(
+        "Where the loss does fall 20-fold, a curve is called explained at most once in 20 times."
+    )
+    check_plain(text)
+
+
+@pytest.mark.parametrize(
+    ("reason", "numbers", "part"),
+    [
+        ("no_rise", {}, "the scores do not rise between any two sizes."),
+        (
+            "small_step", {"odds_rise": 0.01},
+            ("a sudden 20-fold fall of the loss is unlikely (odds of 1 to 100), but the scores do "
+            "not follow a smooth law either (p = 0.031), so there may be a smaller jump."),
+        ),
+        (
+            "either", {"odds_step": 6.24, "odds_rise": 20.0},
+            ("a sudden 20-fold fall of the loss is the likelier explanation (odds of 6.2 to 1; 20 "
+            "to 1 are needed)."),
+        ),
+        (
+            "either", {"odds_step": 0.1, "odds_rise": 0.25},
+            "smooth improvement is the likelier explanation (odds of 4 to 1; 20 to 1 are needed).",
+        ),
+        (
+            "either", {"odds_step": 0.7, "odds_rise": 3.6},
+            ("a sudden 20-fold fall of the loss explains the scores about as well (odds of 3.6 to 1 "
+            "where they rise most)."),
+        ),
+        ("too_few_scales", {}, "at least four sizes of models are needed."),
+        ("flat", {}, "all scores are the same."),
+        ("no_test_set", {}, "the number of test examples is not known (give --n, or standard"),
+        ("disagree", {}, "one metric says that the rise is explained, the other that it is"),
+    ],
+)  # fmt: skip
+def test_undecidable(base, reason, numbers, part):
+    text = said(base, "undecidable", reason, numbers=numbers)
+    assert text.startswith(f"Undecidable: {part}")
+    # How often a verdict is wrong is not said where there is none.
+    assert "at most once" not in text
+    check_plain(text)
+
+
+def test_what_is_needed_is_more_among_many(base):
+    text = said(base, "undecidable", "either", numbers={"odds_step": 6.0}, among=30)
+    assert "(odds of 6 to 1; 600 to 1 are needed)" in text
+
+
+def test_every_reason_is_said_in_words(base):
+    for reason in {*REASONS, *STATUSES, "disagree"} - {"ok", "smooth", "step"}:
+        check_plain(said(base, "undecidable", reason))
+
+
+# The other sentences -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("numbers", "part"),
+    [
+        ({"interval_status": "no_sampling_error"}, "E is 42; 4 sizes"),
+        ({"emergence_score": np.inf}, "E is ∞ (95%"),
+        ({"emergence_score": -6.0}, "E is −6 (95%"),
+        ({"emergence_low": -np.inf}, "(95% interval −∞ to ∞)"),
+        ({"smooth_median": NAN}, "4 sizes on a straight line have 3. With"),
+        ({"n_undetectable": 1}, "zero 19 times in 20; 1 size is below it."),
+        ({"n_undetectable": 3}, "3 sizes are below it."),
+        ({"n_undetectable": 4}, "all sizes are below it."),
+        ({"chance": 0.25}, "tell from chance (0.25) 19 times in 20"),
+        ({"n_examples_min": 1.0}, "With 1 example, 0.003 is"),
+        ({"forecast_covered": True}, "it is 0.86, inside that range."),
+        ({"forecast_covered": NAN}, "cannot predict the score at 100B: almost any score would do."),
+    ],
+)
+def test_sentences(base, numbers, part):
+    text = said(base, numbers=numbers)
+    assert part in text
+    check_plain(text)
+
+
+@pytest.mark.parametrize(
+    ("missing", "part"),
+    [
+        ({"emergence_score": NAN}, "emergence score"),
+        ({"smallest_detectable": NAN}, "smallest true score"),
+        ({"n_examples_min": NAN}, "smallest true score"),
+        ({"n_undetectable": NAN}, "smallest true score"),
+        ({"forecast_lower": NAN}, "smaller sizes"),
+        ({"forecast_upper": NAN}, "smaller sizes"),
+    ],
+)
+def test_what_is_not_known_is_not_said(base, missing, part):
+    assert part in said(base)
+    text = said(base, numbers=missing)
+    assert part not in text
+    check_plain(text)
+
+
+def test_a_second_metric(base):
+    def second(verdict, reason, **numbers):
+        known = NUMBERS | {"metric": "multiple_choice_grade", "verdict": verdict} | numbers
+        return replace(base, numbers=known, verdict=verdict, reason=reason)
+
+    text = said(base, second=second("sharper", "step"))
+    assert (
+        "Under multiple_choice_grade, E is 42 and the rise is sharper too, with odds of 1,400 to 1."
+    ) in text
+    check_plain(text)
+    text = said(
+        base, "undecidable", "disagree", second=second("explained", "smooth", odds_rise=0.01)
+    )
+    assert "smooth improvement explains the scores, with odds of 100 to 1." in text
+    check_plain(text)
+    text = said(base, second=second("undecidable", "flat"))
+    assert "that metric alone is undecidable (all scores are the same)." in text
+    check_plain(text)
+
+
+def test_where_the_second_metric_decides_its_numbers_are_the_reason(base):
+    decisive = NUMBERS | {"metric": "bleu", "verdict": "explained", "odds_rise": 1 / 500}
+    second = replace(base, numbers=decisive, verdict="explained", reason="smooth")
+    one = replace(
+        base, numbers=NUMBERS | {"verdict": "undecidable"}, verdict="explained", reason="smooth",
+        second=second,
+    )  # fmt: skip
+    text = paragraph_of(one)
+    assert text.startswith(
+        "Explained by smooth improvement: the scores (bleu) are 500 times as likely"
+    )
+    check_plain(text)
+
+
+# Numbers in words --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("odds", "times", "ratio"),
+    [
+        (1.0, "1 times", "1 to 1"),
+        (2.345, "2.3 times", "2.3 to 1"),
+        (20.0, "20 times", "20 to 1"),
+        (999.0, "1,000 times", "1,000 to 1"),
+        (123456.0, "120,000 times", "120,000 to 1"),
+        (1e6, "more than a million times", "more than a million to 1"),
+        (np.inf, "more than a million times", "more than a million to 1"),
+    ],
+)
+def test_odds(odds, times, ratio):
+    assert paragraph._times(odds) == times
+    assert paragraph._odds(odds) == ratio
+
+
+@pytest.mark.parametrize(
+    ("odds", "ratio"),
+    [(0.5, "1 to 2"), (1 / 300, "1 to 300"), (1e-9, "1 to more than a million"),
+     (0.0, "1 to more than a million")],
+)  # fmt: skip
+def test_odds_against(odds, ratio):
+    assert paragraph._odds(odds) == ratio
+
+
+@given(st.floats(1, 1e7))
+def test_odds_are_right_to_two_digits(odds):
+    text = paragraph._odds(odds)
+    if "million" not in text:
+        assert float(text.removesuffix(" to 1").replace(",", "")) == pytest.approx(odds, rel=0.051)
+
+
+# Whole claims ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scores", "n", "metric"),
+    [
+        ([0.02, 0.03, 0.05, 0.86], 1000, "exact_str_match"),
+        ([0.02, 0.03, 0.05, 0.86], None, "exact_str_match"),
+        ([0.3, 0.3, 0.3, 0.3], 100, "exact_str_match"),
+        ([0.0, 0.0, 0.0, 0.0], 100, "exact_str_match"),
+        ([0.0, 0.0, 0.0, 0.9], 50, "exact_str_match"),
+        ([0.9, 0.5, 0.3, 0.1], 50, "exact_str_match"),
+        ([0.25, 0.26, 0.3, 0.5], 50, "multiple_choice_grade"),
+        ([9.0, 7.0, 5.0, 2.0], 100, "perplexity"),
+        ([5.0, 4.0, 3.9, 1.0], 100, "token_edit_distance"),
+        ([-3.0, -2.0, -1.0, -0.5], 100, "log_likelihood"),
+        ([0.1, 0.2], 10, "exact_str_match"),
+        ([0.5], 10, "exact_str_match"),
+    ],
+)
+def test_paragraphs_of_claims(scores, n, metric):
+    found = check_claim(SIZES[: len(scores)], scores, metric=metric, n_examples=n)
+    text = found.paragraph.replace("log_likelihood", "").replace("token_edit_distance", "")
+    check_plain(text)
+    start = {
+        "sharper": "Sharper than smooth improvement:", "explained": "Explained by smooth impro",
+        "undecidable": "Undecidable:",
+    }  # fmt: skip
+    assert text.startswith(start[found.verdict])
