@@ -50,12 +50,16 @@ _claim = options(
         "claim; of RESULTS, which curve.",
     ),
     click.option(
-        "-n", "--n", "n_examples", type=click.IntRange(1, 10**9), help="Examples in the test set."
+        "-n",
+        "--n",
+        "n_examples",
+        type=click.IntRange(1, 10**9),
+        help="Examples in the test set of a claim.",
     ),
     click.option(
         "--chance",
         type=float,
-        help="Score of guessing. Default: 0 for metrics without choices; else unknown, so that "
+        help="Score of guessing, of a claim. Default: 0 for metrics without choices; else unknown, so that "
         "several guess rates are tried.",
     ),
     click.option(
@@ -183,10 +187,18 @@ def _found(
     if options["task"] or options["embedded"]:
         if options["scores"]:
             raise InputError("cannot be combined with --task or --embedded", where="--scores")
+        if options["n_examples"] is not None:
+            raise InputError("only of a claim; of RESULTS, use --n-examples", where="--n")
+        if options["chance"] is not None:
+            raise InputError("only of a claim, not of RESULTS", where="--chance")
         return _of_results(results, options)
     for name in ("family", "shots"):
         if options[name] is not None:
             raise InputError("only with --task and RESULTS", where=f"--{name}")
+    if options["example_counts"]:
+        raise InputError(
+            "only with --task and RESULTS", where="--n-examples", hint="of a claim, use --n"
+        )
     if bool(results) == bool(options["scores"]) or len(results) > 1:
         raise InputError(
             "give one claim: a CSV file, --scores, or --task with RESULTS",

@@ -105,8 +105,8 @@ def test_explained(base):
         ),
         (
             "either", {"odds_step": 0.7, "odds_rise": 3.6},
-            ("a sudden 20-fold fall of the loss explains the scores about as well (odds of 3.6 to 1 "
-            "where they rise most)."),
+            ("a sudden 20-fold fall of the loss explains the scores about as well (odds of 3.6 to "
+            "1 where they rise most)."),
         ),
         ("too_few_scales", {}, "at least four sizes of models are needed."),
         ("flat", {}, "all scores are the same."),
