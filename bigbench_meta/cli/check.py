@@ -37,6 +37,8 @@ __all__ = ["check"]
 
 # Columns of a file that holds one claim; any other is a second metric.
 _COLUMNS: Final = ("size", "score", "stderr", "n")
+_OF_CLAIMS: Final = {"scores": "--scores", "n_examples": "--n", "chance": "--chance"}
+_OF_RESULTS: Final = {"family": "--family", "shots": "--shots", "example_counts": "--n-examples"}
 
 _claim = options(
     click.option(
@@ -59,8 +61,8 @@ _claim = options(
     click.option(
         "--chance",
         type=float,
-        help="Score of guessing, of a claim. Default: 0 for metrics without choices; else unknown, so that "
-        "several guess rates are tried.",
+        help="Score of guessing, of a claim. Default: 0 for metrics without choices; else unknown, "
+        "so that several guess rates are tried.",
     ),
     click.option(
         "--target-length",
@@ -185,20 +187,9 @@ def _found(
     from bigbench_meta.check.claim import check_claim
 
     if options["task"] or options["embedded"]:
-        if options["scores"]:
-            raise InputError("cannot be combined with --task or --embedded", where="--scores")
-        if options["n_examples"] is not None:
-            raise InputError("only of a claim; of RESULTS, use --n-examples", where="--n")
-        if options["chance"] is not None:
-            raise InputError("only of a claim, not of RESULTS", where="--chance")
+        _refuse(options, _OF_CLAIMS, "only of a claim, not of RESULTS")
         return _of_results(results, options)
-    for name in ("family", "shots"):
-        if options[name] is not None:
-            raise InputError("only with --task and RESULTS", where=f"--{name}")
-    if options["example_counts"]:
-        raise InputError(
-            "only with --task and RESULTS", where="--n-examples", hint="of a claim, use --n"
-        )
+    _refuse(options, _OF_RESULTS, "only with --task and RESULTS")
     if bool(results) == bool(options["scores"]) or len(results) > 1:
         raise InputError(
             "give one claim: a CSV file, --scores, or --task with RESULTS",
@@ -227,6 +218,13 @@ def _found(
         target_length=options["target_length"], factor=options["factor"], among=options["among"],
         seed=options["seed"], catalog=catalog(options),
     ), inputs  # fmt: skip
+
+
+def _refuse(options: dict[str, Any], names: dict[str, str], reason: str) -> None:
+    """Refuse options that would have no effect."""
+    for name, option in names.items():
+        if options[name] not in {None, ()}:
+            raise InputError(reason, where=option)
 
 
 def _pairs(text: str) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import bigbench_meta as bm
 from bigbench_meta.check.claim import ClaimCheck, check_claim, check_curve, sizes_of
 from bigbench_meta.cli.console import json_text
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.inference.nulls.inputs import null_inputs
 
 NAMES = ["100M", "1B", "10B", "100B"]
 SIZES = [1e8, 1e9, 1e10, 1e11]
@@ -37,9 +38,7 @@ def smooth():
 @pytest.fixture(scope="module")
 def two():
     """An exact match that jumps, and the edit distance of the same outputs, which does not."""
-    return check(
-        second_metric="multiple_choice_grade", second_scores=[0.3, 0.32, 0.35, 0.42], chance=0.0
-    )
+    return check(second_metric="token_edit_distance", second_scores=[4.0, 3.5, 3.0, 0.7])
 
 
 # Sizes -------------------------------------------------------------------------------------------
@@ -88,9 +87,6 @@ def test_the_order_and_the_spelling_of_sizes_do_not_matter(jump):
 def test_verdicts(jump, smooth):
     assert (jump.verdict, jump.reason) == ("sharper", "step")
     assert (smooth.verdict, smooth.reason) == ("explained", "smooth")
-    assert (check(n_examples=None).verdict, check(n_examples=None).reason) == (
-        "undecidable", "no_test_set",
-    )  # fmt: skip
     assert jump.second is None
     assert (jump.factor, jump.odds, jump.among) == (20, 20, 1)
 
@@ -141,9 +137,14 @@ def test_standard_errors_stand_in_for_examples():
 def test_chance_is_told_or_tried():
     scores = [0.26, 0.25, 0.3, 0.7]
     told = check(scores, metric="multiple_choice_grade", chance=0.25)
-    tried = check(scores, metric="multiple_choice_grade")
     assert told.numbers["chance"] == 0.25
-    assert told.numbers["odds_step"] != pytest.approx(tried.numbers["odds_step"])
+    assert null_inputs(told.curve).floor_source.tolist() == ["low_score"]
+    tried = check(scores[2:], NAMES[2:], metric="multiple_choice_grade")
+    assert np.isnan(tried.numbers["chance"])
+    # It is that of the first metric, as are standard errors.
+    both = check(scores, chance=0.1, second_metric="bleu", second_scores=[1, 2, 3, 9])
+    assert both.numbers["chance"] == 0.1
+    assert both.second.numbers["chance"] != 0.1
 
 
 def test_options_reach_the_verdict(jump):
@@ -177,6 +178,9 @@ def test_options_reach_the_verdict(jump):
         ({"second_metric": "bleu", "second_scores": [1, 2]}, "score: 2 values for 4 sizes"),
         ({"second_metric": "blue", "second_scores": JUMP}, "no metric 'blue' in the catalog"),
         ({"target_length": 0.5}, "target_length: 0.5 is not a finite number of at least 1"),
+        ({"chance": 1.0}, "chance: 1 is not below the best score of exact_str_match"),
+        ({"chance": np.nan}, "chance: nan is not below the best score"),
+        ({"metric": "perplexity", "scores": [9, 7, 5, 3], "chance": 50}, "has no best score"),
         ({"factor": 1.0}, "factor: 1 is not a finite number above 1"),
         ({"among": 0}, "among: 0 is not a whole number of at least 1"),
         ({"sizes": ["1B", "1B", "2B", "3B"]}, "sizes: a size is given twice"),
@@ -207,7 +211,7 @@ def test_two_metrics_need_twice_the_odds(two):
     assert two.odds == 40
     assert two.second.odds == 40
     assert two.numbers["metric"] == METRIC
-    assert two.second.numbers["metric"] == "multiple_choice_grade"
+    assert two.second.numbers["metric"] == "token_edit_distance"
     assert two.second.second is None
 
 
@@ -283,7 +287,7 @@ def test_the_document_is_json(jump, two):
 
 def test_tables_have_a_row_for_each_metric(jump, two):
     assert len(jump.table().frame) == 1
-    assert two.table().frame["metric"].tolist() == [METRIC, "multiple_choice_grade"]
+    assert two.table().frame["metric"].tolist() == [METRIC, "token_edit_distance"]
     for form in (two.table().to_markdown(), two.table().to_latex()):
         assert "sharper" in form
 

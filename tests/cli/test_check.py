@@ -213,7 +213,8 @@ def test_files(tmp_path: Path, claim: Path) -> None:
     document = strict_json((out / "claim.json").read_text())
     assert {**document, "outputs": found["outputs"]} == found
     (record,) = out.glob("run_*.json")
-    assert claim.as_posix() in json.loads(record.read_text())["inputs"]
+    inputs = json.loads(record.read_text())["inputs"]
+    assert [one["path"] for one in inputs] == [claim.as_posix()]
 
 
 @pytest.mark.usefixtures("few")
@@ -266,9 +267,12 @@ def test_files_of_this_command_are_replaced(tmp_path: Path) -> None:
         ([*CLAIM, "--second-metric", "bleu"], "--second-metric: there is no column 'bleu'"),
         ([*CLAIM, "--shots", 5], "--shots: only with --task and RESULTS"),
         ([*CLAIM, "--family", "GPT"], "--family: only with --task and RESULTS"),
-        ([*CLAIM, "--task", "t"], "--scores: cannot be combined with --task or --embedded"),
+        ([*CLAIM, "--task", "t"], "--scores: only of a claim, not of RESULTS"),
         ([*CLAIM, "--n-examples", 500], "--n-examples: only with --task and RESULTS"),
-        (["--embedded", "gpt3", "--task", "PIQA", "--n", 5], "--n: only of a claim; of RESULTS"),
+        (
+            ["--embedded", "gpt3", "--task", "PIQA", "--n", 5],
+            "--n: only of a claim, not of RESULTS",
+        ),
         (["--embedded", "gpt3", "--task", "PIQA", "--chance", 0], "--chance: only of a claim"),
         (["--embedded", "gpt3"], "--task: name the task of the curve"),
         (["--embedded", "gpt3", "--task", "arithmetic 3D+"], "3 curves of 'arithmetic 3D+' differ"),

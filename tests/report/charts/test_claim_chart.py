@@ -19,7 +19,7 @@ def claim():
 
 
 def marks(spec):
-    layers = spec["hconcat"] if "hconcat" in spec else [spec]
+    layers = spec.get("hconcat", [spec])
     return [[layer["mark"]["type"] for layer in panel["layer"]] for panel in layers]
 
 
