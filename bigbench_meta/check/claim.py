@@ -388,7 +388,7 @@ def sizes_of(sizes: Sequence[str] | ArrayLike) -> Floats:
     return np.array(found)
 
 
-def _highest(metric: str, scores: ArrayLike, catalog: MetricCatalog) -> float:
+def _highest(metric: str, scores: Any, catalog: MetricCatalog) -> float:
     """Return the highest score of a metric that is known and can have these; infinite if none."""
     entry = catalog.lookup(
         pd.DataFrame({"benchmark": ["claim"], "task": ["claim"], "metric": [metric]})
