@@ -13,7 +13,13 @@ from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.catalog.model_names import nominal_size
 from bigbench_meta.check.paragraph import paragraph_of
 from bigbench_meta.check.settle import posterior_laws, what_would_settle
-from bigbench_meta.check.verdicts import DECISIVE_ODDS, STEP_FACTOR, claim_verdicts, sigma_of
+from bigbench_meta.check.verdicts import (
+    ANY_SIGMA,
+    DECISIVE_ODDS,
+    STEP_FACTOR,
+    claim_verdicts,
+    sigma_of,
+)
 from bigbench_meta.core.cards import Card, Carded
 from bigbench_meta.core.checks import at_least
 from bigbench_meta.core.errors import InputError
@@ -72,6 +78,8 @@ class ClaimCheck(Carded):
         odds: Likelihood ratio that decides.
         among: Of how many curves the claim is the one that rises most sharply.
         target_length: Tokens of an answer, if known.
+        sigma: Prior probability of the variation between models, from the family if it is known.
+        catalog: Metric catalog; the packaged one by default.
     """
 
     curve: Curves
@@ -85,6 +93,7 @@ class ClaimCheck(Carded):
     odds: float = DECISIVE_ODDS
     among: int = 1
     target_length: float | None = None
+    sigma: Floats | None = None
     catalog: MetricCatalog | None = None
 
     @cached_property
@@ -105,7 +114,8 @@ class ClaimCheck(Carded):
         """
         found = what_would_settle(
             self.curve, factor=self.factor, odds=self.odds, target_length=self.target_length,
-            seed=seed, catalog=self.catalog, progress=progress,
+            sigma=ANY_SIGMA if self.sigma is None else self.sigma, seed=seed, catalog=self.catalog,
+            progress=progress,
         )  # fmt: skip
         return Table(
             name="what_would_settle",
@@ -271,11 +281,11 @@ def check_curve(
     if len(curve) != 1 or (second is not None and len(second) != 1):
         raise InputError(f"{len(curve)} curves, not one", where="curve")
     odds = DECISIVE_ODDS * (1 if second is None else 2)
-    found = [
-        _checked(one, family, odds, target_length, factor, among, seed, catalog)
-        for one in (curve, second)
-        if one is not None
-    ]
+    asked = _Asked(
+        odds=odds, factor=factor, among=among, target_length=target_length, catalog=catalog,
+        sigma=None if family is None else sigma_of(family, catalog=catalog),
+    )  # fmt: skip
+    found = [_checked(one, asked, seed) for one in (curve, second) if one is not None]
     first, *others = found
     verdicts = {one.verdict: one.reason for one in found if one.verdict != "undecidable"}
     verdict, reason = first.verdict, first.reason
@@ -290,14 +300,25 @@ def check_curve(
     )  # fmt: skip
 
 
-def _checked(
-    curve: Curves, family: Curves | None, odds: float, target_length: float | None, factor: float,
-    among: int, seed: int, catalog: MetricCatalog | None,
-) -> ClaimCheck:  # fmt: skip
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What is asked of a claim, see :class:`ClaimCheck`."""
+
+    odds: float
+    factor: float
+    among: int
+    target_length: float | None
+    sigma: Floats | None
+    catalog: MetricCatalog | None
+
+
+def _checked(curve: Curves, asked: _Asked, seed: int) -> ClaimCheck:
     """Check the scores of one metric."""
+    catalog = asked.catalog
     verdict = claim_verdicts(
-        curve, factor=factor, among=among, odds=odds, family=family, seed=seed, catalog=catalog
-    )
+        curve, factor=asked.factor, among=asked.among, odds=asked.odds, sigma=asked.sigma,
+        seed=seed, catalog=catalog,
+    )  # fmt: skip
     scores = score_curves(curve, catalog=catalog)
     interval = curve_intervals(curve, seed=seed, catalog=catalog, progress=False)
     test_set = resolution(curve, catalog=catalog)
@@ -313,12 +334,11 @@ def _checked(
         row: Any = frame.iloc[0] if len(frame) else {}
         label = "forecast_" if frame is forecast else ""
         numbers |= {f"{label}{name}": row.get(name, np.nan) for name in names}
-    smooth, jump, expected = _drawn(curve, family, numbers["step_from"], factor, seed, catalog)
+    smooth, jump, expected = _drawn(curve, asked, numbers["step_from"], seed)
     numbers = {name: _plain(value) for name, value in (numbers | expected).items()}
     return ClaimCheck(
         curve=curve, numbers=numbers, smooth=smooth, jump=jump, verdict=numbers["verdict"],
-        reason=numbers["reason"], factor=factor, odds=odds, among=among,
-        target_length=target_length, catalog=catalog,
+        reason=numbers["reason"], **vars(asked),
     )  # fmt: skip
 
 
@@ -330,27 +350,25 @@ def _plain(value: Any) -> Any:
 
 
 def _drawn(
-    curve: Curves, family: Curves | None, step_from: float, factor: float, seed: int,
-    catalog: MetricCatalog | None,
+    curve: Curves, asked: _Asked, step_from: float, seed: int
 ) -> tuple[Floats, Floats, dict[str, float]]:  # fmt: skip
     """Return scores under both explanations, and quantiles of E if improvement were smooth."""
     names = ("smooth_low", "smooth_median", "smooth_high")
-    inputs, n = null_inputs(curve, catalog=catalog), len(curve.y)
+    inputs, n = null_inputs(curve, catalog=asked.catalog), len(curve.y)
     laws = SmoothLaws.fit(inputs, alpha_range=ALPHA_RANGE)
     if not len(laws.curves) or np.isnan(step_from):
         return np.full((3, n), np.nan), np.full(n, np.nan), dict.fromkeys(names, np.nan)
-    probability = laws.probabilities("curve")
-    if family is not None:
-        weight = sigma_of(family, ALPHA_RANGE, catalog)
-        probability = laws.given_sigma() * weight[laws.sigma]
+    probability, sigma = laws.probabilities("curve"), ANY_SIGMA
+    if asked.sigma is not None:
+        probability, sigma = laws.given_sigma() * asked.sigma[laws.sigma], asked.sigma
     rng = np.random.default_rng(seed)
     drawn = laws.draw(0, probability / probability.sum(), _DRAWS, rng)
     up = bool(curve.keys["higher_is_better"].iloc[0])
     found = score_ragged((drawn if up else -drawn).ravel(), np.arange(_DRAWS + 1) * n)
     ends = np.nanquantile(found.emergence_score, _ENDS, method="inverted_cdf")
     place = int(np.flatnonzero(curve.x == step_from)[0])
-    step = float(np.log(factor))
-    stepped = posterior_laws(inputs, curve, ALPHA_RANGE, step, place)
+    step = float(np.log(asked.factor))
+    stepped = posterior_laws(inputs, curve, ALPHA_RANGE, step, place, sigma)
     alike = replace(stepped, sigma=np.zeros_like(stepped.sigma))
     fall = np.where(np.arange(n) > place, step / 2, -step / 2)
     jump = np.median(alike.scores(curve.x, _MANY_EXAMPLES, fall, _DRAWS, rng), axis=0)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from bigbench_meta.check.verdicts import DECISIVE_ODDS, STEP_FACTOR, rises
+from bigbench_meta.check.verdicts import ANY_SIGMA, DECISIVE_ODDS, STEP_FACTOR, rises
 from bigbench_meta.core.checks import at_least, probability
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.progress import progress_bar
@@ -118,6 +118,7 @@ class _Design:
         odds: Likelihood ratio that decides.
         parts: Right-or-wrong parts that the score of an example is worth.
         catalog: Metric catalog.
+        sigma: Prior probability of each value of :data:`SIGMAS`.
     """
 
     keys: pd.DataFrame
@@ -127,6 +128,7 @@ class _Design:
     odds: float
     parts: float
     catalog: MetricCatalog | None
+    sigma: Floats
 
     def powers(self, smooth: Laws, stepped: Laws, n: float, seed: int) -> tuple[float, float]:
         """Return how often smooth curves are explained, and stepped ones sharper."""
@@ -149,7 +151,7 @@ class _Design:
         evidence = StepEvidence.of(
             inputs, float(np.log(self.factor)), curves.ragged.lengths, places=rise | before_step
         )
-        log_odds = evidence.log_odds(np.full((len(curves), len(SIGMAS)), 1 / len(SIGMAS)))
+        log_odds = evidence.log_odds(np.broadcast_to(self.sigma, (len(curves), len(SIGMAS))))
         known = np.where(np.isnan(log_odds), -np.inf, log_odds)
         total = curves.ragged.reduce(np.logaddexp, known)
         sharper = total - np.log(len(self.sizes) - 1) >= np.log(self.odds)
@@ -173,6 +175,7 @@ def what_would_settle(
     odds: float = DECISIVE_ODDS,
     power: float = POWER,
     target_length: float | None = None,
+    sigma: Floats = ANY_SIGMA,
     alpha_range: tuple[float, float] = ALPHA_RANGE,
     seed: int = 0,
     catalog: MetricCatalog | None = None,
@@ -187,6 +190,8 @@ def what_would_settle(
         power: Probability of the right verdict that is enough, in (0, 1).
         target_length: Tokens of an answer that must all be right, if known: then the share of right
             tokens is tried as a second metric.
+        sigma: Prior probability of each value of :data:`SIGMAS`; by default all are equally
+            probable.
         alpha_range: Bounds of the exponent.
         seed: Seed of the simulation.
         catalog: Metric catalog; the packaged one by default.
@@ -210,13 +215,13 @@ def what_would_settle(
         raise InputError("these scores give nothing to simulate from", where="curves")
     place = int(np.argmax(np.diff(curves.oriented)))
     step = np.log(factor)
-    smooth = posterior_laws(inputs, curves, alpha_range, 0.0, place)
-    stepped = posterior_laws(inputs, curves, alpha_range, step, place)
+    smooth = posterior_laws(inputs, curves, alpha_range, 0.0, place, sigma)
+    stepped = posterior_laws(inputs, curves, alpha_range, step, place, sigma)
     parts = float(np.median(inputs.rows.trials[: len(curves.y)] / _examples(curves)))
     between = np.sqrt(curves.x[1:] * curves.x[:-1])
     design = _Design(
         keys=curves.keys, sizes=curves.x, boundary=float(between[place]), factor=factor, odds=odds,
-        parts=parts, catalog=catalog,
+        parts=parts, catalog=catalog, sigma=sigma,
     )  # fmt: skip
     now = float(np.median(_examples(curves)))
     twice, more = (_denser(design, times) for times in (2, 4))
@@ -305,7 +310,7 @@ def plan_claim(
         boundary = float(np.sqrt(x[len(x) // 2 - 1] * x[len(x) // 2]))
         design = _Design(
             keys=template.keys, sizes=x, boundary=boundary, factor=factor, odds=odds, parts=1.0,
-            catalog=catalog,
+            catalog=catalog, sigma=ANY_SIGMA,
         )  # fmt: skip
         dense = _denser(design, 2)
         inputs = null_inputs(template, catalog=catalog)
@@ -351,8 +356,9 @@ def _examples(curves: Curves) -> Floats:
 
 
 def posterior_laws(
-    inputs: NullInputs, curves: Curves, alpha_range: tuple[float, float], step: float, place: int
-) -> Laws:
+    inputs: NullInputs, curves: Curves, alpha_range: tuple[float, float], step: float, place: int,
+    sigma: Floats,
+) -> Laws:  # fmt: skip
     """Return the laws that fit a curve, with a step after one of its points unless it is 0.
 
     Args:
@@ -361,6 +367,7 @@ def posterior_laws(
         alpha_range: Bounds of the exponent.
         step: Fall of the log loss.
         place: Position of the point before it.
+        sigma: Prior probability of each value of :data:`SIGMAS`.
     """
     parts = []
     for rows, y, design, _ in inputs.rows.blocks():
@@ -369,6 +376,7 @@ def posterior_laws(
         parts.append(laws | {"row": rows[laws["row"]]})
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     likely = np.exp(found["log_likelihood"] - found["log_likelihood"].max())
+    likely *= sigma[found["sigma"]]
     return Laws(
         inputs=inputs, row=found["row"], level=found["level"], alpha=found["alpha"],
         irreducible=found["irreducible"], sigma=SIGMAS[found["sigma"]],

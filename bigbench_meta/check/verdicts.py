@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from bigbench_meta.core.checks import at_least, whole
-from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_KEY
 from bigbench_meta.inference.nulls.inputs import null_inputs
 from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE
@@ -57,6 +56,9 @@ STEP_FACTOR: Final = 20.0
 DECISIVE_ODDS: Final = 20.0
 """Likelihood ratio from which on a claim is decided, whose error rate is one over it."""
 
+ANY_SIGMA: Final = np.full(len(SIGMAS), 1 / len(SIGMAS))
+"""Prior of the variation between models where nothing is known of it."""
+
 # A rise of at least this share of the largest is part of what is claimed.
 _PART_OF_THE_CLAIM: Final = 0.5
 _LEVEL: Final = 0.05
@@ -70,6 +72,7 @@ def claim_verdicts(
     among: int = 1,
     odds: float = DECISIVE_ODDS,
     family: Curves | None = None,
+    sigma: Floats | None = None,
     alpha_range: tuple[float, float] = ALPHA_RANGE,
     n_boot: int = 999,
     seed: int = 0,
@@ -97,6 +100,7 @@ def claim_verdicts(
             twice as much.
         family: Curves of the same models on other tasks, from which the variation between models is
             estimated; by default it is taken from the curve alone.
+        sigma: What :func:`sigma_of` returned for a family, instead of its curves.
         alpha_range: Bounds of the exponent of the loss.
         n_boot: Bootstrap replicates, at most, of the test for smaller steps.
         seed: Seed of that test.
@@ -135,15 +139,16 @@ def claim_verdicts(
     evidence = StepEvidence.of(
         inputs, float(np.log(factor)), curves.ragged.lengths, alpha_range=alpha_range
     )
-    flat = np.full(len(SIGMAS), 1 / len(SIGMAS))
-    priors = {"curve": flat, "zero": (SIGMAS == 0).astype(float)}
-    if family is not None:
-        priors["family"] = sigma_of(family, alpha_range, catalog)
+    if sigma is None and family is not None:
+        sigma = sigma_of(family, alpha_range=alpha_range, catalog=catalog)
+    priors = {"curve": ANY_SIGMA, "zero": (SIGMAS == 0).astype(float)}
+    if sigma is not None:
+        priors["family"] = sigma
     by_sigma = {
         name: evidence.log_odds(np.broadcast_to(prior, (len(curves), len(SIGMAS))))
         for name, prior in priors.items()
     }
-    decides = "family" if family is not None else "curve"
+    decides = "curve" if sigma is None else "family"
     step, rise = by_sigma[decides], rises(curves)
     tests = null_tests(
         curves, n_boot=n_boot, seed=seed, goodness=False, alpha_range=alpha_range, catalog=catalog
@@ -233,8 +238,11 @@ def _between(curves: Curves, name: str, value: Floats) -> dict[str, Floats]:
 
 
 def sigma_of(
-    family: Curves, alpha_range: tuple[float, float], catalog: MetricCatalog | None
-) -> Floats:
+    family: Curves,
+    *,
+    alpha_range: tuple[float, float] = ALPHA_RANGE,
+    catalog: MetricCatalog | None = None,
+) -> Floats | None:
     """Return the distribution of the variation between models over the curves of a family.
 
     Args:
@@ -243,13 +251,10 @@ def sigma_of(
         catalog: Metric catalog; the packaged one by default.
 
     Returns:
-        Probability of each value of :data:`SIGMAS`, shape (6,).
-
-    Raises:
-        InputError: None of the curves can be tested.
+        Probability of each value of :data:`SIGMAS`, shape (6,); None where no curve can be tested.
     """
     laws = SmoothLaws.fit(null_inputs(family, catalog=catalog), alpha_range=alpha_range)
     if not len(laws.curves):
-        raise InputError("no other curve of these models can be tested", where="family")
+        return None
     share: Floats = laws.sigma_of_families(np.zeros(len(family), dtype=np.int64))[0]
     return share

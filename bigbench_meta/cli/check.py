@@ -38,7 +38,12 @@ __all__ = ["check"]
 # Columns of a file that holds one claim; any other is a second metric.
 _COLUMNS: Final = ("size", "score", "stderr", "n")
 _OF_CLAIMS: Final = {"scores": "--scores", "n_examples": "--n", "chance": "--chance"}
-_OF_RESULTS: Final = {"family": "--family", "shots": "--shots", "example_counts": "--n-examples"}
+_OF_RESULTS: Final = {
+    "family": "--family",
+    "shots": "--shots",
+    "variant": "--variant",
+    "example_counts": "--n-examples",
+}
 
 _claim = options(
     click.option(
@@ -96,6 +101,7 @@ _curve = options(
     click.option("--task", help="Of RESULTS: the task, or subtask, of the curve."),
     click.option("--family", help="Of RESULTS: the model family of the curve."),
     click.option("--shots", type=click.IntRange(min=0), help="Of RESULTS: its number of shots."),
+    click.option("--variant", help="Of RESULTS: its variant, such as greedy."),
 )
 _plan = options(
     click.option(
@@ -287,7 +293,10 @@ def _of_results(
     loaded = load(results, every)
     curves, _ = curves_of(loaded, every)
     chosen = curves.sel(
-        subtask=options["task"], model_family=options["family"], shots=options["shots"]
+        subtask=options["task"],
+        model_family=options["family"],
+        shots=options["shots"],
+        variant=options["variant"],
     )
     one = chosen.sel(metric=options["metric"])
     if len(one) > 1:
@@ -297,7 +306,7 @@ def _of_results(
         raise InputError(
             f"{len(one)} curves of {options['task']!r} differ in "
             + "; ".join(f"{name} ({text})" for name, text in values.items()),
-            hint="choose one with --metric, --family, --shots or --checkpoint",
+            hint="choose one with --metric, --family, --shots or --variant",
         )
     second = None
     if options["second_metric"]:

@@ -329,7 +329,7 @@ def test_several_curves(tree: Path) -> None:
     stderr = run("check", *of_tree(tree, "--task", "jump"), code=2).stderr
     assert "2 curves of 'jump' differ in metric (" in stderr
     assert "exact_str_match" in stderr
-    assert "choose one with --metric, --family, --shots or --checkpoint" in stderr
+    assert "choose one with --metric, --family, --shots or --variant" in stderr
     options = ["--task", "jump", "--metric", "exact_str_match", "--second-metric", "blue"]
     assert "no curve of 'blue'" in run("check", *of_tree(tree, *options), code=2).stderr
 
