@@ -115,6 +115,8 @@ def _decided(numbers: dict[str, Any]) -> str:
 def _claim(check: ClaimCheck) -> str:
     """Return what the scores are."""
     curve, numbers = check.curve, check.numbers
+    if not len(curve.y):  # scores in two units
+        return ""
     first, last = (_score(check, curve.y[i]) for i in (0, -1))
     start, end = (format_scale(float(curve.x[i])) for i in (0, -1))
     text = f"The claim: {numbers['metric']} goes from {first} at {start} to {last} at {end}"

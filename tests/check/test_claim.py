@@ -265,6 +265,20 @@ def test_a_curve_of_results():
             check_curve(curves[:number])
 
 
+def test_a_curve_in_two_units_has_no_points():
+    frame = pd.DataFrame(
+        {
+            "benchmark": "b", "task": "t", "metric": METRIC, "model_family": "f",
+            "model_name": NAMES, "total_params": np.rint(SIZES), "score": [0.2, 0.3, 5.0, 86.0],
+            "n_examples": 100,
+        }
+    )  # fmt: skip
+    found = check_curve(bm.build_curves(frame))
+    assert found.verdict == "undecidable"
+    assert found.paragraph.startswith("Undecidable: ")
+    assert found.document()["points"] == []
+
+
 # What is made of it ------------------------------------------------------------------------------
 
 
