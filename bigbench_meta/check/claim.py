@@ -368,7 +368,7 @@ def _drawn(
     ends = np.nanquantile(found.emergence_score, _ENDS, method="inverted_cdf")
     place = int(np.flatnonzero(curve.x == step_from)[0])
     step = float(np.log(asked.factor))
-    stepped = posterior_laws(inputs, curve, ALPHA_RANGE, step, place, sigma)
+    stepped = posterior_laws(inputs, curve, step, place, sigma)
     alike = replace(stepped, sigma=np.zeros_like(stepped.sigma))
     fall = np.where(np.arange(n) > place, step / 2, -step / 2)
     jump = np.median(alike.scores(curve.x, _MANY_EXAMPLES, fall, _DRAWS, rng), axis=0)

@@ -176,7 +176,6 @@ def what_would_settle(
     power: float = POWER,
     target_length: float | None = None,
     sigma: Floats = ANY_SIGMA,
-    alpha_range: tuple[float, float] = ALPHA_RANGE,
     seed: int = 0,
     catalog: MetricCatalog | None = None,
     progress: Progress = None,
@@ -192,7 +191,6 @@ def what_would_settle(
             tokens is tried as a second metric.
         sigma: Prior probability of each value of :data:`SIGMAS`; by default all are equally
             probable.
-        alpha_range: Bounds of the exponent.
         seed: Seed of the simulation.
         catalog: Metric catalog; the packaged one by default.
         progress: Whether to show a bar, or what to call with (work done, work); by default a bar
@@ -215,8 +213,8 @@ def what_would_settle(
         raise InputError("these scores give nothing to simulate from", where="curves")
     place = int(np.argmax(np.diff(curves.oriented)))
     step = np.log(factor)
-    smooth = posterior_laws(inputs, curves, alpha_range, 0.0, place, sigma)
-    stepped = posterior_laws(inputs, curves, alpha_range, step, place, sigma)
+    smooth = posterior_laws(inputs, curves, 0.0, place, sigma)
+    stepped = posterior_laws(inputs, curves, step, place, sigma)
     parts = float(np.median(inputs.rows.trials[: len(curves.y)] / _examples(curves)))
     between = np.sqrt(curves.x[1:] * curves.x[:-1])
     design = _Design(
@@ -356,15 +354,13 @@ def _examples(curves: Curves) -> Floats:
 
 
 def posterior_laws(
-    inputs: NullInputs, curves: Curves, alpha_range: tuple[float, float], step: float, place: int,
-    sigma: Floats,
-) -> Laws:  # fmt: skip
+    inputs: NullInputs, curves: Curves, step: float, place: int, sigma: Floats
+) -> Laws:
     """Return the laws that fit a curve, with a step after one of its points unless it is 0.
 
     Args:
         inputs: What :func:`bigbench_meta.inference.nulls.inputs.null_inputs` returns of the curve.
         curves: The curve.
-        alpha_range: Bounds of the exponent.
         step: Fall of the log loss.
         place: Position of the point before it.
         sigma: Prior probability of each value of :data:`SIGMAS`.
@@ -372,7 +368,7 @@ def posterior_laws(
     parts = []
     for rows, y, design, _ in inputs.rows.blocks():
         fall = step * (0.5 - (np.arange(len(y)) > place))[:, None] + np.zeros(y.shape)
-        laws = law_grid(np.arange(len(rows)), y, design, alpha_range, fall if step else None)
+        laws = law_grid(np.arange(len(rows)), y, design, ALPHA_RANGE, fall if step else None)
         parts.append(laws | {"row": rows[laws["row"]]})
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     likely = np.exp(found["log_likelihood"] - found["log_likelihood"].max())

@@ -62,6 +62,7 @@ ANY_SIGMA: Final = np.full(len(SIGMAS), 1 / len(SIGMAS))
 # A rise of at least this share of the largest is part of what is claimed.
 _PART_OF_THE_CLAIM: Final = 0.5
 _LEVEL: Final = 0.05
+_LEAST_LOG_ODDS: Final = -700.0
 _SIGMAS_FROM: Final = ("curve", "family", "zero")
 
 
@@ -191,9 +192,9 @@ def claim_verdicts(
 
 
 def _exp(log_odds: Floats) -> Floats:
-    """Return odds, infinite beyond what a number can be."""
+    """Return odds: infinite beyond what a number can be, but never zero, as many divide by them."""
     with np.errstate(over="ignore"):
-        return np.exp(log_odds)
+        return np.exp(np.maximum(log_odds, _LEAST_LOG_ODDS))
 
 
 def rises(curves: Curves) -> Bools:

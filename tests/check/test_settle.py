@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 import bigbench_meta as bm
 from bigbench_meta.check import settle
 from bigbench_meta.check.settle import AS_IT_IS, POWER, plan_claim, what_would_settle
-from bigbench_meta.check.verdicts import claim_verdicts
+from bigbench_meta.check.verdicts import ANY_SIGMA, claim_verdicts
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.inference.nulls.inputs import null_inputs
-from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE
 
 SIZES = np.array([1e8, 1e9, 1e10, 1e11])
 X = np.log(SIZES) - np.log(SIZES).mean()
@@ -78,7 +77,7 @@ def test_designs_between_the_sizes():
     curves = curves_of(SMOOTH)
     design = settle._Design(
         keys=curves.keys, sizes=SIZES, boundary=10**9.5, factor=20.0, odds=20.0, parts=1.0,
-        catalog=None,
+        catalog=None, sigma=ANY_SIGMA,
     )  # fmt: skip
     twice = settle._denser(design, 2)
     assert np.log10(twice.sizes) == pytest.approx(np.linspace(8, 11, 7), abs=1e-3)
@@ -97,7 +96,7 @@ def test_laws_of_a_claim_give_its_scores_again(step):
     fall = step * ((np.arange(4) > 1) - 0.5)
     scores = np.exp(-np.exp(-0.3 - 0.2 * X - fall))
     curves = curves_of(scores, 5000)
-    laws = settle.posterior_laws(null_inputs(curves), curves, ALPHA_RANGE, step, 1)
+    laws = settle.posterior_laws(null_inputs(curves), curves, step, 1, ANY_SIGMA)
     assert laws.probability.sum() == pytest.approx(1)
     drawn = laws.scores(curves.x, 5000, fall, 500, np.random.default_rng(0))
     assert np.median(drawn, axis=0) == pytest.approx(scores, abs=0.03)
@@ -121,7 +120,7 @@ def test_quick_verdicts_are_those_of_the_whole_check():
     curves = curves_of(scores, n)
     design = settle._Design(
         keys=curves.keys[:1], sizes=SIZES, boundary=10**9.5, factor=20.0, odds=20.0, parts=1.0,
-        catalog=None,
+        catalog=None, sigma=ANY_SIGMA,
     )  # fmt: skip
     explained, sharper = design._decided(scores, n)
     whole = claim_verdicts(curves)
@@ -180,11 +179,11 @@ def test_powers_rise_with_examples():
     curves = curves_of([0.0, 0.2, 0.6, 0.7])
     inputs = null_inputs(curves)
     smooth, stepped = (
-        settle.posterior_laws(inputs, curves, ALPHA_RANGE, step, 1) for step in (0.0, np.log(20))
+        settle.posterior_laws(inputs, curves, step, 1, ANY_SIGMA) for step in (0.0, np.log(20))
     )
     design = settle._Design(
         keys=curves.keys, sizes=SIZES, boundary=10**9.5, factor=20.0, odds=20.0, parts=1.0,
-        catalog=None,
+        catalog=None, sigma=ANY_SIGMA,
     )  # fmt: skip
     found = np.array([design.powers(smooth, stepped, n, 0) for n in (5, 30, 200, 3000)])
     assert (np.diff(found, axis=0) > -0.15).all()
