@@ -19,6 +19,7 @@ from bigbench_meta.check.verdicts import (
     STEP_FACTOR,
     claim_verdicts,
     sigma_of,
+    smallest_excluded,
 )
 from bigbench_meta.core.cards import Card, Carded
 from bigbench_meta.core.checks import at_least
@@ -334,6 +335,12 @@ def _checked(curve: Curves, asked: _Asked, seed: int) -> ClaimCheck:
         row: Any = frame.iloc[0] if len(frame) else {}
         label = "forecast_" if frame is forecast else ""
         numbers |= {f"{label}{name}": row.get(name, np.nan) for name in names}
+    excluded = np.nan
+    if numbers["verdict"] == "explained":
+        excluded = smallest_excluded(
+            curve, factor=asked.factor, odds=asked.odds, sigma=asked.sigma, catalog=catalog
+        )
+    numbers["smallest_excluded"] = excluded
     smooth, jump, expected = _drawn(curve, asked, numbers["step_from"], seed)
     numbers = {name: _plain(value) for name, value in (numbers | expected).items()}
     return ClaimCheck(

@@ -31,7 +31,6 @@ _UNTESTABLE: Final = {
 }
 _MANY: Final = 1e6
 _EVEN: Final = 1.5  # odds up to which neither explanation is called the likelier one
-_ERROR: Final = "at most once in 20 times"
 
 
 def paragraph_of(check: ClaimCheck) -> str:
@@ -51,23 +50,28 @@ def _by_second(check: ClaimCheck) -> bool:
     return check.second is not None and decided and check.verdict != check.numbers["verdict"]
 
 
+def _deciding(check: ClaimCheck) -> dict[str, Any]:
+    """Return the numbers of the metric that decides."""
+    second = check.second
+    return second.numbers if second is not None and _by_second(check) else check.numbers
+
+
 def _verdict(check: ClaimCheck) -> str:
-    numbers, named = check.numbers, ""
-    if check.second is not None and _by_second(check):
-        numbers = check.second.numbers
-        named = f" under {numbers['metric']}"
+    numbers = _deciding(check)
+    named = f" under {numbers['metric']}" if _by_second(check) else ""
     fall = f"{check.factor:g}-fold"
     if check.reason == "step":
+        needed, ratio = check.odds * check.among, numbers["odds_step"]
         return (
-            f"Sharper than smooth improvement{named}: the scores are "
-            f"{_times(numbers['odds_step'])} as likely if the loss suddenly falls {fall} at one "
-            f"size as if it falls smoothly; the likeliest place is {_between(numbers, 'step')}."
+            f"Sharper than smooth improvement{named}: a sudden {fall} fall of the loss makes the "
+            f"scores {_times(ratio)} as likely as a smooth one, averaged over all places where it "
+            f"may be ({needed:,g} times decides); most likely it is {_between(numbers, 'step')}."
         )
     if check.reason == "smooth":
         return (
-            f"Explained by smooth improvement{named}: the scores are "
-            f"{_times(1 / numbers['odds_rise'])} as likely if the loss falls smoothly as if it "
-            f"suddenly falls {fall} where they improve most."
+            f"Explained by smooth improvement{named}: it makes the scores "
+            f"{_times(1 / numbers['odds_rise'])} as likely as a sudden {fall} fall of the loss "
+            f"where they improve most ({check.odds:g} times decides)."
         )
     return f"Undecidable: {_undecidable(check, check.reason)}."
 
@@ -81,26 +85,23 @@ def _undecidable(check: ClaimCheck, reason: str) -> str:
         )
     if reason == "small_step":
         return (
-            f"a sudden {fall} fall of the loss is unlikely (odds of "
+            f"a sudden {fall} fall of the loss is unlikely (likelihood ratio "
             f"{_odds(1 / numbers['odds_rise'])} against it), but the scores do not follow a smooth "
             f"law either (p = {numbers['p_step']:.2g}), so there may be a smaller jump"
         )
     if reason == "either":
         step, rise = numbers["odds_step"], numbers["odds_rise"]
-        short = "at odds of {}, short of the {:,g} to 1 that would decide"
+        better = "{} explains the scores better than {}, but not by enough (likelihood ratio {}; "
+        better += "{:,g} to 1 decides)"
+        jump, smooth = f"a sudden {fall} fall of the loss", "smooth improvement"
         if step >= _EVEN:
-            needed = check.odds * check.among
-            return f"the scores lean towards a sudden {fall} fall of the loss, " + short.format(
-                _odds(step), needed
-            )
+            return better.format(jump, smooth, _odds(step), check.odds * check.among)
         if rise <= 1 / _EVEN:
-            return "the scores lean towards smooth improvement, " + short.format(
-                _odds(1 / rise), check.odds
-            )
+            return better.format(smooth, jump, _odds(1 / rise), check.odds)
         return (
-            f"the odds of a sudden {fall} fall of the loss, against a smooth one, are "
-            f"{_odds(step)} averaged over all sizes and {_odds(rise)} where the scores improve "
-            "most, which decides nothing"
+            f"{jump} and {smooth} explain the scores about equally well (likelihood ratio "
+            f"{_odds(step)} averaged over all places, {_odds(rise)} where the scores improve most; "
+            f"{check.odds:g} to 1 decides)"
         )
     return _UNTESTABLE.get(reason, reason.replace("_", " "))
 
@@ -108,8 +109,8 @@ def _undecidable(check: ClaimCheck, reason: str) -> str:
 def _decided(numbers: dict[str, Any]) -> str:
     """Return the verdict that one metric gives."""
     if numbers["reason"] == "step":
-        return f"sharper than smooth improvement (odds of {_odds(numbers['odds_step'])})"
-    return f"explained by smooth improvement (odds of {_odds(1 / numbers['odds_rise'])})"
+        return f"sharper than smooth improvement ({_odds(numbers['odds_step'])})"
+    return f"explained by smooth improvement ({_odds(1 / numbers['odds_rise'])})"
 
 
 def _claim(check: ClaimCheck) -> str:
@@ -130,26 +131,25 @@ def _sharpness(check: ClaimCheck) -> str:
     score, n = numbers["emergence_score"], int(numbers["n_scales"])
     if pd.isna(score):
         return ""
-    text = f"Its emergence score E is {_e(score)}"
+    text = f"Its emergence score E, the whole rise over the typical step, is {_e(score)}"
     if np.isinf(score):
         text += ", because most steps from size to size are exactly 0"
     if numbers["interval_status"] == "ok":
         low, high = _e(numbers["emergence_low"]), _e(numbers["emergence_high"])
         text += f" (95% interval {low} to {high})"
-    text += f"; a straight line over {n} sizes has {n - 1}"
+    text += f"; a straight line over {n} sizes would have {n - 1}"
     if np.isnan(numbers["smooth_median"]):
         return f"{text}."
     ends = [numbers["smooth_low"], numbers["smooth_high"]]
-    smooth = (
-        f"{text}. Smooth improvement, seen through this metric and test set, would give an E of "
-    )
+    smooth = f"{text}. Smooth improvement, seen through this metric and test set, gives an E of "
     if ends[0] == ends[1] == score:
         return f"{smooth}{_e(score)} too."
-    inside = "inside" if ends[0] <= score <= ends[1] else "outside"
-    return (
-        f"{smooth}{_e(ends[0])} to {_e(ends[1])} in 95% of simulations; this one is {inside} that "
-        "range."
-    )
+    where = "inside that range"
+    if not ends[0] <= score <= ends[1]:
+        low, high = numbers["emergence_low"], numbers["emergence_high"]
+        reaches = low <= ends[1] and high >= ends[0]
+        where = "outside that range" + (", though its interval reaches into it" if reaches else "")
+    return f"{smooth}{_e(ends[0])} to {_e(ends[1])} in 95% of simulations; this E is {where}."
 
 
 def _test_set(check: ClaimCheck) -> str:
@@ -160,10 +160,12 @@ def _test_set(check: ClaimCheck) -> str:
     below, usable = int(numbers["n_undetectable"]), int(numbers["n_usable"])
     chance = numbers["chance"]
     above = "zero" if chance == 0 else f"chance ({_score(check, chance)})"
-    some = "all sizes score" if below == usable else f"{below} of {usable} sizes score"
+    some = "no measured score is"
+    if below:
+        some = f"{'all' if below == usable else f'{below} of {usable}'} measured scores are"
     return (
-        f"With {counted(int(n), 'example')}, a true score of {_score(check, smallest, 2)} or more "
-        f"is told from {above} 19 times in 20; {some if below else 'no size scores'} less."
+        f"With {counted(int(n), 'example')}, a true score of {_score(check, smallest)} is told "
+        f"from {above} 19 times in 20; {some} lower than that."
     )
 
 
@@ -189,7 +191,10 @@ def _forecast(check: ClaimCheck) -> str:
         return ""
     size = format_scale(float(at))
     if pd.isna(numbers["forecast_covered"]):
-        return f"A forecast from the smaller sizes leaves nearly every score at {size} possible."
+        return (
+            f"The score at {size} could not be predicted: a forecast from the smaller sizes leaves "
+            "nearly every score possible."
+        )
     inside = "inside" if numbers["forecast_covered"] else "outside"
     observed = _score(check, numbers["forecast_observed"])
     return (
@@ -202,18 +207,24 @@ def _error(check: ClaimCheck) -> str:
     """Return how often such a verdict is wrong, and what it leaves open."""
     if check.verdict == "sharper":
         which = (
-            f"even the sharpest of {check.among} curves" if check.among > 1
-            else "a curve that was not picked for its sharpness"
-        )  # fmt: skip
-        return (
-            f"Where improvement is smooth, {which} is called sharper {_ERROR}. These scores "
-            "cannot say what jumps; the loss per token of the same models would show whether the "
-            "loss does."
+            f"the sharpest of {check.among} such curves is called sharper in at most 5% of cases"
+            if check.among > 1
+            else "at most 5% of curves are called sharper, as long as they were not picked because "
+            "they look sharp"
         )
-    return (
-        f"Where the loss does fall {check.factor:g}-fold, a curve is called explained {_ERROR}; a "
-        "smaller jump is not excluded."
+        return (
+            f"If improvement is smooth, {which}. Next: the loss per token of the same models, "
+            "which shows whether the loss itself jumps."
+        )
+    text = (
+        f"If the loss does fall {check.factor:g}-fold, at most 5% of curves are called explained."
     )
+    smallest = _deciding(check)["smallest_excluded"]
+    if smallest < check.factor:
+        return (
+            f"{text} Jumps of {smallest:g}-fold or more are excluded as clearly, smaller ones not."
+        )
+    return f"{text} Smaller jumps are not excluded."
 
 
 def _score(check: ClaimCheck, score: float, digits: int = 3) -> str:

@@ -18,7 +18,7 @@ from bigbench_meta.check.verdicts import ANY_SIGMA, DECISIVE_ODDS, STEP_FACTOR, 
 from bigbench_meta.core.checks import at_least, probability
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.progress import progress_bar
-from bigbench_meta.curves.build import Curves, build_curves
+from bigbench_meta.curves.build import Curves, build_curves, integer_column
 from bigbench_meta.inference.nulls.inputs import NullInputs, null_inputs
 from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE
 from bigbench_meta.inference.nulls.smooth_curves import SIGMAS, drawn_scores, law_grid
@@ -200,7 +200,7 @@ def what_would_settle(
         One row for each ``option``, the first of them :data:`AS_IT_IS`: ``n_sizes``,
         ``n_examples``, ``p_explained`` (probability of the verdict ``explained`` where improvement
         is smooth), ``p_sharper`` (of ``sharper`` where the loss jumps) and ``enough``, whether both
-        reach the power. Examples are the fewest that do, and NaN where a million do not.
+        reach the power. Examples are the fewest that do, and missing where a million do not.
 
     Raises:
         InputError: Not one curve, one that cannot be tested, or an option is out of its range.
@@ -248,7 +248,8 @@ def what_would_settle(
             )  # fmt: skip
             if report:
                 report(number, len(plans))
-    return pd.DataFrame(rows)
+    found = pd.DataFrame(rows)
+    return found.assign(n_examples=integer_column(found["n_examples"].to_numpy(dtype=float)))
 
 
 def plan_claim(
@@ -282,7 +283,7 @@ def plan_claim(
 
     Returns:
         One row for each factor, and each of these sizes and twice as many: ``factor``, ``n_sizes``,
-        ``n_examples`` (NaN where a million are not enough), ``p_explained``, ``p_sharper`` and
+        ``n_examples`` (missing where a million are not enough), ``p_explained``, ``p_sharper`` and
         ``enough``, as :func:`what_would_settle` gives them.
 
     Raises:
@@ -327,7 +328,8 @@ def plan_claim(
                 )  # fmt: skip
                 if report:
                     report(number + 1, 2)
-    return pd.DataFrame(rows)
+    found = pd.DataFrame(rows)
+    return found.assign(n_examples=integer_column(found["n_examples"].to_numpy(dtype=float)))
 
 
 def _check_options(power: float, factors: ArrayLike, odds: float) -> None:

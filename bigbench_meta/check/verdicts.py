@@ -62,6 +62,7 @@ ANY_SIGMA: Final = np.full(len(SIGMAS), 1 / len(SIGMAS))
 # A rise of at least this share of the largest is part of what is claimed.
 _PART_OF_THE_CLAIM: Final = 0.5
 _LEVEL: Final = 0.05
+_SMALLER: Final = (2.0, 3.0, 5.0, 10.0)
 _LEAST_LOG_ODDS: Final = -700.0
 _SIGMAS_FROM: Final = ("curve", "family", "zero")
 
@@ -189,6 +190,38 @@ def claim_verdicts(
             sigma_hat=tests["sigma_hat"],
         )
     )
+
+
+def smallest_excluded(
+    curve: Curves,
+    *,
+    factor: float,
+    odds: float = DECISIVE_ODDS,
+    sigma: Floats | None = None,
+    catalog: MetricCatalog | None = None,
+) -> float:
+    """Return the smallest jump that the scores of one curve exclude as clearly as a given one.
+
+    Args:
+        curve: One curve, explained by smooth improvement.
+        factor: The jump that is excluded: by how much the loss falls.
+        odds: Likelihood ratio that decides.
+        sigma: As for :func:`claim_verdicts`.
+        catalog: Metric catalog; the packaged one by default.
+
+    Returns:
+        ``factor``, or the smallest of 2, 3, 5 and 10 from which on all jumps up to it are excluded
+        where the scores rise.
+    """
+    inputs, rise = null_inputs(curve, catalog=catalog), rises(curve)
+    prior = (ANY_SIGMA if sigma is None else sigma)[None, :]
+    found = factor
+    for smaller in sorted((one for one in _SMALLER if one < factor), reverse=True):
+        evidence = StepEvidence.of(inputs, np.log(smaller), curve.ragged.lengths, places=rise)
+        if not (evidence.log_odds(prior)[rise] <= -np.log(odds)).all():
+            break
+        found = smaller
+    return found
 
 
 def _exp(log_odds: Floats) -> Floats:

@@ -334,15 +334,15 @@ def _advice(table: Table) -> str:
     rows = table.frame[table.frame["enough"] & table.frame["option"].ne(AS_IT_IS)]
     if rows.empty:
         return (
-            "Nothing that was tried would settle it with a probability of 80%: not a million "
-            "examples, nor four times the sizes. A metric closer to the loss, such as "
-            "log-likelihood, would say more."
+            "No evaluation that was simulated would settle it with a probability of 80%: not a "
+            "million examples, nor four times as many sizes in the same range. Next: score the "
+            "same outputs under a metric closer to the loss, such as their log-likelihood."
         )
     ways = [
         f"{row['option']} ({row['n_sizes']:g} sizes, {row['n_examples']:,.0f} examples)"
         for row in rows.to_dict("records")
     ]
-    return f"What would settle it, with a probability of at least 80%: {'; '.join(ways)}."
+    return f"Next: what would settle it with a probability of at least 80%: {'; '.join(ways)}."
 
 
 def _show_plan(options: dict[str, Any], out: Path | None, *, as_json: bool) -> None:

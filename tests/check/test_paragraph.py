@@ -28,7 +28,7 @@ NUMBERS = {
     "smooth_high": 36.1, "smallest_detectable": 0.003, "n_examples_min": 1000.0,
     "n_undetectable": 0, "n_usable": 4, "chance": 0.0, "forecast_lower": 0.02,
     "forecast_upper": 0.2, "forecast_x": 1e11, "forecast_covered": False,
-    "forecast_observed": 0.86,
+    "forecast_observed": 0.86, "smallest_excluded": 20.0,
 }  # fmt: skip
 
 
@@ -60,53 +60,58 @@ def check_plain(text):
 def test_sharper(base):
     text = said(base)
     assert text == (
-        "Sharper than smooth improvement: the scores are 1,400 times as likely if the loss "
-        "suddenly falls 20-fold at one size as if it falls smoothly; the likeliest place is "
-        "between 1B and 10B. The claim: exact_str_match goes from 0.02 at 100M to 0.86 at 100B and "
-        "improves most between 10B and 100B. Its emergence score E is 42 (95% interval 22.5 to ∞); "
-        "a straight line over 4 sizes has 3. Smooth improvement, seen through this metric and test "
-        "set, would give an E of −3.5 to 36.1 in 95% of simulations; this one is outside that "
-        "range. With 1,000 examples, a true score of 0.003 or more is told from zero 19 times in "
-        "20; no size scores less. A forecast from the smaller sizes gives 0.02 to 0.2 at 100B "
-        "(95%); the score there is 0.86, outside that range. Where improvement is smooth, a curve "
-        "that was not picked for its sharpness is called sharper at most once in 20 times. These "
-        "scores cannot say what jumps; the loss per token of the same models would show whether "
-        "the loss does."
+        "Sharper than smooth improvement: a sudden 20-fold fall of the loss makes the scores 1,400 "
+        "times as likely as a smooth one, averaged over all places where it may be (20 times "
+        "decides); most likely it is between 1B and 10B. The claim: exact_str_match goes from 0.02 "
+        "at 100M to 0.86 at 100B and improves most between 10B and 100B. Its emergence score E, "
+        "the whole rise over the typical step, is 42 (95% interval 22.5 to ∞); a straight line "
+        "over 4 sizes would have 3. Smooth improvement, seen through this metric and test set, "
+        "gives an E of −3.5 to 36.1 in 95% of simulations; this E is outside that range, though "
+        "its interval reaches into it. With 1,000 examples, a true score of 0.003 is told from "
+        "zero 19 times in 20; no measured score is lower than that. A forecast from the smaller "
+        "sizes gives 0.02 to 0.2 at 100B (95%); the score there is 0.86, outside that range. If "
+        "improvement is smooth, at most 5% of curves are called sharper, as long as they were not "
+        "picked because they look sharp. Next: the loss per token of the same models, which shows "
+        "whether the loss itself jumps."
     )
     check_plain(text)
-    assert "even the sharpest of 30 curves is called sharper" in said(base, among=30)
+    assert "the sharpest of 30 such curves is called sharper in at most 5%" in said(base, among=30)
+    assert "(600 times decides)" in said(base, among=30)
 
 
 def test_explained(base):
     text = said(base, "explained", "smooth", numbers={"odds_rise": 1 / 73.4})
     assert text.startswith(
-        "Explained by smooth improvement: the scores are 73 times as likely if the loss falls "
-        "smoothly as if it suddenly falls 20-fold where they improve most."
+        "Explained by smooth improvement: it makes the scores 73 times as likely as a sudden "
+        "20-fold fall of the loss where they improve most (20 times decides)."
     )
     assert text.endswith(
-        "Where the loss does fall 20-fold, a curve is called explained at most once in 20 times; a "
-        "smaller jump is not excluded."
+        "If the loss does fall 20-fold, at most 5% of curves are called explained. Smaller jumps "
+        "are not excluded."
     )
     check_plain(text)
+    more = said(base, "explained", "smooth", numbers={"odds_rise": 0.01, "smallest_excluded": 5.0})
+    assert more.endswith("Jumps of 5-fold or more are excluded as clearly, smaller ones not.")
+    check_plain(more)
 
 
 @pytest.mark.parametrize(
     ("reason", "numbers", "part"),
     [
         ("no_rise", {}, "no size scores better than the next smaller one"),
-        ("small_step", {"odds_rise": 0.01}, "unlikely (odds of 100 to 1 against it), but the"),
+        ("small_step", {"odds_rise": 0.01}, "unlikely (likelihood ratio 100 to 1 against it), but"),
         ("small_step", {"odds_rise": 0.01}, "a smooth law either (p = 0.031), so there may be a"),
         (
             "either",
             {"odds_step": 6.24, "odds_rise": 20.0},
-            "lean towards a sudden 20-fold fall of the loss, at odds of 6.2 to 1, short of the 20",
+            "than smooth improvement, but not by enough (likelihood ratio 6.2 to 1; 20 to 1 decides)",
         ),
         (
             "either",
             {"odds_step": 0.1, "odds_rise": 0.25},
-            "lean towards smooth improvement, at odds of 4 to 1, short of the 20 to 1",
+            "smooth improvement explains the scores better than a sudden 20-fold fall of the loss, but",
         ),
-        ("either", {"odds_step": 0.7, "odds_rise": 3.6}, "3.6 to 1 where the scores improve most"),
+        ("either", {"odds_step": 0.7, "odds_rise": 3.6}, "3.6 to 1 where the scores improve"),
         ("too_few_scales", {}, "at least four sizes of models are needed."),
         ("flat", {}, "all scores are the same."),
         ("no_test_set", {}, "the size of the test set is not known (give --n, or standard"),
@@ -117,13 +122,13 @@ def test_undecidable(base, reason, numbers, part):
     assert text.startswith("Undecidable: ")
     assert part in text
     # How often a verdict is wrong is not said where there is none.
-    assert "at most once" not in text
+    assert "at most 5%" not in text
     check_plain(text)
 
 
 def test_what_is_needed_is_more_among_many(base):
     text = said(base, "undecidable", "either", numbers={"odds_step": 6.0}, among=30)
-    assert "at odds of 6 to 1, short of the 600 to 1 that would decide" in text
+    assert "(likelihood ratio 6 to 1; 600 to 1 decides)" in text
 
 
 def test_every_reason_is_said_in_words(base):
@@ -137,18 +142,21 @@ def test_every_reason_is_said_in_words(base):
 @pytest.mark.parametrize(
     ("numbers", "part"),
     [
-        ({"interval_status": "no_sampling_error"}, "E is 42; a straight line over 4 sizes has 3."),
-        ({"emergence_score": np.inf}, "E is ∞, because most steps from size to size are exactly 0"),
-        ({"emergence_score": -6.0}, "E is −6 (95%"),
+        (
+            {"interval_status": "no_sampling_error"},
+            "step, is 42; a straight line over 4 sizes would have 3.",
+        ),
+        ({"emergence_score": np.inf}, "is ∞, because most steps from size to size are exactly 0"),
+        ({"emergence_score": -6.0}, "typical step, is −6 (95%"),
         ({"emergence_low": -np.inf}, "(95% interval −∞ to ∞)"),
-        ({"emergence_score": 20.0}, "simulations; this one is inside that range."),
-        ({"smooth_median": NAN}, "a straight line over 4 sizes has 3. With"),
-        ({"n_undetectable": 1}, "zero 19 times in 20; 1 of 4 sizes score"),
-        ({"n_undetectable": 4}, "all sizes score less."),
+        ({"emergence_score": 20.0}, "simulations; this E is inside that range."),
+        ({"smooth_median": NAN}, "a straight line over 4 sizes would have 3. With"),
+        ({"n_undetectable": 1}, "zero 19 times in 20; 1 of 4 measured scores are lower"),
+        ({"n_undetectable": 4}, "all measured scores are lower than that."),
         ({"chance": 0.25}, "told from chance (0.25) 19 times in 20"),
         ({"n_examples_min": 1.0}, "With 1 example, a true score of 0.003"),
         ({"forecast_covered": True}, "the score there is 0.86, inside that range."),
-        ({"forecast_covered": NAN}, "leaves nearly every score at 100B possible."),
+        ({"forecast_covered": NAN}, "The score at 100B could not be predicted: a forecast"),
     ],
 )
 def test_sentences(base, numbers, part):
@@ -182,7 +190,7 @@ def second(base, verdict, reason, **numbers):
 
 def test_a_second_metric(base):
     text = said(base, second=second(base, "sharper", "step"))
-    assert "Under bleu, E is 42 and the scores are sharper than smooth improvement (odds" in text
+    assert "Under bleu, E is 42 and the scores are sharper than smooth improvement (1" in text
     check_plain(text)
     text = said(base, second=second(base, "undecidable", "flat", emergence_score=NAN))
     assert "Under bleu, E is not defined. That metric alone would decide nothing: all" in text
@@ -196,8 +204,8 @@ def test_metrics_that_disagree(base):
     )  # fmt: skip
     text = paragraph_of(one)
     assert text.startswith(
-        "Undecidable: under exact_str_match the scores are sharper than smooth improvement (odds "
-        "of 1,400 to 1); under bleu the scores are explained by smooth improvement (odds of 100 to"
+        "Undecidable: under exact_str_match the scores are sharper than smooth improvement "
+        "(1,400 to 1); under bleu the scores are explained by smooth improvement (100 to 1)."
     )
     check_plain(text)
 
@@ -209,7 +217,7 @@ def test_where_the_second_metric_decides_its_numbers_are_the_reason(base):
     )  # fmt: skip
     text = paragraph_of(one)
     assert text.startswith(
-        "Explained by smooth improvement under bleu: the scores are 500 times as likely"
+        "Explained by smooth improvement under bleu: it makes the scores 500 times as likely"
     )
     assert "exact_str_match alone would decide nothing: all scores are the same." in text
     check_plain(text)

@@ -46,6 +46,7 @@ _LABELS: Final = {
     "n_not_predictable": "not predictable", "median_width": "median width",
     "other_emergence_score": "other E", "n_pairs": "pairs", "induced_emergence_score": "induced E",
     "induced_n_scales": "scales kept",
+    "p_explained": "explained, if smooth", "p_sharper": "sharper, if it jumps",
     "meaning": "criterion", "id": "known issue", "n_rows": "rows",
 }  # fmt: skip
 # Rows that Jupyter shows.
