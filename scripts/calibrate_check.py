@@ -51,6 +51,7 @@ class Cell:
         alpha: Range of the exponent.
         sizes: Of the models, instead of uneven ones.
         among: Of how many smooth claims the one with the largest E is checked.
+        loss: Range of the loss per token at the mean log size.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Cell:
     alpha: tuple[float, float] = (0.05, 0.34)
     sizes: tuple[float, ...] | None = None
     among: int = 1
+    loss: tuple[float, float] = (0.15, 2.0)
 
 
 def cells() -> list[Cell]:
@@ -75,6 +77,13 @@ def cells() -> list[Cell]:
         "t(3) models, sigma 0.3": {"sigma": (0.3,), "tails": 3},
         "irreducible loss 0.5": {"irreducible": 0.5},
         "irreducible loss 2": {"irreducible": 2.0},
+        "loss 2 to 8": {"loss": (2.0, 8.0)},
+        "loss 4 to 20": {"loss": (4.0, 20.0)},
+        "exponent 0.34, sigma 0.4, loss 5 to 10": {
+            "alpha": (0.34, 0.34),
+            "sigma": (0.4,),
+            "loss": (5.0, 10.0),
+        },
         "exponent 0.4 to 0.5": {"alpha": (0.4, 0.5)},
     }
     found = [
@@ -97,9 +106,9 @@ def claims(cell: Cell, m: int, rng: np.random.Generator) -> pd.DataFrame:
         decades = rng.uniform(1.5, 3.5) * places / places[-1]
         sizes = np.array(cell.sizes) if cell.sizes else np.rint(1e8 * 10**decades)
         log_size = np.log(sizes) - np.log(sizes).mean()
-        loss = rng.uniform(0.15, 2.0) * np.exp(-rng.uniform(*cell.alpha) * log_size)
+        loss = rng.uniform(*cell.loss) * np.exp(-rng.uniform(*cell.alpha) * log_size)
         loss += cell.irreducible * loss.mean()
-        after = np.arange(n) >= rng.integers(1, n - 1)
+        after = np.arange(n) >= rng.integers(1, n)
         loss *= np.where(after, cell.factor**-0.5, cell.factor**0.5)
         away = rng.standard_normal(n)
         if cell.tails:

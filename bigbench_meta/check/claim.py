@@ -114,7 +114,8 @@ class ClaimCheck(Carded):
             InputError: The scores give nothing to simulate from.
         """
         found = what_would_settle(
-            self.curve, factor=self.factor, odds=self.odds, target_length=self.target_length,
+            self.curve, factor=self.factor, odds=self.odds, among=self.among,
+            target_length=self.target_length,
             sigma=ANY_SIGMA if self.sigma is None else self.sigma, seed=seed, catalog=self.catalog,
             progress=progress,
         )  # fmt: skip

@@ -19,7 +19,7 @@ _UNTESTABLE: Final = {
     "too_few_scales": "at least four sizes of models are needed",
     "flat": "all scores are the same",
     "no_test_set": "the size of the test set is not known (give --n, or standard errors)",
-    "no_range": "the range of the metric is not known (give it in a --catalog)",
+    "no_range": "the worst score of the metric is not known (give the range in a --catalog)",
     "score_out_of_range": "a score is outside the range of the metric (if the scores are in "
     "percent and the metric is a share, divide them by 100)",
     "scale_is_a_loss": "the axis is a loss, for which no smooth law is assumed",
@@ -27,7 +27,8 @@ _UNTESTABLE: Final = {
     "no_information": "with so few examples, or scores so near to chance, any smooth law and "
     "any jump fit",
     "few_replicates": "simulated scores are nearly all the same",
-    "no_rise": "no size scores better than the next smaller one, so nothing is there to explain",
+    "no_rise": "the largest size does not score better than the smallest beyond the sampling "
+    "error, so there is no improvement to explain",
 }
 _MANY: Final = 1e6
 _EVEN: Final = 1.5  # odds up to which neither explanation is called the likelier one
@@ -62,16 +63,19 @@ def _verdict(check: ClaimCheck) -> str:
     fall = f"{check.factor:g}-fold"
     if check.reason == "step":
         needed, ratio = check.odds * check.among, numbers["odds_step"]
+        elsewhere = numbers["step_from"] != numbers["rise_from"]
+        aside = ", which is not where the scores improve most" if elsewhere else ""
         return (
             f"Sharper than smooth improvement{named}: a sudden {fall} fall of the loss makes the "
             f"scores {_times(ratio)} as likely as a smooth one, averaged over all places where it "
-            f"may be ({needed:,g} times decides); most likely it is {_between(numbers, 'step')}."
+            f"may be ({needed:,g} times decides); most likely it is "
+            f"{_between(numbers, 'step')}{aside}."
         )
     if check.reason == "smooth":
         return (
             f"Explained by smooth improvement{named}: it makes the scores "
-            f"{_times(1 / numbers['odds_rise'])} as likely as a sudden {fall} fall of the loss "
-            f"where they improve most ({check.odds:g} times decides)."
+            f"{_times(1 / max(numbers['odds_rise'], numbers['odds_step']))} as likely as a sudden "
+            f"{fall} fall of the loss ({check.odds:g} times decides)."
         )
     return f"Undecidable: {_undecidable(check, check.reason)}."
 
@@ -88,6 +92,12 @@ def _undecidable(check: ClaimCheck, reason: str) -> str:
             f"a sudden {fall} fall of the loss is unlikely (likelihood ratio "
             f"{_odds(1 / numbers['odds_rise'])} against it), but the scores do not follow a smooth "
             f"law either (p = {numbers['p_step']:.2g}), so there may be a smaller jump"
+        )
+    if reason == "hidden_step":
+        return (
+            f"a sudden {fall} fall of the loss is excluded where the scores improve most "
+            f"(likelihood ratio {_odds(1 / numbers['odds_rise'])} against it), but elsewhere, such "
+            "as between sizes that score next to nothing, it would hardly show"
         )
     if reason == "either":
         step, rise = numbers["odds_step"], numbers["odds_rise"]
@@ -206,19 +216,18 @@ def _forecast(check: ClaimCheck) -> str:
 def _error(check: ClaimCheck) -> str:
     """Return how often such a verdict is wrong, and what it leaves open."""
     if check.verdict == "sharper":
-        which = (
-            f"the sharpest of {check.among} such curves is called sharper in at most 5% of cases"
-            if check.among > 1
-            else "at most 5% of curves are called sharper, as long as they were not picked because "
-            "they look sharp"
-        )
+        average = "on average over the smooth laws that are possible"
+        which = f"at most 5% of curves are called sharper, {average} and as long as they were not "
+        which += "picked because they look sharp"
+        if check.among > 1:
+            which = f"the sharpest of {check.among} such curves is called sharper in at most 5% of "
+            which += f"cases, {average}"
         return (
             f"If improvement is smooth, {which}. Next: the loss per token of the same models, "
             "which shows whether the loss itself jumps."
         )
-    text = (
-        f"If the loss does fall {check.factor:g}-fold, at most 5% of curves are called explained."
-    )
+    text = f"If the loss does fall {check.factor:g}-fold, at most 5% of curves are called "
+    text += "explained, on average over the laws that are possible."
     smallest = _deciding(check)["smallest_excluded"]
     if smallest < check.factor:
         return (

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
+    Bools = NDArray[np.bool_]
 
 __all__ = ["AS_IT_IS", "POWER", "Laws", "plan_claim", "posterior_laws", "what_would_settle"]
 
@@ -47,6 +48,8 @@ _SIMULATED: Final = 200
 _MOST_EXAMPLES: Final = 1_000_000
 _FEWEST_EXAMPLES: Final = 20
 _COARSE: Final = 8.0
+_OTHER_PLACES: Final = 5
+_MOST_LOG_ODDS: Final = 600.0
 _FINE: Final = 1.3  # between numbers of examples that are told apart
 # Of a plan: gain over guessing of the largest model, exponents, and variation between models.
 _GAIN: Final = (0.2, 0.9)
@@ -116,6 +119,7 @@ class _Design:
         boundary: Between which of them the step is, as a size.
         factor: By how much the loss falls there.
         odds: Likelihood ratio that decides.
+        among: Of how many curves the claim is the sharpest.
         parts: Right-or-wrong parts that the score of an example is worth.
         catalog: Metric catalog.
         sigma: Prior probability of each value of :data:`SIGMAS`.
@@ -126,6 +130,7 @@ class _Design:
     boundary: float
     factor: float
     odds: float
+    among: int
     parts: float
     catalog: MetricCatalog | None
     sigma: Floats
@@ -141,22 +146,32 @@ class _Design:
             shares.append(float(self._decided(scores, n)[verdict].mean()))
         return shares[0], shares[1]
 
-    def _decided(self, scores: Floats, n: float) -> tuple[Floats, Floats]:
+    def _decided(self, scores: Floats, n: float) -> tuple[Bools, Bools]:
         """Return which curves would be explained, and which sharper."""
         curves = self._curves(scores, n)
         after = np.tile(self.sizes > self.boundary, len(scores))
         before_step = ~after & np.roll(after, -1)
         rise = rises(curves)
+        width = len(self.sizes)
+        place = np.tile(np.arange(width), len(scores))
+        # Of the other places some stand for all.
+        special = rise | before_step
+        others = ~special & (place < width - 1)
+        tried = others & (place % max(1, width // _OTHER_PLACES) == 0)
         inputs = null_inputs(curves, catalog=self.catalog)
         evidence = StepEvidence.of(
-            inputs, float(np.log(self.factor)), curves.ragged.lengths, places=rise | before_step
+            inputs, float(np.log(self.factor)), curves.ragged.lengths, places=special | tried
         )
         log_odds = evidence.log_odds(np.broadcast_to(self.sigma, (len(curves), len(SIGMAS))))
-        known = np.where(np.isnan(log_odds), -np.inf, log_odds)
-        total = curves.ragged.reduce(np.logaddexp, known)
-        sharper = total - np.log(len(self.sizes) - 1) >= np.log(self.odds)
-        claimed = curves.ragged.reduce(np.fmax, np.where(rise, log_odds, np.nan))
-        return claimed <= -np.log(self.odds), sharper
+        odds = np.exp(np.minimum(np.where(np.isnan(log_odds), -np.inf, log_odds), _MOST_LOG_ODDS))
+        ragged = curves.ragged
+        stands_for = ragged.count(others) / np.maximum(ragged.count(tried), 1)
+        total = ragged.reduce(np.add, np.where(special, odds, 0.0))
+        total += stands_for * ragged.reduce(np.add, np.where(tried, odds, 0.0))
+        mean = total / (width - 1)
+        claimed = ragged.reduce(np.fmax, np.where(rise, odds, np.nan))
+        explained = (claimed <= 1 / self.odds) & (mean <= 1 / self.odds)
+        return explained, mean >= self.odds * self.among
 
     def _curves(self, scores: Floats, n: float) -> Curves:
         size, width = scores.shape
@@ -173,6 +188,7 @@ def what_would_settle(
     *,
     factor: float = STEP_FACTOR,
     odds: float = DECISIVE_ODDS,
+    among: int = 1,
     power: float = POWER,
     target_length: float | None = None,
     sigma: Floats = ANY_SIGMA,
@@ -186,6 +202,7 @@ def what_would_settle(
         curves: One curve.
         factor: As for :func:`bigbench_meta.check.verdicts.claim_verdicts`.
         odds: Likewise.
+        among: Likewise.
         power: Probability of the right verdict that is enough, in (0, 1).
         target_length: Tokens of an answer that must all be right, if known: then the share of right
             tokens is tried as a second metric.
@@ -199,8 +216,9 @@ def what_would_settle(
     Returns:
         One row for each ``option``, the first of them :data:`AS_IT_IS`: ``n_sizes``,
         ``n_examples``, ``p_explained`` (probability of the verdict ``explained`` where improvement
-        is smooth), ``p_sharper`` (of ``sharper`` where the loss jumps) and ``enough``, whether both
-        reach the power. Examples are the fewest that do, and missing where a million do not.
+        is smooth, the test for smaller steps aside), ``p_sharper`` (of ``sharper`` where the loss
+        jumps) and ``enough``, whether both reach the power. Examples are the fewest that do, and
+        missing where a million do not.
 
     Raises:
         InputError: Not one curve, one that cannot be tested, or an option is out of its range.
@@ -219,7 +237,7 @@ def what_would_settle(
     between = np.sqrt(curves.x[1:] * curves.x[:-1])
     design = _Design(
         keys=curves.keys, sizes=curves.x, boundary=float(between[place]), factor=factor, odds=odds,
-        parts=parts, catalog=catalog, sigma=sigma,
+        among=among, parts=parts, catalog=catalog, sigma=sigma,
     )  # fmt: skip
     now = float(np.median(_examples(curves)))
     twice, more = (_denser(design, times) for times in (2, 4))
@@ -308,8 +326,8 @@ def plan_claim(
     for factor in np.ravel(factors).tolist():
         boundary = float(np.sqrt(x[len(x) // 2 - 1] * x[len(x) // 2]))
         design = _Design(
-            keys=template.keys, sizes=x, boundary=boundary, factor=factor, odds=odds, parts=1.0,
-            catalog=catalog, sigma=ANY_SIGMA,
+            keys=template.keys, sizes=x, boundary=boundary, factor=factor, odds=odds, among=1,
+            parts=1.0, catalog=catalog, sigma=ANY_SIGMA,
         )  # fmt: skip
         dense = _denser(design, 2)
         inputs = null_inputs(template, catalog=catalog)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.curves.build import Curves
+    from bigbench_meta.inference.nulls.inputs import NullInputs
 
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
@@ -44,10 +45,12 @@ __all__ = [
 VERDICTS: Final = ("explained", "sharper", "undecidable")
 """Explained by smooth improvement, sharper than that, or neither."""
 
-REASONS: Final = ("smooth", "step", "small_step", "either", "no_rise")
+REASONS: Final = ("smooth", "step", "small_step", "hidden_step", "either", "no_rise")
 """Why: smooth improvement, or a step, is far likelier; the scores do not follow a smooth law, but a
-step of this size is unlikely too; either may be; the scores do not rise. A curve that cannot be
-tested has its status among :data:`bigbench_meta.inference.nulls.null_tests.STATUSES` instead.
+step of this size is unlikely too; a step is unlikely where the scores rise, but would hardly show
+elsewhere; either may be; the last score is not above the first one beyond the sampling error. A
+curve that cannot be tested has its status instead, one of
+:data:`bigbench_meta.inference.nulls.null_tests.STATUSES`.
 """
 
 STEP_FACTOR: Final = 20.0
@@ -62,6 +65,7 @@ ANY_SIGMA: Final = np.full(len(SIGMAS), 1 / len(SIGMAS))
 # A rise of at least this share of the largest is part of what is claimed.
 _PART_OF_THE_CLAIM: Final = 0.5
 _LEVEL: Final = 0.05
+_BEYOND: Final = 1.645  # standard errors, the 95% quantile of the normal distribution
 _SMALLER: Final = (2.0, 3.0, 5.0, 10.0)
 _LEAST_LOG_ODDS: Final = -700.0
 _SIGMAS_FROM: Final = ("curve", "family", "zero")
@@ -84,14 +88,16 @@ def claim_verdicts(
 
     ``sharper``: the scores are at least 20 times as likely, on average over the places where a step
     may be, if the loss becomes ``factor`` times smaller between two sizes as if it falls smoothly.
-    ``explained``: the other way about, wherever the scores rise by at least half as much as they
-    rise most; and the scores do not reject the smooth mechanism, as they would if a smaller step
-    showed. Else ``undecidable``.
+    ``explained``: the other way about, on average over the places and at each where the scores rise
+    by at least half as much as they rise most; and the scores do not reject the smooth mechanism,
+    as they may if a smaller step shows. Else ``undecidable``, as is a curve whose last score is not
+    above its first one.
 
     By Markov's inequality the likelihood ratio of a wrong explanation to the true one reaches 20
     with a probability of at most 1/20, averaged over the priors: exponents flat in ``alpha_range``,
-    variation between models flat over six values up to 0.8 in log loss, an irreducible part of 0,
-    0.3 or 1, and a step that is equally likely after each size.
+    levels flat over those that could give such scores, variation between models flat over six
+    values up to 0.8 in log loss, an irreducible part of 0, 0.3 or 1, and a step that is equally
+    likely after each size. For single laws it may be more.
 
     Args:
         curves: What :func:`bigbench_meta.build_curves` returns.
@@ -160,14 +166,19 @@ def claim_verdicts(
     reason = np.select(
         [
             (tests["status"] != "ok").to_numpy(),
-            ~curves.ragged.any(rise),
+            inputs.floor_source == "length",
+            ~_improves(curves, inputs),
             mean[decides] >= np.log(odds * among),
             ~(claimed <= -np.log(odds)),
+            ~(mean[decides] <= -np.log(odds)),
             (tests["p_step"] <= _LEVEL).to_numpy(),
         ],
-        [tests["status"].astype(str).to_numpy(), "no_rise", "step", "either", "small_step"],
+        [
+            tests["status"].astype(str).to_numpy(), "no_range", "no_rise", "step", "either",
+            "hidden_step", "small_step",
+        ],
         "smooth",
-    )
+    )  # fmt: skip
     verdict = np.select([reason == "smooth", reason == "step"], VERDICTS[:2], VERDICTS[2])
     change = np.diff(curves.oriented, append=np.nan)
     return (
@@ -210,15 +221,16 @@ def smallest_excluded(
         catalog: Metric catalog; the packaged one by default.
 
     Returns:
-        ``factor``, or the smallest of 2, 3, 5 and 10 from which on all jumps up to it are excluded
-        where the scores rise.
+        ``factor``, or the smallest of 2, 3, 5 and 10 from which on all jumps up to it are excluded,
+        on average over the places and where the scores rise.
     """
     inputs, rise = null_inputs(curve, catalog=catalog), rises(curve)
     prior = (ANY_SIGMA if sigma is None else sigma)[None, :]
     found = factor
     for smaller in sorted((one for one in _SMALLER if one < factor), reverse=True):
-        evidence = StepEvidence.of(inputs, np.log(smaller), curve.ragged.lengths, places=rise)
-        if not (evidence.log_odds(prior)[rise] <= -np.log(odds)).all():
+        log_odds = StepEvidence.of(inputs, np.log(smaller), curve.ragged.lengths).log_odds(prior)
+        largest = max(log_odds[rise].max(), _mean_odds(curve, log_odds)[0])
+        if not largest <= -np.log(odds):
             break
         found = smaller
     return found
@@ -243,6 +255,19 @@ def rises(curves: Curves) -> Bools:
     largest = curves.ragged.reduce(np.fmax, change)[curves.ragged.curve]
     with np.errstate(invalid="ignore"):
         return np.asarray((change > 0) & (change >= _PART_OF_THE_CLAIM * largest))
+
+
+def _improves(curves: Curves, inputs: NullInputs) -> Bools:
+    """Return of which curves the last score is above the first one beyond the sampling error."""
+    found, rows = np.zeros(len(curves), dtype=bool), inputs.rows
+    for row in np.unique(inputs.curve, return_index=True)[1].tolist():
+        ends = rows.ragged.offsets[row] + np.array([0, rows.ragged.lengths[row] - 1])
+        n, y = rows.trials[ends], rows.y[ends]
+        # As Jeffreys: no right answer of n has an error too.
+        share = (y * n + 0.5) / (n + 1)
+        error = np.sqrt((share * (1 - share) / n).sum())
+        found[inputs.curve[row]] = y[1] - y[0] > _BEYOND * error
+    return found
 
 
 def _last(curves: Curves) -> Bools:
