@@ -119,10 +119,10 @@ class _Design:
         boundary: Between which of them the step is, as a size.
         factor: By how much the loss falls there.
         odds: Likelihood ratio that decides.
-        among: Of how many curves the claim is the sharpest.
         parts: Right-or-wrong parts that the score of an example is worth.
         catalog: Metric catalog.
         sigma: Prior probability of each value of :data:`SIGMAS`.
+        among: Of how many curves the claim is the sharpest.
     """
 
     keys: pd.DataFrame
@@ -130,10 +130,10 @@ class _Design:
     boundary: float
     factor: float
     odds: float
-    among: int
     parts: float
     catalog: MetricCatalog | None
     sigma: Floats
+    among: int = 1
 
     def powers(self, smooth: Laws, stepped: Laws, n: float, seed: int) -> tuple[float, float]:
         """Return how often smooth curves are explained, and stepped ones sharper."""
@@ -326,7 +326,7 @@ def plan_claim(
     for factor in np.ravel(factors).tolist():
         boundary = float(np.sqrt(x[len(x) // 2 - 1] * x[len(x) // 2]))
         design = _Design(
-            keys=template.keys, sizes=x, boundary=boundary, factor=factor, odds=odds, among=1,
+            keys=template.keys, sizes=x, boundary=boundary, factor=factor, odds=odds,
             parts=1.0, catalog=catalog, sigma=ANY_SIGMA,
         )  # fmt: skip
         dense = _denser(design, 2)

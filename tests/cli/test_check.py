@@ -68,7 +68,7 @@ def of_tree(tree: Path, *arguments: object) -> list[object]:
 
 def test_scores() -> None:
     found = run("check", *CLAIM).stdout
-    assert found.startswith("Sharper than smooth improvement: the scores are ")
+    assert found.startswith("Sharper than smooth improvement: a sudden 20-fold ")
     assert found.count("\n") == 1
 
 
@@ -161,7 +161,7 @@ def test_a_plan() -> None:
     assert found["outputs"] == []
     assert all(row["enough"] for row in found["plan"])
     text = run(*arguments).stdout
-    for name in ("factor", "n sizes", "n examples", "p explained", "p sharper"):
+    for name in ("factor", "n sizes", "n examples", "explained, if smooth", "sharper, if it jumps"):
         assert name in text
 
 
@@ -178,7 +178,8 @@ def test_an_undecidable_claim_is_told_what_would_settle_it() -> None:
     text = run("check", *UNCLEAR).stdout
     assert text.startswith("Undecidable: ")
     assert (
-        "What would settle it, with a probability of at least 80%: more examples (4 sizes" in text
+        "Next: what would settle it with a probability of at least 80%: more examples (4 sizes"
+        in text
     )
     assert "share of right tokens" not in text
 
@@ -188,7 +189,7 @@ def test_settle_is_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_json("check", *UNCLEAR, "--no-settle")["settle"] is None
     monkeypatch.setattr(settle, "_MOST_EXAMPLES", 40)
     text = run("check", *UNCLEAR, "--step-factor", 1.2, "--settle").stdout
-    assert "Nothing that was tried would settle it with a probability of 80%" in text
+    assert "No evaluation that was simulated would settle it with a" in text
 
 
 # --- Files ---
