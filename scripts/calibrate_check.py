@@ -51,6 +51,7 @@ class Cell:
         alpha: Range of the exponent.
         sizes: Of the models, instead of uneven ones.
         among: Of how many smooth claims the one with the largest E is checked.
+        told: Whether the check is told of how many.
         loss: Range of the loss per token at the mean log size.
     """
 
@@ -63,6 +64,7 @@ class Cell:
     alpha: tuple[float, float] = (0.05, 0.34)
     sizes: tuple[float, ...] | None = None
     among: int = 1
+    told: bool = True
     loss: tuple[float, float] = (0.15, 2.0)
 
 
@@ -92,7 +94,7 @@ def cells() -> list[Cell]:
         for step in (False, True)
     ]
     found += [Cell(name=f"step: loss {f:g} times smaller", factor=f) for f in (5.0, 10.0, 100.0)]
-    found.append(Cell(name="smooth: sharpest of 20, not told", among=-20))
+    found.append(Cell(name="smooth: sharpest of 20, not told", among=20, told=False))
     found.append(Cell(name="smooth: sharpest of 20, told", among=20))
     return found
 
@@ -139,13 +141,12 @@ def claims(cell: Cell, m: int, rng: np.random.Generator) -> pd.DataFrame:
 def run_cell(cell: Cell, n_claims: int) -> dict[str, Any]:
     """Return how many claims have each verdict, by sizes and examples."""
     rng = np.random.default_rng([*cell.name.encode()])
-    many = abs(cell.among)
     curves = bm.build_curves(claims(cell, n_claims, rng))
-    if many > 1:
+    if (many := cell.among) > 1:
         score = bm.score_curves(curves)["emergence_score"].fillna(-np.inf).to_numpy()
         groups = np.arange(len(score) // many * many).reshape(-1, many)
         curves = curves[groups[np.arange(len(groups)), score[groups].argmax(axis=1)]]
-    verdict = bm.claim_verdicts(curves, among=max(cell.among, 1))["verdict"]
+    verdict = bm.claim_verdicts(curves, among=many if cell.told else 1)["verdict"]
     sizes, examples = curves.ragged.lengths, curves.n_examples[curves.offsets[:-1]]
     row: dict[str, Any] = {"name": cell.name, "claims": len(verdict), **_counts(verdict)}
     for name, (low, high) in SIZES.items():

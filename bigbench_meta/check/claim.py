@@ -187,8 +187,9 @@ def check_claim(
     """Check whether the scores of models of several sizes show a jump.
 
     The verdict is that of :func:`bigbench_meta.claim_verdicts`: ``explained`` by smooth
-    improvement, ``sharper`` than that, or ``undecidable``; it is wrong at most once in 20 times
-    where improvement is smooth, and where the loss becomes ``factor`` times smaller at one size.
+    improvement, ``sharper`` than that, or ``undecidable``. Where improvement is smooth, and where
+    the loss becomes ``factor`` times smaller at one size, it is wrong at most once in 20 times, on
+    average over the laws that are possible.
 
     Args:
         sizes: Numbers of parameters, such as 1.3e9 or ``"1.3B"``, at least 2, all different.
@@ -295,11 +296,8 @@ def check_curve(
         ((verdict, reason),) = verdicts.items()
     elif verdicts:
         verdict, reason = "undecidable", "disagree"
-    return ClaimCheck(
-        **{name: value for name, value in vars(first).items()
-           if name not in {"second", "verdict", "reason"}},
-        second=others[0] if others else None, verdict=verdict, reason=reason,
-    )  # fmt: skip
+    second_check = others[0] if others else None
+    return replace(first, second=second_check, verdict=verdict, reason=reason)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -359,7 +357,7 @@ def _plain(value: Any) -> Any:
 
 def _drawn(
     curve: Curves, asked: _Asked, step_from: float, seed: int
-) -> tuple[Floats, Floats, dict[str, float]]:  # fmt: skip
+) -> tuple[Floats, Floats, dict[str, float]]:
     """Return scores under both explanations, and quantiles of E if improvement were smooth."""
     names = ("smooth_low", "smooth_median", "smooth_high")
     inputs, n = null_inputs(curve, catalog=asked.catalog), len(curve.y)

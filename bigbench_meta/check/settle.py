@@ -50,7 +50,7 @@ _FEWEST_EXAMPLES: Final = 20
 _COARSE: Final = 8.0
 _OTHER_PLACES: Final = 5
 _MOST_LOG_ODDS: Final = 600.0
-_FINE: Final = 1.3  # between numbers of examples that are told apart
+_FINE: Final = 1.3  # between numbers of examples that are tried
 # Of a plan: gain over guessing of the largest model, exponents, and variation between models.
 _GAIN: Final = (0.2, 0.9)
 _ALPHAS: Final = (0.05, 0.34)
@@ -160,9 +160,9 @@ class _Design:
         tried = others & (place % max(1, width // _OTHER_PLACES) == 0)
         inputs = null_inputs(curves, catalog=self.catalog)
         evidence = StepEvidence.of(
-            inputs, float(np.log(self.factor)), curves.ragged.lengths, places=special | tried
+            inputs, float(np.log(self.factor)), curves.ragged, places=special | tried
         )
-        log_odds = evidence.log_odds(np.broadcast_to(self.sigma, (len(curves), len(SIGMAS))))
+        log_odds = evidence.log_odds(self.sigma)
         odds = np.exp(np.minimum(np.where(np.isnan(log_odds), -np.inf, log_odds), _MOST_LOG_ODDS))
         ragged = curves.ragged
         stands_for = ragged.count(others) / np.maximum(ragged.count(tried), 1)
@@ -258,16 +258,11 @@ def what_would_settle(
                 replace(stepped, level=stepped.level - np.log(length)), seed,
             )  # fmt: skip
             n = _examples_needed(powers, now, power) if search else now
-            explained, sharper = powers(_MOST_EXAMPLES if np.isnan(n) else n * length)
-            rows.append(
-                {"option": name, "n_sizes": len(some.sizes), "n_examples": n,
-                 "p_explained": explained, "p_sharper": sharper,
-                 "enough": min(explained, sharper) >= power}
-            )  # fmt: skip
+            found = powers(_MOST_EXAMPLES if np.isnan(n) else n * length)
+            rows.append({"option": name, **_row(some, n, found, power)})
             if report:
                 report(number, len(plans))
-    found = pd.DataFrame(rows)
-    return found.assign(n_examples=integer_column(found["n_examples"].to_numpy(dtype=float)))
+    return _table(rows)
 
 
 def plan_claim(
@@ -323,29 +318,39 @@ def plan_claim(
         ),
         catalog=catalog,
     )  # fmt: skip
-    for factor in np.ravel(factors).tolist():
-        boundary = float(np.sqrt(x[len(x) // 2 - 1] * x[len(x) // 2]))
-        design = _Design(
-            keys=template.keys, sizes=x, boundary=boundary, factor=factor, odds=odds,
-            parts=1.0, catalog=catalog, sigma=ANY_SIGMA,
-        )  # fmt: skip
-        dense = _denser(design, 2)
-        inputs = null_inputs(template, catalog=catalog)
-        if not len(inputs.curve):
-            raise InputError(f"{metric} cannot be simulated: {inputs.problem[0]}", where="metric")
-        smooth, stepped = (_prior(inputs, x, rng, up) for up in (0.0, np.log(factor) / 2))
-        with progress_bar("Simulating", progress) as report:
-            for number, some in enumerate((design, dense)):
+    inputs = null_inputs(template, catalog=catalog)
+    if not len(inputs.curve):
+        raise InputError(f"{metric} cannot be simulated: {inputs.problem[0]}", where="metric")
+    boundary = float(np.sqrt(x[len(x) // 2 - 1] * x[len(x) // 2]))
+    every = np.ravel(factors).tolist()
+    with progress_bar("Simulating", progress) as report:
+        for factor in every:
+            design = _Design(
+                keys=template.keys, sizes=x, boundary=boundary, factor=factor, odds=odds,
+                parts=1.0, catalog=catalog, sigma=ANY_SIGMA,
+            )  # fmt: skip
+            smooth, stepped = (_prior(inputs, x, rng, up) for up in (0.0, np.log(factor) / 2))
+            for some in (design, _denser(design, 2)):
                 powers = _remembered(some, smooth, stepped, seed)
                 n = _examples_needed(powers, _FEWEST_EXAMPLES, power)
-                explained, sharper = powers(_MOST_EXAMPLES if np.isnan(n) else n)
-                rows.append(
-                    {"factor": factor, "n_sizes": len(some.sizes), "n_examples": n,
-                     "p_explained": explained, "p_sharper": sharper,
-                     "enough": min(explained, sharper) >= power}
-                )  # fmt: skip
+                found = powers(_MOST_EXAMPLES if np.isnan(n) else n)
+                rows.append({"factor": factor, **_row(some, n, found, power)})
                 if report:
-                    report(number + 1, 2)
+                    report(len(rows), 2 * len(every))
+    return _table(rows)
+
+
+def _row(design: _Design, n: float, powers: tuple[float, float], power: float) -> dict[str, Any]:
+    """Return what is found of one evaluation."""
+    explained, sharper = powers
+    return {
+        "n_sizes": len(design.sizes), "n_examples": n, "p_explained": explained,
+        "p_sharper": sharper, "enough": min(powers) >= power,
+    }  # fmt: skip
+
+
+def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return rows with whole numbers of examples, missing where none are enough."""
     found = pd.DataFrame(rows)
     return found.assign(n_examples=integer_column(found["n_examples"].to_numpy(dtype=float)))
 

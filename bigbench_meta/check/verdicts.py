@@ -3,8 +3,8 @@
 Two explanations of the scores are compared: a loss that falls smoothly with scale, seen through the
 metric and a test set of this size, and the same with a loss that becomes 20 times smaller between
 two of the sizes. A claim is decided where one makes the scores at least 20 times as likely as the
-other. Under either explanation this happens to the other one's benefit at most once in 20 times,
-on average over its prior.
+other. Where one explanation is true, the other reaches that at most once in 20 times, on average
+over the laws that are possible.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bigbench_meta.core.schema import CURVE_KEY
 from bigbench_meta.inference.nulls.inputs import null_inputs
 from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE
 from bigbench_meta.inference.nulls.null_tests import null_tests
-from bigbench_meta.inference.nulls.smooth_curves import SIGMAS, SmoothLaws
+from bigbench_meta.inference.nulls.smooth_curves import SIGMAS, VARIATIONS, SmoothLaws
 from bigbench_meta.inference.nulls.step_evidence import StepEvidence
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
 
 __all__ = [
+    "ANY_SIGMA",
     "DECISIVE_ODDS",
     "REASONS",
     "STEP_FACTOR",
@@ -40,6 +41,7 @@ __all__ = [
     "claim_verdicts",
     "rises",
     "sigma_of",
+    "smallest_excluded",
 ]
 
 VERDICTS: Final = ("explained", "sharper", "undecidable")
@@ -68,7 +70,6 @@ _LEVEL: Final = 0.05
 _BEYOND: Final = 1.645  # standard errors, the 95% quantile of the normal distribution
 _SMALLER: Final = (2.0, 3.0, 5.0, 10.0)
 _LEAST_LOG_ODDS: Final = -700.0
-_SIGMAS_FROM: Final = ("curve", "family", "zero")
 
 
 def claim_verdicts(
@@ -145,17 +146,14 @@ def claim_verdicts(
     whole(among, 1, "among")
     inputs = null_inputs(curves, catalog=catalog)
     evidence = StepEvidence.of(
-        inputs, float(np.log(factor)), curves.ragged.lengths, alpha_range=alpha_range
+        inputs, float(np.log(factor)), curves.ragged, alpha_range=alpha_range
     )
     if sigma is None and family is not None:
         sigma = sigma_of(family, alpha_range=alpha_range, catalog=catalog)
     priors = {"curve": ANY_SIGMA, "zero": (SIGMAS == 0).astype(float)}
     if sigma is not None:
         priors["family"] = sigma
-    by_sigma = {
-        name: evidence.log_odds(np.broadcast_to(prior, (len(curves), len(SIGMAS))))
-        for name, prior in priors.items()
-    }
+    by_sigma = {name: evidence.log_odds(prior) for name, prior in priors.items()}
     decides = "curve" if sigma is None else "family"
     step, rise = by_sigma[decides], rises(curves)
     tests = null_tests(
@@ -192,7 +190,7 @@ def claim_verdicts(
             odds_rise=_exp(claimed),
             **{
                 f"odds_step_{name}": _exp(mean[name]) if name in mean else np.nan
-                for name in _SIGMAS_FROM
+                for name in VARIATIONS
             },
             **_between(curves, "step", step),
             **_between(curves, "rise", np.where(_last(curves), np.nan, change)),
@@ -225,10 +223,10 @@ def smallest_excluded(
         on average over the places and where the scores rise.
     """
     inputs, rise = null_inputs(curve, catalog=catalog), rises(curve)
-    prior = (ANY_SIGMA if sigma is None else sigma)[None, :]
+    prior = ANY_SIGMA if sigma is None else sigma
     found = factor
     for smaller in sorted((one for one in _SMALLER if one < factor), reverse=True):
-        log_odds = StepEvidence.of(inputs, np.log(smaller), curve.ragged.lengths).log_odds(prior)
+        log_odds = StepEvidence.of(inputs, np.log(smaller), curve.ragged).log_odds(prior)
         largest = max(log_odds[rise].max(), _mean_odds(curve, log_odds)[0])
         if not largest <= -np.log(odds):
             break

@@ -146,7 +146,8 @@ def check(
     The verdict is one of three. EXPLAINED: the scores are at least 20 times as likely if the loss
     falls smoothly with scale. SHARPER: they are at least 20 times as likely if it jumps at one
     size. UNDECIDABLE: neither; a table then shows which evaluation would settle it. Each of the
-    first two is wrong at most once in 20 times (docs/check.md).
+    first two is wrong at most once in 20 times, on average over the laws that are
+    possible (docs/check.md).
 
     \b
     Examples:

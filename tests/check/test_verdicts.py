@@ -161,10 +161,9 @@ def test_the_odds_are_the_mean_over_the_places(every):
     from bigbench_meta.inference.nulls.step_evidence import StepEvidence
 
     curves, rows = every
-    lengths = curves.ragged.lengths
-    evidence = StepEvidence.of(null_inputs(curves), np.log(20), lengths)
+    evidence = StepEvidence.of(null_inputs(curves), np.log(20), curves.ragged)
     for name, weight in (("curve", np.full(6, 1 / 6)), ("zero", np.eye(6)[0])):
-        odds = np.exp(np.minimum(evidence.log_odds(np.tile(weight, (len(curves), 1))), 700))
+        odds = np.exp(np.minimum(evidence.log_odds(weight), 700))
         for i, task in enumerate(curves.keys["task"]):
             own = odds[curves.offsets[i] : curves.offsets[i + 1] - 1]
             assert (

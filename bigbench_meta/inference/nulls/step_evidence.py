@@ -20,6 +20,7 @@ from bigbench_meta.inference.nulls.smooth_curves import IRREDUCIBLE, SIGMAS, law
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bigbench_meta.core.ragged import Ragged
     from bigbench_meta.inference.nulls.inputs import NullInputs
 
     Floats = NDArray[np.float64]
@@ -49,7 +50,7 @@ class StepEvidence:
         cls,
         inputs: NullInputs,
         step: float,
-        lengths: Ints,
+        ragged: Ragged,
         *,
         alpha_range: tuple[float, float] = ALPHA_RANGE,
         places: Bools | None = None,
@@ -60,7 +61,7 @@ class StepEvidence:
             inputs: What :func:`bigbench_meta.inference.nulls.inputs.null_inputs` returns. The
                 nuisance settings of a curve are equally probable.
             step: Fall of the log loss, above 0: log 20 is a loss 20 times smaller.
-            lengths: Points of each curve, shape (m,).
+            ragged: Where the m curves lie in the array of points.
             alpha_range: Bounds of the exponent.
             places: Points after which a step is tried, shape (points,); all by default.
 
@@ -72,18 +73,17 @@ class StepEvidence:
             >>> from bigbench_meta.inference.nulls.inputs import null_inputs
             >>> curves = build_curves(load_embedded())
             >>> some = curves[(curves.keys.task == "arithmetic 3D-") & (curves.keys.shots == 50)]
-            >>> evidence = StepEvidence.of(null_inputs(some), np.log(20), some.ragged.lengths)
-            >>> odds = evidence.log_odds(np.full((1, 6), 1 / 6))
-            >>> some.x[np.nanargmax(odds)]  # models from this size on are 20 times better
+            >>> evidence = StepEvidence.of(null_inputs(some), np.log(20), some.ragged)
+            >>> odds = evidence.log_odds(np.full(6, 1 / 6))
+            >>> some.x[np.nanargmax(odds)]  # models above this size are 20 times better
             np.float64(12850000000.0)
         """
         at_least(step, 0, "step", strict=True)
         rows = inputs.rows
-        first = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        of_point = np.repeat(np.arange(len(lengths)), lengths)
-        smooth = np.full((len(lengths), len(SIGMAS)), np.nan)
-        stepped = np.full((len(of_point), len(SIGMAS)), np.nan)
-        wanted = np.ones(len(of_point), dtype=bool) if places is None else places
+        first, m = ragged.offsets, len(ragged)
+        smooth = np.full((m, len(SIGMAS)), np.nan)
+        stepped = np.full((ragged.n_points, len(SIGMAS)), np.nan)
+        wanted = np.ones(ragged.n_points, dtype=bool) if places is None else places
         for of_row, y, design, _ in rows.blocks():
             n, k = y.shape
             curve = inputs.curve[of_row]
@@ -97,19 +97,20 @@ class StepEvidence:
                 np.arange(len(column)), y[:, column], design.take(column), alpha_range, offset
             )
             _add(stepped, first[curve[column]] + place, _marginal(laws, len(column)))
-        settings = np.log(np.maximum(np.bincount(inputs.curve, minlength=len(lengths)), 1))[:, None]
-        return cls(curve=of_point, smooth=smooth - settings, stepped=stepped - settings[of_point])
+        settings = np.log(np.maximum(np.bincount(inputs.curve, minlength=m), 1))[:, None]
+        stepped -= settings[ragged.curve]
+        return cls(curve=ragged.curve, smooth=smooth - settings, stepped=stepped)
 
     def log_odds(self, weight: Floats) -> Floats:
         """Return the log of the likelihood ratio of a step after each point to none, (points,).
 
         Args:
-            weight: Prior probability of each value of :data:`SIGMAS`, shape (m, 6).
+            weight: Prior probability of each value of :data:`SIGMAS`, shape (6,).
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             prior = np.log(weight)
             smooth = np.logaddexp.reduce(self.smooth + prior, axis=1)
-            stepped = np.logaddexp.reduce(self.stepped + prior[self.curve], axis=1)
+            stepped = np.logaddexp.reduce(self.stepped + prior, axis=1)
             return np.asarray(stepped - smooth[self.curve])
 
 

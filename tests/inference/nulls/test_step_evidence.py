@@ -40,12 +40,12 @@ def curves_of(scores, n=200, metric="exact_str_match", **columns):
 
 
 def evidence_of(curves, step=STEP, **options):
-    return StepEvidence.of(null_inputs(curves), step, curves.ragged.lengths, **options)
+    return StepEvidence.of(null_inputs(curves), step, curves.ragged, **options)
 
 
 def log_odds(curves, weight=ALIKE, **options):
     evidence = evidence_of(curves, **options)
-    return evidence.log_odds(np.broadcast_to(weight, (len(curves), len(SIGMAS))))
+    return evidence.log_odds(weight)
 
 
 def drawn(rng, m, *, n, sigma=0.1, jump=1.0, points=7):
@@ -129,7 +129,7 @@ def test_likelihoods_are_means_over_the_nuisance_settings():
                 inputs, rows=inputs.rows.take(np.array([row])), curve=np.array([0]),
                 unit=inputs.unit[row : row + 1],
             ),
-            STEP, curves.ragged.lengths,
+            STEP, curves.ragged,
         )
         for row in range(settings_)
     ]  # fmt: skip
