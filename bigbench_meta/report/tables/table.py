@@ -46,6 +46,8 @@ _LABELS: Final = {
     "n_not_predictable": "not predictable", "median_width": "median width",
     "other_emergence_score": "other E", "n_pairs": "pairs", "induced_emergence_score": "induced E",
     "induced_n_scales": "scales kept",
+    "odds_step": "jump : smooth", "odds_rise": "jump : smooth, at the rise",
+    "smooth_median": "E, if smooth", "p_step": "p of a step",
     "p_explained": "explained, if smooth", "p_sharper": "sharper, if it jumps",
     "meaning": "criterion", "id": "known issue", "n_rows": "rows",
 }  # fmt: skip
