@@ -157,12 +157,15 @@ def read_floor(paths: list[Path]) -> int:
 
 def ingest(paths: list[Path], *, samples: bool = True, jobs: int = 1) -> int:
     """Ingest logs into a new store, as the command line does; return the number of samples."""
+    from bigbench_meta.core.execute import Execution
     from bigbench_meta.readers import ReadOptions
     from bigbench_meta.store.store import Store
 
     with tempfile.TemporaryDirectory() as folder:
         options = ReadOptions(samples=samples)
-        summary = Store(Path(folder, "store")).ingest(paths, options=options, jobs=jobs)
+        summary = Store(Path(folder, "store")).ingest(
+            paths, options=options, execution=Execution(jobs=jobs)
+        )
     if summary.loaded != len(paths) or len(summary.problems):
         raise RuntimeError(f"{summary} of logs that have no problems")
     return summary.samples

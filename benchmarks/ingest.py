@@ -63,9 +63,10 @@ def run_read(root: str, _: str) -> int:
 
 
 def _ingest(root: str, store: str, jobs: int) -> int:
+    from bigbench_meta.core.execute import Execution
     from bigbench_meta.store.store import Store
 
-    return Store(store).ingest(root, jobs=jobs).observations
+    return Store(store).ingest(root, execution=Execution(jobs=jobs)).observations
 
 
 def run_one_job(root: str, store: str) -> int:

@@ -121,6 +121,7 @@ from .check.settle import (
 )
 from .check.verdicts import claim_verdicts as claim_verdicts
 from .core.errors import BigbenchMetaError as BigbenchMetaError
+from .core.execute import Execution as Execution
 from .curves.build import Curves as Curves
 from .curves.build import build_curves as build_curves
 from .curves.counts import (
@@ -146,7 +147,6 @@ from .generate.simulation import simulate as simulate
 from .generate.simulation import simulate_samples as simulate_samples
 from .generate.trained.families import train_families as train_families
 from .inference.bimodality import bimodality as bimodality
-from .inference.chunks import Execution as Execution
 from .inference.convexity import convexity as convexity
 from .inference.curve_evidence import curve_evidence as curve_evidence
 from .inference.forecast.forecast_curves import (

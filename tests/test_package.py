@@ -39,7 +39,8 @@ def test_rooms():
                     faults.append((path.name, "imports a private name", names))
             elif isinstance(node, ast.Call) and room not in OPENS_FILES:
                 called = getattr(node.func, "attr", getattr(node.func, "id", ""))
-                if called in OPENING and path.name != "execute.py":  # keeps finished tasks
+                # They keep finished tasks and hand over calls.
+                if called in OPENING and path.name not in {"execute.py", "cluster.py"}:
                     faults.append((path.name, "touches files", called))
     assert faults == []
     assert {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__"} == {*ROOMS}

@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.core.execute import Execution
     from bigbench_meta.core.progress import Progress
-    from bigbench_meta.inference.chunks import Execution
     from bigbench_meta.inference.uncertainty import SamplingErrors
     from bigbench_meta.metrics.texts import Tokenizer
 

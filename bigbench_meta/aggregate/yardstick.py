@@ -21,7 +21,7 @@ from bigbench_meta.aggregate.emergence_criteria import CRITERIA, meets
 from bigbench_meta.core.checks import one_of, whole
 from bigbench_meta.core.text import counted
 from bigbench_meta.curves.emergence import MIN_SCALES, score_ragged
-from bigbench_meta.inference.chunks import INFERENCE_COST, Chunk, Execution, run_chunks
+from bigbench_meta.inference.chunks import INFERENCE_COST, Chunk, run_chunks
 from bigbench_meta.inference.nulls.inputs import null_inputs
 from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE
 from bigbench_meta.inference.nulls.monte_carlo import stream
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.core.execute import Execution
     from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -88,7 +89,7 @@ def analyze(
     """
     prepare_folder(out, sure="report.html")
     if out:
-        options["keep"] = out / _UNFINISHED
+        options["execution"] = replace(options["execution"], keep=out / _UNFINISHED)
     names = sets_to_study(results, options)
     if len(names) > 1:
         studies = _studies_of(names, options)
@@ -125,11 +126,11 @@ def _forget(folder: Path) -> None:
 
 def _studies_of(names: tuple[str, ...], options: dict[str, Any]) -> list[tuple[Loaded, Study]]:
     """Run the study of each embedded set that has any of the scores that options select."""
-    from bigbench_meta.core.execute import kept_processes
+    from bigbench_meta.core.execute import kept_workers
 
     studies: list[tuple[Loaded, Study]] = []
     skipped: list[NothingSelectedError] = []
-    with kept_processes():
+    with kept_workers():
         for name in names:
             try:
                 studies.append(study_of((), options | {"embedded": (name,)}))

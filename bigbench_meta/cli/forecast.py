@@ -21,7 +21,7 @@ from bigbench_meta.cli.options import (
     as_json,
     counting,
     criterion,
-    jobs,
+    execution,
     options,
     output_file,
     output_folder,
@@ -120,7 +120,7 @@ _method = options(
     results,
     _method,
     counting,
-    jobs,
+    execution,
     output_file("every forecast, with all columns,"),
     output_folder("tables (CSV, Markdown, LaTeX) and a figure of the least predictable curves"),
     strict,
@@ -183,7 +183,6 @@ def _forecasts(curves: Curves, scores: pd.DataFrame, options: dict[str, Any]) ->
     """Return the forecasts of the curves with their emergence scores."""
     import numpy as np
 
-    from bigbench_meta.inference.chunks import Execution
     from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
 
     with console.progress("Forecasting") as progress:
@@ -196,7 +195,7 @@ def _forecasts(curves: Curves, scores: pd.DataFrame, options: dict[str, Any]) ->
             adjust=options["adjust"],
             length=np.nan if options["length"] is None else options["length"],
             catalog=catalog(options),
-            execution=Execution(jobs=options["jobs"]),
+            execution=options["execution"],
             progress=progress,
         )
     rows = scores.iloc[forecasts["curve"].to_numpy()]

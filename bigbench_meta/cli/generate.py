@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bigbench_meta.cli import console
-from bigbench_meta.cli.options import as_json, jobs, options, seed
+from bigbench_meta.cli.options import as_json, execution, options, seed
 from bigbench_meta.cli.output import print_written, write_results
+
+if TYPE_CHECKING:
+    from bigbench_meta.core.execute import Execution
 
 __all__ = ["generate"]
 
@@ -130,11 +134,11 @@ def _study(name: str, title: str, about: str, data: str) -> None:
         show_default=True,
         help="quick: few sizes and seeds, minutes. full: the whole study, hours.",
     )
-    @options(*([pictures] if data else []), jobs, as_json)
+    @options(*([pictures] if data else []), execution, as_json)
     def train(
-        out: Path, profile: str, jobs: int | None, as_json: bool, data: Path | None = None
+        out: Path, profile: str, execution: Execution, as_json: bool, data: Path | None = None
     ) -> None:
-        _train(name, out, profile=profile, jobs=jobs, data=data, as_json=as_json)
+        _train(name, out, profile=profile, execution=execution, data=data, as_json=as_json)
 
 
 _study(
@@ -166,7 +170,7 @@ _study(
 
 
 def _train(
-    study: str, out: Path, *, profile: str, jobs: int | None, data: Path | None, as_json: bool
+    study: str, out: Path, *, profile: str, execution: Execution, data: Path | None, as_json: bool
 ) -> None:
     import time
 
@@ -176,7 +180,9 @@ def _train(
 
     start = time.perf_counter()
     with console.progress("Training") as progress:
-        found = train_families(study, out, profile=profile, data=data, jobs=jobs, progress=progress)
+        found = train_families(
+            study, out, profile=profile, data=data, execution=execution, progress=progress
+        )
     seconds = time.perf_counter() - start
     drawn = [figure_files(figure) for figure in plot_families(found.observations)]
     written = [

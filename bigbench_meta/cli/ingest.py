@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bigbench_meta.cli import console
-from bigbench_meta.cli.options import as_json, jobs, needed_results, options, reading, strict
+from bigbench_meta.cli.options import as_json, execution, needed_results, options, reading, strict
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import counted
+
+if TYPE_CHECKING:
+    from bigbench_meta.core.execute import Execution
 
 __all__ = ["ingest"]
 
@@ -26,12 +29,12 @@ __all__ = ["ingest"]
 )
 @reading
 @click.option("--samples", is_flag=True, help="Also read single examples where there are logs.")
-@options(jobs, strict, as_json)
+@options(execution, strict, as_json)
 def ingest(
     results: tuple[str, ...],
     store_path: Path,
     samples: bool,
-    jobs: int | None,
+    execution: Execution,
     strict: bool,
     as_json: bool,
     **options: Any,
@@ -52,7 +55,6 @@ def ingest(
       bigbench-meta ingest wide.csv --mapping wide.toml --store store
       find . -name 'scores_*.json' | bigbench-meta ingest - --store store
     """
-    from bigbench_meta.core.execute import available_jobs
     from bigbench_meta.readers import ReadOptions
     from bigbench_meta.store.store import Store
 
@@ -65,7 +67,7 @@ def ingest(
     )
     with console.progress("Reading") as progress:
         summary = Store(store_path).ingest(
-            results, options=read, jobs=jobs or available_jobs(), progress=progress
+            results, options=read, execution=execution, progress=progress
         )
     counts = {
         name: getattr(summary, name)

@@ -471,15 +471,13 @@ def samples_of(loaded: Loaded, options: dict[str, Any]) -> pd.DataFrame | None:
 
 def inference_settings(loaded: Loaded, options: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of inference as keyword arguments."""
-    from bigbench_meta.inference.chunks import Execution
-
     return {
         "n_boot": options["replicates"],
         "seed": options["seed"],
         "variation": options["variation"],
         "alpha_range": (0.0, options["largest_exponent"]),
         "samples": samples_of(loaded, options),
-        "execution": Execution(jobs=options["jobs"], keep=options.get("keep")),
+        "execution": options["execution"],
     }
 
 

@@ -22,7 +22,7 @@ from bigbench_meta.cli.options import (
     as_json,
     embedded,
     example_counts,
-    jobs,
+    execution,
     known_issues,
     options,
     output_file,
@@ -136,7 +136,7 @@ _comparison = options(
     example_counts,
     with_samples,
     seed,
-    jobs,
+    execution,
     scoring,
     embedded,
     reading,
@@ -193,7 +193,6 @@ def metric_change(
 
 def _compare(results: tuple[str, ...], options: dict[str, Any]) -> _Comparison:
     from bigbench_meta.aggregate.metric_change import metric_change as compare
-    from bigbench_meta.inference.chunks import Execution
 
     loaded = load(results, options)
     curves, _, findings = counted_curves(loaded, options)
@@ -212,7 +211,7 @@ def _compare(results: tuple[str, ...], options: dict[str, Any]) -> _Comparison:
             seed=options["seed"],
             min_scales=options["min_scales"],
             catalog=catalog(options),
-            execution=Execution(jobs=options["jobs"]),
+            execution=options["execution"],
             progress=progress,
         )
     predictions = _predictions(loaded, curves, pairs, options) if options["predictions"] else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,8 @@ __all__ = [
     "criterion",
     "embedded",
     "example_counts",
+    "execution",
     "inference",
-    "jobs",
     "known_issues",
     "needed_results",
     "options",
@@ -269,12 +270,37 @@ with_samples = click.option(
     is_flag=True,
     help="Compute intervals by resampling single examples, where the store has them.",
 )
-jobs = click.option(
-    "--jobs",
-    type=click.IntRange(1),
-    help="Number of processes; results do not depend on it.  [default: all processors, where there "
-    "is enough to do]",
-)
+
+
+def execution(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that spread the work, which reach the command as ``execution``."""
+
+    @wraps(command)
+    def spread(*arguments: Any, jobs: int | None, cluster: str | None, **options: Any) -> Any:
+        # Imports pyarrow, which --help does without.
+        from bigbench_meta.core.execute import Execution
+
+        return command(*arguments, execution=Execution(jobs=jobs, cluster=cluster), **options)
+
+    decorate = options(
+        click.option(
+            "--jobs",
+            type=click.IntRange(1),
+            help="Number of processes; results do not depend on it.  [default: all processors, "
+            "where there is enough to do]",
+        ),
+        click.option(
+            "--cluster",
+            metavar="ADDRESS|local",
+            help="Use the workers of a Dask cluster, given by the address of its scheduler "
+            "(tcp://HOST:8786), or of one on this machine with --jobs workers; results do not "
+            "depend on it. Needs bigbench-meta[cluster] (docs/how_to/cluster.md).",
+        ),
+    )
+    decorated: Callable[..., Any] = decorate(spread)
+    return decorated
+
+
 inference = options(
     with_samples,
     click.option(
@@ -302,7 +328,7 @@ inference = options(
         "published one (docs/nulls.md).",
     ),
     seed,
-    jobs,
+    execution,
 )
 criterion = click.option(
     "--criterion",

@@ -11,7 +11,7 @@ import click
 from bigbench_meta.cli import console
 from bigbench_meta.cli.options import (
     as_json,
-    jobs,
+    execution,
     needed_results,
     options,
     output_file,
@@ -25,6 +25,7 @@ from bigbench_meta.core.text import counted
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bigbench_meta.core.execute import Execution
     from bigbench_meta.store.store import IngestSummary
 
 __all__ = ["rescore"]
@@ -73,7 +74,7 @@ __all__ = ["rescore"]
 )
 @click.option("--task", multiple=True, help="Use only this task. Can be repeated.")
 @click.option("--family", multiple=True, help="Use only this model family. Can be repeated.")
-@options(reading, jobs, output_file("the new scores"), strict, as_json)
+@options(reading, execution, output_file("the new scores"), strict, as_json)
 def rescore(
     results: tuple[str, ...],
     metrics: tuple[str, ...],
@@ -84,7 +85,7 @@ def rescore(
     buckets: int,
     task: tuple[str, ...],
     family: tuple[str, ...],
-    jobs: int | None,
+    execution: Execution,
     output: Path | None,
     strict: bool,
     as_json: bool,
@@ -116,7 +117,6 @@ def rescore(
     """
     import tempfile
 
-    from bigbench_meta.core.execute import available_jobs
     from bigbench_meta.curves.units import unit_problems
     from bigbench_meta.metrics.pass_rates import DifficultyBuckets
     from bigbench_meta.metrics.rescore import Rescoring, new_scores
@@ -152,7 +152,7 @@ def rescore(
         else:
             with console.progress("Reading") as progress:
                 summary = store.ingest(
-                    list(results), options=read, jobs=jobs or available_jobs(), progress=progress
+                    list(results), options=read, execution=execution, progress=progress
                 )
         refuse_output(results, list(source.files()["label"]))
         selected = {"task": list(task) or None, "model_family": list(family) or None}
@@ -160,7 +160,7 @@ def rescore(
             scoring.add_batches(
                 source.sample_batches(scoring.columns, **selected),
                 n_samples=int(source.files()["n_samples"].sum()),
-                jobs=jobs,
+                execution=execution,
                 progress=progress,
             )
         scores, problems = scoring.result()

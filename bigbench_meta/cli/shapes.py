@@ -20,7 +20,7 @@ from bigbench_meta.cli.options import (
     as_json,
     counting,
     criterion,
-    jobs,
+    execution,
     options,
     output_file,
     output_folder,
@@ -46,7 +46,7 @@ _FIRST = ("breakthrough", "nonmonotonic", "noisy", "inverse", "trendless", "incr
     results,
     counting,
     criterion,
-    jobs,
+    execution,
     output_file("one row for each curve, with all columns,"),
     output_folder("tables (CSV, Markdown, LaTeX)"),
     strict,
@@ -74,7 +74,6 @@ def shapes(
       bigbench-meta shapes store --metric exact_str_match --criterion aicc
       bigbench-meta shapes results/ -o shapes.csv --out tables --json
     """
-    from bigbench_meta.inference.chunks import Execution
     from bigbench_meta.inference.shapes.curve_shapes import curve_shapes
     from bigbench_meta.inference.shapes.trends import TREND_RULES
     from bigbench_meta.report.tables.shapes import shape_tables
@@ -87,7 +86,7 @@ def shapes(
             curves,
             catalog=catalog(options),
             criterion=options["criterion"],
-            execution=Execution(jobs=options["jobs"]),
+            execution=options["execution"],
             progress=progress,
         )
     frame = frame.assign(

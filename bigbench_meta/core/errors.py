@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["BigbenchMetaError", "InputError", "PatternError", "SchemaError", "StoreError"]
+__all__ = [
+    "BigbenchMetaError", "InputError", "KilledError", "PatternError", "SchemaError", "StoreError",
+]  # fmt: skip
 
 
 class BigbenchMetaError(Exception):
@@ -33,6 +35,10 @@ class BigbenchMetaError(Exception):
 
 class InputError(BigbenchMetaError, ValueError):
     """An argument, a path or a file that cannot be used."""
+
+
+class KilledError(BigbenchMetaError):
+    """Work whose process was killed, by the system or by somebody, each time that it was tried."""
 
 
 class PatternError(BigbenchMetaError, ValueError):

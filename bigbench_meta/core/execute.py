@@ -1,4 +1,7 @@
-"""Run independent tasks, here or in processes, one outcome at a time; keep what is finished."""
+"""Run independent tasks, here, in processes or on a cluster, one outcome at a time.
+
+What is finished can be kept, so that a run that was stopped does not start anew.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +10,77 @@ import os
 import pickle
 import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    ALL_COMPLETED,
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    ProcessPoolExecutor,
+    wait,
+)
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 import pyarrow as pa
 import xxhash
 
-from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.errors import InputError, KilledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from concurrent.futures import Future
 
-__all__ = ["Outcome", "available_jobs", "execute", "kept_processes"]
+    from distributed import Client
+
+__all__ = ["Execution", "Outcome", "available_jobs", "execute", "kept_workers"]
 
 T = TypeVar("T")
 
-# Tasks handed to the processes before they are needed, for each of them.
-_AHEAD = 3
+# Tasks handed to the workers before they are needed, for each of them.
+_AHEAD: Final = 3
+# Of a task whose process was killed, perhaps before the task had begun.
+_TRIES_ALONE: Final = 2
+# After which workers are looked after.
+_SECONDS: Final = 5
+# Curves, times their cost, that are worth the second in which a process starts.
+_WORTH_PROCESSES: Final = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How work is spread; the results do not depend on it.
+
+    Attributes:
+        jobs: Processes; None for as many as there are processors, if there is enough to do. A
+            script that uses several must guard its main part with ``if __name__ == "__main__"``.
+        keep: Folder for what is finished, so that a run that was stopped does not start anew.
+        cluster: Use the workers of a Dask cluster instead: the address of its scheduler, a
+            connected ``distributed.Client``, or ``local`` for one of ``jobs`` workers on this
+            machine that lasts as long as the work. All workers need the same version of this
+            package, and those of a cluster whatever files are read or written.
+
+    Examples:
+        >>> Execution(jobs=None).sized(10)
+        Execution(jobs=1, keep=None, cluster=None)
+    """
+
+    jobs: int | None = 1
+    keep: Path | None = None
+    cluster: str | Client | None = None
+
+    def sized(self, cost: float) -> Execution:
+        """Return the execution of work of a cost: one process where more are not worth it.
+
+        Args:
+            cost: How much there is to do, as so many curves of cost 1.
+        """
+        is_small = self.jobs is None and self.cluster is None and cost <= _WORTH_PROCESSES
+        return replace(self, jobs=1) if is_small else self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,44 +110,44 @@ def available_jobs() -> int:
 def execute(
     function: Callable[[T], Any],
     tasks: Iterable[T],
+    execution: Execution | None = None,
     *,
-    jobs: int | None = None,
     in_order: bool = False,
     environment: Mapping[str, str] | None = None,
-    keep: Path | None = None,
 ) -> Iterator[Outcome[T]]:
     """Apply a function to each task, several at a time, each process with a fresh interpreter.
 
-    A task that fails does not stop the others. When the caller stops, is interrupted or killed, the
-    processes end too.
+    A task that fails does not stop the others, nor does one whose process is killed: that is run
+    again by itself, and has failed if that is killed twice. When the caller stops, is interrupted
+    or killed, the processes end too.
 
     Args:
         function: A function of a module, so that another process can import it.
         tasks: Its arguments; started in this order, and taken as they are needed.
-        jobs: Processes; by default as many as there are processors. One job without an
-            environment runs in this process.
+        execution: Where they run, by default here. With ``keep``, results must be Arrow tables:
+            where there is one for the same task and version of the package, the task is not run
+            again.
         in_order: Whether outcomes come in the order of the tasks and not as they end.
-        environment: Environment variables of the processes.
-        keep: Folder in which the result of a finished task, an Arrow table, is a file. Where there
-            is one for the same task and version of the package, the task is not run again.
+        environment: Environment variables that the function needs from the start of its process.
 
     Yields:
         An outcome for each task.
 
     Raises:
-        InputError: A process was killed, ``jobs`` is below 1, or a result cannot be kept.
+        InputError: ``jobs`` is below 1, the cluster cannot be used, or a result cannot be kept.
 
     Examples:
-        >>> sorted(outcome.value for outcome in execute(abs, [-1, 2], jobs=1))
+        >>> sorted(outcome.value for outcome in execute(abs, [-1, 2]))
         [1, 2]
     """
-    if jobs is not None and jobs < 1:
-        raise InputError(f"{jobs} is below 1", where="jobs")
-    if keep is None:
-        yield from _outcomes(function, tasks, jobs, environment, in_order)
+    execution = execution or Execution()
+    if execution.jobs is not None and execution.jobs < 1:
+        raise InputError(f"{execution.jobs} is below 1", where="jobs")
+    if execution.keep is None:
+        yield from _outcomes(function, tasks, execution, environment, in_order)
         return
     tasks = list(tasks)
-    files = {id(task): keep / f"{_digest(function, task)}.arrow" for task in tasks}
+    files = {id(task): execution.keep / f"{_digest(function, task)}.arrow" for task in tasks}
     left = []
     for task in tasks:
         table = _read(files[id(task)])
@@ -105,7 +155,7 @@ def execute(
             left.append(task)
         else:
             yield Outcome(task=task, value=table, error=None, seconds=0.0)
-    for outcome in _outcomes(function, left, jobs, environment, in_order):
+    for outcome in _outcomes(function, left, execution, environment, in_order):
         if outcome.error is None:
             _write(files[id(outcome.task)], outcome.value)
         yield outcome
@@ -114,108 +164,221 @@ def execute(
 def _outcomes(
     function: Callable[[T], Any],
     tasks: Iterable[T],
-    jobs: int | None,
+    execution: Execution,
     environment: Mapping[str, str] | None,
     in_order: bool,
 ) -> Iterator[Outcome[T]]:
-    if jobs == 1 and environment is None:
+    if execution.jobs == 1 and environment is None and execution.cluster is None:
         for task in tasks:
             value, error, seconds = _timed(function, task)
             yield Outcome(task=task, value=value, error=error, seconds=seconds)
         return
-    workers = jobs or available_jobs()
-    with _processes(workers, environment) as pool:
+    with _workers(execution, environment) as workers:
         waiting: dict[Future[Any], T] = {}
         for task in tasks:
-            waiting[pool.submit(_timed, function, task)] = task
-            if len(waiting) >= _AHEAD * workers:
-                yield from _finished(waiting, in_order)
+            waiting[workers.submit(_timed, function, task)] = task
+            if len(waiting) >= _AHEAD * workers.count():
+                yield from _finished(workers, function, waiting, in_order)
         while waiting:
-            yield from _finished(waiting, in_order)
+            yield from _finished(workers, function, waiting, in_order)
+
+
+def _finished(
+    workers: _Workers, function: Callable[[T], Any], waiting: dict[Future[Any], T], in_order: bool
+) -> Iterator[Outcome[T]]:
+    """Wait for the next task, or for any, and take what is finished out of those waited for."""
+    first = next(iter(waiting))
+    done = _wait(workers, [first] if in_order else list(waiting), FIRST_COMPLETED)
+    for future in [future for future in waiting if future in done]:
+        task = waiting.pop(future)
+        value, error, seconds = _result(workers, future)
+        for _ in range(_TRIES_ALONE):
+            if not isinstance(error, KilledError):
+                break
+            # Another task may have been the cause: by itself, when the others are done.
+            _wait(workers, list(waiting), ALL_COMPLETED)
+            alone = workers.submit(_timed, function, task)
+            _wait(workers, [alone], ALL_COMPLETED)
+            value, error, seconds = _result(workers, alone)
+        yield Outcome(task=task, value=value, error=error, seconds=seconds)
+
+
+def _wait(workers: _Workers, futures: list[Future[Any]], until: str) -> set[Future[Any]]:
+    """Wait for calls, and see to it meanwhile that there are workers."""
+    while True:
+        done, open_ = wait(futures, timeout=_SECONDS, return_when=until)
+        if not open_ or (done and until == FIRST_COMPLETED):
+            return done
+        workers.mend()
+
+
+def _result(workers: _Workers, future: Future[Any]) -> tuple[Any, Exception | None, float]:
+    """Return value, error and seconds of a task that has ended."""
+    try:
+        found: tuple[Any, Exception | None, float] = future.result()
+    except CancelledError:
+        raise
+    except workers.deaths:
+        return None, KilledError(
+            "was killed before it had finished",
+            where="a process",
+            hint="the system may have run out of memory: try fewer --jobs",
+        ), 0.0  # fmt: skip
+    except Exception as raised:  # noqa: BLE001 - of handing over the task or its result
+        return None, raised, 0.0
+    return found
+
+
+def _timed(function: Callable[[T], Any], task: T) -> tuple[Any, Exception | None, float]:
+    start = time.perf_counter()
+    try:
+        value, error = function(task), None
+    except Exception as raised:  # noqa: BLE001 - reported with its task
+        value, error = None, raised
+    return value, error, time.perf_counter() - start
+
+
+# Workers --------------------------------------------------------------------------------------
+
+
+class _Workers(Protocol):
+    """Run tasks elsewhere.
+
+    Attributes:
+        deaths: What a call raises whose process was killed.
+    """
+
+    deaths: tuple[type[Exception], ...]
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Hand over a call."""
+
+    def count(self) -> int:
+        """Return how many calls run at a time now, at least 1."""
+
+    def mend(self) -> None:
+        """Replace those that are gone; called every few seconds while they work."""
+
+    def end(self, *, at_once: bool = False) -> None:
+        """End them, when what was handed over is done or at once."""
+
+
+class _Processes:
+    """Processes of this machine, spawned: the threads of Arrow and JAX do not survive a fork."""
+
+    deaths: tuple[type[Exception], ...] = (BrokenExecutor,)
+
+    def __init__(self, count: int, environment: Mapping[str, str] | None = None) -> None:
+        self._count = count
+        self._environment = dict(environment or {})
+        self._pool = self._new()
+
+    def _new(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            self._count,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start,
+            initargs=(self._environment,),
+        )
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        try:
+            return self._pool.submit(function, *arguments)
+        except BrokenExecutor:  # one was killed, which ends them all
+            self._pool = self._new()
+            return self._pool.submit(function, *arguments)
+
+    def count(self) -> int:
+        return self._count
+
+    def mend(self) -> None:
+        """Nothing to do: those that are gone are replaced by the next call."""
+
+    def end(self, *, at_once: bool = False) -> None:
+        if at_once:
+            # A task that runs cannot be cancelled, and the pool has no public way to end it.
+            for process in list((self._pool._processes or {}).values()):  # noqa: SLF001
+                process.terminate()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _started(execution: Execution, environment: Mapping[str, str] | None = None) -> _Workers:
+    """Start the workers that an execution asks for, or connect to them."""
+    if execution.cluster is None:
+        return _Processes(execution.jobs or available_jobs(), environment)
+    from bigbench_meta.core.cluster import Cluster
+
+    return Cluster(execution.cluster, execution.jobs or available_jobs(), environment)
 
 
 @contextmanager
-def _processes(
-    workers: int, environment: Mapping[str, str] | None
-) -> Iterator[ProcessPoolExecutor]:
-    """Give processes, those that are kept if there are any, and end them when something fails."""
+def _workers(execution: Execution, environment: Mapping[str, str] | None) -> Iterator[_Workers]:
+    """Give workers, those that are kept if there are any, and end them when something fails."""
     kept = _KEPT.get() if environment is None else None
-    pool = kept.pool(workers) if kept else _pool(workers, environment)
+    workers = kept.workers(execution) if kept else _started(execution, environment)
     try:
-        yield pool
+        yield workers
     except BaseException as error:
-        # A task that runs cannot be cancelled, and the pool has no public way to end it.
-        for process in list((pool._processes or {}).values()):  # noqa: SLF001
-            process.terminate()
+        workers.end(at_once=True)
         if kept:
-            kept.end()
-        if isinstance(error, BrokenExecutor):
+            kept.forget()
+        if isinstance(error, CancelledError):
             raise InputError(
-                "a process was killed before it had finished",
-                where="jobs",
-                hint="the system may have run out of memory: try --jobs 1",
+                "the connection to the scheduler was lost",
+                where="cluster",
+                hint="run the command again: analyses go on from the chunks that are finished",
             ) from error
         raise
-    finally:
-        if not kept:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _pool(workers: int, environment: Mapping[str, str] | None = None) -> ProcessPoolExecutor:
-    # Spawned, not forked: the threads of Arrow and JAX do not survive a fork.
-    return ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start,
-        initargs=(dict(environment or {}),),
-    )
+    if not kept:
+        workers.end()
 
 
 class _Kept:
-    """Processes that serve one call of :func:`execute` after another."""
+    """Workers that serve one call of :func:`execute` after another."""
 
     def __init__(self) -> None:
-        self._pool: ProcessPoolExecutor | None = None
-        self._workers = 0
+        self._workers: _Workers | None = None
+        self._of: tuple[Any, ...] = ()
 
-    def pool(self, workers: int) -> ProcessPoolExecutor:
-        """Return the processes, started when they are first needed."""
-        if self._pool is None or workers != self._workers:
+    def workers(self, execution: Execution) -> _Workers:
+        """Return the workers, started when they are first needed."""
+        wanted = (execution.jobs, execution.cluster)
+        if self._workers is None or wanted != self._of:
             self.end()
-            self._pool, self._workers = _pool(workers), workers
-        return self._pool
+            self._workers, self._of = _started(execution), wanted
+        return self._workers
 
-    def start(self, workers: int, module: str) -> None:
-        """Start them, and let them import a module meanwhile."""
-        pool = self.pool(workers)
-        for _ in range(workers):
-            pool.submit(_imported, module)
+    def forget(self) -> None:
+        """Start others when they are needed again: these have ended."""
+        self._workers = None
 
     def end(self) -> None:
-        """End them; others are started when they are needed again."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-        self._pool = None
+        """End them."""
+        if self._workers is not None:
+            self._workers.end()
+        self._workers = None
 
 
-_KEPT: ContextVar[_Kept | None] = ContextVar("kept processes", default=None)
+_KEPT: ContextVar[_Kept | None] = ContextVar("kept workers", default=None)
 
 
 @contextmanager
-def kept_processes(jobs: int = 1, *, module: str = "") -> Iterator[None]:
-    """Let all calls of :func:`execute` inside use the same processes.
+def kept_workers(execution: Execution | None = None, *, module: str = "") -> Iterator[None]:
+    """Let all calls of :func:`execute` inside use the same workers.
 
     Starting a process and importing what it needs takes a second. Calls with an environment have
-    processes of their own.
+    workers of their own.
 
     Args:
-        jobs: Processes to start at once, so that they are ready when they are needed; 1 for none.
+        execution: Start these at once, so that they are ready when they are needed.
         module: The module that they import meanwhile.
     """
     outer = _KEPT.get()
     kept = outer or _Kept()
-    if jobs > 1:
-        kept.start(jobs, module)
+    if execution and (execution.cluster is not None or execution.jobs != 1):
+        workers = kept.workers(execution)
+        for _ in range(workers.count() if module else 0):
+            workers.submit(import_module, module)
     if outer:
         yield
         return
@@ -225,16 +388,6 @@ def kept_processes(jobs: int = 1, *, module: str = "") -> Iterator[None]:
     finally:
         _KEPT.reset(token)
         kept.end()
-
-
-def _finished(waiting: dict[Future[Any], T], in_order: bool) -> Iterator[Outcome[T]]:
-    """Wait for the next task, or for any, and take what is finished out of those waited for."""
-    first = next(iter(waiting))
-    done = wait([first] if in_order else waiting, return_when=FIRST_COMPLETED).done
-    for future in [future for future in waiting if future in done]:
-        task = waiting.pop(future)
-        value, error, seconds = future.result()
-        yield Outcome(task=task, value=value, error=error, seconds=seconds)
 
 
 def _start(environment: dict[str, str]) -> None:
@@ -248,20 +401,6 @@ def _start(environment: dict[str, str]) -> None:
 def _end_with(parent: Any) -> None:
     parent.join()
     os._exit(1)
-
-
-def _imported(module: str) -> None:
-    """Import a module, whose objects other tasks are made of."""
-    import_module(module)
-
-
-def _timed(function: Callable[[T], Any], task: T) -> tuple[Any, Exception | None, float]:
-    start = time.perf_counter()
-    try:
-        value, error = function(task), None
-    except Exception as raised:  # noqa: BLE001 - reported with its task
-        value, error = None, raised
-    return value, error, time.perf_counter() - start
 
 
 # Kept results ---------------------------------------------------------------------------------

@@ -18,12 +18,11 @@ import pandas as pd
 import pyarrow as pa
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.core.execute import available_jobs, execute
+from bigbench_meta.core.execute import Execution, execute
 from bigbench_meta.core.progress import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -37,7 +36,6 @@ __all__ = [
     "INFERENCE_COST",
     "Analysis",
     "Chunk",
-    "Execution",
     "analyse",
     "of_tasks",
     "run_chunks",
@@ -54,29 +52,6 @@ _PARTS: Final = 4
 _FEWEST: Final = 16
 INFERENCE_COST: Final = 40
 """Of the whole inference on a curve, compared with that of its cheapest part."""
-
-# Curves, times their cost, that are worth the second in which a process starts.
-_WORTH_PROCESSES: Final = 2000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Execution:
-    """How work is spread.
-
-    Attributes:
-        jobs: Processes; None for as many as there are processors, if there is enough to do. A
-            script that uses several must guard its main part with ``if __name__ == "__main__"``.
-        keep: Folder for what is finished, so that a run that was stopped does not start anew.
-    """
-
-    jobs: int | None = 1
-    keep: Path | None = None
-
-    def jobs_for(self, cost: int) -> int:
-        """Return the number of processes for work of a cost, see :attr:`Chunk.cost`."""
-        if self.jobs is not None:
-            return self.jobs
-        return available_jobs() if cost > _WORTH_PROCESSES else 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,16 +184,15 @@ def run_chunks(
     Raises:
         InputError: A chunk failed. The others are finished first, and kept if there is a folder.
     """
-    execution = execution or Execution()
     cost = [chunk.cost * len(chunk.curves) for chunk in chunks]
-    jobs = execution.jobs_for(sum(cost))
+    execution = (execution or Execution()).sized(sum(cost))
     place = {id(chunk.call): number for number, chunk in enumerate(chunks)}
     found: dict[int, pd.DataFrame] = {}
     failed: dict[int, Exception] = {}
     done = 0
     calls = [chunk.call for chunk in chunks]
     with progress_bar(label, progress) as report:
-        for outcome in execute(_table, calls, jobs=jobs, keep=execution.keep):
+        for outcome in execute(_table, calls, execution):
             number = place[id(outcome.task)]
             if outcome.error is None:
                 found[number] = outcome.value.to_pandas()

@@ -15,7 +15,7 @@ import pandas as pd
 from bigbench_meta.core.checks import one_of, whole
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import CURVE_EVIDENCE
-from bigbench_meta.inference.chunks import Analysis, Execution, analyse
+from bigbench_meta.inference.chunks import Analysis, analyse
 from bigbench_meta.inference.convexity import convexity
 from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
 from bigbench_meta.inference.multiplicity import adjusted_p_values
@@ -32,6 +32,7 @@ from bigbench_meta.inference.wei import wei_emergence
 
 if TYPE_CHECKING:
     from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.core.execute import Execution
     from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
 

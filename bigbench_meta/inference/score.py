@@ -13,9 +13,9 @@ from bigbench_meta.curves.emergence import MIN_SCALES, STATUSES, score_ragged
 
 if TYPE_CHECKING:
     from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.core.execute import Execution
     from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
-    from bigbench_meta.inference.chunks import Execution
     from bigbench_meta.inference.curve_evidence import Variation
 
 __all__ = ["score_curves"]

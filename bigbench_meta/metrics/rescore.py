@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.core.execute import available_jobs, execute
+from bigbench_meta.core.execute import Execution, execute
 from bigbench_meta.core.keys import group_rows
 from bigbench_meta.core.schema import (
     OBSERVATIONS,
@@ -59,8 +59,9 @@ _COUNTS_ERRORS: Final = "token_edit_distance"
 _BATCH_ROWS: Final = 1 << 14
 """Samples scored at a time, which bounds the memory."""
 _SLOW: Final = frozenset({"bleu", "rouge1"})
-"""Metrics that take so long that processes pay, from so many samples on."""
-_WORTH_PROCESSES: Final = 1 << 17
+"""Metrics that take so long that processes pay."""
+_COST: Final = 2000 / (1 << 17)
+"""Of scoring a sample by one of these, see :meth:`Execution.sized`."""
 
 
 @dataclass
@@ -202,27 +203,26 @@ class Rescoring:
         batches: Iterable[pa.Table | pd.DataFrame],
         *,
         n_samples: int = 0,
-        jobs: int | None = 1,
+        execution: Execution | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Score batches of samples, in several processes; the scores do not depend on how many.
+        """Score batches of samples.
 
         Args:
             batches: As :meth:`bigbench_meta.Store.sample_batches` yields them.
-            n_samples: How many there are at most, for ``progress`` and ``jobs``.
-            jobs: Processes; None for as many as there are processors where that is faster: with
-                many samples and a slow metric. Functions among the metrics and ``tokens`` must then
-                be those of a module.
+            n_samples: How many there are at most, for ``progress`` and ``execution``.
+            execution: How the work is spread. With ``jobs=None`` it goes to processes where that is
+                faster: with many samples and a slow metric. Functions among the metrics and
+                ``tokens`` must then be those of a module.
             progress: Called with (samples scored, samples).
 
         Raises:
             SchemaError: See :meth:`add`.
         """
-        if jobs is None:
-            jobs = available_jobs() if self._slow and n_samples > _WORTH_PROCESSES else 1
+        execution = (execution or Execution()).sized(n_samples * _COST if self._slow else 0)
         pieces = (_serialised(piece) for batch in batches for piece in _pieces(batch))
-        done = 0
-        for outcome in execute(partial(_scored, self._arguments), pieces, jobs=jobs, in_order=True):
+        scored, done = partial(_scored, self._arguments), 0
+        for outcome in execute(scored, pieces, execution, in_order=True):
             if outcome.error is not None:
                 raise outcome.error
             found, n = outcome.value
@@ -394,7 +394,7 @@ def rescore(
     tokens: str | Tokenizer = "characters",
     by_length: bool = False,
     difficulty: DifficultyBuckets | None = None,
-    jobs: int | None = 1,
+    execution: Execution | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score the same outputs under other metrics.
 
@@ -404,7 +404,7 @@ def rescore(
         tokens: See :class:`Rescoring`.
         by_length: See :class:`Rescoring`.
         difficulty: See :class:`Rescoring`.
-        jobs: Processes, see :meth:`Rescoring.add_batches`.
+        execution: How the work is spread, see :meth:`Rescoring.add_batches`.
 
     Returns:
         Observations, one row per metric of a model on a task, with the number of examples and the
@@ -433,7 +433,7 @@ def rescore(
     n_samples, batches = 0, samples
     if isinstance(samples, pa.Table | pd.DataFrame):
         n_samples, batches = len(samples), [samples]
-    scoring.add_batches(batches, n_samples=n_samples, jobs=jobs)
+    scoring.add_batches(batches, n_samples=n_samples, execution=execution)
     return scoring.result()
 
 

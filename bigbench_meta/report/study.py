@@ -13,10 +13,10 @@ from bigbench_meta.aggregate.emergence_criteria import could_meet
 from bigbench_meta.aggregate.options import StudyOptions
 from bigbench_meta.core.cards import Card, Carded
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.core.execute import kept_processes
+from bigbench_meta.core.execute import Execution, kept_workers
 from bigbench_meta.core.text import counted
 from bigbench_meta.curves.runs import doubtful_sentences
-from bigbench_meta.inference.chunks import INFERENCE_COST, Execution
+from bigbench_meta.inference.chunks import INFERENCE_COST
 from bigbench_meta.report.answer import study_answer
 from bigbench_meta.report.charts.by_metric import (
     plot_claims_by_metric,
@@ -252,12 +252,12 @@ def run_study(
     if inference:
         of_level = curves[scores.index.isin(counted.index)]
         execution = execution or Execution()
-        jobs = execution.jobs_for(INFERENCE_COST * len(of_level))
         shared: Any = {
             "threshold": threshold, "seed": seed, "min_scales": options.min_scales,
             "catalog": options.catalog, "execution": execution, "progress": progress,
         }  # fmt: skip
-        with kept_processes(jobs, module="bigbench_meta.aggregate.metric_change"):
+        whole = execution.sized(INFERENCE_COST * len(of_level))
+        with kept_workers(whole, module="bigbench_meta.aggregate.metric_change"):
             # Imports scipy.stats and statsmodels, a second's work, as the processes do.
             from bigbench_meta.aggregate.metric_change import metric_change
             from bigbench_meta.aggregate.yardstick import expected_if_smooth

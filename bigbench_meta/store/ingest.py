@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from bigbench_meta.core.arrow import blobs, flags, numbers, texts
-from bigbench_meta.core.execute import execute
+from bigbench_meta.core.execute import available_jobs, execute
 from bigbench_meta.readers.batch import read_batch
 from bigbench_meta.readers.detect import SAMPLES_ONLY
 from bigbench_meta.store.manifest import FILES, Part, PartWriter, write_table
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from bigbench_meta.core.execute import Execution
     from bigbench_meta.readers.batch import BatchResult, FileRecord, ReadOptions
     from bigbench_meta.readers.detect import SourceFile
 
@@ -84,7 +85,7 @@ class Written:
 
 
 def run(
-    folder: Path, work: Iterable[Work], options: ReadOptions, *, jobs: int
+    folder: Path, work: Iterable[Work], options: ReadOptions, execution: Execution
 ) -> Iterator[Written]:
     """Read batches and write what they give.
 
@@ -92,7 +93,8 @@ def run(
         folder: The store.
         work: The batches; taken as they are needed.
         options: How to read.
-        jobs: Processes. With one, or little to read, reading and writing overlap in two threads.
+        execution: How the work is spread. With one process, or little to read, reading and writing
+            overlap in two threads.
 
     Yields:
         What each batch gave, in the order of the batches.
@@ -100,14 +102,15 @@ def run(
     batches = iter(work)
     first: list[Work] = []
     size = 0
-    while jobs > 1 and (size < _WORTH_PROCESSES or len(first) < 2):
+    several = execution.cluster is None and (execution.jobs or available_jobs()) > 1
+    while several and (size < _WORTH_PROCESSES or len(first) < 2):
         if (batch := next(batches, None)) is None:
             break
         first.append(batch)
         size += sum(max(file.size, 0) for file in batch.files)
     everything = chain(first, batches)
-    if len(first) > 1 and size >= _WORTH_PROCESSES:
-        yield from _in_processes(folder, everything, options, jobs)
+    if execution.cluster is not None or (len(first) > 1 and size >= _WORTH_PROCESSES):
+        yield from _elsewhere(folder, everything, options, execution)
     else:
         yield from _in_threads(folder, everything, options)
 
@@ -131,18 +134,21 @@ def _in_threads(folder: Path, work: Iterator[Work], options: ReadOptions) -> Ite
             yield under_way.popleft().result()
 
 
-def _in_processes(
-    folder: Path, work: Iterator[Work], options: ReadOptions, jobs: int
+def _elsewhere(
+    folder: Path, work: Iterator[Work], options: ReadOptions, execution: Execution
 ) -> Iterator[Written]:
-    function = partial(_read_and_write, folder, options)
-    for outcome in execute(function, work, jobs=jobs, in_order=True):
+    # The workers of a cluster have working folders of their own.
+    mapping, names = (path and path.absolute() for path in (options.mapping, options.names))
+    options = replace(options, mapping=mapping, names=names)
+    function = partial(_read_and_write, folder.absolute(), options)
+    for outcome in execute(function, work, execution, in_order=True):
         if outcome.error:
             raise outcome.error
         yield from outcome.value
 
 
 def _read_and_write(folder: Path, options: ReadOptions, batch: Work) -> list[Written]:
-    """Read one batch and write what it gives; what a process runs."""
+    """Read one batch and write what it gives; what another process runs."""
     readers = Readers(options)
     with _SampleSink(folder) as sink:
         results = read_batch(batch.files, options, expected=batch.expected, on_samples=sink.write)

@@ -33,6 +33,7 @@ import pyarrow.parquet as pq
 from bigbench_meta.core.arrow import texts
 from bigbench_meta.core.cards import Card, Carded
 from bigbench_meta.core.errors import InputError, StoreError
+from bigbench_meta.core.execute import Execution
 from bigbench_meta.core.progress import progress_bar
 from bigbench_meta.core.schema import FILE, PROBLEMS, ROW_KEY, SAMPLES, to_frame
 from bigbench_meta.core.text import counted
@@ -180,7 +181,7 @@ class Store(Carded):
         paths: str | Path | Iterable[str | Path],
         *,
         options: ReadOptions | None = None,
-        jobs: int = 1,
+        execution: Execution | None = None,
         progress: Progress = None,
     ) -> IngestSummary:
         """Read result files into the store.
@@ -194,8 +195,7 @@ class Store(Carded):
         Args:
             paths: Files and folders, as for :func:`bigbench_meta.read_results`.
             options: How to read, see :class:`bigbench_meta.readers.ReadOptions`.
-            jobs: Processes to read with. With more than one, a script must guard its main part
-                with ``if __name__ == "__main__"``, as always with Python's processes.
+            execution: How the work is spread; ``keep`` has no effect, as batches are committed.
             progress: Whether to show a bar, or what to call with (files done, files found so far);
                 by default a bar in terminals and notebooks.
 
@@ -209,7 +209,7 @@ class Store(Carded):
         named = named_paths(paths)
         # Before a folder is made for what cannot be read.
         roots = [path for path, _ in located(named) if Path(path).is_dir()]
-        options = options or ReadOptions()
+        options, execution = options or ReadOptions(), execution or Execution()
         log = ProblemLog()
         with progress_bar("Reading", progress) as report, self._locked():
             manifest = self._read()
@@ -222,7 +222,7 @@ class Store(Carded):
                 named, log, samples=options.samples, mapping=options.mapping, stats=stats
             )
             work = _changed(batches(found), ledger, stats, counts)
-            for group in _every_second(_ingest.run(self.path, work, options, jobs=jobs)):
+            for group in _every_second(_ingest.run(self.path, work, options, execution)):
                 manifest = commit(manifest, ledger, group)
                 for written in group:
                     counts.add(written)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bigbench_meta.core.errors import InputError, SchemaError
+from bigbench_meta.core.execute import Execution
 from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.core.schema import SAMPLES, conform
 from bigbench_meta.metrics import rescore as module
@@ -66,7 +67,7 @@ def test_processes_give_the_same_scores(monkeypatch, by_length):
     )
     metrics["length"] = answer_length
     one = rescore(rows, metrics, by_length=by_length)
-    two = rescore(rows, metrics, by_length=by_length, jobs=2)
+    two = rescore(rows, metrics, by_length=by_length, execution=Execution(jobs=2))
     assert one[0]["total_params"].notna().all()
     for here, there in zip(one, two, strict=True):
         assert len(here)

@@ -380,16 +380,16 @@ def test_two_jobs_give_what_one_gives(
 ) -> None:
     pools: list[int] = []
 
-    def recorded(*arguments: Any, jobs: int, **options: Any) -> Any:
-        pools.append(jobs)
-        return execute(*arguments, jobs=jobs, **options)
+    def recorded(function: Any, tasks: Any, execution: bm.Execution, **options: Any) -> Any:
+        pools.append(execution.jobs)
+        return execute(function, tasks, execution, **options)
 
     monkeypatch.setattr(_ingest, "execute", recorded)
     monkeypatch.setattr(_ingest, "_WORTH_PROCESSES", worth)
     monkeypatch.setattr(_batch, "_BATCH_FILES", 2)
     stores = [bm.Store(tmp_path / f"{jobs}") for jobs in (1, 2)]
     for jobs, store in enumerate(stores, start=1):
-        assert store.ingest(tree, jobs=jobs).loaded == 8
+        assert store.ingest(tree, execution=bm.Execution(jobs=jobs)).loaded == 8
     one, two = (by_score(store.observations()) for store in stores)
     assert one == two
     # Processes are started where there is enough to read.

@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.core.execute import execute
+from bigbench_meta.core.execute import Execution, execute
 from bigbench_meta.core.schema import SAMPLES, conform, to_frame
 from bigbench_meta.generate.trained.plan import Unit, study_plan
 from bigbench_meta.metrics.rescore import Rescoring
@@ -93,7 +93,7 @@ def train_families(
     *,
     profile: str = "quick",
     data: str | Path | None = None,
-    jobs: int | None = None,
+    execution: Execution | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> GeneratedFamilies:
     """Train the families of a study, or those of its models that are missing, and score them.
@@ -103,7 +103,8 @@ def train_families(
         out: Folder of the outputs. One holds one study in one profile.
         profile: ``quick`` or ``full``, see ``data/trained_families.toml``.
         data: File or folder of pictures; by default those that need no download.
-        jobs: Models trained at a time; by default as many as there are processors.
+        execution: Where models are trained, by default in as many processes as there are
+            processors; ``keep`` has no effect, as every model is kept.
         progress: Called with (models finished, models in all).
 
     Returns:
@@ -117,7 +118,7 @@ def train_families(
     plan = study_plan(study)
     settings = plan.profile(profile)
     module = _module(study)
-    path = Path(out)
+    path, execution = Path(out).absolute(), execution or Execution(jobs=None)
     pictures = str(Path(data).resolve()) if data is not None else ""
     about = {
         "study": study,
@@ -136,12 +137,12 @@ def train_families(
     crowd = range(settings.seeds, settings.crowd)
     n_all = len(units) + len(crowd) * len(module.FAMILIES)
     with _claimed(path, about):
-        seconds = _train(path, units, n_all, jobs, progress)
+        seconds = _train(path, units, n_all, execution, progress)
         if plan.crowd and crowd:
             scores, _ = _scores(path, plan, units)
             nearest = _nearest(plan.crowd, scores, units)
             units += [replace(unit, seed=seed) for unit in nearest for seed in crowd]
-            seconds |= _train(path, units, n_all, jobs, progress)
+            seconds |= _train(path, units, n_all, execution, progress)
         observations, checkpoints = _scores(path, plan, units)
         observations.dropna(axis=1, how="all").to_csv(path / "scores.csv", index=False)
         checkpoints.dropna(axis=1, how="all").to_csv(path / "checkpoints.csv", index=False)
@@ -212,7 +213,7 @@ def _train(
     path: Path,
     units: list[Unit],
     n_all: int,
-    jobs: int | None,
+    execution: Execution,
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, float]:
     """Train the models whose file is missing, and return the time that each took."""
@@ -222,7 +223,7 @@ def _train(
         progress(done, n_all)
     seconds: dict[str, float] = {}
     failed: list[tuple[str, Exception]] = []
-    outcomes = execute(partial(_train_one, path), missing, jobs=jobs, environment=_ENVIRONMENT)
+    outcomes = execute(partial(_train_one, path), missing, execution, environment=_ENVIRONMENT)
     for outcome in outcomes:
         if outcome.error is None:
             seconds[outcome.task.file] = outcome.seconds

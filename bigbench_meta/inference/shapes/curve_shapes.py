@@ -56,9 +56,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.core.execute import Execution
     from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
-    from bigbench_meta.inference.chunks import Execution
     from bigbench_meta.inference.shapes.inputs import FitInput
 
     Floats = NDArray[np.float64]

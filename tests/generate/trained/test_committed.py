@@ -41,7 +41,7 @@ def test_trained_again(study, family, size, tmp_path):
     assert size == min(chosen.sizes)
     unit = Unit(study=study, family=family, size=size, seed=0, profile=chosen)
     train = partial(families._train_one, tmp_path)
-    (outcome,) = execute(train, [unit], jobs=1, environment=families._ENVIRONMENT)
+    (outcome,) = execute(train, [unit], environment=families._ENVIRONMENT)
     assert outcome.error is None
     samples = pq.read_table(tmp_path / unit.file)
     committed = bm.load_embedded("trained").astype(dict.fromkeys(KEY, "str"))

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from helpers import run
 
-from bigbench_meta import read_results
+from bigbench_meta import Execution, read_results
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.generate.trained import families
 from bigbench_meta.generate.trained.plan import Profile, study_plan
@@ -87,7 +87,7 @@ def test_scores_and_files(tmp_path):
     checkpoints = pd.read_csv(tmp_path / "checkpoints.csv")
     assert checkpoints["model_name"].nunique() == 10
     before = digests(tmp_path)
-    again = families.train_families("arithmetic", tmp_path, jobs=1)
+    again = families.train_families("arithmetic", tmp_path, execution=Execution())
     assert again.seconds == {}
     assert digests(tmp_path) == before
     pd.testing.assert_frame_equal(again.observations, found.observations)

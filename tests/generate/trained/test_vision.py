@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.execute import Execution
 from bigbench_meta.generate.trained.pictures import load_pictures
 from bigbench_meta.generate.trained.plan import Profile, Unit, study_plan
 
@@ -157,7 +158,7 @@ def test_same_seed_gives_the_same_file(tmp_path, monkeypatch):
     data.mkdir()
     write_digits(data, np.random.default_rng(4), n=200)
     runs = [
-        families.train_families("lenet", tmp_path / name, data=data, jobs=jobs)
+        families.train_families("lenet", tmp_path / name, data=data, execution=Execution(jobs=jobs))
         for name, jobs in (("one", 1), ("two", 2))
     ]
     files = [[file.read_bytes() for file in run.files] for run in runs]
