@@ -8,6 +8,7 @@ criterion are counted as in the data.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -34,7 +35,7 @@ from bigbench_meta.inference.nulls.smooth_curves import (
 from bigbench_meta.inference.score import score_curves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from bigbench_meta.core.execute import Execution
     from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
+    from bigbench_meta.inference.nulls.inputs import NullInputs
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -59,6 +61,7 @@ FULL_STUDIES: Final = 99
 
 # Of drawing a curve in all studies, see inference.chunks.
 _DRAW_COST: Final = 6
+_PART: Final = 128  # curves of a chunk
 _LEVEL: Final = 0.05
 _ABOUT_ONE: Final = 0.75
 _MOST_DRAWS: Final = 2_000_000  # curves times studies
@@ -66,27 +69,83 @@ _FEWEST_STUDIES: Final = 199
 
 
 @dataclass(frozen=True, kw_only=True)
-class SmoothStudies:
-    """A study and what it would be if all its families improved smoothly.
+class _Numbers:
+    """What the curves of a study are of, in numbers.
 
     Attributes:
-        curves: The curves of the study.
-        laws: Loss laws that fit each of them.
         family: Number of each curve's model family.
         task: Number of each curve's task.
         model: Number of the model of each point.
         task_names: By number, with their benchmarks.
         model_names: By number, with their families.
-        seed: Seed.
     """
 
-    curves: Curves
-    laws: SmoothLaws
     family: Ints
     task: Ints
     model: Ints
     task_names: Sequence[str]
     model_names: Sequence[str]
+
+    @classmethod
+    def of(cls, curves: Curves) -> _Numbers:
+        family = curves.keys["model_family"].astype(str).to_numpy(dtype=object)
+        tasks = curves.keys["benchmark"].astype(str) + "\0" + curves.keys["task"].astype(str)
+        models = family[curves.ragged.curve] + "\0" + curves.model_name.astype(str)
+        task, task_names = pd.factorize(tasks)
+        model, model_names = pd.factorize(models)
+        return cls(
+            family=pd.factorize(family)[0].astype(np.int64),
+            task=task.astype(np.int64),
+            model=model.astype(np.int64),
+            task_names=[str(name) for name in task_names],
+            model_names=[str(name) for name in model_names],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelVariation:
+    """How models vary about their loss laws: what the curves of a study tell together.
+
+    Attributes:
+        sigma: Probability of each of :data:`SIGMAS` in each family, shape (families, 6).
+        shared: How much of it the curves of a model share, by where it comes from.
+    """
+
+    sigma: Floats
+    shared: Mapping[SmoothVariation, SharedVariation]
+
+    @classmethod
+    def of(cls, peaks: SmoothLaws, curves: Curves, numbers: _Numbers) -> ModelVariation:
+        """Estimate it from the most probable laws of all curves, see :meth:`SmoothLaws.peaks`."""
+        sigma = peaks.sigma_of_families(numbers.family)
+        shared = {
+            variation: peaks.shared_variation(
+                peaks.probabilities(variation, numbers.family, sigma), curves.ragged,
+                numbers.model, numbers.task,
+            )
+            for variation in VARIATIONS
+        }  # fmt: skip
+        return cls(sigma=sigma, shared=shared | {"zero": SharedVariation()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmoothStudies:
+    """A study, or some of its curves, and what it would be if all families improved smoothly.
+
+    Attributes:
+        curves: The curves.
+        laws: Loss laws that fit each of them.
+        numbers: What they are of.
+        family: Number of each curve's model family among those of the whole study.
+        models: How models vary about their laws in the whole study.
+        seed: Seed.
+    """
+
+    curves: Curves
+    laws: SmoothLaws
+    numbers: _Numbers
+    family: Ints
+    models: ModelVariation
     seed: int
 
     @classmethod
@@ -98,7 +157,7 @@ class SmoothStudies:
         catalog: MetricCatalog | None = None,
         seed: int = 0,
     ) -> SmoothStudies:
-        """Fit the loss laws.
+        """Fit the loss laws of a whole study.
 
         Args:
             curves: The curves of the study, of one level.
@@ -106,21 +165,12 @@ class SmoothStudies:
             catalog: Metric catalog; the packaged one by default.
             seed: Seed.
         """
-        family = curves.keys["model_family"].astype(str).to_numpy(dtype=object)
-        tasks = curves.keys["benchmark"].astype(str) + "\0" + curves.keys["task"].astype(str)
-        models = family[curves.ragged.curve] + "\0" + curves.model_name.astype(str)
-        task, task_names = pd.factorize(tasks)
-        model, model_names = pd.factorize(models)
+        numbers = _Numbers.of(curves)
+        laws = _fitted(curves, alpha_range=alpha_range, catalog=catalog)
         return cls(
-            curves=curves,
-            laws=SmoothLaws.fit(null_inputs(curves, catalog=catalog), alpha_range=alpha_range),
-            family=pd.factorize(family)[0].astype(np.int64),
-            task=task.astype(np.int64),
-            model=model.astype(np.int64),
-            task_names=[str(name) for name in task_names],
-            model_names=[str(name) for name in model_names],
-            seed=seed,
-        )
+            curves=curves, laws=laws, numbers=numbers, family=numbers.family,
+            models=ModelVariation.of(laws.peaks(), curves, numbers), seed=seed,
+        )  # fmt: skip
 
     def draws(self, variation: SmoothVariation, n_studies: int) -> Iterator[tuple[int, Floats]]:
         """Yield the number of each curve that has laws, and its scores in each simulated study.
@@ -132,18 +182,14 @@ class SmoothStudies:
         Yields:
             The number and scores in the unit of the file, shape (n_studies, n).
         """
-        probability = self.laws.probabilities(variation, self.family)
-        shared = SharedVariation()
-        if variation != "zero":
-            shared = self.laws.shared_variation(
-                probability, self.curves.ragged, self.model, self.task
-            )
+        probability = self.laws.probabilities(variation, self.family, self.models.sigma)
+        shared, numbers = self.models.shared[variation], self.numbers
         of_models: dict[int, Floats] = {}
         of_task: dict[int, Floats] = {}
         last_task = -1
         rows, inputs = self.laws.inputs.rows, self.laws.inputs
         first_row = np.searchsorted(inputs.curve, self.laws.curves)
-        order = np.argsort(self.task[self.laws.curves], kind="stable")
+        order = np.argsort(numbers.task[self.laws.curves], kind="stable")
         for curve, row in zip(self.laws.curves[order].tolist(), first_row[order], strict=True):
             points = slice(rows.ragged.offsets[row], rows.ragged.offsets[row + 1])
             rng = stream(
@@ -152,11 +198,11 @@ class SmoothStudies:
             )  # fmt: skip
             deviation = None
             if shared.model or shared.task:
-                if self.task[curve] != last_task:
-                    of_task, last_task = {}, int(self.task[curve])
-                own = self.model[self.curves.offsets[curve] : self.curves.offsets[curve + 1]]
+                if numbers.task[curve] != last_task:
+                    of_task, last_task = {}, int(numbers.task[curve])
+                own = numbers.model[self.curves.offsets[curve] : self.curves.offsets[curve + 1]]
                 common = [self._normal(of_models, one, "", n_studies) for one in own.tolist()]
-                name = self.task_names[last_task]
+                name = numbers.task_names[last_task]
                 in_task = [self._normal(of_task, one, name, n_studies) for one in own.tolist()]
                 alone = rng.standard_normal((n_studies, len(own)))
                 deviation = (
@@ -169,7 +215,7 @@ class SmoothStudies:
     def _normal(self, known: dict[int, Floats], model: int, task: str, size: int) -> Floats:
         """Return the deviations of a model that curves, or those of a task, share in each study."""
         if model not in known:
-            rng = stream(self.seed, f"model\0{self.model_names[model]}\0{task}")
+            rng = stream(self.seed, f"model\0{self.numbers.model_names[model]}\0{task}")
             known[model] = rng.standard_normal(size)
         return known[model]
 
@@ -268,18 +314,28 @@ def expected_if_smooth(
         n_studies = int(np.clip(fits, _FEWEST_STUDIES, DEFAULT_STUDIES))
         n_studies = n_studies if yardstick == "quick" else FULL_STUDIES
     whole(n_studies, 19, "n_studies")
-    study = SmoothStudies.of(curves, alpha_range=alpha_range, catalog=catalog, seed=seed)
     if yardstick == "quick":
-        counts = _counts_of_scores(
-            study, scores, by, threshold, min_scales, n_studies, execution, progress
-        )
+        fit = partial(_fitted, alpha_range=alpha_range, catalog=catalog)
+        parts = _parts(curves)
+        tables = run_chunks(
+            [_chunk(partial(_peaks, fit), curves, place, "laws") for place in parts],
+            execution, label="Fitting", progress=progress,
+        )  # fmt: skip
+        peaks = _together(tables, parts, null_inputs(curves, catalog=catalog))
+        count = partial(
+            _flag_counts, fit, models=ModelVariation.of(peaks, curves, _Numbers.of(curves)),
+            threshold=threshold, min_scales=min_scales, n_studies=n_studies, seed=seed,
+        )  # fmt: skip
+        counts = _counts_of_scores(curves, scores, by, count, parts, execution, progress)
+        simulated = scores[np.isin(np.arange(len(scores)), peaks.curves)]
     else:
+        study = SmoothStudies.of(curves, alpha_range=alpha_range, catalog=catalog, seed=seed)
+        simulated = scores[np.isin(np.arange(len(scores)), study.laws.curves)]
         judge = partial(
             _judged, by=by, threshold=threshold, n_boot=n_boot, seed=seed, alpha_range=alpha_range,
             min_scales=min_scales, catalog=catalog,
         )  # fmt: skip
         counts = _counts_of_studies(study, judge, n_studies, execution, progress)
-    simulated = scores[np.isin(np.arange(len(scores)), study.laws.curves)]
     met = _met(simulated, SCORES_ALONE if yardstick == "quick" else ALL, by, threshold)
     rows = [
         {"criterion": name, "group": group, "sigma": variation, "n_compared": n,
@@ -311,42 +367,94 @@ def _met(scores: pd.DataFrame, names: Sequence[str], by: str, threshold: float) 
     )
 
 
+def _fitted(
+    curves: Curves, *, alpha_range: tuple[float, float], catalog: MetricCatalog | None
+) -> SmoothLaws:
+    """Return the loss laws that fit curves."""
+    return SmoothLaws.fit(null_inputs(curves, catalog=catalog), alpha_range=alpha_range)
+
+
+def _parts(curves: Curves) -> list[Ints]:
+    """Return the numbers of curves in chunks, those of a task side by side.
+
+    There are a thousand laws a curve: those of all curves may be too many for the memory.
+    """
+    n_parts = max(1, math.ceil(len(curves) / _PART))
+    return np.array_split(np.argsort(_Numbers.of(curves).task, kind="stable"), n_parts)
+
+
+def _chunk(call: partial[pd.DataFrame], curves: Curves, place: Ints, name: str) -> Chunk:
+    some = curves[place]
+    return Chunk(call=partial(call, some), name=name, curves=some, cost=_DRAW_COST, place=place)
+
+
+_PEAK: Final = ("level", "alpha", "irreducible", "sigma", "log_likelihood", "peak")
+
+
+def _peaks(fit: Callable[[Curves], SmoothLaws], curves: Curves) -> pd.DataFrame:
+    """Return the most probable laws of some curves, each with its curve and row of that curve."""
+    peaks = fit(curves).peaks()
+    row = peaks.row - np.searchsorted(peaks.inputs.curve, peaks.curve)
+    columns = {name: getattr(peaks, name) for name in _PEAK}
+    return pd.DataFrame({"curve": peaks.curve, "row": row} | columns)
+
+
+def _together(tables: Sequence[pd.DataFrame], parts: list[Ints], inputs: NullInputs) -> SmoothLaws:
+    """Return the laws of the curves of all parts in the order of the curves."""
+    curve = [part[table["curve"].to_numpy()] for table, part in zip(tables, parts, strict=True)]
+    table = pd.concat(tables).assign(curve=np.concatenate(curve))
+    table = table.sort_values(["curve", "sigma"], kind="stable")
+    number = table["curve"].to_numpy(dtype=np.int64)
+    return SmoothLaws(
+        inputs=inputs, curve=number,
+        row=table["row"].to_numpy(dtype=np.int64) + np.searchsorted(inputs.curve, number),
+        **{name: table[name].to_numpy() for name in _PEAK},
+    )  # fmt: skip
+
+
 def _counts_of_scores(
-    study: SmoothStudies, scores: pd.DataFrame, by: str, threshold: float, min_scales: int,
-    n_studies: int, execution: Execution | None, progress: Progress,
+    curves: Curves, scores: pd.DataFrame, by: str, count: partial[pd.DataFrame],
+    parts: list[Ints], execution: Execution | None, progress: Progress,
 ) -> dict[tuple[str, str, str], Ints]:  # fmt: skip
     """Return, by variation, criterion and group, the curves that meet it in each study."""
-    groups = _groups(scores, by)
-    drawn = partial(
-        _flag_counts, study, groups=list(groups.values()), threshold=threshold,
-        resolution=scores["resolution"].to_numpy(dtype=float), min_scales=min_scales,
-        n_studies=n_studies,
-    )  # fmt: skip
+    groups, family = _groups(scores, by), _Numbers.of(curves).family
+    resolution = scores["resolution"].to_numpy(dtype=float)
     chunks = [
-        Chunk(call=partial(drawn, variation), name=variation, curves=study.curves, cost=_DRAW_COST)
-        for variation in VARIATIONS
-    ]
+        _chunk(
+            partial(
+                count, family=family[place], resolution=resolution[place],
+                groups=[own[place] for own in groups.values()],
+            ),
+            curves, place, "flags",
+        )
+        for place in parts
+    ]  # fmt: skip
     tables = run_chunks(chunks, execution, label="Simulating", progress=progress)
-    keys = list(product(SCORES_ALONE, groups))
-    return {
-        (chunk.name, *key): table[str(number)].to_numpy()
-        for chunk, table in zip(chunks, tables, strict=True)
-        for number, key in enumerate(keys)
-    }
+    counts = np.sum([table.to_numpy() for table in tables], axis=0).T
+    return dict(zip(product(VARIATIONS, SCORES_ALONE, groups), counts, strict=True))
 
 
 def _flag_counts(
-    study: SmoothStudies, variation: SmoothVariation, *, groups: Sequence[Bools],
-    resolution: Floats, threshold: float, min_scales: int, n_studies: int,
+    fit: Callable[[Curves], SmoothLaws], curves: Curves, *, models: ModelVariation, family: Ints,
+    groups: Sequence[Bools], resolution: Floats, threshold: float, min_scales: int,
+    n_studies: int, seed: int,
 ) -> pd.DataFrame:  # fmt: skip
-    """Count the curves that meet each criterion in each group (a column) in each study (a row)."""
-    sign = np.where(study.curves.keys["higher_is_better"].to_numpy(dtype=bool), 1.0, -1.0)
-    counts = np.zeros((len(SCORES_ALONE), len(groups), n_studies), dtype=np.int64)
-    for curve, drawn in study.draws(variation, n_studies):
-        flags = np.array(_flags(drawn * sign[curve], resolution[curve], threshold, min_scales))
-        for number, own in enumerate(groups):
-            if own[curve]:
-                counts[:, number] += flags
+    """Count the curves that meet a criterion in each study, a row.
+
+    Its columns are those of each variation, in it of each criterion, and in that of each group.
+    """
+    study = SmoothStudies(
+        curves=curves, laws=fit(curves), numbers=_Numbers.of(curves), family=family,
+        models=models, seed=seed,
+    )  # fmt: skip
+    sign = np.where(curves.keys["higher_is_better"].to_numpy(dtype=bool), 1.0, -1.0)
+    counts = np.zeros((len(VARIATIONS), len(SCORES_ALONE), len(groups), n_studies), dtype=np.int64)
+    for own_counts, variation in zip(counts, VARIATIONS, strict=True):
+        for curve, drawn in study.draws(variation, n_studies):
+            flags = np.array(_flags(drawn * sign[curve], resolution[curve], threshold, min_scales))
+            for number, own in enumerate(groups):
+                if own[curve]:
+                    own_counts[:, number] += flags
     columns = counts.reshape(-1, n_studies)
     return pd.DataFrame({str(number): column for number, column in enumerate(columns)})
 

@@ -136,10 +136,12 @@ class Cluster:
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Hand over a call."""
+        import dask
+
         if self._environment:
             function = partial(_apart, self._environment, function)
-        # A chunk with its samples may be large; that it goes to one worker alone is meant.
-        with self._quiet():
+        # A chunk with its samples may be large: no reason to warn users, who cannot change it.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"}):
             future: Future[Any] = self._executor.submit(function, *arguments)
         return future
 

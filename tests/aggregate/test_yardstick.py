@@ -219,3 +219,11 @@ def test_sentences(observed, expected, p, predicted, found):
 def test_options_out_of_range(curves, options):
     with pytest.raises(InputError):
         expected_if_smooth(curves, bm.score_curves(curves), **options)
+
+
+def test_curves_in_parts_give_what_all_give(curves, expected, monkeypatch):
+    """Laws are fitted part by part, and only the most probable ones of all curves meet."""
+    monkeypatch.setattr("bigbench_meta.aggregate.yardstick._PART", 5)
+    scores = bm.score_curves(curves)
+    parts = expected_if_smooth(curves, scores, threshold=20, n_studies=39, seed=3)
+    pd.testing.assert_frame_equal(parts, expected, check_exact=True)

@@ -145,6 +145,7 @@ class SmoothLaws:
         sigma: Variation between models, as a position in :data:`SIGMAS`.
         log_likelihood: Of the curve's scores, plus the log of the range of parameters that the law
             stands for.
+        peak: Share of the law itself in what it stands for: 1, but for :meth:`peaks`.
     """
 
     inputs: NullInputs
@@ -155,6 +156,7 @@ class SmoothLaws:
     irreducible: Floats
     sigma: Ints
     log_likelihood: Floats
+    peak: Floats
 
     @classmethod
     def fit(
@@ -190,16 +192,31 @@ class SmoothLaws:
         likely = np.flatnonzero(likelihood > best[group] - _LEAST_LIKELY)
         order = likely[np.argsort(curve[likely], kind="stable")]
         return cls(
-            inputs=inputs, curve=curve[order],
+            inputs=inputs, curve=curve[order], peak=np.ones(len(order)),
             **{name: values[order] for name, values in found.items()},
         )  # fmt: skip
+
+    def peaks(self) -> SmoothLaws:
+        """Return the most probable law of each curve and sigma, which stands for all of them."""
+        group = self.curve * len(SIGMAS) + self.sigma
+        given = self.given_sigma()
+        order = np.lexsort((-given, group))  # stable: the first of those alike
+        best = order[np.unique(group[order], return_index=True)[1]]
+        # Their sum is that of all that they stand for.
+        whole = self.log_likelihood[best] - np.log(given[best])
+        some = {name: getattr(self, name)[best] for name in ("curve", *_NONE)}
+        return SmoothLaws(
+            inputs=self.inputs, peak=given[best], **(some | {"log_likelihood": whole})
+        )
 
     @property
     def curves(self) -> Ints:
         """Numbers of the curves that have laws."""
         return np.unique(self.curve)
 
-    def probabilities(self, variation: SmoothVariation, family: Ints | None = None) -> Floats:
+    def probabilities(
+        self, variation: SmoothVariation, family: Ints | None = None, shares: Floats | None = None
+    ) -> Floats:
         """Return the probability of each law among those of its curve.
 
         Args:
@@ -207,6 +224,7 @@ class SmoothLaws:
                 of a family does not depend on the curve's own scatter, so that a step, which is
                 scatter too, cannot explain itself.
             family: Number of each curve's model family, shape (m,), from 0 on; for ``family``.
+            shares: What :meth:`sigma_of_families` returned for more curves than these.
 
         Raises:
             InputError: No such variation.
@@ -217,7 +235,8 @@ class SmoothLaws:
             return _shares(likely, self.curve)
         if variation == "curve" or family is None:
             return _shares(self.log_likelihood, self.curve)
-        return self.given_sigma() * self.sigma_of_families(family)[family[self.curve], self.sigma]
+        shares = self.sigma_of_families(family) if shares is None else shares
+        return self.given_sigma() * shares[family[self.curve], self.sigma]
 
     def given_sigma(self) -> Floats:
         """Return the probability of each law among those of its curve with the same sigma."""
@@ -265,7 +284,7 @@ class SmoothLaws:
         ends = np.searchsorted(self.curve, np.append(curves, np.iinfo(np.int64).max))
         parts = []
         for curve, begin, end in zip(curves, ends, ends[1:], strict=False):
-            law = begin + probability[begin:end].argmax()
+            law = begin + (probability[begin:end] * self.peak[begin:end]).argmax()
             row, sigma = self.row[law], SIGMAS[self.sigma[law]]
             points = slice(rows.ragged.offsets[row], rows.ragged.offsets[row + 1])
             x = np.log(rows.x[points])[:, None]
