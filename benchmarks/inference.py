@@ -22,8 +22,8 @@ TASKS = 20  # of a model family
 EXAMPLES = 400
 
 
-def curves(n: int, rng: np.random.Generator) -> bm.Curves:
-    """Return curves: half of them exact match of three tokens, half of three choices."""
+def observations(n: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Return scores of n curves: half exact match of three tokens, half of three choices."""
     gaps = rng.exponential(1.0, (n // TASKS + 1, 11)) + 0.15
     places = np.concatenate([np.zeros((len(gaps), 1)), gaps.cumsum(axis=1)], axis=1)
     sizes = np.rint(1e8 * 10 ** (3.5 * places / places[:, -1:])).repeat(TASKS, axis=0)[:n]
@@ -33,24 +33,27 @@ def curves(n: int, rng: np.random.Generator) -> bm.Curves:
     choice = np.arange(n)[:, None] % 2 == 1
     right = np.where(choice, 1 / 3 + 2 / 3 * np.exp(-loss), np.exp(-3 * loss))
     family = np.arange(n) // TASKS
-    return bm.build_curves(
-        pd.DataFrame(
-            {
-                "benchmark": "simulated",
-                "task": np.repeat([f"task {i}" for i in range(n)], 12),
-                "metric": np.repeat(
-                    np.where(choice[:, 0], "multiple_choice_grade", "exact_str_match"), 12
-                ),
-                "model_family": np.repeat([f"family {i}" for i in family], 12),
-                "model_name": sizes.ravel().astype(str),
-                "total_params": sizes.ravel(),
-                "score": rng.binomial(EXAMPLES, right).ravel() / EXAMPLES,
-                "n_examples": EXAMPLES,
-                "low_score": np.repeat(np.where(choice[:, 0], 1 / 3, 0.0), 12),
-                "high_score": 1.0,
-            }
-        )
+    return pd.DataFrame(
+        {
+            "benchmark": "simulated",
+            "task": np.repeat([f"task {i}" for i in range(n)], 12),
+            "metric": np.repeat(
+                np.where(choice[:, 0], "multiple_choice_grade", "exact_str_match"), 12
+            ),
+            "model_family": np.repeat([f"family {i}" for i in family], 12),
+            "model_name": sizes.ravel().astype(str),
+            "total_params": sizes.ravel(),
+            "score": rng.binomial(EXAMPLES, right).ravel() / EXAMPLES,
+            "n_examples": EXAMPLES,
+            "low_score": np.repeat(np.where(choice[:, 0], 1 / 3, 0.0), 12),
+            "high_score": 1.0,
+        }
     )
+
+
+def curves(n: int, rng: np.random.Generator) -> bm.Curves:
+    """Return these curves."""
+    return bm.build_curves(observations(n, rng))
 
 
 def main() -> None:
