@@ -14,7 +14,7 @@ import struct
 import tarfile
 import zipfile
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Self, cast
 
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import counted
@@ -28,7 +28,7 @@ from bigbench_meta.readers.detect import (
     by_place,
 )
 from bigbench_meta.readers.sources import MOST_LOOKED, PEEK, tell_unread, top_of
-from bigbench_meta.readers.streams import UNREADABLE, Limited, decompressed
+from bigbench_meta.readers.streams import UNREADABLE, Limited, decompressed, open_raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -215,7 +215,10 @@ def _is_wanted(
 
 
 def _zip(archive: SourceFile, log: ProblemLog, others: _Others) -> Iterator[tuple[str, ByteStream]]:
-    with zipfile.ZipFile(archive.path) as opened:
+    with (
+        io.BufferedReader(cast("io.RawIOBase", open_raw(archive))) as content,
+        zipfile.ZipFile(content) as opened,
+    ):
         for info in opened.infolist():
             if not info.filename:  # is_dir would raise
                 log.error(archive.label, "", "a member without a name: not read")
@@ -249,11 +252,7 @@ def _tar(
     archive: SourceFile, log: ProblemLog, others: _Others, most: int, reason: str
 ) -> Iterator[tuple[str, ByteStream]]:
     # As a stream: members come in their order, and none is kept. What is skipped is counted too.
-    try:
-        opened = tarfile.open(archive.path, "r|*", tarinfo=_Info)  # noqa: SIM115 - closed below
-    except TypeError as error:  # from tarfile, where a gzip header is cut off
-        raise tarfile.ReadError("the file ends in its header") from error
-    with opened:
+    with open_raw(archive) as raw, _opened_tar(raw) as opened:
         for info in opened:
             most -= info.size + tarfile.BLOCKSIZE
             if most < 0:
@@ -265,3 +264,10 @@ def _tar(
                 continue
             if stream := opened.extractfile(info):
                 yield info.name, stream
+
+
+def _opened_tar(raw: IO[bytes]) -> tarfile.TarFile:
+    try:
+        return tarfile.open(fileobj=raw, mode="r|*", tarinfo=_Info)
+    except TypeError as error:  # from tarfile, where a gzip header is cut off
+        raise tarfile.ReadError("the file ends in its header") from error

@@ -5,9 +5,12 @@ from __future__ import annotations
 import posixpath
 import re
 from functools import lru_cache
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from bigbench_meta.core.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "ARCHIVE_ENDINGS",
@@ -24,6 +27,7 @@ __all__ = [
     "by_content",
     "by_name",
     "by_place",
+    "newest_manifest",
     "paired_names",
 ]
 
@@ -69,6 +73,8 @@ STORE_FORMAT: Final = "bigbench-meta store"
 
 OF_A_STORE: Final = re.compile(r"[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}(-[0-9a-f]{32})?")
 """Names of a store's Parquet files: what uuid4().hex gives, with a digest once it is complete."""
+
+_MANIFEST: Final = re.compile(r"manifest(-\d{9})?\.json")
 
 SAMPLES_ONLY: Final = {"lm_eval_samples", "lighteval_details", "samples_table"}
 """Formats of files that hold nothing but samples: skipped unless samples are asked for."""
@@ -126,6 +132,20 @@ def by_name(name: str) -> Format | None:
     if lower.endswith(TABLE_ENDINGS):
         return "table"
     return "archive" if lower.endswith(ARCHIVE_ENDINGS) else None
+
+
+def newest_manifest(names: Iterable[str]) -> str:
+    """Return the name of a store's newest manifest, empty if none of the names is one.
+
+    A bucket's manifests are numbered, see :mod:`bigbench_meta.store.places`; one without a number
+    is that of a folder that was copied there.
+
+    Examples:
+        >>> newest_manifest(["manifest.json", "manifest-000000012.json", "manifest-000000009.json"])
+        'manifest-000000012.json'
+    """
+    found = [name for name in names if _MANIFEST.fullmatch(name)]
+    return max(found, key=lambda name: (len(name), name), default="")
 
 
 def by_place(name: str) -> Format | None:

@@ -11,6 +11,7 @@ import gzip
 import json
 import os
 import re
+import zlib
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,11 +34,13 @@ from bigbench_meta.readers.detect import (
     by_content,
     by_name,
     by_place,
+    newest_manifest,
 )
-from bigbench_meta.readers.streams import UNREADABLE, url_system
+from bigbench_meta.readers.remote import holds_folders, reaching, stamp_of, url_system
+from bigbench_meta.readers.streams import UNREADABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from bigbench_meta.readers.problems import ProblemLog
 
@@ -128,7 +131,7 @@ def discover(
     for path, given in found:
         files: Iterable[SourceFile]
         if "://" in path:
-            files = _remote(path)
+            files = _remote(path, log)
         elif os.path.isdir(path):
             files = _walk(path, names[path], log, search)
         else:
@@ -230,7 +233,13 @@ def tell_unread(names: list[str], count: int, source: str, log: ProblemLog) -> N
 
 
 def is_store(folder: str | Path) -> bool:
-    """Return whether a folder is a store: its manifest says so, or is damaged beside its files."""
+    """Return whether a folder is a store: its manifest says so, or is damaged beside its files.
+
+    Raises:
+        InputError: It is a URL that cannot be reached.
+    """
+    if "://" in str(folder):
+        return _is_remote_store(str(folder))
     manifest = os.path.join(folder, "manifest.json")
     if not os.path.isfile(manifest):
         return False
@@ -239,6 +248,19 @@ def is_store(folder: str | Path) -> bool:
     with suppress(OSError), os.scandir(os.path.join(folder, "files")) as found:
         return any(OF_A_STORE.fullmatch(entry.name.removesuffix(".parquet")) for entry in found)
     return False
+
+
+def _is_remote_store(url: str) -> bool:
+    if not holds_folders(url):
+        return False
+    system, path = url_system(url)
+    root = f"{path.rstrip('/')}/"
+    with reaching(url):
+        found = system.find(path, prefix="manifest")
+        newest = newest_manifest(name.removeprefix(root) for name in found)
+        if newest != "manifest.json":
+            return bool(newest)
+        return bool(_MANIFEST.match(system.cat_file(root + newest, end=PEEK)))
 
 
 def located(paths: Iterable[str | Path]) -> list[tuple[str, str]]:
@@ -363,22 +385,70 @@ def _named(path: str, given: str) -> SourceFile:
     return SourceFile(path, label, detected, status.st_size, status.st_mtime_ns)
 
 
-def _remote(url: str) -> Iterator[SourceFile]:
+def _remote(url: str, log: ProblemLog) -> Iterator[SourceFile]:
     """Yield the result files at a URL: the file itself, or those below a bucket's folder."""
     system, path = url_system(url)
+    with reaching(url):
+        in_bucket = holds_folders(url)
+        found = system.find(path, detail=True) if in_bucket else {path: system.info(path)}
+    if not found:
+        raise InputError("no such file or folder", where=url)
+    is_folder = found.keys() != {path}
+    formats = {name: by_name(_base(name)) for name in _outside_stores(found)}
+    unknown = [
+        name
+        for name, detected in formats.items()
+        if detected is None and _base(name).lower().endswith(JSON_ENDINGS)
+    ]
+    for name, head in zip(unknown, _remote_heads(system, url, unknown), strict=True):
+        formats[name] = by_content(head) or by_place(name) or (None if is_folder else "bigbench")
+    for name, detected in sorted(formats.items()):
+        full = system.unstrip_protocol(name) if is_folder else url
+        label = printable(full.split("?")[0])
+        if detected is None:
+            if name in unknown:
+                log.warning(label, "", "ignored: does not look like a results file")
+                log.passed_over.append(label)
+        elif not (is_folder and detected in _NOT_BELOW):
+            info = found[name]
+            yield SourceFile(full, label, detected, int(info.get("size") or -1), stamp_of(info))
+
+
+def _base(name: str) -> str:
+    return name.split("?")[0].rsplit("/", 1)[-1]
+
+
+def _outside_stores(names: Collection[str]) -> list[str]:
+    """Return the names of files that do not lie in a store, which has a manifest and parts."""
+    roots = set()
+    for name in names:
+        folder, _, base = name.rpartition("/")
+        if OF_A_STORE.fullmatch(base.removesuffix(".parquet")):
+            roots.add(f"{folder.rpartition('/')[0]}/")
+        elif base != "manifest.json" and newest_manifest([base]):
+            roots.add(f"{folder}/")
+    return [name for name in names if not name.startswith(tuple(roots))] if roots else [*names]
+
+
+def _remote_heads(system: Any, url: str, names: list[str]) -> list[bytes]:
+    """Return the beginnings of files, decompressed, many of them fetched at once."""
+    if not names:
+        return []
+    with reaching(url):
+        found = system.cat_ranges(names, [0] * len(names), [PEEK] * len(names), on_error="return")
+    # What cannot be read is for the reader to report.
+    heads = [head[:PEEK] if isinstance(head, bytes) else b'"scores"' for head in found]
+    return [
+        _unzipped(head) if name.lower().endswith(".gz") else head
+        for name, head in zip(names, heads, strict=True)
+    ]
+
+
+def _unzipped(head: bytes) -> bytes:
     try:
-        is_folder = not url.startswith(("http://", "https://")) and system.isdir(path)
-        found = system.find(path, detail=True) if is_folder else {path: system.info(path)}
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be reached: {error}", where=url) from error
-    for name, info in sorted(found.items()):
-        base = name.split("?")[0].rsplit("/", 1)[-1]
-        detected = by_name(base)
-        if detected is None and base.lower().endswith(JSON_ENDINGS):
-            detected = "bigbench"
-        if detected is not None:
-            full = url if not is_folder else system.unstrip_protocol(name)
-            yield SourceFile(full, full.split("?")[0], detected, int(info.get("size") or -1))
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, PEEK)
+    except zlib.error:
+        return b'"scores"'
 
 
 def _walk(root: str, name: str, log: ProblemLog, search: _Search) -> Iterator[SourceFile]:

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, Protocol, cast
 from xxhash import xxh3_128
 
 from bigbench_meta.core.errors import InputError
+from bigbench_meta.readers.remote import reaching, url_system
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +33,6 @@ __all__ = [
     "read_bytes",
     "read_into",
     "read_stream",
-    "url_system",
     "within",
 ]
 
@@ -204,15 +204,45 @@ def open_raw(file: SourceFile) -> IO[bytes]:
     """Open a file or URL for reading, as it is.
 
     Raises:
-        OSError: It cannot be read or reached.
+        OSError: It cannot be read.
+        InputError: It cannot be reached, now or when it is read.
     """
     if "://" in file.path:
-        system, path = url_system(file.path)
-        try:
-            return cast("IO[bytes]", system.open(path, "rb"))
-        except ValueError as error:
-            raise OSError(str(error)) from error
+        return cast("IO[bytes]", _Remote(file.path))
     return cast("IO[bytes]", open(file.path, "rb", buffering=0))
+
+
+class _Remote(io.RawIOBase):
+    """A file at a URL; when its server fails, reading raises an InputError."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        system, path = url_system(url)
+        with reaching(url):
+            self._file = system.open(path, "rb")
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return bool(self._file.seekable())
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def readinto(self, buffer: Any) -> int:
+        with reaching(self._url), memoryview(buffer) as place:
+            data: bytes = self._file.read(len(place))
+            place[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
 
 
 def decompressed(name: str, stream: ByteStream) -> ByteStream:
@@ -220,23 +250,6 @@ def decompressed(name: str, stream: ByteStream) -> ByteStream:
     if not name.lower().endswith(".gz"):
         return stream
     return gzip.GzipFile(fileobj=cast("BinaryIO", stream))
-
-
-def url_system(url: str) -> tuple[Any, str]:
-    """Return the file system of a URL and the path in it, through fsspec.
-
-    Raises:
-        InputError: fsspec or its driver is not installed, or the URL is malformed.
-    """
-    try:
-        from fsspec.core import url_to_fs
-
-        system, path = url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise InputError(
-            str(error), where=url, hint="python -m pip install 'bigbench-meta[remote]'"
-        ) from error
-    return system, path
 
 
 @contextmanager
