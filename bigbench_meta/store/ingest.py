@@ -24,12 +24,12 @@ from bigbench_meta.store.manifest import FILES, Part, PartWriter, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
     from types import TracebackType
 
     from bigbench_meta.core.execute import Execution
     from bigbench_meta.readers.batch import BatchResult, FileRecord, ReadOptions
     from bigbench_meta.readers.detect import SourceFile
+    from bigbench_meta.store.places import Place
 
 __all__ = ["Readers", "Work", "Written", "run"]
 
@@ -70,7 +70,7 @@ class Written:
         unchanged: Files that were skipped.
         observations: Rows.
         samples: Samples.
-        stored: What became of the files that the store had before.
+        records: What became of each file.
         problems: Problems.
     """
 
@@ -80,17 +80,17 @@ class Written:
     unchanged: int
     observations: int
     samples: int
-    stored: list[FileRecord]
+    records: list[FileRecord]
     problems: pa.Table
 
 
 def run(
-    folder: Path, work: Iterable[Work], options: ReadOptions, execution: Execution
+    place: Place, work: Iterable[Work], options: ReadOptions, execution: Execution
 ) -> Iterator[Written]:
     """Read batches and write what they give.
 
     Args:
-        folder: The store.
+        place: Where the store lies.
         work: The batches; taken as they are needed.
         options: How to read.
         execution: How the work is spread. With one process, or little to read, reading and writing
@@ -110,24 +110,22 @@ def run(
         size += sum(max(file.size, 0) for file in batch.files)
     everything = chain(first, batches)
     if execution.cluster is not None or (len(first) > 1 and size >= _WORTH_PROCESSES):
-        yield from _elsewhere(folder, everything, options, execution)
+        yield from _elsewhere(place, everything, options, execution)
     else:
-        yield from _in_threads(folder, everything, options)
+        yield from _in_threads(place, everything, options)
 
 
-def _in_threads(folder: Path, work: Iterator[Work], options: ReadOptions) -> Iterator[Written]:
+def _in_threads(place: Place, work: Iterator[Work], options: ReadOptions) -> Iterator[Written]:
     readers = Readers(options)
     # Compression and writing release the interpreter's lock, so they cost the reader nothing.
     with ThreadPoolExecutor(1) as writer:
         under_way: deque[Future[Written]] = deque()
         for batch in work:
-            with _SampleSink(folder, writer) as sink:
+            with _SampleSink(place, writer) as sink:
                 for result in read_batch(
                     batch.files, options, expected=batch.expected, on_samples=sink.write
                 ):
-                    under_way.append(
-                        writer.submit(_write, folder, result, sink.finish(), readers, batch.stored)
-                    )
+                    under_way.append(writer.submit(_write, place, result, sink.finish(), readers))
                     if len(under_way) > 1:
                         yield under_way.popleft().result()
         while under_way:
@@ -135,29 +133,27 @@ def _in_threads(folder: Path, work: Iterator[Work], options: ReadOptions) -> Ite
 
 
 def _elsewhere(
-    folder: Path, work: Iterator[Work], options: ReadOptions, execution: Execution
+    place: Place, work: Iterator[Work], options: ReadOptions, execution: Execution
 ) -> Iterator[Written]:
     # The workers of a cluster have working folders of their own.
     mapping, names = (path and path.absolute() for path in (options.mapping, options.names))
     options = replace(options, mapping=mapping, names=names)
-    function = partial(_read_and_write, folder.absolute(), options)
+    function = partial(_read_and_write, place.absolute(), options)
     for outcome in execute(function, work, execution, in_order=True):
         if outcome.error:
             raise outcome.error
         yield from outcome.value
 
 
-def _read_and_write(folder: Path, options: ReadOptions, batch: Work) -> list[Written]:
+def _read_and_write(place: Place, options: ReadOptions, batch: Work) -> list[Written]:
     """Read one batch and write what it gives; what another process runs."""
     readers = Readers(options)
-    with _SampleSink(folder) as sink:
+    with _SampleSink(place) as sink:
         results = read_batch(batch.files, options, expected=batch.expected, on_samples=sink.write)
-        return [_write(folder, result, sink.finish(), readers, batch.stored) for result in results]
+        return [_write(place, result, sink.finish(), readers) for result in results]
 
 
-def _write(
-    folder: Path, result: BatchResult, samples: str | None, readers: Readers, stored: frozenset[str]
-) -> Written:
+def _write(place: Place, result: BatchResult, samples: str | None, readers: Readers) -> Written:
     problems, records = result.log.table(), result.records
     tables = {
         "observations": result.observations,
@@ -165,7 +161,7 @@ def _write(
         "files": _files_table(records, readers),
     }
     names = {
-        kind: write_table(folder, kind, table)
+        kind: write_table(place, kind, table)
         for kind, table in tables.items()
         if table.num_rows or kind == "files"
     }
@@ -187,7 +183,7 @@ def _write(
         unchanged=unchanged,
         observations=sum(record.n_rows for record in records),
         samples=sum(record.n_samples for record in records),
-        stored=[record for record in records if record.file.identity in stored] if stored else [],
+        records=records,
         problems=problems,
     )
 
@@ -269,12 +265,12 @@ class _SampleSink:
     """Writes samples as they come, into one file for each result of a batch.
 
     Args:
-        folder: The store.
+        place: Where the store lies.
         writer: Writes meanwhile, if there is one.
     """
 
-    def __init__(self, folder: Path, writer: ThreadPoolExecutor | None = None) -> None:
-        self._folder = folder
+    def __init__(self, place: Place, writer: ThreadPoolExecutor | None = None) -> None:
+        self._place = place
         self._executor = writer
         self._stack = ExitStack()
         self._writer: PartWriter | None = None
@@ -296,7 +292,7 @@ class _SampleSink:
     def write(self, table: pa.Table) -> None:
         """Take a table; at most one is being written while the next is read."""
         if self._writer is None:
-            self._writer = self._stack.enter_context(PartWriter(self._folder, "samples"))
+            self._writer = self._stack.enter_context(PartWriter(self._place, "samples"))
         self._wait()
         if self._executor:
             self._under_way = self._executor.submit(self._writer.write, table)

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from bigbench_meta.core.schema import FILE
 from bigbench_meta.readers.detect import SAMPLES_ONLY
 from bigbench_meta.store.ingest import Readers, Work
-from bigbench_meta.store.manifest import FILES, Manifest, Part, PartWriter, write_table
+from bigbench_meta.store.manifest import FILES, STORED, Manifest, Part, PartWriter, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from bigbench_meta.readers.detect import SourceFile
     from bigbench_meta.store.ingest import Written
 
-__all__ = ["Ledger", "commit", "compacted"]
+__all__ = ["Ledger", "commit", "compacted", "with_joined"]
 
 
-Place = tuple[str, int]
+Entry = tuple[str, int]
 """Part and row of an entry in a list of files."""
 
 
@@ -41,12 +41,17 @@ class Ledger:
     """
 
     def __init__(self, manifest: Manifest, options: ReadOptions) -> None:
-        self._manifest = manifest
+        self._manifest, self._options = manifest, options
         self._accept = cache(Readers(options).accept)
         self.stats: dict[str, tuple[int, int]] = {}
         self.failed: dict[str, str] = {}
+        manifest.fetch("files")
         for part in manifest.parts:
             self._gather(part)
+
+    def of(self, manifest: Manifest) -> Ledger:
+        """Return the ledger of another state of the store."""
+        return Ledger(manifest, self._options)
 
     def _gather(self, part: Part) -> None:
         """Gather the files of one part, column by column: there may be a hundred thousand."""
@@ -79,7 +84,7 @@ class Ledger:
             for reader, format_, identity in zip(*columns, strict=True)
         ]
 
-    def _places(self, column: str) -> Iterator[tuple[Place, str]]:
+    def _places(self, column: str) -> Iterator[tuple[Entry, str]]:
         """Yield place and a column of every current file, oldest first."""
         for part in self._manifest.parts:
             table = self._manifest.table("files", part.files, columns=[column, "current"])
@@ -89,12 +94,12 @@ class Ledger:
                     yield (part.id, row), value
 
     @cached_property
-    def _entries(self) -> dict[str, list[Place]]:
+    def _entries(self) -> dict[str, list[Entry]]:
         """Places of the entries of each identity, oldest first.
 
         There are several only where the newest content is unreadable: it keeps the last good rows.
         """
-        entries: dict[str, list[Place]] = {}
+        entries: dict[str, list[Entry]] = {}
         for place, identity in self._places("identity"):
             entries.setdefault(identity, []).append(place)
         return entries
@@ -153,9 +158,13 @@ class Ledger:
             frozenset(one for one in wanted if one in self._entries),
         )
 
-    def places(self, identity: str) -> list[Place]:
+    def places(self, file: SourceFile) -> list[Entry]:
         """Return the places of a file, oldest first."""
-        return self._entries.get(identity, [])
+        return self._entries.get(file.identity, []) if self._entries else []
+
+    def has_content(self, record: FileRecord) -> bool:
+        """Return whether the store has a file with the content that it was found to have."""
+        return self._digests.get(record.file.identity) == record.digest
 
     def gone(self, folders: list[str], seen: set[str], members: set[str]) -> Iterator[str]:
         """Yield the labels of files that gave something and are no longer in one of the folders.
@@ -186,14 +195,13 @@ class Ledger:
                     seen.add(identity)
                     yield label
 
-    def labels(self) -> Iterator[tuple[Place, str]]:
+    def labels(self) -> Iterator[tuple[Entry, str]]:
         """Yield place and label of every current file."""
         return self._places("label")
 
-    def drop(self, manifest: Manifest, places: Iterable[Place]) -> Manifest:
-        """Remove entries and return the new manifest."""
-        changes = {place: _Change(gone=True) for place in places}
-        return manifest.write(_rewritten(manifest, changes))
+    def without(self, places: Iterable[Entry]) -> tuple[Part, ...]:
+        """Return the parts of the store without some entries."""
+        return _rewritten(self._manifest, {place: _Change(gone=True) for place in places})
 
 
 @dataclass(frozen=True)
@@ -205,8 +213,11 @@ class _Change:
     stamp: int = 0
 
 
-def commit(manifest: Manifest, ledger: Ledger, batches: list[Written]) -> Manifest:
+def commit(manifest: Manifest, ledger: Ledger, batches: list[Written]) -> tuple[Manifest, Ledger]:
     """Add what batches gave, and remove what it replaces, in one step.
+
+    Where another process has committed meanwhile, the files that it added are replaced too: what
+    is committed later counts.
 
     Args:
         manifest: The store as it is.
@@ -214,24 +225,35 @@ def commit(manifest: Manifest, ledger: Ledger, batches: list[Written]) -> Manife
         batches: What they gave.
 
     Returns:
-        The store as it is then.
+        The store as it is then, and the ledger by which to commit the next batches.
     """
-    changes: dict[Place, _Change] = {}
-    new: list[Part] = []
-    for written in batches:
-        for record in written.stored:
-            changes |= _changes(manifest, ledger, record)
-        if written.unchanged < written.files:
-            new.append(written.part)
-    return manifest.write((*_rewritten(manifest, changes), *new))
+
+    def with_batches(newest: Manifest) -> tuple[Part, ...]:
+        nonlocal ledger
+        if newest is not manifest:
+            ledger = ledger.of(newest)
+        changes: dict[Entry, _Change] = {}
+        new: list[Part] = []
+        for written in batches:
+            for record in written.records:
+                changes |= _changes(newest, ledger, record)
+            if written.unchanged < written.files:
+                new.append(written.part)
+        return (*_rewritten(newest, changes), *new)
+
+    manifest = manifest.update(with_batches)
+    return manifest, ledger
 
 
-def _changes(manifest: Manifest, ledger: Ledger, record: FileRecord) -> dict[Place, _Change]:
+def _changes(manifest: Manifest, ledger: Ledger, record: FileRecord) -> dict[Entry, _Change]:
     """Return what a newly read file means for its entries."""
-    places = ledger.places(record.file.identity)
+    places = ledger.places(record.file)
     if not places:
         return {}
     if record.unchanged:
+        # Unless another process has replaced meanwhile what it was compared with.
+        if not ledger.has_content(record):
+            return {}
         return {places[-1]: _Change(size=record.file.size, stamp=record.file.stamp)}
     if record.n_rows or record.n_samples:
         return dict.fromkeys(places, _Change(gone=True))
@@ -239,12 +261,12 @@ def _changes(manifest: Manifest, ledger: Ledger, record: FileRecord) -> dict[Pla
     return {} if _n_rows(manifest, places[-1]) else {places[-1]: _Change(gone=True)}
 
 
-def _n_rows(manifest: Manifest, place: Place) -> int:
+def _n_rows(manifest: Manifest, place: Entry) -> int:
     part = next(part for part in manifest.parts if part.id == place[0])
     return int(manifest.table("files", part.files)["n_rows"][place[1]].as_py())
 
 
-def _rewritten(manifest: Manifest, changes: dict[Place, _Change]) -> tuple[Part, ...]:
+def _rewritten(manifest: Manifest, changes: dict[Entry, _Change]) -> tuple[Part, ...]:
     """Return the parts with changed lists of files; a part without a current file is dropped."""
     by_part: dict[str, dict[int, _Change]] = {}
     for (number, row), change in changes.items():
@@ -258,7 +280,7 @@ def _rewritten(manifest: Manifest, changes: dict[Place, _Change]) -> tuple[Part,
         n_gone = int(pc.sum(pc.invert(table["current"])).as_py())
         if n_gone < table.num_rows:
             parts.append(
-                replace(part, files=write_table(manifest.folder, "files", table), n_gone=n_gone)
+                replace(part, files=write_table(manifest.place, "files", table), n_gone=n_gone)
             )
     return tuple(parts)
 
@@ -276,10 +298,15 @@ def _changed(table: pa.Table, changes: dict[int, _Change]) -> pa.Table:
     return table
 
 
-def compacted(manifest: Manifest, *, rows: int) -> tuple[Part, ...]:
-    """Return parts of about so many rows that hold what is current, in its order."""
-    parts = []
+def compacted(manifest: Manifest, *, rows: int) -> list[tuple[list[Part], Part]]:
+    """Join parts to ones of about so many rows that hold what is current, in its order.
+
+    Returns:
+        Each group of parts with what it was joined to.
+    """
+    joined = []
     for group in _groups(manifest, rows):
+        manifest.fetch(*STORED, parts=group)
         names: dict[str, str | None] = {}
         files = [manifest.table("files", part.files) for part in group]
         shifts = np.cumsum([0, *(table.num_rows for table in files)])
@@ -287,7 +314,7 @@ def compacted(manifest: Manifest, *, rows: int) -> tuple[Part, ...]:
         renumber = np.cumsum(kept["current"].to_numpy()) - 1
         tasks: set[str] = set()
         for kind in ("observations", "samples"):
-            with PartWriter(manifest.folder, kind) as writer:
+            with PartWriter(manifest.place, kind) as writer:
                 for part, shift in zip(group, shifts, strict=False):
                     if name := getattr(part, kind):
                         table = manifest.table(kind, name)
@@ -297,18 +324,35 @@ def compacted(manifest: Manifest, *, rows: int) -> tuple[Part, ...]:
                             tasks.update(table["task"].unique().to_pylist())
             names[kind] = writer.name if writer.n_rows else None
         problems = pa.concat_tables([manifest.current_problems(part) for part in group])
-        parts.append(
-            Part(
-                files=write_table(manifest.folder, "files", kept.filter(kept["current"])),
-                observations=names["observations"],
-                samples=names["samples"],
-                problems=write_table(manifest.folder, "problems", problems)
-                if problems.num_rows
-                else None,
-                tasks=[min(tasks), max(tasks)] if tasks else None,
+        joined.append(
+            (
+                group,
+                Part(
+                    files=write_table(manifest.place, "files", kept.filter(kept["current"])),
+                    observations=names["observations"],
+                    samples=names["samples"],
+                    problems=write_table(manifest.place, "problems", problems)
+                    if problems.num_rows
+                    else None,
+                    tasks=[min(tasks), max(tasks)] if tasks else None,
+                ),
             )
         )
-    return tuple(parts)
+    return joined
+
+
+def with_joined(manifest: Manifest, joined: list[tuple[list[Part], Part]]) -> tuple[Part, ...]:
+    """Return the parts, with groups replaced by what they were joined to.
+
+    A group of which another process has changed or joined a part meanwhile stays as it is.
+    """
+    there = {part.id: part for part in manifest.parts}
+    replaced: dict[str, Part | None] = {}
+    for group, part in joined:
+        if all(there.get(one.id) == one for one in group):
+            replaced |= {one.id: None for one in group} | {group[0].id: part}
+    parts = (replaced.get(part.id, part) for part in manifest.parts)
+    return tuple(part for part in parts if part)
 
 
 def _groups(manifest: Manifest, rows: int) -> Iterator[list[Part]]:

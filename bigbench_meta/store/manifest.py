@@ -21,18 +21,18 @@ from xxhash import xxh3_128, xxh3_128_hexdigest
 
 from bigbench_meta.core.errors import StoreError
 from bigbench_meta.core.schema import FILE, OBSERVATIONS, PROBLEMS, SAMPLES
-from bigbench_meta.readers.detect import OF_A_STORE, STORE_FORMAT
-from bigbench_meta.readers.sources import is_store
+from bigbench_meta.readers.detect import STORE_FORMAT
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["FILES", "STORED", "Manifest", "Part", "PartWriter", "atomic", "damage", "write_table"]
+    from bigbench_meta.store.places import Place
+
+__all__ = ["FILES", "STORED", "Manifest", "Part", "PartWriter", "damage", "write_table"]
 
 VERSION: Final = 5
-_NAME: Final = "manifest.json"
 # Columns to select by: their range in a row group says whether to read it.
 _KEYS: Final = ["benchmark", "task", "subtask", "metric", "model_family", "shots"]
 _UNIQUE: Final = {"score", "example_id", "input_hash", "output", "identity", "label", "digest"}
@@ -102,69 +102,98 @@ class Manifest:
     """The parts of a store.
 
     Attributes:
-        folder: The store.
+        place: Where the store lies.
         parts: Its parts, oldest first.
         checked: Names of the Parquet files whose digest was compared with their content; None if
             none is to be.
+        name: Name of the file that it was read from, empty if there is none yet.
     """
 
-    folder: Path
+    place: Place
     parts: tuple[Part, ...] = ()
     checked: set[str] | None = None
+    name: str = ""
 
     @classmethod
-    def read(cls, folder: Path, checked: set[str] | None = None) -> Self:
-        """Read the manifest of a folder; a folder that is empty or absent is an empty store.
+    def read(cls, place: Place, checked: set[str] | None = None) -> Self:
+        """Read the newest manifest; a folder that is empty or absent is an empty store.
 
         Args:
-            folder: The store.
+            place: Where the store lies.
             checked: As in the class.
 
         Raises:
             StoreError: The folder holds something else, a damaged manifest or another version.
         """
-        path = folder / _NAME
-        if not is_store(folder):
-            # A store's folder holds a manifest from the first; hidden files are the system's.
-            if any(folder.glob("[!.]*")):
-                raise StoreError(
-                    "the folder is not empty and holds no store",
-                    where=str(folder),
-                    hint="name a new folder",
-                )
-            return cls(folder, checked=checked)
+        name, text = place.newest()
+        where = place.named(name)
+        if not name and place.holds_other():
+            raise StoreError(
+                "the folder is not empty and holds no store",
+                where=str(place.path),
+                hint="name a new folder",
+            )
+        if not name:
+            return cls(place, checked=checked)
         try:
-            text = path.read_text(encoding="utf-8")
             content: dict[str, Any] = json.loads(text)
             found = (content["format"], content["version"])
             listed = content["parts"] if found == (STORE_FORMAT, VERSION) else []
             parts = tuple(Part(**part) for part in listed)
-            missing = [path for path in _files_of(folder, parts) if not path.exists()]
-            if missing and path.read_text(encoding="utf-8") != text:
-                return cls.read(folder, checked)  # another process has committed meanwhile
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise StoreError(f"damaged: {error}", where=str(path)) from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise StoreError(f"damaged: {error}", where=where) from error
+        missing = place.missing(_files_of(parts))
+        if missing and place.newest() != (name, text):
+            return cls.read(place, checked)  # another process has committed meanwhile
         if found != (STORE_FORMAT, VERSION):
             raise StoreError(
                 f"{found[0]!r} version {found[1]}, but this program reads version {VERSION}",
-                where=str(path),
+                where=where,
                 hint="bigbench-meta ingest RESULTS... --store NEW_FOLDER builds it anew",
             )
         if missing:
-            raise StoreError(f"damaged: {missing[0].name} is missing", where=str(path))
+            raise StoreError(f"damaged: {missing[0]} is missing", where=where)
         if _digest(listed) != content.get("digest"):
-            raise StoreError("damaged: its list of parts has changed", where=str(path))
-        return cls(folder, parts, checked)
+            raise StoreError("damaged: its list of parts has changed", where=where)
+        return cls(place, parts, checked, name)
 
-    def write(self, parts: tuple[Part, ...]) -> Manifest:
-        """Replace the parts by others, in one step, and return the new manifest."""
-        listed = [asdict(part) for part in parts]
-        content = {
-            "format": STORE_FORMAT, "version": VERSION, "digest": _digest(listed), "parts": listed,
-        }  # fmt: skip
-        with atomic(self.folder / _NAME) as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        return replace(self, parts=parts)
+    def update(self, change: Callable[[Manifest], tuple[Part, ...]]) -> Manifest:
+        """Replace the parts by others, in one step, and return the new manifest.
+
+        Args:
+            change: Works out the new parts. It is called with this manifest and, whenever another
+                process has committed meanwhile, again with what that one wrote.
+        """
+        manifest = self
+        while True:
+            name = ""
+            try:
+                parts = change(manifest)
+                listed = [asdict(part) for part in parts]
+                content = {
+                    "format": STORE_FORMAT,
+                    "version": VERSION,
+                    "digest": _digest(listed),
+                    "parts": listed,
+                }
+                text = json.dumps(content, indent=1) + "\n"
+                name = self.place.commit(text.encode(), manifest.name, _files_of(parts))
+            except StoreError:
+                # What another process has replaced may have been deleted while it was read.
+                if Manifest.read(self.place).name == manifest.name:
+                    raise
+            if name:
+                return replace(manifest, parts=parts, name=name)
+            manifest = Manifest.read(self.place, self.checked)
+
+    def fetch(self, *kinds: str, parts: Iterable[Part] | None = None) -> None:
+        """Bring the files of some kinds, of all parts or of some, to this machine, if they are not.
+
+        Raises:
+            StoreError: One is missing.
+        """
+        files = _files_of(self.parts if parts is None else parts)
+        self.place.fetch([file for file in files if file[0] in kinds])
 
     def path(self, kind: str, name: str) -> Path:
         """Return the path of one Parquet file, its content compared with its digest once.
@@ -172,12 +201,14 @@ class Manifest:
         Raises:
             StoreError: It is missing or damaged.
         """
-        path = self.folder / kind / f"{name}.parquet"
+        self.place.fetch([(kind, name)])
+        path = self.place.at(kind, name)
         if self.checked is not None and name not in self.checked:
-            with damage(path), path.open("rb") as content:
-                found = file_digest(content, xxh3_128).hexdigest()
-            if found != name.rpartition("-")[2]:
-                raise StoreError("damaged: its content has changed", where=str(path))
+            if not _is_sound(path):
+                self.place.fetch([(kind, name)], anew=True)
+                if not _is_sound(path):
+                    where = self.place.named(f"{kind}/{path.name}")
+                    raise StoreError("damaged: its content has changed", where=where)
             self.checked.add(name)
         return path
 
@@ -212,37 +243,28 @@ class Manifest:
         of_gone = pc.and_not(pc.is_in(table["source"], gone), pc.is_in(table["source"], kept))
         return table.filter(pc.invert(of_gone))
 
-    def claim(self) -> None:
+    def claim(self) -> Manifest:
         """Mark the folder as a store, before anything else is written to it or removed from it."""
-        if not (self.folder / _NAME).exists():
-            self.write(self.parts)
+        return self if self.name else self.update(lambda newest: newest.parts)
+
+    def tidy(self) -> None:
+        """Delete fetched copies of what the store no longer has."""
+        self.place.tidy(_files_of(self.parts))
 
     def sweep(self) -> None:
-        """Delete the files of killed ingests and replaced parts.
-
-        Only in a folder that holds a manifest, and only files under names that this module gives;
-        whatever else somebody keeps in the folder stays.
-        """
-        if not (self.folder / _NAME).exists():
-            return
-        named = set(_files_of(self.folder, self.parts))
-        for kind in STORED:
-            for path in (self.folder / kind).glob("*.parquet"):
-                if OF_A_STORE.fullmatch(path.stem) and path not in named and path.is_file():
-                    path.unlink(missing_ok=True)
-        for path in self.folder.glob(f".{_NAME}.*.tmp"):
-            if path.suffixes[-2][1:].isdecimal() and path.is_file():
-                path.unlink(missing_ok=True)
+        """Delete the files of killed ingests and replaced parts."""
+        self.place.sweep(_files_of(self.parts))
 
 
-def _files_of(folder: Path, parts: tuple[Part, ...]) -> list[Path]:
-    """Return the paths of all files that parts name."""
-    return [
-        folder / kind / f"{name}.parquet"
-        for part in parts
-        for kind in STORED
-        if (name := getattr(part, kind))
-    ]
+def _files_of(parts: Iterable[Part]) -> list[tuple[str, str]]:
+    """Return kind and name of all files that parts name."""
+    return [(kind, name) for part in parts for kind in STORED if (name := getattr(part, kind))]
+
+
+def _is_sound(path: Path) -> bool:
+    """Return whether a file has the digest that its name ends with."""
+    with damage(path), path.open("rb") as content:
+        return file_digest(content, xxh3_128).hexdigest() == path.stem.rpartition("-")[2]
 
 
 def _digest(listed: list[dict[str, Any]]) -> str:
@@ -250,7 +272,7 @@ def _digest(listed: list[dict[str, Any]]) -> str:
 
 
 @contextmanager
-def damage(path: Path) -> Iterator[None]:
+def damage(path: Path | str) -> Iterator[None]:
     """Raise what reading raises as damage of the store."""
     try:
         yield
@@ -258,9 +280,9 @@ def damage(path: Path) -> Iterator[None]:
         raise StoreError(f"damaged: {error}", where=str(path)) from error
 
 
-def write_table(folder: Path, kind: str, table: pa.Table) -> str:
+def write_table(place: Place, kind: str, table: pa.Table) -> str:
     """Write a new Parquet file and return its name."""
-    with PartWriter(folder, kind) as writer:
+    with PartWriter(place, kind) as writer:
         writer.write(table)
     return writer.name
 
@@ -273,10 +295,11 @@ class PartWriter:
         n_rows: Rows so far.
     """
 
-    def __init__(self, folder: Path, kind: str) -> None:
+    def __init__(self, place: Place, kind: str) -> None:
         self.name = uuid.uuid4().hex
         self.n_rows = 0
-        self._path = folder / kind / f"{self.name}.parquet"
+        self._place, self._kind = place, kind
+        self._path = place.at(kind, self.name)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._writer = pq.ParquetWriter(
             self._path,
@@ -312,18 +335,4 @@ class PartWriter:
             with self._path.open("rb") as written:
                 os.fsync(written.fileno())
                 self.name += f"-{file_digest(written, xxh3_128).hexdigest()}"
-            self._path.replace(self._path.with_stem(self.name))
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Give a temporary path and put it in place, complete and on disk, if nothing was raised."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            self._place.add(self._path, self._kind, self.name)

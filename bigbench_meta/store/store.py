@@ -1,11 +1,12 @@
 """The store: observations of many result files in one Parquet dataset, queried without loading.
 
-A store is a folder with a ``manifest.json``, which names its parts; nothing is ever deleted from a
-folder without one, nor a file that this program did not write. A part is what one batch of files
-gave: ``observations``, ``files``, ``problems`` and, if asked for, ``samples``, each a Parquet file
-that is never changed. A commit writes new files, keeps the old ones, and then replaces the manifest
-in one step. So a reader, and whoever looks after a crash, sees the state before or after, and an
-ingest that was killed goes on where the last commit ended.
+A store is a folder with a manifest, which names its parts; nothing is ever deleted from a folder
+without one, nor a file that this program did not write. It may be a folder of a bucket, such as
+``s3://bucket/folder``; :mod:`bigbench_meta.store.places` says what differs there. A part is what
+one batch of files gave: ``observations``, ``files``, ``problems`` and, if asked for, ``samples``,
+each a Parquet file that is never changed. A commit writes new files, keeps the old ones, and then
+replaces the manifest in one step. So a reader, and whoever looks after a crash, sees the state
+before or after, and an ingest that was killed goes on where the last commit ended.
 
 A row is current while its file is: replacing or removing a file rewrites the part's short list of
 files, not its rows. :meth:`Store.compact` drops what is no longer current.
@@ -17,18 +18,19 @@ not depend on the order of ingests.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from io import BytesIO
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
-import filelock
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from xxhash import xxh3_128_hexdigest
 
 from bigbench_meta.core.arrow import texts
 from bigbench_meta.core.cards import Card, Carded
@@ -48,8 +50,9 @@ from bigbench_meta.readers.sources import (
     require_found,
 )
 from bigbench_meta.store import ingest as _ingest
-from bigbench_meta.store.ledger import Ledger, commit, compacted
-from bigbench_meta.store.manifest import STORED, Manifest, Part, atomic, damage, write_table
+from bigbench_meta.store.ledger import Ledger, commit, compacted, with_joined
+from bigbench_meta.store.manifest import STORED, Manifest, Part, damage, write_table
+from bigbench_meta.store.places import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
 
     from bigbench_meta.core.progress import Progress, Report
     from bigbench_meta.readers.detect import SourceFile
+    from bigbench_meta.store.ledger import Entry
 
 __all__ = ["IngestSummary", "Store"]
 
@@ -74,6 +78,7 @@ _GONE: Final = "no longer there: its scores are kept (`bigbench-meta store remov
 # What the source of a score begins with that was computed from samples.
 _KEPT: Final = "rescored: "
 
+Read = TypeVar("Read")
 Filter = str | int | list[str] | list[int] | None
 
 
@@ -108,16 +113,23 @@ class IngestSummary:
 
 
 class Store(Carded):
-    """A folder of observations.
+    """A folder of observations, on this machine or in a bucket.
 
     Args:
-        path: The folder; it need not exist before the first ingest.
-        wait: Seconds to wait for another process that is writing to the store.
+        path: The folder, or a URL such as ``s3://bucket/folder``; it need not exist before the
+            first ingest, but the bucket must. Credentials are those of the environment, see
+            docs/how_to/object_stores.md.
+        wait: Seconds to wait for another process that is writing to the folder. In a bucket
+            processes write at once, and none waits.
         check: Compare each Parquet file with its digest before it is first read, so that a damaged
             one is reported and no score is silently wrong. It costs one reading of all bytes.
 
+    Attributes:
+        path: The folder, or the URL.
+
     Raises:
-        StoreError: The folder holds something else, or a store of another version.
+        StoreError: The folder holds something else, or a store of another version; or the URL
+            cannot be reached.
 
     Examples:
         >>> import tempfile
@@ -131,17 +143,32 @@ class Store(Carded):
     """
 
     def __init__(self, path: str | Path, *, wait: float = 30.0, check: bool = True) -> None:
-        self.path = Path(path)
+        self._place = place_of(path)
+        self.path = self._place.path
         self.wait = wait
         self._checked: set[str] | None = set() if check else None
-        if self.path.exists() and not self.path.is_dir():
-            raise StoreError("is a file, not a store", where=str(path))
-        self._read()
+        self._read().tidy()
 
     @staticmethod
     def is_store(path: str | Path) -> bool:
-        """Return whether a path is a folder with a store's manifest, sound or damaged."""
+        """Return whether a path or URL is a folder with a store's manifest, sound or damaged.
+
+        Raises:
+            InputError: It is a URL that cannot be reached.
+        """
         return is_store(path)
+
+    def state(self) -> tuple[str, str]:
+        """Return the path or URL of the manifest, and its XXH3-128 digest in hexadecimal.
+
+        The manifest holds the digests of all files, so this identifies what the store holds.
+
+        Raises:
+            StoreError: There is no store, or it is damaged.
+        """
+        name = self._manifest().name
+        content = self._place.read(name) or b""
+        return self._place.named(name), xxh3_128_hexdigest(content)
 
     def _card(self) -> Card:
         """Return what the manifest and, of a few files, their ends say: no row is read."""
@@ -149,11 +176,14 @@ class Store(Carded):
         try:
             parts = self._read().parts
             listed = [
-                (kind, self.path / kind / f"{name}.parquet")
+                (kind, self._place.at(kind, name))
                 for part in parts
                 for kind in ("observations", "samples")
                 if (name := getattr(part, kind))
             ]
+            # Nothing is fetched from a bucket for this.
+            is_here = all(path.exists() for _, path in listed)
+            listed = listed if is_here else []
             n_bytes = sum(path.stat().st_size for _, path in listed)
             rows = dict.fromkeys(("observations", "samples"), 0)
             for kind, path in listed[:_LOOKED_INTO]:
@@ -166,12 +196,14 @@ class Store(Carded):
         about = "about " if more else ""
         scale = len(listed) / min(len(listed), _LOOKED_INTO) if listed else 1
         ends = [task for part in parts for task in part.tasks or ()]
+        counts = {kind: f"{about}{round(n * scale):,}" for kind, n in rows.items()}
+        size = f"{max(n_bytes // 1000, 1):,} kB in " if is_here else ""
         return Card(
             title=title,
             facts={
-                **{kind: f"{about}{round(n * scale):,}" for kind, n in rows.items()},
+                **(counts if is_here else {}),
                 "tasks": f"from {min(ends)} to {max(ends)}" if ends else "not known",
-                "on disk": f"{max(n_bytes // 1000, 1):,} kB in {counted(len(parts), 'part')}",
+                "on disk" if is_here else "in the bucket": f"{size}{counted(len(parts), 'part')}",
                 "see": ".observations(task=...), .samples(), .problems(), .info()",
             },
         )
@@ -211,9 +243,8 @@ class Store(Carded):
         roots = [path for path, _ in located(named) if Path(path).is_dir()]
         options, execution = options or ReadOptions(), execution or Execution()
         log = ProblemLog()
-        with progress_bar("Reading", progress) as report, self._locked():
-            manifest = self._read()
-            manifest.claim()
+        with progress_bar("Reading", progress) as report, self._place.locked(self.wait):
+            manifest = self._read().claim()
             manifest.sweep()
             ledger = Ledger(manifest, options)
             counts = _Counts(report)
@@ -222,8 +253,8 @@ class Store(Carded):
                 named, log, samples=options.samples, mapping=options.mapping, stats=stats
             )
             work = _changed(batches(found), ledger, stats, counts)
-            for group in _every_second(_ingest.run(self.path, work, options, execution)):
-                manifest = commit(manifest, ledger, group)
+            for group in _every_second(_ingest.run(self._place, work, options, execution)):
+                manifest, ledger = commit(manifest, ledger, group)
                 for written in group:
                     counts.add(written)
             counts.skip(ledger, stats)
@@ -238,6 +269,7 @@ class Store(Carded):
 
         They lie in the store's folder ``rescored``, a file for each metric, and are read like any
         other file. Scores that were kept before for the same model, task and metric are replaced.
+        Of two processes that keep scores of one metric at once, one may replace the other's file.
 
         Args:
             scores: Observations.
@@ -252,16 +284,16 @@ class Store(Carded):
 
         paths = []
         for metric, some in scores.groupby("metric", observed=True):
-            path = self.path / "rescored" / f"{quote(str(metric), safe='')}.parquet"
+            name = f"rescored/{quote(str(metric), safe='')}.parquet"
             frame = some.assign(source=_KEPT + some["source"].astype("string").fillna(""))
             names = [name for name in ROW_KEY if name != "shots"]
             frame = frame.astype(dict.fromkeys(names, "string"))
-            if path.exists():
+            path = self._place.named(name)
+            if (content := self._place.read(name)) is not None:
                 with damage(path):
-                    before = pd.read_parquet(path, page_checksum_verification=True)
+                    before = pd.read_parquet(BytesIO(content), page_checksum_verification=True)
                 frame = pd.concat([frame, before]).drop_duplicates(list(ROW_KEY))
-            with atomic(path) as temporary:
-                frame.to_parquet(temporary, index=False, write_page_checksum=True)
+            self._place.write(name, frame.to_parquet(index=False, write_page_checksum=True))
             paths.append(path)
         return self.ingest(paths)
 
@@ -296,9 +328,12 @@ class Store(Carded):
         old = _row_set(self._problems()) if manifest.parts else {}
         if new := [row for row in _row_set(log.table()) if row not in old]:
             columns = [texts(column) for column in zip(*new, strict=True)]
-            problems = write_table(self.path, "problems", pa.table(columns, schema=PROBLEMS.arrow))
-            files = write_table(self.path, "files", STORED["files"].empty_table())
-            manifest.write((*manifest.parts, Part(files=files, problems=problems)))
+            problems = write_table(
+                self._place, "problems", pa.table(columns, schema=PROBLEMS.arrow)
+            )
+            files = write_table(self._place, "files", STORED["files"].empty_table())
+            part = Part(files=files, problems=problems)
+            manifest.update(lambda newest: (*newest.parts, part))
 
     def observations(
         self,
@@ -378,7 +413,12 @@ class Store(Carded):
         """
         wanted = {"task": task, "model_family": model_family, "shots": shots}
         chosen = list(columns) if columns else SAMPLES.names
-        for paths, clause in _scans(self._manifest(), "samples", wanted):
+        manifest = self._manifest()
+        # Part by part, so that what lies elsewhere is fetched as it is needed.
+        of_parts = (replace(manifest, parts=(part,)) for part in manifest.parts)
+        for paths, clause in chain.from_iterable(
+            _scans(one, "samples", wanted) for one in of_parts
+        ):
             yield from _scan_batches(paths, "samples", clause, chosen)
 
     def problems(self) -> pd.DataFrame:
@@ -390,7 +430,7 @@ class Store(Carded):
         return to_frame(self._problems())
 
     def _problems(self) -> pa.Table:
-        return _distinct(self._of_parts(Manifest.current_problems))
+        return _distinct(self._of_parts(Manifest.current_problems, "files", "problems"))
 
     def conflicts(
         self, *, task: Filter = None, metric: Filter = None, model_family: Filter = None
@@ -434,7 +474,7 @@ class Store(Carded):
         return to_frame(self._files(columns))
 
     def _files(self, columns: list[str]) -> pa.Table:
-        return self._of_parts(lambda manifest, part: manifest.current_files(part, columns))
+        return self._of_parts(lambda manifest, part: manifest.current_files(part, columns), "files")
 
     def info(self) -> pd.DataFrame:
         """Return what came from each source: the folder, archive or file that was named.
@@ -477,14 +517,18 @@ class Store(Carded):
             InputError: No file fits.
             StoreError: There is no store, it is damaged, or another process is writing to it.
         """
-        with self._locked():
-            manifest = self._manifest()
-            ledger = Ledger(manifest, ReadOptions())
-            places = [place for place, label in ledger.labels() if fnmatchcase(label, pattern)]
-            if not places:
+        entries: list[Entry] = []
+
+        def without(newest: Manifest) -> tuple[Part, ...]:
+            ledger = Ledger(newest, ReadOptions())
+            entries[:] = [entry for entry, label in ledger.labels() if fnmatchcase(label, pattern)]
+            if not entries:
                 raise InputError("matches no file", where=pattern, hint="bigbench-meta store info")
-            ledger.drop(manifest, places)
-        return len(places)
+            return ledger.without(entries)
+
+        with self._place.locked(self.wait):
+            self._manifest().update(without)
+        return len(entries)
 
     def compact(self) -> int:
         """Join small parts and drop what is no longer current.
@@ -495,14 +539,14 @@ class Store(Carded):
         Raises:
             StoreError: There is no store, it is damaged, or another process is writing to it.
         """
-        with self._locked():
-            manifest = self._manifest()
-            manifest = manifest.write(compacted(manifest, rows=_COMPACT_ROWS))
+        with self._place.locked(self.wait):
+            joined = self._newest(lambda manifest: compacted(manifest, rows=_COMPACT_ROWS))
+            manifest = self._manifest().update(lambda newest: with_joined(newest, joined))
             manifest.sweep()
         return len(manifest.parts)
 
     def _read(self) -> Manifest:
-        return Manifest.read(self.path, self._checked)
+        return Manifest.read(self._place, self._checked)
 
     def _manifest(self) -> Manifest:
         manifest = self._read()
@@ -510,7 +554,7 @@ class Store(Carded):
             raise StoreError("no store here", where=str(self.path), hint="ingest something first")
         return manifest
 
-    def _newest(self, read: Callable[[Manifest], pa.Table]) -> pa.Table:
+    def _newest(self, read: Callable[[Manifest], Read]) -> Read:
         """Read the store, once more if another process has replaced its files meanwhile."""
         manifest = self._manifest()
         try:
@@ -520,10 +564,12 @@ class Store(Carded):
                 raise
             return self._newest(read)
 
-    def _of_parts(self, read: Callable[[Manifest, Part], pa.Table]) -> pa.Table:
-        return self._newest(
-            lambda manifest: pa.concat_tables(read(manifest, part) for part in manifest.parts)
-        )
+    def _of_parts(self, read: Callable[[Manifest, Part], pa.Table], *kinds: str) -> pa.Table:
+        def every(manifest: Manifest) -> pa.Table:
+            manifest.fetch(*kinds)
+            return pa.concat_tables(read(manifest, part) for part in manifest.parts)
+
+        return self._newest(every)
 
     def _rows(self, kind: str, wanted: dict[str, Filter]) -> pa.Table:
         """Return the current rows that are wanted, without their file number."""
@@ -535,32 +581,6 @@ class Store(Carded):
 
         rows = self._newest(read)
         return rows.drop_columns(FILE).unify_dictionaries()
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Keep other processes from writing meanwhile; a killed one holds no lock."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"cannot be written: {error.strerror}", where=str(self.path)
-            ) from error
-        lock = filelock.FileLock(self.path / ".lock", timeout=self.wait)
-        try:
-            lock.acquire()
-        except filelock.Timeout as error:
-            raise StoreError(
-                f"another process has been writing to it for at least {self.wait:g} seconds",
-                where=str(self.path),
-                hint="wait until it is done, then run this again: nothing is lost",
-            ) from error
-        except (OSError, NotImplementedError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise StoreError(f"cannot be written: {reason}", where=str(self.path)) from error
-        try:
-            yield
-        finally:
-            lock.release()
 
 
 def _every_second(items: Iterable[_ingest.Written]) -> Iterator[list[_ingest.Written]]:
@@ -623,7 +643,7 @@ class _Counts:
         }
 
     def add(self, written: _ingest.Written) -> None:
-        self.seen.update(record.file.identity for record in written.stored)
+        self.seen.update(record.file.identity for record in written.records if record.file.member)
         self.unchanged += written.unchanged
         self.loaded += written.loaded
         self.failed += written.files - written.loaded - written.unchanged
@@ -692,13 +712,16 @@ def _scans(
 ) -> Iterator[tuple[list[str], pc.Expression | None]]:
     """Yield the Parquet files of a kind that may have wanted rows, with what selects these."""
     where = _expression(wanted)
-    tasks = wanted.get("task")
+    tasks = wanted.get("task") if kind == "observations" else None
+    parts = [
+        (part, name)
+        for part in manifest.parts
+        if (name := getattr(part, kind)) and (tasks is None or part.may_have(_values(tasks)))
+    ]
+    manifest.fetch(kind, parts=[part for part, _ in parts])
+    manifest.fetch("files", parts=[part for part, _ in parts if part.n_gone])
     whole: list[str] = []
-    for part in manifest.parts:
-        if not (name := getattr(part, kind)):
-            continue
-        if kind == "observations" and tasks is not None and not part.may_have(_values(tasks)):
-            continue
+    for part, name in parts:
         path = str(manifest.path(kind, name))
         if part.n_gone:
             current = manifest.table("files", part.files)["current"].combine_chunks()

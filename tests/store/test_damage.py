@@ -15,6 +15,7 @@ from bigbench_meta.core.errors import StoreError
 from bigbench_meta.readers import ReadOptions
 from bigbench_meta.store import manifest as module
 from bigbench_meta.store.manifest import Manifest
+from bigbench_meta.store.places import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,13 +117,13 @@ def test_no_damage_changes_a_score_in_silence(sound: bm.Store, tmp_path: Path, c
 def misnamed(store: bm.Store, folder: Path) -> Path:
     """Copy a store, one of its Parquet files under the digest of another content."""
     copy = shutil.copytree(store.path, folder / "copy")
-    manifest = Manifest.read(copy)
+    manifest = Manifest.read(place_of(copy))
     part = manifest.parts[0]
     assert part.observations
     name = part.observations.rpartition("-")[0] + "-" + "0" * 32
     path = manifest.path("observations", part.observations)
     path.rename(path.with_stem(name))
-    manifest.write((replace(part, observations=name), *manifest.parts[1:]))
+    manifest.update(lambda old: (replace(part, observations=name), *old.parts[1:]))
     return copy
 
 

@@ -17,6 +17,7 @@ from helpers import plain, tree_files, write_tree
 
 import bigbench_meta as bm
 from bigbench_meta.store.manifest import Manifest
+from bigbench_meta.store.places import place_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +67,7 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
         time.sleep(rng.uniform(0, duration) if number else 0)
         process.send_signal(signal.SIGKILL)
         interrupted += process.wait() != 0
-        if bm.Store.is_store(store) and Manifest.read(store).parts:
+        if bm.Store.is_store(store) and Manifest.read(place_of(store)).parts:
             # readable at any moment, and nothing in it is wrong
             assert [row for row in content(bm.Store(store)) if row not in whole] == []
         bm.Store(store).ingest(tmp_path / "tree")

@@ -26,6 +26,7 @@ from bigbench_meta.core.schema import CURVE_KEY, OBSERVATIONS, PROBLEMS
 from bigbench_meta.store import manifest as files
 from bigbench_meta.store import store as module
 from bigbench_meta.store.manifest import FILES, Manifest, write_table
+from bigbench_meta.store.places import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -431,7 +432,7 @@ def test_crash_in_the_first_ingest(
     )
     assert crashed
     for store, _ in crashed:
-        assert Manifest.read(store.path).parts == ()
+        assert Manifest.read(place_of(store.path)).parts == ()
         assert counts(bm.Store(store.path).ingest(tree)) == (8, 8, 0, 0, 16)
         assert by_key(store.observations()) == by_key(bm.read_results(tree)[0])
         assert [name for name in files_of(store.path) if "tmp" in name] == []
@@ -583,8 +584,8 @@ def test_files_beside_a_store_are_never_deleted(store: bm.Store, tree: Path) -> 
 
 def test_a_killed_first_ingest_goes_on(tmp_path: Path, tree: Path) -> None:
     store = bm.Store(tmp_path / "store")
-    Manifest.read(store.path).claim()
-    write_table(store.path, "files", FILES.empty_table())
+    Manifest.read(place_of(store.path)).claim()
+    write_table(place_of(store.path), "files", FILES.empty_table())
     store.ingest(tree)
     check_tidy(store.path)
 
@@ -759,14 +760,15 @@ def test_samples_come_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     store = bm.Store(tmp_path / "store")
     samples = samples_table(n_examples=3, scales=[1e9, 1e10], n_choices=[2])
-    Manifest.read(store.path).claim()
+    Manifest.read(place_of(store.path)).claim()
     numbered = samples.append_column("file", pa.array([0] * len(samples), pa.int32()))
-    name = write_table(store.path, "samples", numbered)
+    name = write_table(place_of(store.path), "samples", numbered)
     listed = {name: [None] for name in FILES.names} | {"current": [True], "n_samples": [36]}
     part = files.Part(
-        files=write_table(store.path, "files", pa.table(listed, schema=FILES)), samples=name
+        files=write_table(place_of(store.path), "files", pa.table(listed, schema=FILES)),
+        samples=name,
     )
-    Manifest.read(store.path).write((part,))
+    Manifest.read(place_of(store.path)).update(lambda _: (part,))
     monkeypatch.setattr(module, "_BATCH_ROWS", 5)
     batches = list(store.sample_batches(["task", "output", "targets"]))
     assert max(batch.num_rows for batch in batches) <= 5
