@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,15 +23,15 @@ __all__ = ["ingest"]
     "--store",
     "store_path",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the store; created if it does not exist.",
+    type=click.Path(file_okay=False),
+    help="Folder of the store, or s3://BUCKET/FOLDER; created if it does not exist.",
 )
 @reading
 @click.option("--samples", is_flag=True, help="Also read single examples where there are logs.")
 @options(execution, strict, as_json)
 def ingest(
     results: tuple[str, ...],
-    store_path: Path,
+    store_path: str,
     samples: bool,
     execution: Execution,
     strict: bool,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.curves.build import Curves
     from bigbench_meta.report.study import Study
+    from bigbench_meta.store.store import Store
 
 __all__ = [
     "Loaded",
@@ -75,7 +76,7 @@ class Loaded:
     problems: pd.DataFrame
     sources: list[str]
     inputs: dict[str, str | None]
-    store: Path | None = None
+    store: Store | None = None
     embedded: EmbeddedSet | None = None
     issues: KnownIssues
     exclude: bool | list[str]
@@ -134,16 +135,16 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
         for name, column in (("task", "task"), ("metric", "metric"), ("family", "model_family"))
         if options[name]
     }
-    problems, store = to_frame(PROBLEMS.empty()), None
+    problems = to_frame(PROBLEMS.empty())
+    store: Store | None = None
     inputs: dict[str, str | None] = {}
     entry = _embedded_set(results, options)
     if len(results) == 1 and Store.is_store(results[0]):
-        store = Path(results[0])
-        observations = Store(store).observations(**selected)
-        problems = pd.concat(
-            [Store(store).problems(), Store(store).conflicts(**selected)], ignore_index=True
-        )
-        inputs[(store / "manifest.json").as_posix()] = digest_of_file(store / "manifest.json")
+        store = Store(results[0])
+        observations = store.observations(**selected)
+        problems = pd.concat([store.problems(), store.conflicts(**selected)], ignore_index=True)
+        manifest, digest = store.state()
+        inputs[manifest] = digest
     elif results:
         if stores := [path for path in results if Store.is_store(path)]:
             raise InputError(
@@ -168,7 +169,7 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
     refuse_output(results, inputs)
     every, observations = observations, _those_selected(observations, selected)
     if store and any(set(names) - set(every[name]) for name, names in selected.items()):
-        every = Store(store).observations()
+        every = store.observations()
     unknown = _unknown_names(selected, every)
     if observations.empty:
         console.print_problems(problems)
@@ -456,7 +457,6 @@ def samples_of(loaded: Loaded, options: dict[str, Any]) -> pd.DataFrame | None:
     """Return the samples of the selected scores if ``--with-samples`` is given."""
     if not options["with_samples"]:
         return None
-    from bigbench_meta.store.store import Store
 
     if loaded.store is None:
         raise InputError(
@@ -464,7 +464,7 @@ def samples_of(loaded: Loaded, options: dict[str, Any]) -> pd.DataFrame | None:
             where="--with-samples",
             hint="bigbench-meta ingest RESULTS --samples --store DIR",
         )
-    return Store(loaded.store).samples(
+    return loaded.store.samples(
         task=list(options["task"]) or None, model_family=list(options["family"]) or None
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,6 +22,8 @@ from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import counted
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from bigbench_meta.core.execute import Execution
@@ -43,7 +44,7 @@ __all__ = ["rescore"]
 @click.option(
     "--store",
     "store_path",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(file_okay=False),
     help="Keep samples and new scores in this store, which the other commands read.",
 )
 @click.option(
@@ -78,7 +79,7 @@ __all__ = ["rescore"]
 def rescore(
     results: tuple[str, ...],
     metrics: tuple[str, ...],
-    store_path: Path | None,
+    store_path: str | None,
     tokens: str,
     by_length: bool,
     difficulty_by: tuple[str, ...],

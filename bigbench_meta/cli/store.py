@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from bigbench_meta.cli import console
@@ -17,6 +15,8 @@ __all__ = ["store"]
 def store() -> None:
     """Inspect and maintain a store.
 
+    STORE is a folder or a URL such as s3://BUCKET/FOLDER.
+
     \b
     Examples:
       bigbench-meta store info store
@@ -24,12 +24,12 @@ def store() -> None:
     """
 
 
-_store_path = click.argument("store_path", metavar="STORE", type=click.Path(path_type=Path))
+_store_path = click.argument("store_path", metavar="STORE", type=click.Path())
 
 
 @store.command()
 @options(_store_path, as_json)
-def info(store_path: Path, as_json: bool) -> None:
+def info(store_path: str, as_json: bool) -> None:
     """List the sources in the store, with what was read from each.
 
     \b
@@ -50,7 +50,7 @@ def info(store_path: Path, as_json: bool) -> None:
 @_store_path
 @click.option("--conflicts", is_flag=True, help="Also list scores on which files disagree.")
 @options(strict, as_json)
-def problems(store_path: Path, conflicts: bool, strict: bool, as_json: bool) -> None:
+def problems(store_path: str, conflicts: bool, strict: bool, as_json: bool) -> None:
     """List what could not be read or looks wrong.
 
     \b
@@ -77,7 +77,7 @@ def problems(store_path: Path, conflicts: bool, strict: bool, as_json: bool) -> 
 
 @store.command()
 @options(_store_path, as_json)
-def compact(store_path: Path, as_json: bool) -> None:
+def compact(store_path: str, as_json: bool) -> None:
     """Merge small files of the store and drop outdated rows.
 
     \b
@@ -97,7 +97,7 @@ def compact(store_path: Path, as_json: bool) -> None:
 @_store_path
 @click.argument("pattern")
 @as_json
-def remove(store_path: Path, pattern: str, as_json: bool) -> None:
+def remove(store_path: str, pattern: str, as_json: bool) -> None:
     """Remove files from the store.
 
     PATTERN is a quoted shell-style pattern of file names. The next `compact` frees the disk space.
