@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -25,16 +25,23 @@ from bigbench_meta.generate.multiple_choice import (
     DEFAULT_CONCENTRATION,
     expected_multiple_choice_grade,
 )
+from bigbench_meta.inference.nulls.mechanism_loops import (
+    BRIER_KIND,
+    FINE,
+    FIRST,
+    GRADE_KIND,
+    SHARE_KIND,
+    LinkArrays,
+    link_of,
+    numbers,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
-__all__ = ["BRIER", "CONCENTRATIONS", "MOST_LOG_LOSS", "SHARE", "Link", "brier", "grade"]
-
-MOST_LOG_LOSS: Final = 30.0
-"""A loss of exp(30) is far beyond the floor; one more would overflow."""
+__all__ = ["BRIER", "CONCENTRATIONS", "SHARE", "Link", "brier", "grade"]
 
 CONCENTRATIONS: Final = (10.0, DEFAULT_CONCENTRATION)
 """How similar questions may be: tried in addition to ``share``, the limit at concentration 0.
@@ -44,10 +51,8 @@ whatever the loss does, and no jump of it could be distinguished from the mechan
 """
 
 # Log losses of a table; beyond its ends the grade is what it is there, to 1e-5.
-_FIRST: Final = -12.0
 _LAST: Final = 4.5
 _COARSE: Final = 16  # grades by quadrature per unit of log loss, with a spline between
-_FINE: Final = 256  # straight lines per unit
 _MOST_CHOICES: Final = 100
 
 
@@ -75,33 +80,28 @@ class Link:
 
     def __call__(self, log_loss: Floats) -> tuple[Floats, Floats]:
         """Return the share, in [0, 1], and its derivative by log loss, of any shape."""
-        if self.kind == "grade":
-            return _looked_up(_table(self), log_loss)
-        return self.of_loss(np.exp(np.minimum(log_loss, MOST_LOG_LOSS)))
-
-    def of_loss(self, loss: Floats) -> tuple[Floats, Floats]:
-        """Return share and derivative by log loss at losses; not of a grade."""
-        share = np.exp(-loss)
-        slope = -loss * share
-        if self.kind == "share":
-            return share, slope
-        miss, linear = 1 - share, self._linear
-        return 1 - miss * (linear + (1 - linear) * miss), (linear + 2 * (1 - linear) * miss) * slope
+        share, slope = link_of(numbers(log_loss).ravel(), self.arrays)
+        return share.reshape(log_loss.shape), slope.reshape(log_loss.shape)
 
     @property
-    def _linear(self) -> float:
+    def arrays(self) -> LinkArrays:
+        """The link as compiled loops take it."""
+        return _arrays(self)
+
+    @property
+    def linear(self) -> float:
         """Weight of the linear part of a Brier score."""
         return 2 / (self.concentration + 2) if self.concentration else 0.0
 
     def log_loss(self, share: Floats) -> Floats:
         """Return the log loss of shares strictly between 0 and 1."""
         if self.kind == "grade":
-            table = _table(self)
-            grid = _FIRST + np.arange(len(table.share)) / _FINE
-            return np.interp(share, table.share[::-1], grid[::-1])
+            tabulated = self.arrays.table[:, 0]
+            grid = FIRST + np.arange(len(tabulated)) / FINE
+            return np.interp(share, tabulated[::-1], grid[::-1])
         right = share
         if self.kind == "brier":
-            linear = self._linear
+            linear = self.linear
             root = np.sqrt(linear**2 + 4 * (1 - linear) * (1 - share))
             right = 1 - (root - linear) / (2 * (1 - linear))
         return np.asarray(np.log(-np.log(right)))
@@ -160,46 +160,22 @@ def grade(n_choices: int, concentration: float, *, from_chance: bool = True) -> 
     return Link("grade", min(n_choices, _MOST_CHOICES), float(concentration), from_chance)
 
 
-class _Table(NamedTuple):
-    """Share and slope at even log losses, and how far it is from each entry to the next."""
-
-    share: Floats
-    slope: Floats
-    share_step: Floats
-    slope_step: Floats
-
-
 @cache
-def _table(link: Link) -> _Table:
-    """Tabulate a grade over log loss, falling."""
-    coarse = np.linspace(_FIRST, _LAST, int((_LAST - _FIRST) * _COARSE) + 1)
+def _arrays(link: Link) -> LinkArrays:
+    """Return a link in numbers; a grade is tabulated over log loss, falling."""
+    if link.kind != "grade":
+        kind = BRIER_KIND if link.kind == "brier" else SHARE_KIND
+        return LinkArrays(kind, link.linear, np.empty((0, 4)))
+    coarse = np.linspace(FIRST, _LAST, int((_LAST - FIRST) * _COARSE) + 1)
     expected = expected_multiple_choice_grade(
         np.exp(coarse), n_choices=link.n_choices, concentration=link.concentration,
         chance_floor=link.from_chance,
     )  # fmt: skip
     chance = 1 / link.n_choices if link.from_chance else 0.0
     spline = CubicSpline(coarse, np.clip((expected - chance) / (1 - chance), 0.0, 1.0))
-    fine = np.linspace(_FIRST, _LAST, int((_LAST - _FIRST) * _FINE) + 1)
+    fine = np.linspace(FIRST, _LAST, int((_LAST - FIRST) * FINE) + 1)
     # A spline swings by its error where the grade has come to its ends.
     share = np.minimum.accumulate(np.clip(spline(fine), 0.0, 1.0))
     slope = np.minimum(spline(fine, 1), 0.0)
-    return _Table(share, slope, np.diff(share, append=share[-1]), np.diff(slope, append=slope[-1]))
-
-
-def _looked_up(table: _Table, log_loss: Floats) -> tuple[Floats, Floats]:
-    """Return share and slope by straight lines between the entries of a table."""
-    place = (log_loss - _FIRST) * _FINE
-    np.maximum(place, 0.0, out=place)
-    np.minimum(place, len(table.share) - 1.000001, out=place)
-    left = place.astype(np.int64)
-    part = np.subtract(place, left, out=place)
-    # Places are known to be valid; other modes look first.
-    share, slope, rise, bend = (
-        np.take(values, left, mode="clip")
-        for values in (table.share, table.slope, table.share_step, table.slope_step)
-    )
-    rise *= part
-    bend *= part
-    share += rise
-    slope += bend
-    return share, slope
+    steps = np.diff(share, append=share[-1]), np.diff(slope, append=slope[-1])
+    return LinkArrays(GRADE_KIND, 0.0, np.stack([share, slope, *steps], axis=1))

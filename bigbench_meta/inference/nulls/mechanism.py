@@ -40,7 +40,19 @@ from scipy.special import polygamma
 from bigbench_meta.core.checks import one_a_curve, reject
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.ragged import Ragged
-from bigbench_meta.inference.nulls.links import MOST_LOG_LOSS, SHARE, Link
+from bigbench_meta.inference.nulls.links import SHARE, Link
+from bigbench_meta.inference.nulls.mechanism_loops import (
+    SIGMA_MAX,
+    CurveArrays,
+    Pieces,
+    dispersion_of,
+    information_of,
+    law_of,
+    leverage_of,
+    numbers,
+    pieces_of,
+    step_scores_of,
+)
 from bigbench_meta.inference.nulls.monte_carlo import MIN_SCALES, stream
 
 if TYPE_CHECKING:
@@ -69,7 +81,6 @@ __all__ = [
     "information_sums",
     "leverage",
     "mechanism_moments",
-    "of_products",
     "pearson",
     "pieces",
     "replicates",
@@ -94,9 +105,6 @@ A score is known to half an example at best. It keeps one lucky hit, where the m
 none at all, from counting as an infinite deviation.
 """
 
-SIGMA_MAX: Final = 2.0
-"""Largest variation between models that is looked for: a loss 7 times as large or as small."""
-
 SIGMA_GRID: Final = np.geomspace(0.01, SIGMA_MAX, 24)
 """Values of sigma that a curve may have by a distribution; the smallest of them is next to none."""
 
@@ -107,18 +115,8 @@ Four or five models out of a hundred are then outliers, as against one of a thou
 distribution, and p-values of a ten-thousandth still hold where models are so.
 """
 
-# Gauss-Hermite rule of three nodes, 0 and this on either side: exact for polynomials of u up to
-# the fifth degree.
-_NODE: Final = 3**0.5
-_IN_THE_MIDDLE: Final = 2 / 3
-_ON_A_SIDE: Final = 1 / 6
-_TINY: Final = 1e-30
-# Of log loss along an axis: beyond it exp would overflow.
-_MOST_FALL: Final = 600.0
 # Curves fitted at a time.
 _BLOCK: Final = 1024
-# A step whose standard error is above ten units of log loss cannot be seen.
-_LEAST_INFORMATION: Final = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,16 +166,19 @@ class Design:
             >>> log_loss[:, 0].round(3), lean[:, 0].round(3)
             (array([0.854, 0.693, 0.554]), array([-0.574,  0.   ,  0.426]))
         """
-        fall = -alpha * self.x
-        if self.irreducible is None:
-            return fall, self.x
-        np.maximum(fall, -_MOST_FALL, out=fall)
-        np.minimum(fall, _MOST_FALL, out=fall)
-        lean = np.exp(fall, out=fall)
-        loss = self.irreducible + lean
-        lean /= loss
-        lean *= self.x
-        return np.log(loss, out=loss), lean
+        rest = np.zeros(1) if self.irreducible is None else self.irreducible
+        x = numbers(self.x, (len(self.x), len(alpha)))
+        return law_of(x, numbers(alpha), numbers(rest, alpha.shape))
+
+    def arrays(self, offset: Floats | None = None) -> CurveArrays:
+        """Return the curves, and what is added to their log loss, as compiled loops take them."""
+        rest = np.zeros(1) if self.irreducible is None else self.irreducible
+        shape, curves = self.x.shape, self.floor.shape
+        return CurveArrays(
+            self.link.arrays, numbers(self.x), numbers(self.trials, shape),
+            numbers(self.floor, shape[1:]), numbers(rest, curves),
+            np.empty((0, 0)) if offset is None else numbers(offset, shape),
+        )  # fmt: skip
 
 
 def _columns(values: Floats, columns: Ints | Bools) -> Floats:
@@ -381,16 +382,6 @@ class MechanismFit:
         return MechanismFit(**{name: getattr(self, name)[columns] for name in names})
 
 
-@dataclass(frozen=True)
-class Pieces:
-    """The terms of the estimating equations, arrays (n, m)."""
-
-    residual: Floats
-    slope: Floats
-    variance: Floats
-    weight: Floats
-
-
 def mechanism_moments(
     log_loss: Floats, sigma: Floats, design: Design
 ) -> tuple[Floats, Floats, Floats]:
@@ -412,37 +403,8 @@ def mechanism_moments(
         >>> float(mean[0, 0]), float(between[0, 0])
         (0.75, 0.0)
     """
-    link, reach = design.link, _NODE * sigma
-    if not sigma.any():
-        mean, slope = link(log_loss)
-        between = np.zeros_like(mean)
-    else:
-        if link.kind == "grade":
-            sides = link(log_loss + reach), link(log_loss - reach)
-            middle, change = link(log_loss)
-        else:
-            # One exponential of the points does for all nodes.
-            loss, factor = np.exp(np.minimum(log_loss, MOST_LOG_LOSS)), np.exp(reach)
-            sides = link.of_loss(loss * factor), link.of_loss(loss * (1 / factor))
-            middle, change = link.of_loss(loss)
-        (mean, slope), (below, steep) = sides
-        between = mean * mean
-        mean += below
-        below *= below
-        between += below
-        slope += steep
-        for total, square in ((mean, middle), (slope, change), (between, middle * middle)):
-            total *= _ON_A_SIDE
-            square *= _IN_THE_MIDDLE
-            total += square
-        between -= np.multiply(mean, mean, out=below)
-        np.maximum(between, 0.0, out=between)
-    if design.floor.any():
-        span = design.span
-        mean *= span
-        mean += design.floor
-        slope *= span
-        between *= span**2
+    nothing = np.zeros_like(log_loss)
+    mean, slope, between, *_ = _pieces(nothing, log_loss, sigma, design, RESOLUTION)
     return mean, slope, between
 
 
@@ -461,35 +423,24 @@ def pieces(
         design: The curves.
         resolution: In examples; 0 gives the weights of maximum likelihood.
     """
-    mean, slope, between = mechanism_moments(log_loss, sigma, design)
-    share = 1 / design.trials
-    variance = mean * (1 - mean)
-    variance -= between
-    np.maximum(variance, 0.0, out=variance)
-    variance *= share
-    variance += between
-    share *= resolution
-    share *= share
-    share += variance
-    if not resolution:
-        # A mean that is 1 to the last digit has a slope only by rounding, which means nothing.
-        slope = np.where(share > 0, slope, 0.0)
-    # So small a bound that slope times weight stays right where the mean is exp(-600).
-    np.maximum(share, 1e-290, out=share)
-    return Pieces(np.subtract(y, mean, out=mean), slope, variance, np.divide(1.0, share, out=share))
+    _, slope, _, residual, variance, weight = _pieces(y, log_loss, sigma, design, resolution)
+    return Pieces(residual, slope, variance, weight)
 
 
-def of_products(one: Floats, other: Floats) -> Floats:
-    """Return the sums over scales of the products of two arrays (n, m)."""
-    # Not by einsum, whose last digit depends on where a curve stands among others.
-    return np.asarray((one * other).sum(axis=0))
+def _pieces(
+    y: Floats, log_loss: Floats, sigma: Floats, design: Design, resolution: float
+) -> Floats:
+    shape = design.x.shape
+    return pieces_of(
+        numbers(y, shape), numbers(log_loss, shape), numbers(sigma, shape[1:]), design.arrays(),
+        float(resolution),
+    )  # fmt: skip
 
 
 def information_sums(mass: Floats, x: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Return the sums of mass, mass x and mass x^2 over scales, and the determinant they form."""
-    first = mass * x
-    s0, s1, s2 = mass.sum(axis=0), first.sum(axis=0), of_products(first, x)
-    return s0, s1, s2, np.maximum(s0 * s2 - s1 * s1, 1e-12 * s0 * s2 + _TINY)
+    s0, s1, s2, determinant = information_of(numbers(mass), numbers(x))
+    return s0, s1, s2, determinant
 
 
 def dispersion(found: Pieces, lean: Floats, at_bound: Bools) -> tuple[Floats, Floats]:
@@ -504,14 +455,8 @@ def dispersion(found: Pieces, lean: Floats, at_bound: Bools) -> tuple[Floats, Fl
         lean: How fast the log loss falls with alpha there (:meth:`Design.law`), shape (n, m).
         at_bound: Whether alpha is at a bound, shape (m,).
     """
-    share = found.variance * found.weight
-    np.minimum(share, 1.0, out=share)
-    weighted = found.residual * found.residual
-    weighted *= found.weight
-    observed = of_products(share, weighted)
-    share *= share
-    expected = of_products(share, 1 - leverage(found, lean, at_bound))
-    return np.maximum(observed, _TINY), np.maximum(expected, 1e-6)
+    observed, expected = dispersion_of(found, numbers(lean, found.slope.shape), at_bound)
+    return observed, expected
 
 
 def leverage(found: Pieces, lean: Floats, at_bound: Bools) -> Floats:
@@ -522,20 +467,16 @@ def leverage(found: Pieces, lean: Floats, at_bound: Bools) -> Floats:
         lean: Likewise.
         at_bound: Likewise.
     """
-    mass = found.slope * found.slope
-    mass *= found.weight
-    s0, s1, s2, determinant = information_sums(mass, lean)
-    # A parabola in the lean; a constant with alpha at a bound.
-    both = lean * np.where(at_bound, 0.0, s0 / determinant)
-    both -= np.where(at_bound, 0.0, 2 * s1 / determinant)
-    both *= lean
-    both += np.where(at_bound, 1 / np.maximum(s0, _TINY), s2 / determinant)
-    both *= mass
-    return np.minimum(both, 1.0, out=both)
+    return leverage_of(found, numbers(lean, found.slope.shape), at_bound)
 
 
 def step_scores(
-    y: Floats, design: Design, fit: MechanismFit, *, offset: Floats | None = None
+    y: Floats,
+    design: Design,
+    fit: MechanismFit,
+    *,
+    offset: Floats | None = None,
+    df: Floats | None = None,
 ) -> Floats:
     r"""Return the standardised efficient score of a downward step of log loss after each scale.
 
@@ -550,32 +491,22 @@ def step_scores(
         design: The curves.
         fit: The null fit of the same curves.
         offset: What was added to the log loss in that fit, shape (n, m).
+        df: Residuals that the variance assumed by the fit weighs as much as, shape (m,): T is over
+            the scatter that these and the curve's own residuals show together. Infinite, the
+            default, for the variance alone.
 
     Returns:
         T of shape (n - 1, m), -inf where the curve cannot show the step.
 
     References:
-        Rao (1948), doi:10.1017/S0305004100023987.
+        Rao (1948), doi:10.1017/S0305004100023987. Smyth (2004), sec. 4,
+        doi:10.2202/1544-6115.1027.
     """
     fall, lean = design.law(fit.alpha)
     log_loss = fit.level + fall if offset is None else fit.level + fall + offset
     found = pieces(y, log_loss, fit.sigma, design)
-    mass = found.slope**2 * found.weight
-    pull = -found.slope * found.weight * found.residual
-    s0, s1, s2, determinant = information_sums(mass, lean)
-    t0, t1 = _after(mass), _after(mass * lean)
-    free = fit.at_bound == 0
-    on_level = np.where(free, (s2 * t0 - s1 * t1) / determinant, t0 / np.maximum(s0, _TINY))
-    on_slope = np.where(free, (s0 * t1 - s1 * t0) / determinant, 0.0)
-    information = t0 - on_level * t0 - on_slope * t1
-    score = _after(pull) - on_level * pull.sum(axis=0) - on_slope * (pull * lean).sum(axis=0)
-    visible = information > _LEAST_INFORMATION
-    return np.where(visible, score / np.sqrt(np.where(visible, information, 1.0)), -np.inf)
-
-
-def _after(values: Floats) -> Floats:
-    """Return the sums over all scales after each but the last."""
-    return np.asarray(np.cumsum(values[::-1], axis=0)[::-1][1:])
+    weighed = np.full(len(fit.level), np.inf) if df is None else numbers(df, fit.level.shape)
+    return step_scores_of(found, lean, fit.at_bound != 0, weighed)
 
 
 def deviance(y: Floats, design: Design, fit: MechanismFit) -> Floats:

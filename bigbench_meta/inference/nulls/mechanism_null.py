@@ -21,8 +21,6 @@ from bigbench_meta.inference.nulls.mechanism import (
     MechanismCurves,
     MechanismFit,
     Variation,
-    dispersion,
-    pieces,
     replicates,
     step_scores,
 )
@@ -57,9 +55,7 @@ __all__ = ["mechanism_null"]
 _LARGEST_STEP: Final = 8.0
 _STRIDE: Final = 0.25
 _HALVINGS: Final = 8  # down to a thousandth
-_PARTS_OF_A_ROUND: Final = 4
-# Replicates of a part, with fewer of which a fit takes as long.
-_FEWEST_FITTED: Final = 1024
+_PARTS_OF_A_ROUND: Final = 8
 
 
 @dataclass(frozen=True)
@@ -150,7 +146,7 @@ def _test_block(
 ) -> None:  # fmt: skip
     """Fill in the results of curves of one length."""
     fit = fit_mechanism(y, design, alpha_range=options.alpha_range, sigma=variation.sigma)
-    scores = _moderated(y, design, fit, variation.df)
+    scores = step_scores(y, design, fit, df=variation.df)
     place = scores.argmax(axis=0)
     largest = scores.max(axis=0)
     status = np.select(
@@ -171,22 +167,6 @@ def _test_block(
             y[:, tested], part, own.sigma, variation.sigma[tested], place[tested], options
         )
         _bootstrap(result, chosen, y[:, tested], part, own, variation.take(tested), options)
-
-
-def _moderated(y: Floats, design: Design, fit: MechanismFit, df: Floats) -> Floats:
-    """Return the scores of a step over the scatter that the curve and its family show, (n - 1, m).
-
-    The variance that the fit assumes has the weight of ``df`` residuals, the curve's own residuals
-    theirs (Smyth 2004, sec. 4).
-    """
-    scores = step_scores(y, design, fit)
-    free = np.flatnonzero(np.isfinite(df))
-    if len(free):
-        own, part = fit.take(free), design.take(free)
-        found = pieces(y[:, free], own.log_loss(part), own.sigma, part)
-        observed, expected = dispersion(found, part.law(own.alpha)[1], own.at_bound != 0)
-        scores[:, free] /= np.sqrt((df[free] + observed) / (df[free] + expected))
-    return scores
 
 
 def _bootstrap(
@@ -211,8 +191,7 @@ def _bootstrap(
             )
             drawn = drawn.reshape(len(y), len(part), size)
             # A round is drawn whole and fitted in parts, as a curve may stop within it.
-            parts = min(max(len(part) * size // _FEWEST_FITTED, 1), _PARTS_OF_A_ROUND)
-            for begin, end in pairwise(np.linspace(0, size, parts + 1).astype(int)):
+            for begin, end in pairwise(np.linspace(0, size, _PARTS_OF_A_ROUND + 1).astype(int)):
                 left = ~(step.done & sharp.done)[part]
                 _tally(
                     step, sharp, drawn[:, left, begin:end], part[left], design, variation, options
@@ -235,7 +214,7 @@ def _tally(
     y, many = drawn.reshape(len(drawn), -1), np.repeat(part, size)
     again = design.take(many)
     refit = fit_mechanism(y, again, alpha_range=options.alpha_range, sigma=variation.sigma[many])
-    score = _moderated(y, again, refit, variation.df[many]).max(axis=0).reshape(-1, size)
+    score = step_scores(y, again, refit, df=variation.df[many]).max(axis=0).reshape(-1, size)
     valid = ~is_flat(y).reshape(-1, size) & np.isfinite(score)
     step.add(part, score, valid)
     sharp.add(part, sharpness_by_scale(y).reshape(-1, size), valid)
