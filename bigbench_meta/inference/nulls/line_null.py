@@ -41,7 +41,7 @@ _TINY: Final = 1e-300
 _ROUNDING: Final = 1e-9
 _LARGEST: Final = 1e100
 # Curves whose replicates are drawn beside each other.
-_BLOCK: Final = 8
+_BLOCK: Final = 64
 
 
 def line_null(
@@ -50,6 +50,7 @@ def line_null(
     offsets: Ints,
     *,
     n_boot: int = 999,
+    stop_after: int | None = None,
     seed: int | np.random.Generator = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> NullResults:
@@ -65,6 +66,8 @@ def line_null(
         x: Scale of each score, positive, any unit.
         offsets: Where each curve begins and the last ends, shape (m + 1,), from 0 to total.
         n_boot: Replicates, at least 19.
+        stop_after: As for
+            :func:`bigbench_meta.inference.nulls.mechanism_null.mechanism_null`.
         seed: Seed, or a generator, of which one number is drawn.
         progress: Called with (curves done, curves).
 
@@ -78,7 +81,7 @@ def line_null(
 
     References:
         Davison & Hinkley (1997), Bootstrap Methods and their Application, sec. 4.2,
-        doi:10.1017/CBO9780511802843.
+        doi:10.1017/CBO9780511802843. Besag & Clifford (1991), doi:10.1093/biomet/78.2.301.
 
     Examples:
         >>> y = np.array([0.1, 0.22, 0.29, 0.41, 0.5, 0.0, 0.01, 0.0, 0.01, 1.0])
@@ -87,6 +90,8 @@ def line_null(
         [False, True]
     """
     whole(n_boot, FEWEST_REPLICATES, "n_boot")
+    if stop_after is not None:
+        whole(stop_after, 1, "stop_after")
     ragged, base = Ragged.of(offsets, y=y, x=x), seed_number(seed)
     reject(y, ~np.isfinite(y), "not finite", "y")
     ragged.check_scales(x)
@@ -100,7 +105,10 @@ def line_null(
     done = int((ragged.lengths < MIN_SCALES).sum())
     for block in ragged.blocks(_BLOCK, shortest=MIN_SCALES):
         log = np.log(block.by_scale(x))
-        _test_block(result, block.curves, block.by_scale(y), log - log.mean(axis=0), n_boot, base)
+        _test_block(
+            result, block.curves, block.by_scale(y), log - log.mean(axis=0), n_boot, stop_after,
+            base,
+        )  # fmt: skip
         done += len(block.curves)
         if progress is not None:
             progress(done, len(ragged))
@@ -111,8 +119,9 @@ def line_null(
 
 
 def _test_block(
-    result: NullResults, rows: Ints, y: Floats, x: Floats, n_boot: int, seed: int
-) -> None:
+    result: NullResults, rows: Ints, y: Floats, x: Floats, n_boot: int, stop_after: int | None,
+    seed: int,
+) -> None:  # fmt: skip
     """Fill in the results of curves of one length, given scale first."""
     flat = is_flat(y)
     result.status[rows] = np.where(flat, FLAT, OK)
@@ -135,21 +144,26 @@ def _test_block(
     unit = np.ptp(y, axis=0)
     streams = [stream(seed, "line", residual[:, j] / unit[j], x[:, j]) for j in column.tolist()]
     step, sharp = (
-        SequentialPValues.start(observed[rows], None)
+        SequentialPValues.start(observed[rows], stop_after)
         for observed in (result.step_score, result.sharpness)
     )
-    at_a_time = max(1, REPLICATES_AT_A_TIME // len(rows))
-    for begin in range(0, n_boot, at_a_time):
-        shape = (min(at_a_time, n_boot - begin), len(y))
-        drawn = np.stack([source.standard_normal(shape).T for source in streams])  # (m, n, b)
-        size = np.sqrt(((residual_of @ drawn) ** 2).sum(axis=1) / (len(y) - 2))
-        step.add(column, (score_of @ drawn).max(axis=1) / np.maximum(size, _TINY))
-        around = fitted.T[..., None] + noise[:, None, None] * drawn
-        sharp.add(column, sharpness_by_scale(around.swapaxes(0, 1)))
+    done = 0
+    while done < n_boot and len(open_ := np.flatnonzero(~(step.done & sharp.done))):
+        size = min(max(1, REPLICATES_AT_A_TIME // len(open_)), n_boot - done)
+        if stop_after is not None:
+            size = min(size, max(done, 2 * stop_after))
+        done += size
+        # Each curve goes on in its own stream: its replicates do not depend on where it is cut.
+        draws = [streams[j].standard_normal((size, len(y))).T for j in open_.tolist()]
+        drawn = np.stack(draws)  # (m, n, size)
+        spread = np.sqrt(((residual_of[open_] @ drawn) ** 2).sum(axis=1) / (len(y) - 2))
+        step.add(open_, (score_of[open_] @ drawn).max(axis=1) / np.maximum(spread, _TINY))
+        around = fitted.T[open_, :, None] + noise[open_, None, None] * drawn
+        sharp.add(open_, sharpness_by_scale(around.swapaxes(0, 1)))
     exact = noise <= _ROUNDING * unit
     result.p_step[rows] = np.where(exact, 1.0, step.p_values())
     result.p_sharpness[rows] = np.where(exact, 1.0, sharp.p_values())
-    result.n_valid[rows] = n_boot
+    result.n_valid[rows] = step.valid
 
 
 def _line(y: Floats, x: Floats) -> tuple[Floats, Floats, Floats]:

@@ -124,8 +124,7 @@ def null_tests(
         stop_after: A curve's bootstrap ends where so many replicates were as large as the curve
             itself, in both statistics (Besag & Clifford 1991), and with p-values above
             :data:`SETTLED` no further nuisance settings are tried, so that such a p-value can be
-            too small. None for all replicates and all settings. The line, which is quick, always
-            takes all.
+            too small. None for all replicates and all settings.
         seed: Seed or generator. A curve's p-values do not depend on the other curves.
         variation: Variation between models in log loss: estimated from the ``curve``; by a
             distribution that the other curves of its model ``family`` make likely, with heavy
@@ -173,8 +172,8 @@ def null_tests(
     if null == "line":
         with progress_bar("Testing", progress) as report:
             found = line_null(
-                curves.oriented, curves.rising_x, curves.offsets, n_boot=n_boot, seed=seed,
-                progress=report,
+                curves.oriented, curves.rising_x, curves.offsets, n_boot=n_boot,
+                stop_after=stop_after, seed=seed, progress=report,
             )  # fmt: skip
         return _frame(curves, found, null=null, problem=np.full(len(curves), "", dtype=object))
     inputs = null_inputs(curves, catalog=catalog, chance=chance, n_examples=n_examples)

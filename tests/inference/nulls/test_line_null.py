@@ -64,6 +64,27 @@ def test_p_values_are_loops_over_replicates(seed):
         assert tests.step_size[curve] == pytest.approx(both.params[2])
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_replicates_end_where_enough_are_as_large(seed):
+    y, x, offsets = curves(seed)
+    tests = line_null(y, x, offsets, n_boot=200, stop_after=3, seed=4)
+    full = line_null(y, x, offsets, n_boot=200, seed=4)
+    for curve in range(2):
+        own = slice(offsets[curve], offsets[curve + 1])
+        scores, line, _ = statistics(y[own], x[own])
+        log = np.log(x[own]) - np.log(x[own]).mean()
+        rng = stream(4, "line", line.resid / np.ptp(y[own]), log)
+        large = [
+            statistics(one, x[own])[0].max() >= scores.max() - 1e-6
+            for one in rng.standard_normal((200, len(log)))
+        ]
+        third = np.flatnonzero(np.cumsum(large) == 3)
+        expected = 3 / (third[0] + 1) if len(third) else (1 + sum(large)) / 201
+        assert tests.p_step[curve] == expected
+        assert full.p_step[curve] == (1 + sum(large)) / 201
+        assert full.n_valid[curve] == 200
+
+
 @given(st.integers(0, 1000), st.floats(0.01, 1000), st.floats(-100, 100), st.floats(0.01, 1e6))
 @FEWER
 def test_units_do_not_matter(seed, scale, shift, unit):
