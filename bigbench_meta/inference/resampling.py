@@ -10,6 +10,7 @@ faster for binomial ones, and leaves the shares of replicates less noise.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import TYPE_CHECKING, Final, Literal
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from bigbench_meta.core.compiled import compiled
 from bigbench_meta.curves.step_statistics import absolute_steps, middle_steps, signed_range
 
 if TYPE_CHECKING:
@@ -59,8 +61,8 @@ _DIGITS: Final = 6
 _NORMAL_FROM: Final = 25.0
 # The exact distribution is computed so many standard deviations, and counts, around its mean.
 _DEVIATIONS, _COUNTS = 6.0, 12.0
-# Numbers in one piece of memory.
-_PIECE: Final = 1 << 14
+# As many counts as that can be at the largest variance.
+_MOST_COUNTS: Final = int(2 * (_DEVIATIONS * _NORMAL_FROM**0.5 + _COUNTS)) + 2
 # Permutations kept. A curve of more points uses them again, shifted.
 _PERMUTATIONS: Final = 64
 
@@ -268,8 +270,18 @@ class CurveReplicates:
         noise = replace(self.noise, mean=mean.ravel())
         quantiles = self._quantiles[: len(curve)]
         noise.take(curve * self.shape[1] + scale).quantiles(quantiles)
-        for i, j, values in zip(curve.tolist(), scale.tolist(), quantiles, strict=True):
-            np.take(values, self._order[i, j], out=self._by_scale[j, i], mode="clip")
+        _put_in_order(quantiles, curve, scale, self._order, self._by_scale)
+
+
+@compiled
+def _put_in_order(
+    quantiles: Floats, curve: Ints, scale: Ints, order: Ints, by_scale: Floats
+) -> None:
+    """Write the quantiles of points, each in its own order, to where its replicates are."""
+    for point in range(len(curve)):
+        i, j = curve[point], scale[point]
+        for b in range(quantiles.shape[1]):
+            by_scale[j, i, b] = quantiles[point, order[i, j, b]]
 
 
 def replicated_blocks(
@@ -333,17 +345,8 @@ def binomial_quantiles(rate: Floats, n: Floats, out: Floats) -> None:
         >>> out
         array([[0. , 0.5, 0.5, 1. ]])
     """
-    whole = np.maximum(np.rint(n), 1.0)
-    variance = whole * rate * (1 - rate)
-    large = variance > _NORMAL_FROM
-    size = out.shape[1]
-    # A few points at a time: memory in small pieces is used again, in large ones fetched anew.
-    step = max(1, _PIECE // size)
-    for shares, rows in ((_normal_shares, large), (_exact_shares, ~large)):
-        found = np.flatnonzero(rows)
-        for start in range(0, len(found), step):
-            some = found[start : start + step]
-            out[some] = shares(rate[some], whole[some], variance[some], size)
+    z, skewed = _normal_scores(out.shape[1])
+    _fill_binomial(np.array(rate), np.maximum(np.rint(n), 1.0), z, skewed, out)
 
 
 @cache
@@ -353,37 +356,51 @@ def _normal_scores(size: int) -> tuple[Floats, Floats]:
     return z, z * z - 1
 
 
-def _normal_shares(rate: Floats, n: Floats, variance: Floats, size: int) -> Floats:
-    z, skewed = _normal_scores(size)
-    # Cornish & Fisher's first term: skewness times the standard deviation is 1 - 2 rate.
-    terms = np.stack([np.sqrt(variance), n * rate, (1 - 2 * rate) / 6], axis=1)
-    counts: Floats = terms @ np.stack([z, np.ones(size), skewed])
-    np.rint(counts, out=counts)
-    np.maximum(counts, 0, out=counts)
-    np.minimum(counts, n[:, None], out=counts)
-    counts /= n[:, None]
-    return counts
+@compiled
+def _fill_binomial(rate: Floats, n: Floats, z: Floats, skewed: Floats, out: Floats) -> None:
+    """Fill in the quantiles of each point, by the exact distribution or near the normal one."""
+    mass = np.empty(_MOST_COUNTS)
+    for point in range(len(rate)):
+        p, whole, own = rate[point], n[point], out[point]
+        variance = whole * p * (1 - p)
+        if variance > _NORMAL_FROM:
+            # Cornish & Fisher's first term: skewness times the standard deviation is 1 - 2 rate.
+            error, mean, skewness = math.sqrt(variance), whole * p, (1 - 2 * p) / 6
+            for b in range(len(own)):
+                count = np.rint(error * z[b] + mean + skewness * skewed[b])
+                own[b] = min(max(count, 0.0), whole) / whole
+        else:
+            _fill_exactly(p, whole, variance, mass, own)
 
 
-def _exact_shares(rate: Floats, n: Floats, variance: Floats, size: int) -> Floats:
-    reach = _DEVIATIONS * np.sqrt(variance) + _COUNTS
-    first = np.maximum(np.floor(n * rate - reach), 0.0)[:, None]
-    k = first + np.arange(int(np.max(2 * reach)) + 2)
-    with np.errstate(divide="ignore", invalid="ignore"):
+@compiled
+def _fill_exactly(rate: float, n: float, variance: float, mass: Floats, out: Floats) -> None:
+    """Fill in the quantiles of one point from the probabilities of the counts about its mean."""
+    reach = _DEVIATIONS * math.sqrt(variance) + _COUNTS
+    first, counts, odds = (
+        max(math.floor(n * rate - reach), 0.0),
+        int(2 * reach) + 2,
+        rate / (1 - rate),
+    )
+    largest, log = 0.0, 0.0
+    mass[0] = 0.0
+    for i in range(1, counts):
+        k = first + (i - 1)
         # P(k + 1) / P(k); beyond n the probability is 0 and remains so.
-        ratio = (n[:, None] - k) / (k + 1) * (rate / (1 - rate))[:, None]
-        log_ratio = np.log(np.maximum(ratio[:, :-1], 0.0))
-    mass: Floats = np.zeros(k.shape)
-    np.cumsum(log_ratio, axis=1, out=mass[:, 1:])
-    mass -= mass.max(axis=1, keepdims=True)
-    np.exp(mass, out=mass)
-    np.cumsum(mass, axis=1, out=mass)
-    mass = mass * (size / mass[:, -1:])
-    # How many of the levels lie at or below the distribution function at each k.
-    below = np.rint(mass)
-    below[:, -1] = size
-    times = np.diff(below, axis=1, prepend=0).astype(np.int64)
-    return np.repeat((k / n[:, None]).ravel(), times.ravel()).reshape(len(rate), size)
+        log += math.log(max((n - k) / (k + 1) * odds, 0.0))
+        largest, mass[i] = max(largest, log), log
+    total = 0.0
+    for i in range(counts):
+        total += math.exp(mass[i] - largest)
+        mass[i] = total
+    # How many of the levels lie at or below the distribution function at each count.
+    b, unit = 0, len(out) / total
+    for i in range(counts):
+        below = len(out) if i == counts - 1 else int(np.rint(mass[i] * unit))
+        share = (first + i) / n
+        while b < below:
+            out[b] = share
+            b += 1
 
 
 def normal_quantiles(mean: Floats, error: Floats, low: Floats, high: Floats, out: Floats) -> None:
