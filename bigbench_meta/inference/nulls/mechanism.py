@@ -558,19 +558,44 @@ def draw_scores(
         Proportions, shape (size, n): a deviation of log loss for each model, then as many yes-or-no
         examples as the point has, in whole numbers.
     """
-    shape = (size, len(design.x))
+    drawn = _drawn(design, fit, np.array([curve]), size, [rng], [weight])
+    return np.asarray(drawn[0])
+
+
+def _drawn(
+    design: Design, fit: MechanismFit, part: Ints, size: int, streams: list[np.random.Generator],
+    weights: list[Floats | None],
+) -> Floats:  # fmt: skip
+    """Draw scores of some curves, each from its own stream, shape (len(part), size, n)."""
+    away = np.stack(
+        [
+            _deviations(sigma, weight, (size, len(design.x)), rng)
+            for sigma, weight, rng in zip(fit.sigma[part], weights, streams, strict=True)
+        ]
+    )
+    some = design.take(part)
+    away += fit.take(part).log_loss(some).T[:, None]
+    share, _ = design.link(away)
+    share *= some.span[:, None, None]
+    share += some.floor[:, None, None]
+    chance = np.clip(share, 0.0, 1.0, out=share)
+    whole = np.maximum(np.rint(some.trials), 1.0).T
+    right = [
+        rng.binomial(n, p)
+        for rng, n, p in zip(streams, whole.astype(np.int64), chance, strict=True)
+    ]
+    return np.asarray(np.stack(right) / whole[:, None])
+
+
+def _deviations(
+    sigma: float, weight: Floats | None, shape: tuple[int, int], rng: np.random.Generator
+) -> Floats:
+    """Draw deviations of log loss of each model, with one sigma or one of a distribution a draw."""
     if weight is None:
-        deviation = fit.sigma[curve] * rng.standard_normal(shape)
-    else:
-        sigma = SIGMA_GRID[np.searchsorted(np.cumsum(weight)[:-1], rng.random(size))]
-        unit = np.sqrt((TAILS - 2) / TAILS)
-        deviation = sigma[:, None] * unit * rng.standard_t(TAILS, shape)
-    own = np.array([curve])
-    log_loss = fit.take(own).log_loss(design.take(own))[:, 0] + deviation
-    share, _ = design.link(log_loss)
-    whole = np.maximum(np.rint(design.trials[:, curve]), 1.0)
-    chance = np.clip(design.floor[curve] + design.span[curve] * share, 0.0, 1.0)
-    return np.asarray(rng.binomial(whole.astype(np.int64), chance) / whole)
+        return np.asarray(sigma * rng.standard_normal(shape))
+    drawn = SIGMA_GRID[np.searchsorted(np.cumsum(weight)[:-1], rng.random(shape[0]))]
+    unit = np.sqrt((TAILS - 2) / TAILS)
+    return np.asarray(drawn[:, None] * unit * rng.standard_t(TAILS, shape))
 
 
 def replicates(
@@ -593,13 +618,11 @@ def replicates(
     Returns:
         Scores of shape (n, len(part) * size), those of a curve side by side, and their design.
     """
-    drawn = [
-        draw_scores(
-            design, fit, j, size,
-            stream(seed, purpose, y[:, j], design.x[:, j], np.log(design.trials[:, j])),
-            None if weight is None or np.isnan(weight[j, 0]) else weight[j],
-        )
-        for j in part.tolist()
-    ]  # fmt: skip
+    own = part.tolist()
+    streams = [
+        stream(seed, purpose, y[:, j], design.x[:, j], np.log(design.trials[:, j])) for j in own
+    ]
+    weights = [None if weight is None or np.isnan(weight[j, 0]) else weight[j] for j in own]
+    drawn = _drawn(design, fit, part, size, streams, weights)
     again = design.take(np.repeat(part, size))
-    return np.ascontiguousarray(np.concatenate(drawn).T), again
+    return np.ascontiguousarray(drawn.reshape(-1, len(y)).T), again

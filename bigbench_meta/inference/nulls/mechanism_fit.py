@@ -6,7 +6,7 @@ fitted by itself, in compiled loops (:mod:`inference.nulls.mechanism_loops`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from bigbench_meta.inference.nulls.mechanism import (
     RESOLUTION,
     Design,
     MechanismFit,
-    pieces,
 )
 from bigbench_meta.inference.nulls.mechanism_loops import fit_of, numbers
 
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 __all__ = ["fit_mechanism"]
-
-
-_TINY: Final = 1e-30
 
 
 def fit_mechanism(
@@ -80,10 +76,12 @@ def fit_mechanism(
     _check(y, design, alpha_range)
     low, high = map(float, alpha_range)
     known = np.full(y.shape[1], np.nan) if sigma is None else sigma
-    start = _start(y, design, (low, high), float(resolution), offset)
+    # Scores are held off their bounds.
+    margin = 0.5 / design.trials
+    share = np.clip((y - design.floor) / design.span, margin, 1 - margin)
     (level, alpha, sigma), solved = fit_of(
-        numbers(y), design.arrays(offset), np.stack([*start, known]), (low, high),
-        float(resolution),
+        numbers(y), design.arrays(offset), numbers(design.link.log_loss(share)),
+        numbers(known, design.floor.shape), (low, high), float(resolution),
     )  # fmt: skip
     return MechanismFit(
         level=level,
@@ -99,27 +97,3 @@ def _check(y: Floats, design: Design, alpha_range: tuple[float, float]) -> None:
         raise InputError(f"shape {y.shape}, but that of x is {design.x.shape}", where="y")
     if not alpha_range[0] <= alpha_range[1]:
         raise InputError(f"{alpha_range} is no range", where="alpha_range", hint="(low, high)")
-
-
-def _start(
-    y: Floats, design: Design, bounds: tuple[float, float], resolution: float,
-    offset: Floats | None,
-) -> tuple[Floats, Floats]:  # fmt: skip
-    """Return level and alpha by weighted least squares on the log losses of the scores.
-
-    The scores are held off their bounds.
-    """
-    margin = 0.5 / design.trials
-    share = np.clip((y - design.floor) / design.span, margin, 1 - margin)
-    log_loss = design.link.log_loss(share)
-    found = pieces(y, log_loss, np.zeros(y.shape[1]), design, resolution=resolution)
-    mass = found.slope**2 * found.weight + 1e-9
-    target = log_loss if offset is None else log_loss - offset
-    total = mass.sum(axis=0)
-    centre, middle = (mass * design.x).sum(axis=0) / total, (mass * target).sum(axis=0) / total
-    away = design.x - centre
-    spread = np.maximum((mass * away**2).sum(axis=0), _TINY)
-    alpha = np.clip(-(mass * away * target).sum(axis=0) / spread, *bounds)
-    if design.irreducible is None:
-        return middle + alpha * centre, alpha
-    return middle - (mass * design.law(alpha)[0]).sum(axis=0) / total, alpha

@@ -121,10 +121,10 @@ class Pieces(NamedTuple):
 # Rows of a curve: what is known of each point, then what the functions below fill in. The share of
 # a trial is 1 / trials. A place is the loss, of a grade the log loss, in the middle and at the two
 # nodes beside it; "right" is exp(-loss) there. Mass is slope^2 weight, pull slope residual weight.
-_Y, _X, _TRIAL, _OFFSET, _LEAN = range(5)
-_PLACE, _ABOVE, _BELOW, _RIGHT, _RIGHT_ABOVE, _RIGHT_BELOW = range(5, 11)
-_MEAN, _SLOPE, _BETWEEN, _RESIDUAL, _VARIANCE, _WEIGHT, _MASS, _PULL = range(11, 19)
-_ROWS: Final = 19
+_Y, _X, _TRIAL, _OFFSET, _START, _LEAN = range(6)
+_PLACE, _ABOVE, _BELOW, _RIGHT, _RIGHT_ABOVE, _RIGHT_BELOW = range(6, 12)
+_MEAN, _SLOPE, _BETWEEN, _RESIDUAL, _VARIANCE, _WEIGHT, _MASS, _PULL = range(12, 20)
+_ROWS: Final = 20
 
 # Gauss-Hermite rule of three nodes, 0 and this on either side: exact for polynomials of u up to
 # the fifth degree.
@@ -400,6 +400,42 @@ def _step_scores(work: Floats, at_bound: bool, df: float, scores: Floats, j: int
 
 
 @compiled
+def _start(
+    work: Floats, curves: CurveArrays, j: int, bounds: tuple[float, float], resolution: float
+) -> tuple[float, float]:
+    """Return level and alpha by weighted least squares on the log losses of the scores."""
+    n, rest, floor, link = work.shape[1], curves.irreducible[j], curves.floor[j], curves.link
+    for i in range(n):
+        place = work[_START, i]
+        if link.kind != GRADE_KIND:
+            place = math.exp(place)
+        mean, slope = _share(link, place, math.exp(-place))
+        work[_MEAN, i], work[_SLOPE, i] = mean * (1.0 - floor) + floor, slope * (1.0 - floor)
+        work[_BETWEEN, i] = 0.0
+    _pieces(work, resolution)
+    total, centre, middle = 0.0, 0.0, 0.0
+    for i in range(n):
+        work[_MASS, i] += 1e-9
+        mass = work[_MASS, i]
+        total += mass
+        centre += mass * work[_X, i]
+        middle += mass * (work[_START, i] - work[_OFFSET, i])
+    centre /= total
+    middle /= total
+    spread, covariance, fall = 0.0, 0.0, 0.0
+    for i in range(n):
+        away = work[_X, i] - centre
+        spread += work[_MASS, i] * (away * away)
+        covariance += work[_MASS, i] * away * (work[_START, i] - work[_OFFSET, i])
+    alpha = _held(-covariance / max(spread, _TINY), bounds[0], bounds[1])
+    if not rest > 0.0:
+        return middle + alpha * centre, alpha
+    for i in range(n):
+        fall += work[_MASS, i] * math.log(rest + math.exp(_fall(work[_X, i], alpha)))
+    return middle - fall / total, alpha
+
+
+@compiled
 def _scoring_step(
     work: Floats, alpha: float, bounds: tuple[float, float]
 ) -> tuple[float, float, float, float, float]:
@@ -527,9 +563,10 @@ def _load(work: Floats, curves: CurveArrays, j: int, y: Floats) -> None:
 
 @compiled
 def fit_of(
-    y: Floats, curves: CurveArrays, start: Floats, bounds: tuple[float, float], resolution: float
+    y: Floats, curves: CurveArrays, log_loss: Floats, known: Floats, bounds: tuple[float, float],
+    resolution: float,
 ) -> tuple[Floats, Bools]:  # fmt: skip
-    """Fit each curve, beginning at a level and an alpha; sigma is known, or NaN and estimated.
+    """Fit each curve, beginning at the log losses that its scores stand for.
 
     Where a sigma of zero leaves too much unexplained, the mean is fitted at each trial value of
     another: solving for the two turn about would cycle.
@@ -537,7 +574,8 @@ def fit_of(
     Args:
         y: Scores, shape (n, m).
         curves: What is known of them.
-        start: Level, alpha and sigma, shape (3, m).
+        log_loss: Where to begin, shape (n, m).
+        known: Sigma, shape (m,); NaN where it is estimated.
         bounds: Of alpha.
         resolution: In examples.
 
@@ -548,7 +586,10 @@ def fit_of(
     work, found, solved = np.zeros((_ROWS, n)), np.empty((3, m)), np.empty(m, dtype=np.bool_)
     for j in range(m):
         _load(work, curves, j, y)
-        level, alpha, sigma = start[0, j], start[1, j], start[2, j]
+        for i in range(n):
+            work[_START, i] = log_loss[i, j]
+        level, alpha = _start(work, curves, j, bounds, resolution)
+        sigma = known[j]
         last, search = not math.isnan(sigma), _Search(0.0, 0.0, 0.0, 0.0, 0.0, True)
         if not last:
             sigma = 0.0
