@@ -96,6 +96,14 @@ class CurveArrays(NamedTuple):
     offset: Floats
 
 
+class _Own(NamedTuple):
+    """What is known of one curve as a whole."""
+
+    link: LinkArrays
+    floor: float
+    irreducible: float
+
+
 def numbers(values: Floats, shape: tuple[int, ...] | None = None) -> Floats:
     """Return values as the loops are compiled for: writable, row by row, and of this shape.
 
@@ -119,12 +127,13 @@ class Pieces(NamedTuple):
 
 
 # Rows of a curve: what is known of each point, then what the functions below fill in. The share of
-# a trial is 1 / trials. A place is the loss, of a grade the log loss, in the middle and at the two
-# nodes beside it; "right" is exp(-loss) there. Mass is slope^2 weight, pull slope residual weight.
-_Y, _X, _TRIAL, _OFFSET, _START, _LEAN = range(6)
-_PLACE, _ABOVE, _BELOW, _RIGHT, _RIGHT_ABOVE, _RIGHT_BELOW = range(6, 12)
-_MEAN, _SLOPE, _BETWEEN, _RESIDUAL, _VARIANCE, _WEIGHT, _MASS, _PULL = range(12, 20)
-_ROWS: Final = 20
+# a trial is 1 / trials, the factor exp(offset). A place is the loss, of a grade the log loss, in
+# the middle and at the two nodes beside it; "right" is exp(-loss) there. Mass is slope^2 weight,
+# pull slope residual weight.
+_Y, _X, _TRIAL, _OFFSET, _FACTOR, _START, _LEAN = range(7)
+_PLACE, _ABOVE, _BELOW, _RIGHT, _RIGHT_ABOVE, _RIGHT_BELOW = range(7, 13)
+_MEAN, _SLOPE, _BETWEEN, _RESIDUAL, _VARIANCE, _WEIGHT, _MASS, _PULL = range(13, 21)
+_ROWS: Final = 21
 
 # Gauss-Hermite rule of three nodes, 0 and this on either side: exact for polynomials of u up to
 # the fifth degree.
@@ -230,9 +239,9 @@ def _held(alpha: float, low: float, high: float) -> float:
 
 
 @compiled
-def _place(work: Floats, curves: CurveArrays, j: int, level: float, alpha: float) -> None:
+def _place(work: Floats, own: _Own, level: float, alpha: float) -> None:
     """Fill in the places of a law, and how fast its log loss falls with alpha."""
-    n, grade, rest = work.shape[1], curves.link.kind == GRADE_KIND, curves.irreducible[j]
+    n, grade, rest = work.shape[1], own.link.kind == GRADE_KIND, own.irreducible
     for i in range(n):
         if rest > 0.0:
             place = _fall(work[_X, i], alpha)
@@ -245,7 +254,7 @@ def _place(work: Floats, curves: CurveArrays, j: int, level: float, alpha: float
         _raise_rows(work, _PLACE, _PLACE + 1)
     if not rest > 0.0:
         return
-    raised, offset = math.exp(level), curves.offset.size > 0
+    raised = math.exp(level)
     for i in range(n):
         reducible = work[_PLACE, i]
         loss = rest + reducible
@@ -253,16 +262,15 @@ def _place(work: Floats, curves: CurveArrays, j: int, level: float, alpha: float
         if grade:
             place = level + math.log(loss) + work[_OFFSET, i]
         else:
-            place = loss * (math.exp(level + work[_OFFSET, i]) if offset else raised)
-            if place > _MOST_LOSS:
-                place = _MOST_LOSS
+            place = min(loss * raised * work[_FACTOR, i], _MOST_LOSS)
         work[_PLACE, i] = place
 
 
 @compiled
-def _moments(work: Floats, link: LinkArrays, floor: float, sigma: float) -> None:
+def _moments(work: Floats, own: _Own, sigma: float) -> None:
     """Fill in the mean score, its derivative by log loss, and its variance between models."""
-    n, reach, span = work.shape[1], _NODE * sigma, 1.0 - floor
+    n, reach, link, floor = work.shape[1], _NODE * sigma, own.link, own.floor
+    span = 1.0 - floor
     factor = math.exp(reach)
     inverse = 1 / factor
     for i in range(n):
@@ -401,10 +409,10 @@ def _step_scores(work: Floats, at_bound: bool, df: float, scores: Floats, j: int
 
 @compiled
 def _start(
-    work: Floats, curves: CurveArrays, j: int, bounds: tuple[float, float], resolution: float
+    work: Floats, own: _Own, bounds: tuple[float, float], resolution: float
 ) -> tuple[float, float]:
     """Return level and alpha by weighted least squares on the log losses of the scores."""
-    n, rest, floor, link = work.shape[1], curves.irreducible[j], curves.floor[j], curves.link
+    n, link, floor, rest = work.shape[1], own.link, own.floor, own.irreducible
     for i in range(n):
         place = work[_START, i]
         if link.kind != GRADE_KIND:
@@ -466,7 +474,7 @@ def _scoring_step(
 
 @compiled
 def _fit_mean(
-    work: Floats, curves: CurveArrays, j: int, theta: tuple[float, float, float],
+    work: Floats, own: _Own, theta: tuple[float, float, float],
     bounds: tuple[float, float], resolution: float, trial: bool, fill: bool,
 ) -> tuple[float, float, bool]:  # fmt: skip
     """Return level and alpha by Fisher scoring with sigma held, and whether they have settled.
@@ -480,8 +488,8 @@ def _fit_mean(
         finished = settled or step == steps
         if finished and not fill:
             break
-        _place(work, curves, j, level, alpha)
-        _moments(work, curves.link, curves.floor[j], sigma)
+        _place(work, own, level, alpha)
+        _moments(work, own, sigma)
         _pieces(work, resolution)
         if finished:
             break
@@ -552,13 +560,17 @@ def _narrowed(search: _Search, ratio: float, halve: bool) -> _Search:
 
 
 @compiled
-def _load(work: Floats, curves: CurveArrays, j: int, y: Floats) -> None:
-    """Fill in what is known of a curve."""
+def _loaded(work: Floats, curves: CurveArrays, j: int, y: Floats) -> _Own:
+    """Fill in what is known of each point of a curve, and return the rest."""
     offset = curves.offset.size > 0
     for i in range(work.shape[1]):
         work[_Y, i], work[_X, i] = y[i, j], curves.x[i, j]
         work[_TRIAL, i] = 1 / curves.trials[i, j]
-        work[_OFFSET, i] = curves.offset[i, j] if offset else 0.0
+        work[_OFFSET, i], work[_FACTOR, i] = 0.0, 1.0
+        if offset:
+            work[_OFFSET, i] = curves.offset[i, j]
+            work[_FACTOR, i] = math.exp(curves.offset[i, j])
+    return _Own(curves.link, curves.floor[j], curves.irreducible[j])
 
 
 @compiled
@@ -585,10 +597,10 @@ def fit_of(
     n, m = y.shape
     work, found, solved = np.zeros((_ROWS, n)), np.empty((3, m)), np.empty(m, dtype=np.bool_)
     for j in range(m):
-        _load(work, curves, j, y)
+        own = _loaded(work, curves, j, y)
         for i in range(n):
             work[_START, i] = log_loss[i, j]
-        level, alpha = _start(work, curves, j, bounds, resolution)
+        level, alpha = _start(work, own, bounds, resolution)
         sigma = known[j]
         last, search = not math.isnan(sigma), _Search(0.0, 0.0, 0.0, 0.0, 0.0, True)
         if not last:
@@ -596,7 +608,7 @@ def fit_of(
         for trial in range(_SIGMA_STEPS + 2):
             theta, trying = (level, alpha, sigma), trial > 0 and not last
             level, alpha, settled = _fit_mean(
-                work, curves, j, theta, bounds, resolution, trying, not last
+                work, own, theta, bounds, resolution, trying, not last
             )
             if last:
                 break
@@ -631,13 +643,13 @@ def pieces_of(
     n, m = log_loss.shape
     work, found = np.zeros((_ROWS, n)), np.empty((6, n, m))
     for j in range(m):
-        _load(work, curves, j, y)
+        own = _loaded(work, curves, j, y)
         for i in range(n):
             place = log_loss[i, j]
             if curves.link.kind != GRADE_KIND:
                 place = math.exp(min(place, MOST_LOG_LOSS))
             work[_PLACE, i] = place
-        _moments(work, curves.link, curves.floor[j], sigma[j])
+        _moments(work, own, sigma[j])
         _pieces(work, resolution)
         for k in range(6):
             for i in range(n):
