@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
-from scipy.special import expit
+
+from bigbench_meta.inference.shapes.loops import (
+    BROKEN_POWER_LAW,
+    CONSTANT,
+    LOG_LINEAR,
+    LOGISTIC,
+    POWER_LAW,
+    STEP,
+    tabulate,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,18 +46,6 @@ _STEEPEST_TIMES_GAP: Final = 4 * np.log(9.0)
 _STEEPEST: Final = 2000.0
 
 
-class Columns(Protocol):
-    """Gives what multiplies the coefficients, shape (..., n, number of coefficients)."""
-
-    def __call__(self, u: Floats, theta: Floats) -> Floats: ...
-
-
-class Slopes(Protocol):
-    """Gives the derivatives of the shape by theta, shape (..., n, number of thetas)."""
-
-    def __call__(self, u: Floats, theta: Floats, coefficients: Floats) -> Floats: ...
-
-
 class Box(Protocol):
     """Gives the bounds of theta for curves with points at u, shape (2, m, number of thetas)."""
 
@@ -66,11 +63,11 @@ class Model:
     """One shape.
 
     Attributes:
+        kind: Which of the formulas in :mod:`inference.shapes.loops`.
         parameters: Names of what is reported, coefficients and theta in the paper's form.
         n_linear: Number of coefficients.
-        asymptotes: Which coefficients are scores that the metric's range bounds.
-        columns: What multiplies the coefficients.
-        slopes: Derivatives by theta, at given coefficients.
+        asymptotes: Whether the coefficients are scores that the metric's range bounds, those
+            between which the curve runs; else theta changes the second column alone.
         n_theta: Number of thetas.
         box: Bounds of theta.
         grid: The thetas that are tried.
@@ -80,22 +77,34 @@ class Model:
         finalists: How many of these are refined to the end, those that lead after some steps.
     """
 
+    kind: int
     parameters: tuple[str, ...]
-    n_linear: int
-    asymptotes: tuple[bool, ...]
-    columns: Columns
-    slopes: Slopes
-    n_theta: int
+    n_linear: int = 2
+    asymptotes: bool = False
+    n_theta: int = 0
     box: Box
     grid: Grid
     strata: int = 0
     starts: int = 1
     finalists: int = 1
 
+    def jacobian(self, u: Floats, theta: Floats, coefficients: Floats) -> Floats:
+        """Return the columns, which multiply the coefficients, and the derivatives by theta.
 
-def _no_slopes(u: Floats, theta: Floats, coefficients: Floats) -> Floats:
-    del coefficients
-    return np.empty((*np.broadcast_shapes(u.shape, (*theta.shape[:-1], u.shape[-1])), 0))
+        Args:
+            u: Log scales, shape (m, n).
+            theta: Shape (m, thetas).
+            coefficients: Shape (m, coefficients).
+
+        Returns:
+            Shape (m, n, coefficients + thetas). The place of a step has a derivative of 0.
+        """
+        parts = tabulate(self.kind, u, theta)
+        parts[..., 2:] *= (coefficients[:, -1] - self.asymptotes * coefficients[:, 0])[
+            :, None, None
+        ]
+        columns, slopes = parts[..., : self.n_linear], parts[..., 2 : 2 + self.n_theta]
+        return np.concatenate([columns, slopes], axis=-1)
 
 
 def _no_box(u: Floats) -> Floats:
@@ -130,50 +139,6 @@ def _middling(count: int) -> Floats:
     return 0.5 + 0.5 * np.sign(t) * t**2
 
 
-# constant: y = level -------------------------------------------------------------------------
-
-
-def _constant_columns(u: Floats, theta: Floats) -> Floats:
-    return _line_columns(u, theta)[..., :1]
-
-
-# log-linear: y = first + rise u --------------------------------------------------------------
-
-
-def _line_columns(u: Floats, theta: Floats) -> Floats:
-    u = np.broadcast_to(u, np.broadcast_shapes(u.shape, (*theta.shape[:-1], u.shape[-1])))
-    return np.stack([np.ones_like(u), u], axis=-1)
-
-
-# power law: y = first e + limit (1 - e), e = exp(-c u), theta = (log c) ------------------------
-
-
-def _power_columns(u: Floats, theta: Floats) -> Floats:
-    exponent = -np.exp(theta[..., 0, None]) * u
-    return np.stack([np.exp(exponent), -np.expm1(exponent)], axis=-1)
-
-
-def _power_slopes(u: Floats, theta: Floats, coefficients: Floats) -> Floats:
-    exponent = -np.exp(theta[..., 0, None]) * u
-    amplitude = (coefficients[..., 0] - coefficients[..., 1])[..., None]
-    return (amplitude * exponent * np.exp(exponent))[..., None]
-
-
-# logistic: y = lower (1 - s) + upper s, s = expit(k (u - m)), theta = (m, log k) ---------------
-
-
-def _logistic_columns(u: Floats, theta: Floats) -> Floats:
-    z = np.exp(theta[..., 1, None]) * (u - theta[..., 0, None])
-    return np.stack([expit(-z), expit(z)], axis=-1)
-
-
-def _logistic_slopes(u: Floats, theta: Floats, coefficients: Floats) -> Floats:
-    steepness = np.exp(theta[..., 1, None])
-    z = steepness * (u - theta[..., 0, None])
-    density = (coefficients[..., 1] - coefficients[..., 0])[..., None] * expit(z) * expit(-z)
-    return np.stack([-steepness * density, z * density], axis=-1)
-
-
 def _logistic_box(u: Floats) -> Floats:
     gap = np.diff(u, axis=-1).min(axis=-1, initial=1.0)
     with np.errstate(divide="ignore"):
@@ -181,42 +146,6 @@ def _logistic_box(u: Floats) -> Floats:
     low = np.stack([np.full(len(u), _MIDPOINT[0]), np.full(len(u), np.log(_SLOWEST))], axis=-1)
     high = np.stack([np.full(len(u), _MIDPOINT[1]), np.log(steepest)], axis=-1)
     return np.stack([low, high])
-
-
-# broken power law: y = a + b exp(h(u) - h(0)), h = -c0 u - c1 f softplus((u - d) / f),
-# theta = (d, c0, c1, log f) ------------------------------------------------------------------
-
-
-def _break_parts(u: Floats, theta: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return the width f, z = (u - d) / f, the same at u = 0, and softplus(z) less that at 0."""
-    width = np.exp(theta[..., 3, None])
-    z, z0 = (u - theta[..., 0, None]) / width, -theta[..., 0, None] / width
-    return width, z, z0, np.logaddexp(0.0, z) - np.logaddexp(0.0, z0)
-
-
-def _broken_columns(u: Floats, theta: Floats) -> Floats:
-    width, _, _, soft = _break_parts(u, theta)
-    power = np.exp(-theta[..., 1, None] * u - theta[..., 2, None] * width * soft)
-    return np.stack([np.ones_like(power), power], axis=-1)
-
-
-def _broken_slopes(u: Floats, theta: Floats, coefficients: Floats) -> Floats:
-    width, z, z0, soft = _break_parts(u, theta)
-    above, above0 = expit(z), expit(z0)
-    bend = theta[..., 2, None]
-    power = np.exp(-theta[..., 1, None] * u - bend * width * soft)
-    scaled = coefficients[..., 1, None] * power
-    by_width = -bend * width * (soft - (z * above - z0 * above0))
-    by_theta = np.stack([bend * (above - above0), -u, -width * soft, by_width], axis=-1)
-    return scaled[..., None] * by_theta
-
-
-# step: y = below where u < d, else above -----------------------------------------------------
-
-
-def _step_columns(u: Floats, theta: Floats) -> Floats:
-    above = (u >= theta[..., 0, None]).astype(np.float64)
-    return np.stack([1.0 - above, above], axis=-1)
 
 
 def _step_grid(u: Floats) -> Floats:
@@ -232,31 +161,22 @@ _BROKEN_BOX: Final = _same_box(
 
 MODELS: Final[dict[str, Model]] = {
     "constant": Model(
+        kind=CONSTANT,
         parameters=("level",),
         n_linear=1,
-        asymptotes=(False,),
-        columns=_constant_columns,
-        slopes=_no_slopes,
-        n_theta=0,
         box=_no_box,
         grid=_no_grid,
     ),
     "log_linear": Model(
+        kind=LOG_LINEAR,
         parameters=("first", "slope"),
-        n_linear=2,
-        asymptotes=(False, False),
-        columns=_line_columns,
-        slopes=_no_slopes,
-        n_theta=0,
         box=_no_box,
         grid=_no_grid,
     ),
     "power_law": Model(
+        kind=POWER_LAW,
         parameters=("first", "limit", "exponent"),
-        n_linear=2,
-        asymptotes=(True, True),
-        columns=_power_columns,
-        slopes=_power_slopes,
+        asymptotes=True,
         n_theta=1,
         box=_POWER_BOX,
         grid=_grid_in(_POWER_BOX, np.linspace(0, 1, 60)),
@@ -265,21 +185,16 @@ MODELS: Final[dict[str, Model]] = {
         finalists=3,
     ),
     "step": Model(
+        kind=STEP,
         parameters=("below", "above", "step_scale"),
-        n_linear=2,
-        asymptotes=(False, False),
-        columns=_step_columns,
-        slopes=_no_slopes,
         n_theta=1,
-        box=_no_box,
+        box=_same_box((0.0,), (1.0,)),
         grid=_step_grid,
     ),
     "logistic": Model(
+        kind=LOGISTIC,
         parameters=("lower", "upper", "midpoint", "steepness"),
-        n_linear=2,
-        asymptotes=(True, True),
-        columns=_logistic_columns,
-        slopes=_logistic_slopes,
+        asymptotes=True,
         n_theta=2,
         box=_logistic_box,
         grid=_grid_in(_logistic_box, np.linspace(0, 1, 48), np.linspace(0, 1, 16)),
@@ -288,11 +203,8 @@ MODELS: Final[dict[str, Model]] = {
         finalists=4,
     ),
     "broken_power_law": Model(
+        kind=BROKEN_POWER_LAW,
         parameters=("limit", "amplitude", "break_scale", "exponent", "bend", "width"),
-        n_linear=2,
-        asymptotes=(False, False),
-        columns=_broken_columns,
-        slopes=_broken_slopes,
         n_theta=4,
         box=_BROKEN_BOX,
         grid=_grid_in(

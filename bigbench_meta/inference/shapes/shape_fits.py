@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.inference.shapes.fits import EXACT, Fit, fit_block
+from bigbench_meta.inference.shapes.fits import Fit, fit_block
 from bigbench_meta.inference.shapes.inputs import Frame, Points
+from bigbench_meta.inference.shapes.loops import EXACT
 from bigbench_meta.inference.shapes.models import MODELS
 
 if TYPE_CHECKING:
@@ -117,12 +118,8 @@ class ShapeFits:
         # Exponents far beyond the sampled scales may overflow: the value is infinite then.
         with np.errstate(all="ignore"):
             u = (np.log(x) - np.log(frame.x_first)[:, None]) / frame.span[:, None]
-            columns = model.columns(u, fit.theta)
-            value = (columns * fit.coefficients[:, None, :]).sum(axis=-1)
-            slopes = model.slopes(u, fit.theta, fit.coefficients)
-            # A theta of which no derivative is known, the place of a step, counts as known.
-            known = np.zeros((*u.shape, model.n_theta - slopes.shape[-1]))
-            jacobian = np.concatenate([columns, slopes, known], axis=-1)
+            jacobian = model.jacobian(u, fit.theta, fit.coefficients)
+            value = (jacobian[..., : model.n_linear] * fit.coefficients[:, None, :]).sum(axis=-1)
             products = jacobian[..., :, None] * jacobian[..., None, :] * fit.covariance[:, None]
             spread = products.sum(axis=(-1, -2)) * frame.unit_variance[:, None]
             spread = spread * self.dispersion[:, self.shapes.index(shape), None]

@@ -379,7 +379,7 @@ def test_degenerate_fit():
 
 
 def test_failure_to_converge_is_a_status(monkeypatch):
-    monkeypatch.setattr(fits_of_one_shape, "_MAX_STEPS", 1)
+    monkeypatch.setattr(fits_of_one_shape, "_MOST", 1)
     x, y, _ = curve(2)
     fits = one(y, x, shapes=("log_linear", "logistic"))
     assert status(fits, "logistic") == "not_converged"
