@@ -123,25 +123,24 @@ class MetricCatalog:
         """
         columns = ["benchmark", "task", "metric"]
         text = keys[columns].astype("object").astype(str)
-        unique = text.drop_duplicates()
+        wanted = list(text.itertuples(index=False, name=None))
         candidates: dict[str, list[tuple[int, str, str]]] = {}
         for row, metric, benchmark, pattern in self.entries[
             ["metric", "benchmark", "task_pattern"]
         ].itertuples():
             candidates.setdefault(metric, []).append((row, benchmark, pattern))
         patterns = [name for name in candidates if "*" in name]
-        entry = []
-        for benchmark, task, metric in unique.itertuples(index=False):
+        entry = {}
+        for benchmark, task, metric in dict.fromkeys(wanted):
             best = _best(candidates.get(metric, []), benchmark, task)
             if best < 0:
                 fitting = (candidates[name] for name in patterns if fnmatchcase(metric, name))
                 best = _best(list(chain.from_iterable(fitting)), benchmark, task)
-            entry.append(best)
-        found = self.entries.drop(columns=["metric", "benchmark", "task_pattern"]).reindex(entry)
+            entry[benchmark, task, metric] = best
+        found = self.entries.drop(columns=["metric", "benchmark", "task_pattern"])
+        found = found.reindex([entry[key] for key in wanted])
         found["metric_type"] = found["metric_type"].fillna("unknown")
-        found.index = pd.MultiIndex.from_frame(unique)
-        result = found.reindex(pd.MultiIndex.from_frame(text))
-        return result.set_axis(keys.index, axis=0)
+        return found.set_axis(keys.index, axis=0)
 
     def needs(self, metric: str) -> tuple[tuple[str, ...], ...]:
         """Return the columns of samples that a metric is computed from.

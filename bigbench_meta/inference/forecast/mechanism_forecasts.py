@@ -92,7 +92,7 @@ _LEVELS: Final = np.arange(-7.0, 2.8 + _STEP / 2, _STEP)
 _LEAST_SD: Final = 0.04
 # Scores at which forecasts are given: dense at both ends of the range, where scores vary least.
 _NODES: Final = np.sin(np.linspace(0, np.pi / 2, 129)) ** 2
-_BLOCK: Final = 32
+_BLOCK: Final = 16
 _LEAST_LIKELIHOOD: Final = np.float32(1e-37)
 _LEAST_P: Final = 1e-12
 # Standard errors above guessing from which on a score is no guessing.
@@ -342,8 +342,8 @@ def _weigh(
     (m, k), size = y.shape, len(_LEVELS)
     # Of each score the likelihood of the level of its model, then of that of its law.
     alike, best = _likelihood(y, trials, floor, link)
-    flat = alike.reshape(m * k, size)
-    seen = np.stack([flat @ kernel.T for kernel in _scatter()]).reshape(-1, m, k, size)
+    # A product for each curve: large ones are divided among threads, which takes longer.
+    seen = alike @ _scatter().transpose(0, 2, 1)[:, None]
     table = np.log(np.maximum(seen, _LEAST_LIKELIHOOD)).transpose(1, 2, 0, 3)
     shift = laws.log_loss(x) / _STEP
     begin = np.floor(shift).astype(np.int64)

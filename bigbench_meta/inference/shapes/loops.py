@@ -222,48 +222,61 @@ def best_nodes(
         starts: Nodes to return.
     """
     (m, n), (nodes, size) = y.shape, grid.shape
-    first, second = np.empty((n, nodes)), np.empty((n, nodes))
+    columns, sums = np.empty((2, n, nodes)), np.empty(nodes)
     for node in range(nodes):
         for i in range(n):
             parts = _shape(kind, u[i], grid[node])
-            first[i, node], second[i, node] = parts[0], parts[1]
+            columns[0, i, node], columns[1, i, node] = parts[0], parts[1]
     found, moments = np.empty((m, starts, size)), np.empty((5, nodes))
     least, best = np.empty(strata), np.empty(strata, dtype=np.int64)
     for row in range(m):
-        total = 0.0
-        moments[:] = 0.0
-        for i in range(n):
-            weight = w[row, i] ** 2
-            target = weight * y[row, i]
-            total += target * y[row, i]
-            for node in range(nodes):
-                a, b = first[i, node], second[i, node]
-                moments[0, node] += weight * (a * a)
-                moments[1, node] += weight * (a * b)
-                moments[2, node] += weight * (b * b)
-                moments[3, node] += target * a
-                moments[4, node] += target * b
+        _sums_at_nodes(columns, y[row], w[row], low[row], high[row], moments, sums)
         for stratum in range(strata):
-            least[stratum], best[stratum] = math.inf, stratum * (nodes // strata)
+            best[stratum] = stratum * (nodes // strata)
             for node in range(best[stratum], best[stratum] + nodes // strata):
-                aa, ab, bb = moments[0, node], moments[1, node], moments[2, node]
-                ay, by = moments[3, node], moments[4, node]
-                one, two, _, _ = _coefficients(aa, ab, bb, ay, by, low[row], high[row])
-                rss = total + one * (one * aa - 2 * ay) + two * (two * bb - 2 * by + 2 * one * ab)
-                if rss < least[stratum]:
-                    least[stratum], best[stratum] = rss, node
+                if sums[node] < sums[best[stratum]]:
+                    best[stratum] = node
+            least[stratum] = sums[best[stratum]]
         order = _smallest_first(least)
         for start in range(starts):
-            found[row, start] = grid[best[order[start]]]
+            for k in range(size):
+                found[row, start, k] = grid[best[order[start]], k]
     return found
+
+
+@compiled
+def _sums_at_nodes(
+    columns: Floats, y: Floats, w: Floats, low: float, high: float, moments: Floats, sums: Floats
+) -> None:
+    """Find the sum of squared residuals at each node, from columns of shape (2, n, nodes)."""
+    total = 0.0
+    for node in range(len(sums)):
+        for place in range(5):
+            moments[place, node] = 0.0
+    for i in range(len(y)):
+        weight = w[i] ** 2
+        target = weight * y[i]
+        total += target * y[i]
+        for node in range(len(sums)):
+            a, b = columns[0, i, node], columns[1, i, node]
+            moments[0, node] += weight * (a * a)
+            moments[1, node] += weight * (a * b)
+            moments[2, node] += weight * (b * b)
+            moments[3, node] += target * a
+            moments[4, node] += target * b
+    for node in range(len(sums)):
+        aa, ab, bb = moments[0, node], moments[1, node], moments[2, node]
+        ay, by = moments[3, node], moments[4, node]
+        one, two, _, _ = _coefficients(aa, ab, bb, ay, by, low, high)
+        sums[node] = total + one * (one * aa - 2 * ay) + two * (two * bb - 2 * by + 2 * one * ab)
 
 
 @compiled
 def _smallest_first(values: Floats) -> NDArray[np.int64]:
     """Return the order of the values, the first of equal ones first."""
-    order = np.arange(len(values))
-    for end in range(1, len(order)):
-        own, place = order[end], end
+    order = np.empty(len(values), dtype=np.int64)
+    for own in range(len(values)):
+        place = own
         while place > 0 and values[order[place - 1]] > values[own]:
             order[place] = order[place - 1]
             place -= 1
@@ -299,12 +312,14 @@ def descend(
     """
     m, count, size = starts.shape
     theta, coefficients = np.empty((m, size)), np.empty((m, 2))
-    rss, converged = np.full(m, math.inf), np.zeros(m, dtype=np.bool_)
+    rss, converged = np.empty(m), np.empty(m, dtype=np.bool_)
     work = np.empty((2, 3 + size, curves.shape[2]))
-    ends = np.zeros(count)
+    ends = np.empty(count)
     for row in range(m):
-        if finalists < count:
-            for start in range(count):
+        rss[row] = math.inf
+        for start in range(count):
+            ends[start] = 0.0
+            if finalists < count:
                 ends[start], _, _, _ = _descent(
                     kind, asymptotes, curves[row], low[row], high[row], box[row],
                     starts[row, start], heat, work,
@@ -336,7 +351,7 @@ def _descent(
     """
     n, size = curve.shape[1], len(theta)
     rss, one, two, steep, damping = math.inf, 0.0, 0.0, False, 5 * _FIRST_DAMPING
-    gradient, held, moved = np.zeros(size), np.zeros(size, dtype=np.bool_), np.empty(size)
+    gradient, held, moved = np.empty(size), np.empty(size, dtype=np.bool_), np.empty(size)
     for k in range(size):
         moved[k] = min(max(theta[k], box[0, k]), box[1, k])
     state, trial = work[0], work[1]

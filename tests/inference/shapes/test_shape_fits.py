@@ -16,6 +16,7 @@ from shape_oracle import value
 
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.inference.shapes import fits as fits_of_one_shape
+from bigbench_meta.inference.shapes import loops
 from bigbench_meta.inference.shapes.models import MODELS
 from bigbench_meta.inference.shapes.shape_fits import (
     FIT_STATUSES,
@@ -72,6 +73,40 @@ def of_unit_interval(shape, u, p):
         f = np.exp(p[5])
         soft = np.logaddexp(0, (u - p[2]) / f) - np.logaddexp(0, -p[2] / f)
         return p[0] + p[1] * np.exp(-p[3] * u - p[4] * f * soft)
+
+
+@pytest.mark.parametrize("shape", NONLINEAR)
+def test_formulas_and_their_derivatives(shape):
+    rng, model = np.random.default_rng(4), MODELS[shape]
+    u = np.sort(rng.uniform(0, 1, (200, 6)))
+    low, high = model.box(u)
+    theta, coefficients = rng.uniform(low, high), rng.normal(size=(200, 2))
+
+    def at(theta):
+        columns = model.jacobian(u, theta, coefficients)[..., :2]
+        return (columns * coefficients[:, None]).sum(axis=-1)
+
+    expected = [
+        of_unit_interval(shape, *rows)
+        for rows in zip(u, np.concatenate([coefficients, theta], axis=1), strict=True)
+    ]
+    np.testing.assert_allclose(at(theta), expected, rtol=1e-9, atol=1e-9)
+    for k in range(model.n_theta):
+        step = 1e-6 * np.eye(model.n_theta)[k]
+        slope = (at(theta + step) - at(theta - step)) / 2e-6
+        found = model.jacobian(u, theta, coefficients)[..., 2 + k]
+        scale = 1 + np.abs(expected) + np.abs(found)
+        np.testing.assert_allclose(found / scale, slope / scale, atol=1e-5)
+
+
+def test_loops_are_compiled_once():
+    """One form of arguments for all shapes and blocks: another would take as long again."""
+    for seed, n in ((1, 7), (2, 12)):
+        x, y, variance = curve(seed, n)
+        one(y, x).predict("step", x[None])
+        one(y, x, variance=variance, low=np.array([-1.0]), shapes=("power_law", "constant"))
+    for loop in (loops.best_nodes, loops.descend, loops.tabulate):
+        assert len(loop.signatures) == 1
 
 
 def least_by_scipy(shape, x, y, variance, low, high, seed, starts):
