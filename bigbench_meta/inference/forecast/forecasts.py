@@ -214,14 +214,16 @@ class Predictive:
     def quantile(self, level: float) -> Floats:
         """Return a quantile of each distribution, shape (r,), NaN without noise."""
         with np.errstate(invalid="ignore", over="ignore"):
-            ends = np.clip(self.mean + self._sd * stdtrit(self.df, level), -_LARGEST, _LARGEST)
-            ends = np.where(self.weight > 0, ends, np.nan)
+            ends = self.mean + self._sd * stdtrit(self.df, level)
+            ends = np.where(self.weight > 0, np.clip(ends, -_LARGEST, _LARGEST), np.nan)
             # Each component has its own quantile, and the mixture's lies between the outermost.
             below = np.fmin.reduce(ends, axis=1, initial=np.inf)
             above = np.fmax.reduce(ends, axis=1, initial=-np.inf)
             known = np.isfinite(below + above + self._without_noise)
+        # One that knows next to nothing may reach so far that no score is found in between.
+        below, above = (np.clip(end, self.low, self.high) for end in (below, above))
         found = _root(lambda y: self._tail(y, 1.0) - level, below, above)
-        return np.where(known, np.clip(found, self.low, self.high), np.nan)
+        return np.where(known, found, np.nan)
 
     def two_sided(self, y: Floats) -> Floats:
         """Return the smaller tail that begins at y, doubled and at most 1, shape (r,)."""
@@ -263,7 +265,7 @@ class Predictive:
 
 
 def _root(f: Callable[[Floats], Floats], low: Floats, high: Floats) -> Floats:
-    """Return where increasing functions are 0, from low to high, arrays of shape (r,).
+    """Return where increasing functions are 0, from low to high or the nearer of both, shape (r,).
 
     By inverse quadratic interpolation where three points promise that it helps, else by halving.
 
@@ -273,6 +275,7 @@ def _root(f: Callable[[Floats], Floats], low: Floats, high: Floats) -> Floats:
     (a, b), part = (low, high), np.full(low.shape, 0.5)
     with np.errstate(all="ignore"):
         f_a, f_b = f(a), f(b)
+        a, b = np.where(f_b <= 0, b, a), np.where(f_a >= 0, a, b)
         for _ in range(_MOST):
             new = a + part * (b - a)
             f_new = f(new)
@@ -283,6 +286,7 @@ def _root(f: Callable[[Floats], Floats], low: Floats, high: Floats) -> Floats:
             a, f_a = new, f_new
             best = np.where(np.abs(f_a) < np.abs(f_b), a, b)
             least = (2 * np.spacing(np.abs(best)) + _SMALLEST) / np.abs(b - a)
+            least = np.fmin(least, 0.5)
             if not ((least < 0.5) & (np.abs(f_a) > _ROUNDING)).any():
                 break
             place, height = (a - b) / (c - b), (f_a - f_b) / (f_c - f_b)

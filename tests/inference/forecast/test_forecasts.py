@@ -90,6 +90,23 @@ def test_mixtures_against_scipy(seed, level):
         )
 
 
+@pytest.mark.parametrize("sd", [1e-12, 1e3, 1e17, 1e150])
+def test_a_component_that_knows_nothing_or_all(sd):
+    """Its own quantiles are far away or very near, and the mixture's are found all the same."""
+    mean, sds, weight = np.array([0.3, 0.5]), np.array([0.05, sd]), np.array([0.9, 0.1])
+    found = Predictive(
+        mean=mean[None], sd=sds[None], df=np.full((1, 2), 3.0), weight=weight[None],
+        low=np.zeros(1), high=np.ones(1),
+    )  # fmt: skip
+    for level in (0.06, 0.5, 0.9):
+        ends = [
+            weight @ stats.t.cdf((end - mean) / sds, 3) - level
+            for end in (found.quantile(level)[0] - 1e-9, found.quantile(level)[0] + 1e-9)
+        ]
+        assert ends[0] < 0 < ends[1]
+    assert found.quantile(0.01)[0] == pytest.approx(0 if sd > 1 else 0.08171, abs=1e-4)
+
+
 def test_unknown_noise():
     found = Predictive(
         mean=np.array([[0.0], [0.3]]), sd=np.array([[2.0], [NAN]]), df=np.full((2, 1), 9.0),
