@@ -273,6 +273,7 @@ def _root(f: Callable[[Floats], Floats], low: Floats, high: Floats) -> Floats:
         Chandrupatla (1997), doi:10.1016/S0965-9978(96)00051-8.
     """
     (a, b), part = (low, high), np.full(low.shape, 0.5)
+    found, sought = low, np.ones(low.shape, dtype=bool)
     with np.errstate(all="ignore"):
         f_a, f_b = f(a), f(b)
         a, b = np.where(f_b <= 0, b, a), np.where(f_a >= 0, a, b)
@@ -287,14 +288,17 @@ def _root(f: Callable[[Floats], Floats], low: Floats, high: Floats) -> Floats:
             best = np.where(np.abs(f_a) < np.abs(f_b), a, b)
             least = (2 * np.spacing(np.abs(best)) + _SMALLEST) / np.abs(b - a)
             least = np.fmin(least, 0.5)
-            if not ((least < 0.5) & (np.abs(f_a) > _ROUNDING)).any():
+            # What is found stays, however long others take.
+            found = np.where(sought, best, found)
+            sought &= (least < 0.5) & (np.abs(f_a) > _ROUNDING)
+            if not sought.any():
                 break
             place, height = (a - b) / (c - b), (f_a - f_b) / (f_c - f_b)
             helps = (height**2 < place) & ((1 - height) ** 2 < 1 - place)
             part = f_a / (f_b - f_a) * f_c / (f_b - f_c)
             part += (c - a) / (b - a) * f_a / (f_c - f_a) * f_b / (f_c - f_b)
             part = np.clip(np.where(helps, part, 0.5), least, 1 - least)
-    return best
+    return found
 
 
 def pooled(one: Predictive, other: Predictive, share: float) -> Predictive:
