@@ -41,6 +41,7 @@ __all__ = [
     "law_of",
     "leverage_of",
     "link_of",
+    "log_likelihood_of",
     "numbers",
     "pieces_of",
     "step_scores_of",
@@ -155,6 +156,11 @@ _SIGMA_STEPS: Final = 28
 _SECANT_STEPS: Final = 9  # before the interval is halved instead
 _MOST_SQUARE: Final = SIGMA_MAX**2
 _CLOSE: Final = 1e-4  # of the ratio to 1, and of the interval of sigma^2 to its upper end
+
+# Share of the variance between models below which it is left out.
+_NO_SHARE: Final = 1e-8
+# Of Stirling's series.
+_S1, _S2, _S3, _S4, _S5 = 1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188
 
 # Exponentials ---------------------------------------------------------------------------------
 
@@ -574,6 +580,16 @@ def _loaded(work: Floats, curves: CurveArrays, j: int, y: Floats) -> _Own:
 
 
 @compiled
+def _load_places(work: Floats, own: _Own, log_loss: Floats, j: int) -> None:
+    """Fill in the places of log losses that are given."""
+    for i in range(work.shape[1]):
+        place = log_loss[i, j]
+        if own.link.kind != GRADE_KIND:
+            place = math.exp(min(place, MOST_LOG_LOSS))
+        work[_PLACE, i] = place
+
+
+@compiled
 def fit_of(
     y: Floats, curves: CurveArrays, log_loss: Floats, known: Floats, bounds: tuple[float, float],
     resolution: float,
@@ -644,16 +660,72 @@ def pieces_of(
     work, found = np.zeros((_ROWS, n)), np.empty((6, n, m))
     for j in range(m):
         own = _loaded(work, curves, j, y)
-        for i in range(n):
-            place = log_loss[i, j]
-            if curves.link.kind != GRADE_KIND:
-                place = math.exp(min(place, MOST_LOG_LOSS))
-            work[_PLACE, i] = place
+        _load_places(work, own, log_loss, j)
         _moments(work, own, sigma[j])
         _pieces(work, resolution)
         for k in range(6):
             for i in range(n):
                 found[k, i, j] = work[_MEAN + k, i]
+    return found
+
+
+@compiled
+def _product(z: float) -> float:
+    """Return the product of z and the next seven numbers."""
+    return z * (z + 1) * (z + 2) * (z + 3) * (z + 4) * (z + 5) * (z + 6) * (z + 7)
+
+
+@compiled
+def _rise(z: float, k: float) -> float:
+    """Return the log of Gamma(z + k) / Gamma(z) for z of at least 8, by Stirling's series."""
+    end = z + k
+    low, high = 1 / z, 1 / end
+    low2, high2 = low * low, high * high
+    series_low = low * (_S1 + low2 * (_S2 + low2 * (_S3 + low2 * (_S4 + low2 * _S5))))
+    series_high = high * (_S1 + high2 * (_S2 + high2 * (_S3 + high2 * (_S4 + high2 * _S5))))
+    return (z - 0.5) * math.log1p(k * low) + k * (math.log(end) - 1) + (series_high - series_low)
+
+
+@compiled
+def _log_chance(mean: float, between: float, y: float, trials: float) -> float:
+    """Return the log-likelihood of a score: beta-binomial with this mean and variance between."""
+    mean = min(max(mean, 1e-15), 1 - 1e-15)
+    right, wrong = y * trials, (1 - y) * trials
+    share = min(between / (mean * (1 - mean)), 0.999)
+    if share <= _NO_SHARE:
+        return right * math.log(mean) + wrong * math.log1p(-mean)
+    total = 1 / share - 1
+    a, b = mean * total, (1 - mean) * total
+    # Each Gamma function is taken at 8 more, and the products that lie between in one logarithm.
+    between_them = (
+        (_product(a) / _product(a + right))
+        * (_product(b) / _product(b + wrong))
+        * (_product(total + trials) / _product(total))
+    )
+    return (_rise(a + 8, right) + _rise(b + 8, wrong) - _rise(total + 8, trials)) + math.log(
+        between_them
+    )
+
+
+@compiled
+def log_likelihood_of(y: Floats, log_loss: Floats, sigma: Floats, curves: CurveArrays) -> Floats:
+    """Return the log-likelihood of each curve, shape (m,), but for the binomial coefficients.
+
+    Args:
+        y: Scores, shape (n, m).
+        log_loss: Log losses, likewise.
+        sigma: Variation between models, shape (m,).
+        curves: What is known of them; not their law.
+    """
+    n, m = log_loss.shape
+    work, found = np.zeros((_ROWS, n)), np.zeros(m)
+    for j in range(m):
+        own = _loaded(work, curves, j, y)
+        _load_places(work, own, log_loss, j)
+        _moments(work, own, sigma[j])
+        for i in range(n):
+            mean, between = work[_MEAN, i], work[_BETWEEN, i]
+            found[j] += _log_chance(mean, between, y[i, j], curves.trials[i, j])
     return found
 
 

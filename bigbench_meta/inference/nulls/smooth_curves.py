@@ -19,17 +19,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 import pandas as pd
-from scipy.special import gammaln
 
 from bigbench_meta.core.checks import one_of
 from bigbench_meta.inference.nulls.mechanism import (
     ALPHA_RANGE,
     Design,
     information_sums,
-    mechanism_moments,
     pieces,
 )
 from bigbench_meta.inference.nulls.mechanism_fit import fit_mechanism
+from bigbench_meta.inference.nulls.mechanism_loops import log_likelihood_of, numbers
 from bigbench_meta.inference.nulls.monte_carlo import is_flat
 
 if TYPE_CHECKING:
@@ -449,19 +448,7 @@ def _off_the_ends(y: Floats, design: Design) -> Floats:
 
 def _log_likelihood(y: Floats, log_loss: Floats, sigma: Floats, design: Design) -> Floats:
     """Return the log-likelihood of each curve: beta-binomial with the mechanism's moments."""
-    mean, _, between = mechanism_moments(log_loss, sigma, design)
-    mean = np.clip(mean, 1e-15, 1 - 1e-15)
-    right, wrong = y * design.trials, (1 - y) * design.trials
-    if not sigma.any():
-        return np.asarray((right * np.log(mean) + wrong * np.log1p(-mean)).sum(axis=0))
-    share = np.clip(between / (mean * (1 - mean)), 1e-9, 0.999)
-    total = 1 / share - 1
-    a, b = mean * total, (1 - mean) * total
-    return np.asarray(
-        np.where(
-            share > 1e-8,
-            gammaln(right + a) - gammaln(a) + gammaln(wrong + b) - gammaln(b)
-            + gammaln(total) - gammaln(total + design.trials),
-            right * np.log(mean) + wrong * np.log1p(-mean),
-        ).sum(axis=0)
-    )  # fmt: skip
+    shape = design.x.shape
+    return log_likelihood_of(
+        numbers(y, shape), numbers(log_loss, shape), numbers(sigma, shape[1:]), design.arrays()
+    )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import gammaln
 
 from bigbench_meta.inference.nulls import mechanism_loops as loops
 from bigbench_meta.inference.nulls.mechanism import Design
@@ -55,3 +56,25 @@ def test_arrays_of_any_layout_are_fitted_by_the_same_code():
 def test_shapes_that_do_not_fit_are_refused_before_the_loops():
     with pytest.raises(ValueError, match="broadcast"):
         loops.numbers(np.zeros((3, 2)), (4, 2))
+
+
+@given(st.floats(1e-16, 1 - 1e-16), st.floats(0, 0.25), st.integers(1, 10**6), st.floats(0, 1))
+def test_log_chance_is_that_of_the_beta_binomial(mean, between, trials, y):
+    """Against scipy's log Gamma function, which loses digits where its arguments are large."""
+    y = round(y * trials) / trials
+    found = loops._log_chance(mean, between, y, float(trials))
+    held = min(max(mean, 1e-15), 1 - 1e-15)
+    right, wrong = y * trials, (1 - y) * trials
+    share = min(between / (held * (1 - held)), 0.999)
+    if share <= 1e-8:
+        expected, terms = right * np.log(held) + wrong * np.log1p(-held), [1.0]
+    else:
+        total = 1 / share - 1
+        a, b = held * total, (1 - held) * total
+        terms = [
+            gammaln(right + a), -gammaln(a), gammaln(wrong + b), -gammaln(b), gammaln(total),
+            -gammaln(total + trials),
+        ]  # fmt: skip
+        expected = sum(terms)
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-13 * np.abs(terms).sum() + 1e-9)
+    assert found <= 1e-9
