@@ -195,7 +195,7 @@ def run_chunks(
         for outcome in execute(_table, calls, execution):
             number = place[id(outcome.task)]
             if outcome.error is None:
-                found[number] = outcome.value.to_pandas()
+                found[number] = _frame(outcome.value)
             else:
                 failed[number] = outcome.error
             done += cost[number]
@@ -209,6 +209,20 @@ def run_chunks(
 def _table(call: partial[pd.DataFrame]) -> pa.Table:
     """Return what a call finds as an Arrow table, which can be kept."""
     return pa.Table.from_pandas(call(), preserve_index=False)
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """Return a table as it was before it came from another process or a file."""
+    frame: pd.DataFrame = table.to_pandas()
+    if table.num_rows:
+        return frame
+    # It came without dictionaries, whose type is then lost.
+    texts = {
+        field.name: pd.CategoricalDtype(pd.Index([], dtype="str"))
+        for field in table.schema
+        if pa.types.is_dictionary(field.type) and not pa.types.is_integer(field.type.value_type)
+    }
+    return frame.astype(texts)
 
 
 def _failure(failed: dict[int, Exception], chunks: Sequence[Chunk]) -> Exception:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from bigbench_meta import Execution, build_curves, curve_evidence, load_embedded
@@ -32,6 +33,22 @@ def test_no_curves(curves):
     found = analyse({"resolution": Analysis(function=resolution)}, none)["resolution"]
     assert len(found) == 0
     assert list(found) == list(resolution(none))
+
+
+def no_rows(some):
+    return resolution(some).assign(name=pd.Categorical(["a"] * len(some))).iloc[:0]
+
+
+def test_a_chunk_without_rows_keeps_its_types_when_it_was_kept(curves, tmp_path):
+    execution = Execution(keep=tmp_path)
+    first, again = (
+        chunks.run_chunks(Analysis(function=no_rows).chunks("none", curves), execution)[0]
+        for _ in range(2)
+    )
+    assert len(list(tmp_path.iterdir())) == 3
+    assert pa.Table.from_pandas(first).schema == pa.Table.from_pandas(again).schema
+    names = pa.Table.from_pandas(again).schema.field("name").type
+    assert pa.types.is_large_string(names.value_type)
 
 
 def test_options_of_curves_and_samples_go_with_their_chunk(curves, monkeypatch):
