@@ -53,6 +53,21 @@ SLOW = {"findings", "forecast", "nulls", "seeds", "shapes", "uncertainty", "yard
 SLOW_COMMANDS = {"check": ("--embedded lamda", "--embedded trained", "--settle", "--plan")}
 
 
+# What these print comes from simulations, whose random numbers part where a processor's exponential
+# is another in the last digit: a number may differ as far as another seed would move it.
+SIMULATED = {"check"}
+_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
+
+
+def alike(found: str, printed: str) -> bool:
+    """Return whether two texts are the same but for numbers that differ by at most a tenth."""
+    if _NUMBER.sub("#", found).split() != _NUMBER.sub("#", printed).split():
+        return False
+    pairs = zip(*(_NUMBER.findall(text) for text in (found, printed)), strict=True)
+    numbers = [[float(number.replace(",", "")) for number in pair] for pair in pairs]
+    return all(one == pytest.approx(other, rel=0.1) for one, other in numbers)
+
+
 def slow(page: Path, command: str = "") -> list[pytest.MarkDecorator]:
     long = any(f"{part} " in f"{command} " for part in SLOW_COMMANDS.get(page.stem, ()))
     return [pytest.mark.full] if page.stem in SLOW or long else []
@@ -79,19 +94,29 @@ def test_python(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(
-    ("command", "printed"),
+    ("page", "command", "printed"),
     [
-        pytest.param(text, printed, id=f"{page.stem}: {text}", marks=slow(page, text))
+        pytest.param(page, text, printed, id=f"{page.stem}: {text}", marks=slow(page, text))
         for page, text, printed in CASES
     ],
 )
-def test_command(command: str, printed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_command(
+    page: Path, command: str, printed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     arguments = shlex.split(command)[1:]
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
+    if page.stem in SIMULATED and alike(result.stdout, printed):
+        return
     if not doctest.OutputChecker().check_output(printed, result.stdout, FLAGS):
         assert result.stdout == printed
+
+
+def test_texts_that_are_alike():
+    assert alike("4.07 to 79.7 in 95%", "4.1 to\n77.8 in 95%")
+    assert not alike("4.07 to 79.7", "4.07 to 97.7")
+    assert not alike("4.07 to 79.7", "4.07 or 79.7")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
