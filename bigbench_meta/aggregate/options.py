@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD
-from bigbench_meta.catalog.known_issues import check_known_issues
+from bigbench_meta.catalog.known_issues import IssueFindings, check_known_issues
 from bigbench_meta.curves.build import build_curves
 from bigbench_meta.curves.emergence import MIN_SCALES
 from bigbench_meta.curves.runs import ALL
 from bigbench_meta.inference.score import score_curves
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
+    from collections.abc import Iterable, Iterator, Sequence
 
     from bigbench_meta.aggregate.by_metric import Level
-    from bigbench_meta.catalog.known_issues import IssueFindings, KnownIssues
+    from bigbench_meta.catalog.known_issues import KnownIssues
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.curves.build import Curves
 
@@ -57,24 +57,52 @@ class StudyOptions:
     issues: KnownIssues | None = None
     exclude_known_issues: bool | Sequence[str] = False
 
-    def curves(self, observations: pd.DataFrame) -> tuple[Curves, IssueFindings]:
+    def curves(
+        self, observations: pd.DataFrame | Iterable[pd.DataFrame]
+    ) -> tuple[Curves, IssueFindings]:
         """Return the curves, and which known issues affect the observations.
 
         Args:
-            observations: Observations table.
+            observations: Observations table, or groups of whole tasks, see
+                :meth:`bigbench_meta.Store.observation_groups`.
 
         Raises:
             InputError: No such known issue.
             SchemaError: ``observations`` is no observations table.
         """
-        kept, findings = check_known_issues(
+        how: Any = {"scale": self.scale, "checkpoint": self.checkpoint, "catalog": self.catalog}
+        if isinstance(observations, pd.DataFrame):
+            kept, findings = self._checked(observations)
+            return build_curves(kept, **how), findings
+        groups = _Kept(observations, self)
+        curves = build_curves(groups, **how)
+        return curves, IssueFindings.joined(groups.found)
+
+    def _checked(self, observations: pd.DataFrame) -> tuple[pd.DataFrame, IssueFindings]:
+        return check_known_issues(
             observations, issues=self.issues, exclude=self.exclude_known_issues
         )
-        curves = build_curves(
-            kept, scale=self.scale, checkpoint=self.checkpoint, catalog=self.catalog
-        )
-        return curves, findings
 
     def scores(self, curves: Curves) -> pd.DataFrame:
         """Return the scores of the curves, see :func:`bigbench_meta.score_curves`."""
         return score_curves(curves, min_scales=self.min_scales)
+
+
+@dataclass
+class _Kept:
+    """Observations in groups, without what is excluded for known issues.
+
+    Attributes:
+        found: What was found in the groups that were gone through last.
+    """
+
+    groups: Iterable[pd.DataFrame]
+    options: StudyOptions
+    found: list[IssueFindings] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        self.found = []
+        for group in self.groups:
+            kept, findings = self.options._checked(group)  # noqa: SLF001
+            self.found.append(findings)
+            yield kept

@@ -33,7 +33,7 @@ from bigbench_meta.core.schema import (
 from bigbench_meta.core.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -314,6 +314,7 @@ class IssueFindings:
         n_curves_excluded: Curves with a row that was excluded.
         n_curves_left: Curves with a row that is touched and was not excluded.
         n_all_curves: Curves of the table as it was.
+        registry: Names of the issues that were looked for, in their order.
     """
 
     affected: pd.DataFrame
@@ -324,6 +325,33 @@ class IssueFindings:
     n_curves_excluded: int
     n_curves_left: int
     n_all_curves: int
+    registry: tuple[str, ...] = ()
+
+    @classmethod
+    def joined(cls, parts: Sequence[IssueFindings]) -> IssueFindings:
+        """Return the findings of a table from those of its tasks.
+
+        Args:
+            parts: At least one, of the same registry and exclusion.
+        """
+        some = [part.affected for part in parts if len(part.affected)] or [parts[0].affected]
+        every = pd.concat(some, ignore_index=True)
+        counts = every.groupby("id", sort=False)[["n_rows", "n_curves"]].sum()
+        rows = every.drop_duplicates("id").drop(columns=["n_rows", "n_curves"])
+        rows = rows.join(counts, on="id")[every.columns]
+        order = {name: place for place, name in enumerate(parts[0].registry)}
+        return cls(
+            affected=rows.sort_values("id", key=lambda ids: ids.map(order), ignore_index=True),
+            excluded=parts[0].excluded,
+            registry=parts[0].registry,
+            **{
+                name: sum(getattr(part, name) for part in parts)
+                for name in (
+                    "n_rows", "n_curves", "n_rows_excluded", "n_curves_excluded", "n_curves_left",
+                    "n_all_curves",
+                )
+            },
+        )  # fmt: skip
 
     @property
     def summary(self) -> str:
@@ -464,6 +492,7 @@ def check_known_issues(
         n_curves_excluded=n_curves(dropped),
         n_curves_left=n_curves(left & ~dropped),
         n_all_curves=len(keys),
+        registry=registry.ids,
     )
     kept = observations[~dropped] if dropped.any() else observations.copy(deep=False)
     return kept, findings

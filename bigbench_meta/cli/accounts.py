@@ -90,7 +90,7 @@ def accounts(
     tables, varied = account_tables(account), None
     if with_sensitivity:
         with console.progress("Sensitivity") as progress:
-            varied = sensitivity(loaded.observations, study, progress=progress)
+            varied = sensitivity(loaded.whole, study, progress=progress)
         tables += sensitivity_tables(varied)
     if output:
         write_frame(account.estimates() if varied is None else varied, output)

@@ -10,11 +10,14 @@ import click
 
 from bigbench_meta.catalog.embedded import STUDIED_SETS, embedded_set
 from bigbench_meta.cli import console
+from bigbench_meta.cli.examples import looked_through
 from bigbench_meta.cli.output import refuse_output
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import counted, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pandas as pd
 
     from bigbench_meta.aggregate.by_metric import Level
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.curves.build import Curves
     from bigbench_meta.report.study import Study
+    from bigbench_meta.store.groups import ObservationGroups
     from bigbench_meta.store.store import Store
 
 __all__ = [
@@ -46,7 +50,8 @@ __all__ = [
 ]
 
 _MOST_NAMED: Final = 10
-_MOST_HINTS: Final = 3
+# Scores of a store that are read at once; of more, some tasks at a time.
+_MOST_IN_MEMORY: Final = 1 << 20
 # What readers say of a table without the columns of observations.
 _OTHER_TABLE: Final = "required column missing|lacks the column"
 
@@ -61,7 +66,8 @@ class Loaded:
 
     Attributes:
         observations: Their scores, those that the options select, with the numbers of examples
-            that ``--n-examples`` gives and without those that the scores contradict.
+            that ``--n-examples`` gives and without those that the scores contradict; of a large
+            store in groups of whole tasks.
         problems: Problems of the scores themselves and of reading.
         sources: Names of the files, folders or store.
         inputs: XXH3-128 digest of each file that was read, by name; of a store, of its manifest,
@@ -72,7 +78,7 @@ class Loaded:
         exclude: Whether scores with known issues are excluded, or the IDs of the issues.
     """
 
-    observations: pd.DataFrame
+    observations: pd.DataFrame | Iterable[pd.DataFrame]
     problems: pd.DataFrame
     sources: list[str]
     inputs: dict[str, str | None]
@@ -85,6 +91,15 @@ class Loaded:
     def title(self) -> str:
         """The names of all sources."""
         return ", ".join(self.sources)
+
+    @property
+    def whole(self) -> pd.DataFrame:
+        """The scores as one frame, of a large store, too, for what cannot do with some tasks."""
+        import pandas as pd
+
+        if isinstance(self.observations, pd.DataFrame):
+            return self.observations
+        return pd.concat(self.observations).sort_index().reset_index(drop=True)
 
     def document(
         self, findings: IssueFindings, keys: pd.DataFrame, written: list[Path] | None = None
@@ -130,7 +145,7 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
     from bigbench_meta.store.store import Store
 
     issues, exclude, results = _known_issues(results, options)
-    selected = {
+    selected: dict[str, Any] = {
         column: list(options[name])
         for name, column in (("task", "task"), ("metric", "metric"), ("family", "model_family"))
         if options[name]
@@ -139,10 +154,10 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
     store: Store | None = None
     inputs: dict[str, str | None] = {}
     entry = _embedded_set(results, options)
+    observations: pd.DataFrame | ObservationGroups
     if len(results) == 1 and Store.is_store(results[0]):
         store = Store(results[0])
-        observations = store.observations(**selected)
-        problems = pd.concat([store.problems(), store.conflicts(**selected)], ignore_index=True)
+        observations, problems = _of_store(store, selected)
         manifest, digest = store.state()
         inputs[manifest] = digest
     elif results:
@@ -167,31 +182,28 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
         file = data_path(entry.file)
         inputs[file.name] = digest_of_file(file)
     refuse_output(results, inputs)
-    every, observations = observations, _those_selected(observations, selected)
-    if store and any(set(names) - set(every[name]) for name, names in selected.items()):
-        every = store.observations()
-    unknown = _unknown_names(selected, every)
-    if observations.empty:
+    there = _names_of(observations, selected)
+    if isinstance(observations, pd.DataFrame):
+        observations = _those_selected(observations, selected)
+    if store and any(set(names) - set(there[column]) for column, names in selected.items()):
+        there = _names_of(store.observation_groups(), selected)
+    unknown = _unknown_names(selected, there)
+    if not len(observations):
         console.print_problems(problems)
-        names = ", ".join(f"{name} {' or '.join(values)}" for name, values in selected.items())
-        raise (NothingSelectedError if selected else InputError)(
-            f"no scores of {names}" if selected else "no score could be read",
-            where=f"embedded set {entry.name}" if entry else ", ".join(results),
-            hint="; ".join(unknown) or "each of them is there, but no score has them all"
-            if selected
-            else None
-            if options["mapping"] or not problems["reason"].str.contains(_OTHER_TABLE).any()
-            else "a table with one column for each metric needs --mapping (docs/wide_tables.md)",
-        )
+        where = f"embedded set {entry.name}" if entry else ", ".join(results)
+        raise _nothing(selected, unknown, problems, where, has_mapping=bool(options["mapping"]))
     for sentence in unknown:
         console.note(f"{sentence[0].upper()}{sentence[1:]}")
-    observations, of_counts = _with_counts(observations, options, is_published=entry is not None)
+    scores, (*own, conflicts) = looked_through(
+        observations, options, catalog(options), is_published=entry is not None
+    )
+    found = [some for some in (*own, problems, conflicts) if len(some)]
     folders = [Path(path).resolve().name for path in results]
     if len(folders) > _MOST_NAMED:
         folders[_MOST_NAMED:] = [f"{len(folders) - _MOST_NAMED} more"]
     return Loaded(
-        observations=observations,
-        problems=_with_own_problems([of_counts, problems], observations, options),
+        observations=scores,
+        problems=pd.concat(found, ignore_index=True) if found else problems,
         inputs=inputs,
         sources=[entry.title] if entry else [f"store {folders[0]}"] if store else folders,
         store=store,
@@ -201,17 +213,62 @@ def load(results: tuple[str, ...], options: dict[str, Any]) -> Loaded:
     )
 
 
+def _of_store(
+    store: Store, selected: dict[str, Any]
+) -> tuple[pd.DataFrame | ObservationGroups, pd.DataFrame]:
+    """Return the scores of a store, in groups if there are many, and its problems."""
+    import pandas as pd
+
+    groups = store.observation_groups(**selected)
+    if len(groups) > _MOST_IN_MEMORY:
+        return groups, store.problems()
+    problems = [store.problems(), store.conflicts(**selected)]
+    return store.observations(**selected), pd.concat(problems, ignore_index=True)
+
+
+def _nothing(
+    selected: dict[str, list[str]],
+    unknown: list[str],
+    problems: pd.DataFrame,
+    where: str,
+    *,
+    has_mapping: bool,
+) -> InputError:
+    """Return what to raise where no score could be read, or none has what is selected."""
+    if selected:
+        names = ", ".join(f"{name} {' or '.join(values)}" for name, values in selected.items())
+        return NothingSelectedError(
+            f"no scores of {names}",
+            where=where,
+            hint="; ".join(unknown) or "each of them is there, but no score has them all",
+        )
+    other_table = not has_mapping and problems["reason"].str.contains(_OTHER_TABLE).any()
+    hint = "a table with one column for each metric needs --mapping (docs/wide_tables.md)"
+    return InputError("no score could be read", where=where, hint=hint if other_table else None)
+
+
 def _those_selected(observations: pd.DataFrame, selected: dict[str, list[str]]) -> pd.DataFrame:
     for column, values in selected.items():
         observations = observations[observations[column].isin(values)]
     return observations
 
 
-def _unknown_names(selected: dict[str, list[str]], there: pd.DataFrame) -> list[str]:
+def _names_of(
+    observations: pd.DataFrame | ObservationGroups, columns: Iterable[str]
+) -> dict[str, list[str]]:
+    """Return the names in some columns."""
+    from bigbench_meta.store.groups import ObservationGroups
+
+    if isinstance(observations, ObservationGroups):
+        return {name: observations.names(name) for name in columns}
+    return {name: [str(one) for one in observations[name].dropna().unique()] for name in columns}
+
+
+def _unknown_names(selected: dict[str, list[str]], there: dict[str, list[str]]) -> list[str]:
     """Return what to say of names that no score has, with names that are alike."""
     found = []
     for column, values in selected.items():
-        known = [str(name) for name in there[column].dropna().unique()]
+        known = there[column]
         for value in values:
             if value in known:
                 continue
@@ -222,30 +279,6 @@ def _unknown_names(selected: dict[str, list[str]], there: pd.DataFrame) -> list[
                 + (f": {alike}" if alike else f" ({len(known):,} others are there)")
             )
     return found
-
-
-def _with_own_problems(
-    problems: list[pd.DataFrame], observations: pd.DataFrame, options: dict[str, Any]
-) -> pd.DataFrame:
-    """Return problems behind those that the scores themselves have: their unit and their runs."""
-    import pandas as pd
-
-    from bigbench_meta.curves.runs import family_hint, run_problems
-    from bigbench_meta.curves.units import unit_problems
-
-    of_units = unit_problems(observations, catalog=catalog(options))
-    if len(of_units):
-        console.note(
-            "Some scores are outside the range of their metric or may be in two units, or some "
-            "sizes are implausible (see below). A curve that mixes units has no emergence score, "
-            "and a model without a plausible size is left out. If all scores are in another unit, "
-            "say so in a catalog (--catalog)."
-        )
-    of_runs = run_problems(observations, checkpoint=options["checkpoint"])
-    if hint := family_hint(observations):
-        console.note(hint)
-    found = [some for some in (of_units, of_runs, *problems) if len(some)]
-    return pd.concat(found, ignore_index=True) if found else of_units
 
 
 def _known_issues(
@@ -309,96 +342,6 @@ def catalog(options: dict[str, Any]) -> MetricCatalog | None:
     from bigbench_meta.catalog.metrics import MetricCatalog, metric_catalog
 
     return metric_catalog().overridden_by(MetricCatalog.read(path))
-
-
-def _with_counts(
-    observations: pd.DataFrame, options: dict[str, Any], *, is_published: bool
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return observations with numbers of examples, and problems of numbers that are wrong.
-
-    Those that files state come first; where none is, or one is wrong, ``--n-examples`` counts. The
-    numbers of embedded sets were checked when they were taken over (docs/uncertainty.md).
-    """
-    import pandas as pd
-
-    from bigbench_meta.core.schema import PROBLEMS, to_frame
-    from bigbench_meta.curves.counts import check_counts
-
-    metrics = catalog(options)
-    stated, problems = observations, to_frame(PROBLEMS.empty())
-    if not is_published:
-        stated, problems = check_counts(observations, catalog=metrics)
-    if given := options.get("example_counts", ()):
-        named = f"--n-examples {' '.join(given)}"
-        filled = _filled(stated, given, named)
-        added = filled["n_examples"].where(stated["n_examples"].isna())
-        checked, of_given = check_counts(
-            filled.assign(n_examples=added), catalog=metrics, where=named
-        )
-        counts = stated["n_examples"].fillna(checked["n_examples"])
-        stated = stated.assign(n_examples=counts)
-        if len(of_given):
-            problems = pd.concat([problems, of_given], ignore_index=True)
-    if "example_counts" in options:
-        _hint_counts(stated, metrics)
-    return stated, problems
-
-
-def _filled(observations: pd.DataFrame, given: tuple[str, ...], named: str) -> pd.DataFrame:
-    """Return observations with the numbers of examples that ``--n-examples`` gives."""
-    from bigbench_meta.catalog.example_counts import with_example_counts
-
-    filled = observations
-    for one in given:
-        try:
-            filled = with_example_counts(filled, _number(one))
-        except InputError as error:
-            raise InputError(error.message, where=f"--n-examples {error.where}", hint=error.hint) \
-                from error  # fmt: skip
-    before, after = (int(rows["n_examples"].notna().sum()) for rows in (observations, filled))
-    total = len(filled)
-    if before == after:
-        console.note(
-            f"{named} has no effect: each of {counted(total, 'score')} already has a "
-            "number of examples or is not covered by it."
-        )
-    elif after < total:
-        tasks = filled.loc[filled["n_examples"].isna(), "task"].unique()
-        console.note(
-            f"{named} gives the number of examples of {counted(after - before, 'score')}. "
-            f"It is still unknown for {total - after} of {counted(total, 'score')}, "
-            f"{min(tasks, key=str)} among their tasks."
-        )
-    return filled
-
-
-def _hint_counts(observations: pd.DataFrame, metrics: MetricCatalog | None) -> None:
-    """Print which numbers of examples would fit scores whose number is unknown."""
-    from bigbench_meta.curves.counts import fitting_counts
-
-    found = fitting_counts(observations, catalog=metrics).drop_duplicates(["benchmark", "subtask"])
-    if found.empty:
-        return
-    some = found.head(_MOST_HINTS)
-    fits = [f"{n:,} ({task})" for task, n in zip(some["subtask"], some["n_examples"], strict=True)]
-    more = (
-        f", and there is such a number for {rest} more" if (rest := len(found) - len(some)) else ""
-    )
-    console.note(
-        "Where the number of examples is unknown, the smallest that gives all scores of a task is "
-        f"{', '.join(fits)}{more}. It is not used; it or a multiple may be right (--n-examples)."
-    )
-
-
-def _number(given: str) -> int | str:
-    """Return a number of examples as a number, and a file or name as it is."""
-    try:
-        value = float(given)
-    except ValueError:
-        return given
-    if not value.is_integer():
-        raise InputError(f"{given} is not a whole number", where="n_examples")
-    return int(value)
 
 
 def study_options(loaded: Loaded, options: dict[str, Any]) -> StudyOptions:

@@ -125,7 +125,7 @@ def _signal_to_noise(loaded: Loaded, curves: Curves) -> pd.DataFrame:
     from bigbench_meta.inference.signal_to_noise import signal_to_noise
 
     names = ["benchmark", "task", "subtask", "metric"]
-    found = signal_to_noise(loaded.observations)
+    found = signal_to_noise(loaded.whole)
     has_curve = pd.MultiIndex.from_frame(curves.keys[names].astype(str).drop_duplicates())
     return found[pd.MultiIndex.from_frame(found[names].astype(str)).isin(has_curve)]
 

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.core.cards import Card, Carded, briefly, named, sparkline
 from bigbench_meta.core.errors import InputError
-from bigbench_meta.core.keys import group_rows
+from bigbench_meta.core.keys import column_codes, group_rows
 from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.core.schema import (
     CURVE_KEY,
     FALLING_AXES,
+    OBSERVATIONS,
     SCALE_AXES,
     SIZE_AXES,
     conform,
@@ -26,12 +28,12 @@ from bigbench_meta.core.schema import (
 )
 from bigbench_meta.core.text import counted, did_you_mean, format_scale, listed
 from bigbench_meta.curves.runs import ALL, differing_settings, separate_runs, unexplained
+from bigbench_meta.curves.survey import Survey, places_of, survey_of
 from bigbench_meta.curves.units import asks_unit, check_range, implausible_sizes, models_of_rows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
@@ -45,6 +47,7 @@ __all__ = ["Curves", "build_curves"]
 
 # Curves that Jupyter shows.
 _SHOWN = 5
+_POINTS = ("x", "y", "spread", "stderr", "n_examples", "model_name")
 # What lm-evaluation-harness calls tasks whose answer counts only if each of its tokens is right.
 _WHOLE_ANSWERS = ["generate_until", "greedy_until", "loglikelihood"]
 
@@ -313,7 +316,7 @@ def integer_column(values: Floats) -> pd.Series[int]:
 
 
 def build_curves(
-    observations: pd.DataFrame | pa.Table,
+    observations: pd.DataFrame | pa.Table | Iterable[pd.DataFrame],
     *,
     scale: str | None = None,
     average: bool = True,
@@ -336,7 +339,8 @@ def build_curves(
     :func:`bigbench_meta.unit_problems` names these scores and sizes.
 
     Args:
-        observations: Observations table.
+        observations: Observations table; or what :meth:`bigbench_meta.Store.observation_groups`
+            returns, of which one group after another is in memory. The curves are the same.
         scale: Column to use as x, one of :data:`SCALE_AXES`. By default, for
             each curve, the first of ``flop_matched_non_embedding_params``,
             ``non_embedding_params`` and ``total_params`` that all its models have, or else that
@@ -369,12 +373,70 @@ def build_curves(
         raise InputError(
             f"{scale!r} is not a scale axis", where="scale", hint=f"one of {', '.join(SCALE_AXES)}"
         )
-    runs = separate_runs(conform(observations), checkpoint=checkpoint)
+    options: dict[str, Any] = {
+        "scale": scale,
+        "average": average,
+        "checkpoint": checkpoint,
+        "catalog": catalog,
+    }
+    if isinstance(observations, pd.DataFrame | pa.Table):
+        return _of_table(conform(observations), None, **options)[0]
+    survey = survey_of(observations)
+    if not survey.table.num_rows:
+        return _of_table(OBSERVATIONS.empty(), None, **options)[0]
+    parts, places = [], []
+    for group in observations:
+        curves, first = _of_table(conform(group), survey, **options)
+        parts.append(curves)
+        places.append(places_of(group)[first])
+    return _joined(parts, np.concatenate(places), survey)
+
+
+def _joined(parts: list[Curves], places: Ints, survey: Survey) -> Curves:
+    """Return curves in the order of the places of their first rows; the parts are emptied."""
+    order = np.argsort(places, kind="stable")
+    keys = pd.concat([part.keys for part in parts], ignore_index=True)
+    keys = keys.iloc[order].reset_index(drop=True)
+    if survey.table["settings"].null_count < len(survey.table):
+        # Then the variants are named anew, in the order in which they appear.
+        names = keys["variant"].astype(object)
+        keys["variant"] = pd.Categorical(names, categories=names.dropna().unique())
+    lengths = np.concatenate([part.ragged.lengths for part in parts])
+    ragged, points = Ragged.of_lengths(lengths), None
+    if not np.array_equal(order, np.arange(len(order))):
+        points, ragged = ragged.take(order)
+    arrays: list[dict[str, Any]] = [
+        {name: getattr(part, name) for name in _POINTS} for part in parts
+    ]
+    parts.clear()
+
+    def joined(name: str) -> NDArray[Any]:
+        whole = np.concatenate([array.pop(name) for array in arrays])
+        return whole if points is None else whole[points]
+
+    return Curves(keys=keys, offsets=ragged.offsets, **{name: joined(name) for name in _POINTS})
+
+
+def _of_table(
+    table: pa.Table, survey: Survey | None, *, scale: str | None, average: bool, checkpoint: str,
+    catalog: MetricCatalog | None,
+) -> tuple[Curves, Ints]:  # fmt: skip
+    """Return the curves of a table, and the first row of each.
+
+    Args:
+        table: Observations, of some tasks if there is a survey of all.
+        survey: What all of them say of the models.
+        scale: See :func:`build_curves`.
+        average: See :func:`build_curves`.
+        checkpoint: See :func:`build_curves`.
+        catalog: See :func:`build_curves`.
+    """
+    runs = separate_runs(table, checkpoint=checkpoint, survey=survey)
     table = runs.table
     group, first = group_rows(table, CURVE_KEY)
     model = _model_ranks(table)
     axes = (scale,) if scale else SIZE_AXES
-    x, axis = _scale_of_rows(table, group, model, len(first), axes)
+    x, axis = _scale_of_rows(table, group, model, len(first), axes, runs.survey)
     metrics = catalog or metric_catalog()
     keys = _keys(table, group, first, metrics)
     if catalog is None:
@@ -406,7 +468,7 @@ def build_curves(
     )
     sizes = np.diff(starts, append=len(rows))
     n_points = np.bincount(group[rows[starts]], minlength=len(first))
-    return Curves(
+    curves = Curves(
         keys=keys.assign(
             scale=axis,
             n_missing=_missing_models(group, model, usable, len(first)),
@@ -429,11 +491,18 @@ def build_curves(
         ),
         offsets=Ragged.of_lengths(n_points).offsets,
         x=x[rows[starts]],
-        model_name=np.array(
-            table.column("model_name").cast("string").take(rows[starts]).to_pylist(), dtype=object
-        ),
+        model_name=_names(table, "model_name")[rows[starts]],
         **_points(table, score, np.where(unit.stderr, np.nan, stderr), rows, starts, sizes),
     )
+    return curves, np.flatnonzero(runs.kept)[first]
+
+
+def _names(table: pa.Table, name: str) -> NDArray[np.object_]:
+    """Return texts as objects, each text one object."""
+    codes, _ = column_codes(table.column(name))
+    names, place = np.unique(codes, return_index=True)
+    texts = table.column(name).cast("string").take(pa.array(place)).to_pylist()
+    return np.array(texts, dtype=object)[np.searchsorted(names, codes)]
 
 
 def _points_with(chosen: NDArray[np.bool_], group: Ints, starts: Ints, n_groups: int) -> Ints:
@@ -450,9 +519,15 @@ def _floats(table: pa.Table, name: str) -> Floats:
 
 
 def _scale_of_rows(
-    table: pa.Table, group: Ints, model: Ints, n_groups: int, axes: tuple[str, ...]
-) -> tuple[Floats, NDArray[np.object_]]:
+    table: pa.Table, group: Ints, model: Ints, n_groups: int, axes: tuple[str, ...],
+    survey: Survey | None,
+) -> tuple[Floats, NDArray[np.object_]]:  # fmt: skip
     """Return x of each row, NaN where it has none, and the axis of each group."""
+    n, count = table.num_rows, np.ones(table.num_rows)
+    if survey is not None:
+        # What counts is how often each size stands in all observations.
+        table = pa.concat_tables([table, survey.table]).unify_dictionaries()
+        count = np.concatenate([np.zeros(n), survey.n_rows])
     implausible = implausible_sizes(table)
     candidates = np.array(
         [np.where(implausible.get(axis, False), np.nan, _floats(table, axis)) for axis in axes]
@@ -461,13 +536,14 @@ def _scale_of_rows(
     models, _ = models_of_rows(table)
     for axis, values in zip(axes, candidates, strict=True):
         if axis in SIZE_AXES:
-            _settle(values, models)
+            _settle(values, models, count)
+    candidates = candidates[:, :n]
     covered = [_n_models(group, model, ~np.isnan(values), n_groups) for values in candidates]
     best = np.argmax(covered, axis=0)  # the first one on ties
     return candidates[best[group], np.arange(len(group))], np.array(axes, dtype=object)[best]
 
 
-def _settle(size: Floats, model: Ints) -> None:
+def _settle(size: Floats, model: Ints, count: Floats) -> None:
     """Give each model its commonest size, the smallest on ties: counts differ by rounding."""
     low, high = np.full((2, int(model.max(initial=0)) + 1), np.nan)
     np.fmin.at(low, model, size)
@@ -475,7 +551,8 @@ def _settle(size: Floats, model: Ints) -> None:
     rows = np.flatnonzero((low < high)[model] & np.isfinite(size))
     if not len(rows):
         return
-    counts = pd.DataFrame({"model": model[rows], "size": size[rows]}).value_counts().reset_index()
+    frame = pd.DataFrame({"model": model[rows], "size": size[rows], "count": count[rows]})
+    counts = frame.groupby(["model", "size"], as_index=False).sum()
     best = counts.sort_values(["count", "size"], ascending=[False, True]).drop_duplicates("model")
     size[rows] = best.set_index("model")["size"].reindex(model[rows]).to_numpy()
 
@@ -515,9 +592,8 @@ def _model_ranks(table: pa.Table) -> Ints:
 def _n_models(group: Ints, model: Ints, chosen: NDArray[np.bool_], n_groups: int) -> Ints:
     """Count the models of each group that have a chosen row."""
     n_models = int(model.max(initial=0)) + 1
-    return np.bincount(
-        np.unique(group[chosen] * n_models + model[chosen]) // n_models, minlength=n_groups
-    )
+    pairs = np.sort(group[chosen] * n_models + model[chosen])  # several times as fast as unique
+    return np.bincount(pairs[np.diff(pairs, prepend=-1) > 0] // n_models, minlength=n_groups)
 
 
 def _missing_models(group: Ints, model: Ints, usable: NDArray[np.bool_], n_groups: int) -> Ints:

@@ -17,9 +17,12 @@ import pyarrow as pa
 from bigbench_meta.catalog.metrics import metric_catalog
 from bigbench_meta.catalog.published import bigbench_tasks
 from bigbench_meta.core.keys import group_rows
-from bigbench_meta.core.schema import PROBLEMS, conform, to_frame
+from bigbench_meta.core.schema import conform, to_frame
+from bigbench_meta.readers.problems import MOST_DETAILED, Notes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
@@ -28,7 +31,14 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
     Ints = NDArray[np.int64]
 
-__all__ = ["MOST_EXAMPLES", "check_counts", "contradicts", "fitting_counts", "smallest_count"]
+__all__ = [
+    "MOST_EXAMPLES",
+    "check_counts",
+    "contradicts",
+    "fitting_counts",
+    "note_counts",
+    "smallest_count",
+]
 
 MOST_EXAMPLES: Final = 100_000
 """No larger number of examples is looked for."""
@@ -162,26 +172,51 @@ def check_counts(
         >>> problems["reason"].item()
         '2 of 2 scores are no count of right answers of 500 examples (0.415 x 500 = 207.5, 1b): ...'
     """
+    notes = Notes()
+    rows = np.arange(len(observations))
+    checked = note_counts(notes, observations, rows, catalog=catalog, where=where)
+    return checked, to_frame(notes.table())
+
+
+def note_counts(
+    notes: Notes,
+    observations: pd.DataFrame,
+    places: Ints,
+    *,
+    catalog: MetricCatalog | None = None,
+    where: str | None = None,
+    section: int = 0,
+) -> pd.DataFrame:
+    """Return what :func:`check_counts` returns, and note its problems.
+
+    Args:
+        notes: Where they are noted.
+        observations: All observations of some tasks.
+        places: The place of each row among all observations.
+        catalog: As for :func:`check_counts`.
+        where: As for :func:`check_counts`.
+        section: Of the notes.
+    """
     table = conform(observations)
     n = _floats(table, "n_examples")
     rows = _shares(table, ~np.isnan(n), catalog)
     n_of = n[rows.place]
     wrong = contradicts(rows.share, rows.rounding, n_of)
     if not wrong.any():
-        return observations, to_frame(PROBLEMS.empty())
+        return observations
     telling = wrong | (rows.between & (2 * rows.rounding * n_of <= 0.5))
-    number = group_rows(table, (*_SET, "n_examples"))[0][rows.place]
+    group, first = group_rows(table, (*_SET, "n_examples"))
+    number = group[rows.place]
     refuted = np.bincount(number, wrong) > _REFUTED * np.bincount(number, telling)
-    problems = _told(table, rows, number, wrong, refuted, where)
+    _note_wrong(notes, section, table, places[first], rows, number, wrong, refuted, where)
     dropped = np.zeros(table.num_rows, dtype=bool)
     dropped[rows.place] = refuted[number]
     frame = to_frame(table) if isinstance(observations, pa.Table) else observations
-    checked = frame.assign(n_examples=frame["n_examples"].mask(dropped))
-    return checked, to_frame(conform(pd.DataFrame(problems, columns=PROBLEMS.names), PROBLEMS))
+    return frame.assign(n_examples=frame["n_examples"].mask(dropped))
 
 
 def fitting_counts(
-    observations: pd.DataFrame, *, catalog: MetricCatalog | None = None
+    observations: pd.DataFrame | Iterable[pd.DataFrame], *, catalog: MetricCatalog | None = None
 ) -> pd.DataFrame:
     """Return the smallest numbers of examples that fit scores whose number is not known.
 
@@ -190,7 +225,8 @@ def fitting_counts(
     sets of scores are looked at, the first ones.
 
     Args:
-        observations: Observations table.
+        observations: Observations table, or groups of whole tasks as
+            :meth:`bigbench_meta.Store.observation_groups` gives them.
         catalog: Metric catalog; the packaged one by default.
 
     Returns:
@@ -207,17 +243,31 @@ def fitting_counts(
         >>> found["n_examples"].item()
         205
     """
+    groups = [observations] if isinstance(observations, pd.DataFrame) else observations
+    found = pd.concat([_fitting_counts(group, catalog) for group in groups])
+    # Those of the first sets, in the order of all observations.
+    found = found.sort_index(kind="stable").iloc[:_MOST_SETS]
+    return found[found["n_examples"] > 0].reset_index(drop=True)
+
+
+def _fitting_counts(observations: pd.DataFrame, catalog: MetricCatalog | None) -> pd.DataFrame:
+    """Return the hint of each of the first sets, 0 for none, by the place of its first row."""
     table = conform(observations)
     rows = _shares(table, np.isnan(_floats(table, "n_examples")), catalog)
-    found = [
-        (rows.place[places[0]], n, len(places))
-        for places in _members(rows.set, np.unique(rows.set)[:_MOST_SETS]).values()
-        if (n := smallest_count(rows.share[places], rows.rounding[places]))
-    ]
-    first, counts, sizes = zip(*found, strict=True) if found else ((), (), ())
-    keys = to_frame(table.select(_SET).take(pa.array(first, pa.int64())))
-    return keys.assign(n_examples=list(counts), n_scores=list(sizes)).astype(
-        {"n_examples": "int64", "n_scores": "int64"}
+    _, first = group_rows(table, _SET)
+    sets = np.unique(rows.set)[:_MOST_SETS]
+    members = _members(rows.set, sets)
+    keys = to_frame(table.select(_SET).take(pa.array(first[sets])))
+    return (
+        keys.assign(
+            n_examples=[
+                smallest_count(rows.share[members[one]], rows.rounding[members[one]]) or 0
+                for one in sets.tolist()
+            ],
+            n_scores=[len(members[one]) for one in sets.tolist()],
+        )
+        .astype({"n_examples": "int64", "n_scores": "int64"})
+        .set_axis(observations.index[first[sets]])
     )
 
 
@@ -290,17 +340,17 @@ def _rounding(score: Floats) -> Floats:
     return np.maximum(half, _SINGLE * np.abs(score))
 
 
-def _told(
-    table: pa.Table, rows: _Shares, number: Ints, wrong: Bools, refuted: Bools, where: str | None
-) -> list[tuple[str, str, str, str]]:
-    """Return a problem for each set of scores and number of examples that one contradicts."""
+def _note_wrong(
+    notes: Notes, section: int, table: pa.Table, places: Ints, rows: _Shares, number: Ints,
+    wrong: Bools, refuted: Bools, where: str | None,
+) -> None:  # fmt: skip
+    """Note each set of scores and number of examples that one contradicts."""
     told, first = np.unique(number[wrong], return_index=True)
     first = np.flatnonzero(wrong)[first]
     names = ["source", "subtask", "metric", "model_name", "n_examples"]
     chosen = to_frame(table.select(names).take(pa.array(rows.place[first])))
     n_wrong, n_all = np.bincount(number, wrong), np.bincount(number)
-    members = _members(number, told)
-    problems: list[tuple[str, str, str, str]] = []
+    members = _members(number, told[:MOST_DETAILED])
     for one, place, key in zip(told, first, chosen.to_dict("records"), strict=True):
         share, n = rows.share[place], int(key["n_examples"])
         text = f"{share * 100:.10g}%" if rows.whole[place] == 100 else f"{share:.10g}"
@@ -308,17 +358,19 @@ def _told(
             f"{n_wrong[one]:.0f} of {n_all[one]} scores are no count of right answers of {n:,} "
             f"examples ({text} x {n:,} = {share * n:.7g}, {key['model_name']}): "
         )
+        more = ""
         if not refuted[one]:
             reason += "the number fits the others and is used"
         else:
             reason += "the number is not used"
-            some = members[one] if len(problems) < _MOST_SETS else members[one][:0]
-            if other := smallest_count(rows.share[some], rows.rounding[some]):
-                reason += f"; {other:,} would fit"
+            some = members.get(one)
+            if some is not None and (
+                other := smallest_count(rows.share[some], rows.rounding[some])
+            ):
+                more = f"; {other:,} would fit"
         source = where or ("" if pd.isna(key["source"]) else str(key["source"]))
         field = f"{key['subtask']}, {key['metric']}"
-        problems.append((source, field, reason, "warning"))
-    return problems
+        notes.add(section, int(places[one]), source, field, "{told}", told=reason, detail=more)
 
 
 def _members(group: Ints, chosen: Ints) -> dict[int, Ints]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.keys import group_rows
 from bigbench_meta.core.schema import (
     CURVE_KEY,
+    OBSERVATIONS,
     PROBLEMS,
     SETTINGS,
     SIZE_AXES,
@@ -31,7 +32,8 @@ from bigbench_meta.core.schema import (
     to_frame,
 )
 from bigbench_meta.core.text import counted
-from bigbench_meta.curves.units import CODES, spelled
+from bigbench_meta.curves.survey import Survey, survey_of
+from bigbench_meta.curves.units import is_score, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -111,6 +113,8 @@ class Runs:
         earlier: The same for each model with training runs, by backend, adapter or variant, that
             ended at another checkpoint than its last: of each run the last one counts.
         at_earlier: Which rows of the table are of such a run.
+        survey: The rows of the survey that are kept like those of the table, if there is one.
+        left_out: Those that are not.
     """
 
     table: pa.Table
@@ -120,9 +124,11 @@ class Runs:
     unordered: tuple[tuple[str, str, str], ...] = ()
     earlier: tuple[tuple[str, str, str], ...] = ()
     at_earlier: Bools
+    survey: Survey | None = None
+    left_out: Survey | None = None
 
 
-def separate_runs(table: pa.Table, *, checkpoint: str = ALL) -> Runs:
+def separate_runs(table: pa.Table, *, checkpoint: str = ALL, survey: Survey | None = None) -> Runs:
     """Tell the runs of each model apart.
 
     Args:
@@ -130,6 +136,7 @@ def separate_runs(table: pa.Table, *, checkpoint: str = ALL) -> Runs:
         checkpoint: ``all`` (each that a model was scored at several times is a variant), ``last``
             (of each model; where the names of its checkpoints do not say which that is, each is a
             variant), or the name of one.
+        survey: What all observations say of the models, if these are those of some tasks.
 
     Raises:
         InputError: No model has the checkpoint.
@@ -144,11 +151,14 @@ def separate_runs(table: pa.Table, *, checkpoint: str = ALL) -> Runs:
         >>> separate_runs(conform(rows)).table["variant"].to_pylist()
         [None, 'precision=4bit', None]
     """
+    n = table.num_rows
+    if survey is not None:
+        table = pa.concat_tables([table, survey.table]).unify_dictionaries()
     whole = np.ones(table.num_rows, dtype=bool)
     if table["settings"].null_count == table.num_rows:
         if checkpoint not in {ALL, LAST}:
             raise _no_checkpoint(checkpoint, [])
-        return Runs(table=table, kept=whole, n_limited=0, n_other_checkpoints=0, at_earlier=~whole)
+        return _runs(table, n, survey, kept=whole, at_earlier=~whole)
     combos, combo = _combinations(table)
     wanted, is_chosen = _at_checkpoint(combos, checkpoint)
     unordered = _unordered(combos, wanted & ~is_chosen) if checkpoint == LAST else ()
@@ -163,20 +173,40 @@ def separate_runs(table: pa.Table, *, checkpoint: str = ALL) -> Runs:
     counts = wanted & ~limited & ~scoreless
     kept = counts[combo]
     variant = _variants(combos, np.flatnonzero(counts))
-    table, combo_kept = table.filter(pa.array(kept)), combo[kept]
     place = table.schema.get_field_index("variant")
     field = table.schema.field(place)
-    values = pa.array(variant, pa.string()).take(pa.array(combo_kept))
-    encoded = values.dictionary_encode().cast(field.type)
+    values = pa.array(variant, pa.string()).take(pa.array(combo))
+    return _runs(
+        table.set_column(place, field, _of_kept(values, kept[:n], field.type)), n, survey,
+        kept=kept, at_earlier=at_earlier[combo],
+        n_limited=int(limited[combo][:n].sum()),
+        n_other_checkpoints=int((~wanted)[combo][:n].sum()),
+        unordered=unordered, earlier=earlier,
+    )  # fmt: skip
+
+
+def _of_kept(values: pa.Array, kept: Bools, type_: pa.DataType) -> pa.DictionaryArray:
+    """Return texts by their number, those of kept rows, which come first, in their order."""
+    kept = np.concatenate([kept, np.zeros(len(values) - len(kept), dtype=bool)])
+    known = values.filter(pa.array(kept)).unique().drop_null()
+    names = pa.concat_arrays([known, values]).unique().drop_null()
+    return pa.DictionaryArray.from_arrays(pc.index_in(values, names), names).cast(type_)
+
+
+def _runs(
+    table: pa.Table, n: int, survey: Survey | None, *, kept: Bools, at_earlier: Bools,
+    n_limited: int = 0, n_other_checkpoints: int = 0, **more: Any,
+) -> Runs:  # fmt: skip
+    """Return the kept ones of the first rows of a table, and of the survey behind them."""
+    own, others, left_out = kept[:n], None, None
+    if survey is not None:
+        told = replace(survey, table=table.slice(n))
+        others, left_out = told.filter(kept[n:]), told.filter(~kept[n:])
     return Runs(
-        table=table.set_column(place, field, encoded),
-        kept=kept,
-        n_limited=int(limited[combo].sum()),
-        n_other_checkpoints=int((~wanted)[combo].sum()),
-        unordered=unordered,
-        earlier=earlier,
-        at_earlier=at_earlier[combo_kept],
-    )
+        table=table.slice(0, n).filter(pa.array(own)), kept=own, n_limited=n_limited,
+        n_other_checkpoints=n_other_checkpoints, at_earlier=at_earlier[:n][own], survey=others,
+        left_out=left_out, **more,
+    )  # fmt: skip
 
 
 def unexplained(table: pa.Table) -> Bools:
@@ -185,11 +215,13 @@ def unexplained(table: pa.Table) -> Bools:
     return np.asarray(pc.fill_null(found, fill_value=False).to_numpy(), dtype=bool)
 
 
-def run_problems(observations: pd.DataFrame | pa.Table, *, checkpoint: str = ALL) -> pd.DataFrame:
+def run_problems(
+    observations: pd.DataFrame | pa.Table | Survey, *, checkpoint: str = ALL
+) -> pd.DataFrame:
     """Return what a user should know of the runs behind curves.
 
     Args:
-        observations: Observations table.
+        observations: Observations table, or a survey of one.
         checkpoint: See :func:`separate_runs`.
 
     Returns:
@@ -201,30 +233,38 @@ def run_problems(observations: pd.DataFrame | pa.Table, *, checkpoint: str = ALL
     Raises:
         SchemaError: ``observations`` is no observations table.
     """
-    table = conform(observations)
-    runs = separate_runs(table, checkpoint=checkpoint)
+    runs = separate_runs(OBSERVATIONS.empty(), checkpoint=checkpoint, survey=_survey(observations))
     rows: list[tuple[str, str, str, str]] = []
-    left_out = to_frame(table.select([*_FAMILY, "settings"]).filter(pa.array(~runs.kept)))
-    if runs.n_limited:
-        limited = left_out["settings"].astype(str).map(lambda text: "limit" in settings_of(text))
-        counts = left_out[limited].groupby(_FAMILY, observed=True, sort=False).size()
+    if runs.left_out is not None and runs.survey is not None:
+        left_out = to_frame(runs.left_out.table.select([*_FAMILY, "settings"]))
+        limited = np.array(["limit" in settings_of(str(one)) for one in left_out["settings"]], bool)
+        counts = (
+            left_out.assign(n=runs.left_out.n_rows)[limited]
+            .groupby(_FAMILY, observed=True, sort=False)["n"]
+            .sum()
+        )
         rows += [
             (str(benchmark), str(family), _LIMITED.format(n=n), "warning")
             for benchmark, family, n in counts.reset_index().itertuples(index=False)
         ]
-    rows += [(*told, "warning") for told in (*runs.unordered, *runs.earlier)]
-    rows += _mixed_settings(runs.table, checkpoint=checkpoint) + _without_size(runs.table)
+        rows += [(*told, "warning") for told in (*runs.unordered, *runs.earlier)]
+        rows += _mixed_settings(runs.survey, checkpoint=checkpoint) + _without_size(runs.survey)
     return to_frame(conform(pd.DataFrame(rows, columns=PROBLEMS.names), PROBLEMS))
 
 
-def family_hint(observations: pd.DataFrame | pa.Table) -> str:
+def _survey(observations: pd.DataFrame | pa.Table | Survey) -> Survey:
+    """Return the survey of observations, each row in the place that it has there."""
+    return observations if isinstance(observations, Survey) else survey_of([conform(observations)])
+
+
+def family_hint(observations: pd.DataFrame | pa.Table | Survey) -> str:
     """Return a sentence where families of one model each have names that look like one family's.
 
     They look alike if their names differ in a size, a release date, a version at the end or ``-hf``
     alone. Nothing is joined: another date is another training, unless someone says otherwise.
 
     Args:
-        observations: Observations table.
+        observations: Observations table, or a survey of one.
 
     Returns:
         The sentence, empty if there are no such families.
@@ -241,7 +281,7 @@ def family_hint(observations: pd.DataFrame | pa.Table) -> str:
         2 families of one model each look like one family: owl-0424, owl-1124. They are kept apart;
         a rule of --names or {model_family} in --path can join them.
     """
-    table = conform(observations)
+    table = _survey(observations).table
     _, first = group_rows(table, [*_FAMILY, "model_name"])
     models = to_frame(table.select(_FAMILY).take(pa.array(first))).astype(str)
     alike: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
@@ -312,10 +352,10 @@ def _combinations(table: pa.Table) -> tuple[pd.DataFrame, Ints]:
     """Return one row for each curve, model and settings, and the row of each observation."""
     columns = [*CURVE_KEY, "model_name", "settings"]
     combo, first = group_rows(table, columns)
-    frame = to_frame(table.select([*columns, *SIZE_AXES]).take(pa.array(first)))
-    size, *others = (frame[name].astype("float64") for name in SIZE_AXES)
-    for other in others:
-        size = size.fillna(other)
+    frame = to_frame(table.select(columns).take(pa.array(first)))
+    of_row = pc.fill_null(pc.coalesce(*(table[name] for name in SIZE_AXES)).cast("float64"), np.nan)
+    size = pd.Series(np.full(len(first), np.nan))
+    np.fmax.at(size.to_numpy(), combo, of_row.to_numpy())
     frame = frame[columns].astype(dict.fromkeys(columns, object))
     frame = frame.where(frame.notna(), None)
     texts = frame["settings"].tolist()
@@ -324,18 +364,11 @@ def _combinations(table: pa.Table) -> tuple[pd.DataFrame, Ints]:
     # Spelling makes no two models of one: Owl-7B and owl_7b.
     spelling = {name: spelled(name) for name in set(frame["model_name"].tolist())}
     model = frame["model_name"].map(spelling)
-    has_score = np.bincount(combo, weights=_is_score(table), minlength=len(first)) > 0
+    has_score = np.bincount(combo, weights=is_score(table), minlength=len(first)) > 0
     # Nor are two models of one size two points.
     size = size.groupby([*_texts(frame, _FAMILY), model]).transform("max")
     place = size.map(str).where(size.notna(), model)
     return frame.assign(said=said, model=model, place=place, has_score=has_score), combo
-
-
-def _is_score(table: pa.Table) -> Bools:
-    """Return which rows have a score, and no code for one that was not measured."""
-    score = table["score"].to_pandas().to_numpy(dtype=float)
-    found: Bools = np.isfinite(score) & ~np.isin(score, CODES)
-    return found
 
 
 def _texts(frame: pd.DataFrame, names: Iterable[str]) -> list[pd.Series[str]]:
@@ -467,7 +500,9 @@ def _earlier(combos: pd.DataFrame, chosen: Bools) -> tuple[Bools, tuple[tuple[st
         told = ", ".join(filter(None, [variant, *run])) or "the runs without a backend"
         at = runs[str(benchmark), str(family), str(model)]
         at.setdefault(said.get("checkpoint"), set()).add(told)
-    names = dict(zip(combos["model"], combos["model_name"], strict=True))
+    names: dict[str, str] = {}
+    for model, name in zip(combos["model"], combos["model_name"], strict=True):
+        names.setdefault(model, name)
     rows = []
     lasts: dict[tuple[str, str, str], set[str | None]] = {}
     for (benchmark, family, model), at in runs.items():
@@ -629,15 +664,19 @@ def differing_settings(
     return [tuple(sorted(_differing(of_curve) - chosen)) for of_curve in runs]
 
 
-def _mixed_settings(table: pa.Table, *, checkpoint: str) -> list[tuple[str, str, str, str]]:
+def _mixed_settings(survey: Survey, *, checkpoint: str) -> list[tuple[str, str, str, str]]:
     """Return a problem for each family with curves whose models were run differently."""
+    table = survey.table
     curve, first = group_rows(table, CURVE_KEY)
     families = to_frame(table.select(_FAMILY).take(pa.array(first))).astype(str)
     n_curves: Counter[tuple[str, str, tuple[str, ...]]] = Counter()
     found = differing_settings(table, curve, len(first), checkpoint=checkpoint)
-    for (benchmark, family), names in zip(families.itertuples(index=False), found, strict=True):
+    numbers = survey.n_curves[first].tolist()
+    for (benchmark, family), names, n in zip(
+        families.itertuples(index=False), found, numbers, strict=True
+    ):
         if names:
-            n_curves[benchmark, family, names] += 1
+            n_curves[benchmark, family, names] += n
     return [
         (
             benchmark,
@@ -650,20 +689,20 @@ def _mixed_settings(table: pa.Table, *, checkpoint: str) -> list[tuple[str, str,
     ]
 
 
-def _without_size(table: pa.Table) -> list[tuple[str, str, str, str]]:
+def _without_size(survey: Survey) -> list[tuple[str, str, str, str]]:
     """Return a problem for each model of which some scores have a size and others have none."""
-    columns = [*_FAMILY, "model_name"]
+    columns, table = [*_FAMILY, "model_name"], survey.table
     group, first = group_rows(table, columns)
     has_size = pc.is_valid(pc.coalesce(*(table[name] for name in SIZE_AXES))).to_numpy()
-    n_all = np.bincount(group, minlength=len(first))
-    n_without = np.bincount(group[~has_size], minlength=len(first))
+    n_all = np.bincount(group, survey.n_rows, len(first))
+    n_without = np.bincount(group, np.where(has_size, 0, survey.n_rows), len(first))
     some = np.flatnonzero((n_without > 0) & (n_without < n_all))
     models = to_frame(table.select(columns).take(pa.array(first[some]))).astype(str)
     return [
         (
             benchmark,
             family,
-            f"{n} scores of {model} have no size, others of it have one: not used on that axis",
+            f"{n:.0f} scores of {model} have no size, others of it have one: not used on that axis",
             "warning",
         )
         for (benchmark, family, model), n in zip(

@@ -23,12 +23,12 @@ from bigbench_meta.catalog.model_names import model_names, nominal_size
 from bigbench_meta.core.keys import group_rows
 from bigbench_meta.core.schema import (
     CURVE_KEY,
-    PROBLEMS,
     SIZE_AXES,
     SIZE_BY_RULE,
     conform,
     to_frame,
 )
+from bigbench_meta.readers.problems import Notes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
-    Problem = tuple[str, str, str, str]
+    Ints = NDArray[np.int64]
 
 __all__ = [
     "CODES",
@@ -46,7 +46,9 @@ __all__ = [
     "asks_unit",
     "check_range",
     "implausible_sizes",
+    "is_score",
     "models_of_rows",
+    "note_units",
     "spelled",
     "unit_problems",
 ]
@@ -151,6 +153,13 @@ def check_range(
             if binary is not None:
                 too_large |= binary & (stderr > 0) & (ratio < 1 / _OFF_STDERR)
         return Checked(code=code, outside=outside & ~code, stderr=too_large & ~outside)
+
+
+def is_score(table: pa.Table) -> Bools:
+    """Return which observations have a score, and no code for one that was not measured."""
+    score = table["score"].to_pandas().to_numpy(dtype=float)
+    found: Bools = np.isfinite(score) & ~np.isin(score, CODES)
+    return found
 
 
 def implausible_sizes(table: pa.Table) -> dict[str, Bools]:
@@ -315,7 +324,28 @@ def unit_problems(
         >>> unit_problems(rows)["reason"].tolist()
         ['64.18, but acc goes from 0 to 1: in percent?']
     """
-    table = conform(observations)
+    notes, table = Notes(), conform(observations)
+    note_units(notes, table, np.arange(table.num_rows), catalog=catalog)
+    return to_frame(notes.table())
+
+
+def note_units(
+    notes: Notes,
+    table: pa.Table,
+    places: Ints,
+    *,
+    models: pa.Table | None = None,
+    catalog: MetricCatalog | None = None,
+) -> None:
+    """Note what :func:`unit_problems` returns, of some of the observations.
+
+    Args:
+        notes: Where it is noted.
+        table: All observations of some tasks.
+        places: The place of each row among all observations.
+        models: Observations of each model with each of its sizes, if there are other tasks.
+        catalog: Metric catalog; the packaged one by default.
+    """
     group, first = group_rows(table, _METRIC)
     keys = to_frame(table.select(_METRIC).take(first))
     known = (catalog or metric_catalog()).lookup(keys)
@@ -327,18 +357,20 @@ def unit_problems(
     with np.errstate(invalid="ignore"):
         beyond = found.stderr & (stderr > (high - low) / 2)
     of_number = "which its number of examples does not give: in another unit? Not used"
-    rows = []
-    for mask, values, text in (
+    told = (
         (found.outside, score, "{value:.9g}{more}, but {metric} {range}{hint}"),
         (found.code, score, "{value:g}{more}, a code for a score that was not measured"),
         (beyond, stderr, "a standard error of {value:.9g}{more}, but {metric} {range}{hint}"),
         (found.stderr & ~beyond, stderr, f"a standard error of {{value:.9g}}{{more}}, {of_number}"),
-    ):
-        rows += _told(table, mask, values, low, high, text)
-    rows += _two_units(table, catalog or metric_catalog())
-    for axis, mask in implausible_sizes(table).items():
-        rows += _sizes_told(table, axis, mask)
-    return to_frame(conform(pd.DataFrame(rows, columns=PROBLEMS.names), PROBLEMS))
+    )
+    for section, (mask, values, text) in enumerate(told):
+        if mask.any():
+            _note_told(notes, section, table, places, mask, values, low, high, text)
+    _note_two_units(notes, len(told), table, places, catalog or metric_catalog())
+    with_models = table if models is None else pa.concat_tables([table, models])
+    for number, (axis, mask) in enumerate(implausible_sizes(with_models).items()):
+        section = len(told) + 1 + number
+        _note_sizes(notes, section, with_models, places, axis, mask)
 
 
 def _of_unsure_unit(keys: pd.DataFrame, known: pd.DataFrame, catalog: MetricCatalog) -> Bools:
@@ -412,28 +444,37 @@ def _falls(table: pa.Table, curve: NDArray[np.int64], n_curves: int) -> Bools:
     return np.bincount(curve[order[1:]][fall], minlength=n_curves) > 0
 
 
-def _two_units(table: pa.Table, catalog: MetricCatalog) -> list[Problem]:
-    """Return a problem for each curve that is in two units by the look of it."""
+def _note_two_units(
+    notes: Notes, section: int, table: pa.Table, places: Ints, catalog: MetricCatalog
+) -> None:
+    """Note each curve that is in two units by the look of it."""
     curve, first = group_rows(table, CURVE_KEY)
     most, least = _on_both_sides(table, catalog, curve, len(first))
     odd = np.flatnonzero(asks_unit(table, catalog, curve, len(first)))
-    rows = []
     keys = table.select([*CURVE_KEY, "source"]).take(pa.array(first[odd])).to_pylist()
     for place, key in zip(odd, keys, strict=True):
         where = f"{key['subtask'] or key['task']}, {key['metric']}, {key['model_family']}"
         reason = f"some scores are at most {most[place]:g}, the others {least[place]:g} or more"
-        rows.append((key["source"] or "", where, f"{reason}: in one unit?", "warning"))
-    return rows
+        notes.add(
+            section, int(places[first[place]]), key["source"] or "", where,
+            "{told}: in one unit?", told=reason,
+        )  # fmt: skip
 
 
-def _sizes_told(table: pa.Table, axis: str, mask: Bools) -> list[Problem]:
-    """Return a problem for each file and model whose size is not used, or is very small."""
+def _note_sizes(
+    notes: Notes, section: int, table: pa.Table, places: Ints, axis: str, mask: Bools
+) -> None:
+    """Note each file and model whose size is not used, or is very small.
+
+    The places are those of the first rows: the others are there for what they say of the models.
+    """
     size = table[axis].to_pandas().to_numpy(dtype=float, na_value=np.nan)
     used = ~mask
     with np.errstate(invalid="ignore"):
         mask = mask | (size < _FEWEST_PARAMS)
+    mask = mask & (np.arange(len(mask)) < len(places))
     if not mask.any():
-        return []
+        return
     group, first = models_of_rows(table)
     smallest, largest = (_of_groups(group, size, len(first), end) for end in (np.fmin, np.fmax))
     chosen = to_frame(table.select(["source", "model_name", axis]).filter(pa.array(mask))).assign(
@@ -441,10 +482,9 @@ def _sizes_told(table: pa.Table, axis: str, mask: Bools) -> list[Problem]:
         stated=_stated_sizes(table, group, first)[group[mask]],
         differ=(largest > _ALIKE * smallest)[group[mask]],
     )
-    rows = []
-    for source, model, value, is_used, known, differ in chosen.drop_duplicates().itertuples(
-        index=False
-    ):
+    chosen = chosen.set_axis(places[mask[: len(places)]]).drop_duplicates()
+    for place, *key in chosen.itertuples():
+        source, model, value, is_used, known, differ = key
         if is_used or (np.isnan(known) and not differ):
             end = "" if is_used else " Not used"
             reason = f"{value:g}, few for the parameters of {model}: in millions or billions?{end}"
@@ -460,18 +500,20 @@ def _sizes_told(table: pa.Table, axis: str, mask: Bools) -> list[Problem]:
                 ".",
             )
             reason = f"{value:g}, but the name {model} states about {known:.3g}{hint} Not used"
-        rows.append(("" if pd.isna(source) else str(source), axis, reason, "warning"))
-    return rows
+        notes.add(
+            section, place, "" if pd.isna(source) else str(source), axis, "{told}",
+            key=tuple(map(str, key)), told=reason,
+        )  # fmt: skip
 
 
-def _told(
-    table: pa.Table, mask: Bools, values: Floats, low: Floats, high: Floats, text: str
-) -> list[Problem]:
-    """Return a problem for each file, subtask, metric and model that a mask chooses."""
+def _note_told(
+    notes: Notes, section: int, table: pa.Table, places: Ints, mask: Bools, values: Floats,
+    low: Floats, high: Floats, text: str,
+) -> None:  # fmt: skip
+    """Note each file, subtask, metric and model that a mask chooses."""
     names = ["source", "task", "subtask", "metric", "model_name"]
     frame = to_frame(table.select(names).filter(mask)).astype("string").fillna("")
-    frame = frame.assign(value=values[mask], low=low[mask], high=high[mask])
-    rows = []
+    frame = frame.assign(value=values[mask], low=low[mask], high=high[mask], place=places[mask])
     for key, some in frame.groupby(names, sort=False):
         source, task, subtask, metric, model = map(str, key)
         one = some.iloc[0]
@@ -481,8 +523,8 @@ def _told(
             value=one["value"], more=more, metric=metric, range=_range(one["low"], one["high"]),
             hint=": in percent?" if percent else "",
         )  # fmt: skip
-        rows.append((source, f"{subtask or task}, {metric}, {model}", reason, "warning"))
-    return rows
+        where = f"{subtask or task}, {metric}, {model}"
+        notes.add(section, int(one["place"]), source, where, "{told}", told=reason)
 
 
 def _range(low: float, high: float) -> str:

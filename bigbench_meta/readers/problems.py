@@ -1,9 +1,10 @@
-"""The log in which readers record what they could not read."""
+"""The log in which readers record what they could not read, and notes on a table in parts."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -16,6 +17,9 @@ Severity = Literal["error", "warning"]
 
 # A hostile file can hold a million broken entries; the first ones are enough.
 _MOST_PER_FILE = 100
+
+MOST_DETAILED = 1000
+"""Notes of a section that are told with their detail, which takes a search."""
 
 
 @dataclass
@@ -79,3 +83,83 @@ class ProblemLog:
             if count > _MOST_PER_FILE
         ]
         return pa.table([texts(column) for column in zip(*rows, strict=True)], PROBLEMS.arrow)
+
+
+@dataclass
+class _Note:
+    place: int
+    source: str
+    where: str
+    reason: str
+    names: dict[str, Any]
+    detail: str
+    n: int
+
+
+class Notes:
+    """Problems of a table that is looked through some rows at a time.
+
+    They are told in the order in which they would be found in the whole table, and those that are
+    one there are counted together.
+
+    Examples:
+        >>> notes = Notes()
+        >>> notes.add(0, 7, "b.json", "", "{n} rows repeated", key="b", n=2)
+        >>> notes.add(0, 3, "a.json", "", "{n} rows repeated", key="a")
+        >>> notes.add(0, 9, "b.json", "", "{n} rows repeated", key="b")
+        >>> notes.rows()
+        [('a.json', '', '1 rows repeated', 'warning'), ('b.json', '', '3 rows repeated', 'warning')]
+    """
+
+    def __init__(self) -> None:
+        self._notes: dict[tuple[int, Any], _Note] = {}
+
+    def add(
+        self, section: int, place: int, source: str, where: str, reason: str, *, key: Any = None,
+        n: int = 1, detail: str = "", **names: Any,
+    ) -> None:  # fmt: skip
+        """Note a warning.
+
+        Args:
+            section: Sections are told one after another.
+            place: The first row concerned; within a section the order is that of these rows.
+            source: File.
+            where: Where in the file.
+            reason: A template of ``n`` and the names.
+            key: Of what is one problem of the section; by default every note is one.
+            n: How often, added up over notes of one key. The note of the first row is told.
+            detail: What is told besides if the note is one of the first.
+            names: What to put into the template.
+        """
+        entry = section, len(self._notes) if key is None else (key,)
+        known = self._notes.get(entry)
+        total = n + (known.n if known else 0)
+        if known is None or place < known.place:
+            self._notes[entry] = _Note(place, source, where, reason, names, detail, total)
+        else:
+            known.n = total
+
+    def rows(self) -> list[tuple[str, str, str, Severity]]:
+        """Return source, field, reason and severity of each problem."""
+        ordered = sorted(self._notes.items(), key=lambda item: (item[0][0], item[1].place))
+        told: list[tuple[str, str, str, Severity]] = []
+        n_told: Counter[int] = Counter()
+        for (section, _), note in ordered:
+            n_told[section] += 1
+            reason = note.reason.format(n=note.n, **note.names)
+            if n_told[section] <= MOST_DETAILED:
+                reason += note.detail
+            told.append((note.source, note.where, reason, "warning"))
+        return told
+
+    def table(self) -> pa.Table:
+        """Return the problems table."""
+        rows = self.rows()
+        if not rows:
+            return PROBLEMS.empty()
+        return pa.table([texts(column) for column in zip(*rows, strict=True)], PROBLEMS.arrow)
+
+    def tell(self, log: ProblemLog) -> None:
+        """Add them to a log, which cuts off what is too much of one file."""
+        for source, where, reason, _ in self.rows():
+            log.warning(source, where, reason)

@@ -29,6 +29,8 @@ from bigbench_meta.report.tables.attribution import account_tables
 from bigbench_meta.report.tables.study import evidence_tables, issues_table, study_tables
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pandas as pd
 
     from bigbench_meta.aggregate.attribution.account import Account
@@ -187,7 +189,7 @@ class Study(Carded):
 
 
 def run_study(
-    observations: pd.DataFrame,
+    observations: pd.DataFrame | Iterable[pd.DataFrame],
     problems: pd.DataFrame,
     options: StudyOptions | None = None,
     *,
@@ -205,7 +207,8 @@ def run_study(
     """Score every curve and tabulate and draw which metrics account for the flagged ones.
 
     Args:
-        observations: Observations table.
+        observations: Observations table, or groups of whole tasks, see
+            :meth:`bigbench_meta.Store.observation_groups`.
         problems: Problems table, carried along for the report.
         options: Threshold, level, scale axis, catalog and the like.
         embedded: The embedded set that the observations are. Its page says what it can show; what

@@ -50,6 +50,7 @@ from bigbench_meta.readers.sources import (
     require_found,
 )
 from bigbench_meta.store import ingest as _ingest
+from bigbench_meta.store.groups import GROUP_ROWS, ObservationGroups
 from bigbench_meta.store.ledger import Ledger, commit, compacted, with_joined
 from bigbench_meta.store.manifest import STORED, Manifest, Part, damage, write_table
 from bigbench_meta.store.places import place_of
@@ -371,6 +372,53 @@ class Store(Carded):
         from bigbench_meta.readers.conflicts import resolve_conflicts
 
         return to_frame(resolve_conflicts(self._rows("observations", wanted)))
+
+    def observation_groups(
+        self,
+        *,
+        task: Filter = None,
+        metric: Filter = None,
+        model_family: Filter = None,
+        rows: int = GROUP_ROWS,
+    ) -> ObservationGroups:
+        """Return the stored observations some tasks at a time, for more than fit into memory.
+
+        Args:
+            task: A task or a list of tasks to keep; None keeps all. So for the others.
+            metric: Metrics.
+            model_family: Model families.
+            rows: Rows of a group; a task with more is a group by itself.
+
+        Returns:
+            Groups of whole tasks, each a frame like that of :meth:`observations`, to go through as
+            often as needed; :func:`bigbench_meta.build_curves` takes them.
+
+        Raises:
+            StoreError: There is no store, or a part is damaged.
+
+        Examples:
+            >>> import tempfile
+            >>> from bigbench_meta import build_curves
+            >>> from bigbench_meta.catalog.published import data_path
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     store = Store(folder)
+            ...     summary = store.ingest(data_path("gpt3_table_h1.csv"))
+            ...     len(build_curves(store.observation_groups(rows=200)))
+            189
+        """
+        wanted = {"task": task, "metric": metric, "model_family": model_family}
+        manifest = self._manifest()
+
+        def batches(columns: list[str]) -> Iterator[pa.Table]:
+            for paths, clause in _scans(manifest, "observations", wanted):
+                yield from _scan_batches(paths, "observations", clause, columns)
+
+        def of_tasks(tasks: list[str]) -> pa.Table:
+            scans = _scans(manifest, "observations", wanted | {"task": tasks})
+            tables = [_scan(paths, "observations", clause) for paths, clause in scans]
+            return pa.concat_tables([STORED["observations"].empty_table(), *tables])
+
+        return ObservationGroups(batches, of_tasks, rows)
 
     def samples(
         self, *, task: Filter = None, model_family: Filter = None, shots: Filter = None
