@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.core.progress import Progress
+    from bigbench_meta.inference.chunks import Samples
     from bigbench_meta.metrics.texts import Tokenizer
 
     Floats = NDArray[np.float64]
@@ -152,7 +153,7 @@ class Induced:
 def induced_emergence(
     observations: pd.DataFrame | pa.Table | Curves,
     *,
-    samples: pd.DataFrame | pa.Table | None = None,
+    samples: Samples | None = None,
     tokens: str | Tokenizer = "characters",
     options: InduceOptions | None = None,
     threshold: float = DEFAULT_THRESHOLD,
@@ -409,12 +410,12 @@ class _Answered:
     groups: dict[tuple[str, str, str], str]
 
     @classmethod
-    def of(
-        cls, curves: Curves, samples: pd.DataFrame | pa.Table | None, tokens: str | Tokenizer
-    ) -> _Answered:
+    def of(cls, curves: Curves, samples: Samples | None, tokens: str | Tokenizer) -> _Answered:
         if samples is None:
             return cls(examples={}, groups={})
         frame = samples_of_curves(samples, curves, tokens)
+        if not isinstance(frame, pd.DataFrame):  # a store knows of no groups
+            return cls(examples=examples_of_curves(curves, frame), groups={})
         groups: dict[tuple[str, str, str], str] = {}
         if CLUSTER in frame:
             task = frame["task"].astype(str)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD, flagged
 from bigbench_meta.core.checks import probability, seed_number
@@ -47,14 +48,14 @@ from bigbench_meta.metrics.definitions import METRICS
 from bigbench_meta.metrics.rescore import by_answer_length, example_scores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.core.execute import Execution
     from bigbench_meta.core.progress import Progress
+    from bigbench_meta.inference.chunks import Samples, SamplesByTask
     from bigbench_meta.inference.uncertainty import SamplingErrors
     from bigbench_meta.metrics.texts import Tokenizer
 
@@ -89,7 +90,7 @@ _MOST_SLOPES: Final = 200
 def metric_change(
     observations: pd.DataFrame | pa.Table | Curves,
     *,
-    samples: pd.DataFrame | pa.Table | None = None,
+    samples: Samples | None = None,
     tokens: str | Tokenizer = "characters",
     metric: str | None = None,
     metrics: Sequence[str] | None = None,
@@ -115,10 +116,11 @@ def metric_change(
 
     Args:
         observations: Observations table, or curves.
-        samples: Samples table of the same results: then examples are drawn anew, jointly for all
-            models. Scores of single examples that it lacks are computed from outputs and targets.
-            Curves of one length, as ``rescore(by_length=True)`` makes them, take the samples whose
-            answers have that length.
+        samples: Samples table of the same results, or what
+            :meth:`bigbench_meta.Store.samples_by_task` returns: then examples are drawn anew,
+            jointly for all models. Scores of single examples that it lacks are computed from
+            outputs and targets. Curves of one length, as ``rescore(by_length=True)`` makes them,
+            take the samples whose answers have that length.
         tokens: How texts are split for these, see :func:`bigbench_meta.rescore`.
         metric: The metric that matters, if any: only its pairs are compared, it comes first, and
             its score at the largest scale is forecast from the smaller scales through the other
@@ -209,16 +211,17 @@ def metric_change(
 
 
 def _compared(
-    pairs: _Pairs, *, samples: pd.DataFrame | pa.Table | None, tokens: str | Tokenizer,
+    pairs: _Pairs, *, samples: Samples | None, tokens: str | Tokenizer,
     threshold: float, cut: float | None, level: float, n_boot: int, seed: int, min_scales: int,
     catalog: MetricCatalog | None,
 ) -> pd.DataFrame:  # fmt: skip
     """Return the table of pairs without their verdicts."""
     curves, first, second = pairs.curves, pairs.first, pairs.second
+    examples: dict[int, CurveExamples] = {}
     if samples is not None:
-        samples = samples_of_curves(samples, curves, tokens)
+        examples = examples_of_curves(curves, samples_of_curves(samples, curves, tokens))
     scores = score_curves(curves, min_scales=min_scales)
-    errors = sampling_errors(curves, samples=samples, n_boot=n_boot, seed=seed, catalog=catalog)
+    errors = sampling_errors(curves, samples=examples, n_boot=n_boot, seed=seed, catalog=catalog)
     # Of each curve by itself; and for the ratio of two, with half of the error each.
     (plain, limited), (half_plain, half_limited) = (
         sharpness_intervals(curves, scores, errors, (1 - level) / share, n_boot, seed, min_scales)
@@ -261,9 +264,7 @@ def _compared(
     ratio = separate_log_ratio(
         *(_where(known, half_limited.of(rows), half_plain.of(rows)) for rows in (first, second))
     )
-    joint = {}
-    if samples is not None:
-        joint = _joint_ratios(pairs, scores, errors, samples, known, level, n_boot, seed)
+    joint = _joint_ratios(pairs, scores, errors, examples, known, level, n_boot, seed)
     for pair, ends in joint.items():
         ratio.low[pair], ratio.high[pair] = ends
     return table.assign(
@@ -273,18 +274,40 @@ def _compared(
 
 
 def samples_of_curves(
-    samples: pd.DataFrame | pa.Table, curves: Curves, tokens: str | Tokenizer
-) -> pd.DataFrame:
+    samples: Samples, curves: Curves, tokens: str | Tokenizer
+) -> pd.DataFrame | SamplesByTask:
     """Return samples with the scores of single examples under the metrics of curves.
 
     Args:
-        samples: Samples table.
+        samples: Samples table, or what reads those of a task; then so is what is returned.
         curves: Their metrics are added where samples can be scored with them. Samples of each
             length of the answer that is a subtask of a curve stand there once more, as its own.
         tokens: How texts are split, see :func:`bigbench_meta.rescore`.
     """
+    if not isinstance(samples, pd.DataFrame | pa.Table):
+        return _Scored(samples, curves, tokens)
+    return _scored(samples, curves, tokens)
+
+
+def _scored(
+    samples: pd.DataFrame | pa.Table, curves: Curves, tokens: str | Tokenizer
+) -> pd.DataFrame:
     scored = _with_scores(samples, curves.keys["metric"], tokens)
     return _with_lengths(scored, curves.keys["subtask"], tokens)
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Samples by task, with the scores of single examples under the metrics of curves."""
+
+    samples: SamplesByTask
+    curves: Curves
+    tokens: str | Tokenizer
+
+    def of_task(self, task: str, *, columns: Iterable[str] | None = None) -> pd.DataFrame:
+        own = self.curves[(self.curves.keys["task"] == task).to_numpy()]
+        found = _scored(self.samples.of_task(task), own, self.tokens)
+        return found if columns is None else found[list(columns)]
 
 
 def _with_scores(
@@ -532,12 +555,11 @@ def _where(chosen: Bools, one: Sharpness, other: Sharpness) -> Sharpness:
 
 
 def _joint_ratios(
-    pairs: _Pairs, scores: pd.DataFrame, errors: SamplingErrors, samples: pd.DataFrame,
-    limited: Bools, level: float, n_boot: int, seed: int,
+    pairs: _Pairs, scores: pd.DataFrame, errors: SamplingErrors,
+    examples: dict[int, CurveExamples], limited: Bools, level: float, n_boot: int, seed: int,
 ) -> dict[int, tuple[float, float]]:  # fmt: skip
     """Return intervals of the log ratio of pairs by the same examples drawn anew for both."""
     curves = pairs.curves
-    examples = examples_of_curves(curves, samples)
     resolution, span = scores["resolution"].to_numpy(dtype=float), score_range(scores)
     up = curves.keys["higher_is_better"].to_numpy(dtype=bool)
     found = {}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bigbench_meta.curves.build import Curves
     from bigbench_meta.report.study import Study
     from bigbench_meta.store.groups import ObservationGroups
+    from bigbench_meta.store.samples import StoredSamples
     from bigbench_meta.store.store import Store
 
 __all__ = [
@@ -396,8 +397,8 @@ def tell_doubts(keys: pd.DataFrame) -> None:
         click.echo(sentence)
 
 
-def samples_of(loaded: Loaded, options: dict[str, Any]) -> pd.DataFrame | None:
-    """Return the samples of the selected scores if ``--with-samples`` is given."""
+def samples_of(loaded: Loaded, options: dict[str, Any]) -> StoredSamples | None:
+    """Return what reads the samples of the selected scores if ``--with-samples`` is given."""
     if not options["with_samples"]:
         return None
 
@@ -407,9 +408,7 @@ def samples_of(loaded: Loaded, options: dict[str, Any]) -> pd.DataFrame | None:
             where="--with-samples",
             hint="bigbench-meta ingest RESULTS --samples --store DIR",
         )
-    return loaded.store.samples(
-        task=list(options["task"]) or None, model_family=list(options["family"]) or None
-    )
+    return loaded.store.samples_by_task(model_family=list(options["family"]) or None)
 
 
 def inference_settings(loaded: Loaded, options: dict[str, Any]) -> dict[str, Any]:

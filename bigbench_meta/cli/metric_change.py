@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from bigbench_meta.catalog.known_issues import IssueFindings
     from bigbench_meta.cli.loading import Loaded
     from bigbench_meta.curves.build import Curves
+    from bigbench_meta.store.samples import StoredSamples
 
 __all__ = ["metric_change"]
 
@@ -233,7 +234,7 @@ def _predictions(
     )
 
 
-def _induce(curves: Curves, samples: pd.DataFrame | None, options: dict[str, Any]) -> Induced:
+def _induce(curves: Curves, samples: StoredSamples | None, options: dict[str, Any]) -> Induced:
     from bigbench_meta.aggregate.induce import induced_emergence
 
     with console.progress("Inducing") as progress:

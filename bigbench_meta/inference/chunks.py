@@ -11,7 +11,7 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from bigbench_meta.core.execute import Execution, execute
 from bigbench_meta.core.progress import progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -36,6 +36,8 @@ __all__ = [
     "INFERENCE_COST",
     "Analysis",
     "Chunk",
+    "Samples",
+    "SamplesByTask",
     "analyse",
     "of_tasks",
     "run_chunks",
@@ -52,6 +54,18 @@ _PARTS: Final = 4
 _FEWEST: Final = 16
 INFERENCE_COST: Final = 40
 """Of the whole inference on a curve, compared with that of its cheapest part."""
+
+
+class SamplesByTask(Protocol):
+    """What reads the samples of one task, as :meth:`bigbench_meta.Store.samples_by_task` gives."""
+
+    def of_task(self, task: str, *, columns: Iterable[str] | None = None) -> pd.DataFrame:
+        """Return the samples of a task, or some of their columns."""
+        ...
+
+
+Samples: TypeAlias = "pd.DataFrame | pa.Table | SamplesByTask"
+"""Samples of the results of curves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,14 +96,15 @@ class Analysis:
             each or with a column ``curve``, their number.
         options: Its keyword arguments.
         of_curves: Those that have one value a curve.
-        samples: Samples table, for a function that takes ``samples``.
+        samples: Samples table, or what reads those of a task, for a function that takes
+            ``samples``.
         cost: About what a curve costs, compared with other analyses.
     """
 
     function: Callable[..., pd.DataFrame]
     options: Mapping[str, Any] = field(default_factory=dict)
     of_curves: Mapping[str, Sequence[Any] | NDArray[Any]] = field(default_factory=dict)
-    samples: pd.DataFrame | pa.Table | None = None
+    samples: Samples | None = None
     cost: int = 1
 
     def chunks(self, name: str, curves: Curves) -> list[Chunk]:
@@ -242,10 +257,12 @@ def _failure(failed: dict[int, Exception], chunks: Sequence[Chunk]) -> Exception
     return failure
 
 
-def of_tasks(samples: pd.DataFrame | pa.Table, curves: Curves) -> pd.DataFrame | pa.Table:
-    """Return the samples of the tasks of curves."""
+def of_tasks(samples: Samples, curves: Curves) -> Samples:
+    """Return the samples of the tasks of curves; they are not read if they can be when needed."""
     tasks = sorted(set(curves.keys["task"].astype(str)))
     if isinstance(samples, pd.DataFrame):
         return samples[samples["task"].isin(tasks)]
-    wanted = pa.compute.is_in(samples["task"].cast(pa.string()), value_set=pa.array(tasks))
-    return samples.filter(wanted)
+    if isinstance(samples, pa.Table):
+        wanted = pa.compute.is_in(samples["task"].cast(pa.string()), value_set=pa.array(tasks))
+        return samples.filter(wanted)
+    return samples

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from bigbench_meta.core.execute import Execution
     from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
+    from bigbench_meta.inference.chunks import Samples
 
 __all__ = ["ALPHA_RANGE", "Variation", "curve_evidence"]
 
@@ -94,7 +95,7 @@ def curve_evidence(
     variation: Variation = "both",
     alpha_range: tuple[float, float] = ALPHA_RANGE,
     min_scales: int = 3,
-    samples: pd.DataFrame | None = None,
+    samples: Samples | None = None,
     catalog: MetricCatalog | None = None,
     execution: Execution | None = None,
     progress: Progress = None,
@@ -114,7 +115,8 @@ def curve_evidence(
             :func:`bigbench_meta.null_tests`.
         alpha_range: Bounds of the mechanism's exponent, likewise.
         min_scales: Curves with fewer points get no interval.
-        samples: Samples table, for intervals that resample examples.
+        samples: Samples table, or what :meth:`bigbench_meta.Store.samples_by_task` returns, for
+            intervals that resample examples.
         catalog: Metric catalog; the packaged one by default.
         execution: In how many processes, and where finished chunks are kept; the results do not
             depend on it.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bigbench_meta.core.execute import Execution
     from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
+    from bigbench_meta.inference.chunks import Samples
     from bigbench_meta.inference.curve_evidence import Variation
 
 __all__ = ["score_curves"]
@@ -31,7 +32,7 @@ def score_curves(
     seed: int = 0,
     variation: Variation = "both",
     alpha_range: tuple[float, float] | None = None,
-    samples: pd.DataFrame | None = None,
+    samples: Samples | None = None,
     catalog: MetricCatalog | None = None,
     execution: Execution | None = None,
     progress: Progress = None,
@@ -49,7 +50,8 @@ def score_curves(
         seed: Seed of all resampling.
         variation: Where the mechanism's variation between models comes from.
         alpha_range: Bounds of its exponent.
-        samples: Samples table, for intervals that resample examples.
+        samples: Samples table, or what :meth:`bigbench_meta.Store.samples_by_task` returns, for
+            intervals that resample examples.
         catalog: Metric catalog; the packaged one by default.
         execution: In how many processes the inference runs, see :func:`curve_evidence`.
         progress: Whether to show a bar, or what to call with (work done, work); by

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from bigbench_meta.core.checks import seed_number
 from bigbench_meta.core.progress import progress_bar
@@ -23,13 +24,13 @@ from bigbench_meta.inference.inversion import STATUSES, inverted_intervals
 from bigbench_meta.inference.resampling import PointNoise, binomial_quantiles
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
     from bigbench_meta.core.progress import Progress
     from bigbench_meta.core.ragged import Ragged
     from bigbench_meta.curves.build import Curves
+    from bigbench_meta.inference.chunks import Samples, SamplesByTask
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -52,6 +53,7 @@ _NAMED: Final = {_NONE: "none", _STDERR: "stderr", _BINOMIAL: "binomial", _SAMPL
 # A standard error this much off the binomial one is of graded or of clustered examples.
 _ALIKE: Final = 0.1
 _KEY: Final = [name for name in CURVE_KEY if name != "metric"]
+_NEEDED: Final = [*_KEY, "model_name", "example_id", "correct", "metrics"]
 _NESTED: Final = {"metrics", "targets", "target_values", "target_logprobs"}
 # A curve is in percent where its samples are shares.
 _UNITS: Final = (1.0, 100.0)
@@ -64,7 +66,7 @@ _PIECE: Final = 1 << 20
 def curve_intervals(
     curves: Curves,
     *,
-    samples: pd.DataFrame | pa.Table | None = None,
+    samples: Samples | None = None,
     level: float = 0.95,
     threshold: float = 100.0,
     n_boot: int = 999,
@@ -91,8 +93,9 @@ def curve_intervals(
 
     Args:
         curves: What :func:`bigbench_meta.build_curves` returns.
-        samples: Samples table of the same results. Examples of one ``example_id`` are drawn
-            together; those of one ``cluster``, where it has such a column.
+        samples: Samples table of the same results, or what
+            :meth:`bigbench_meta.Store.samples_by_task` returns. Examples of one ``example_id`` are
+            drawn together; those of one ``cluster``, where it has such a column.
         level: Confidence of the intervals.
         threshold: Of the emergence score.
         n_boot: Number of bootstrap replicates, at least 19. The time is proportional to it; with
@@ -172,7 +175,7 @@ class SamplingErrors:
 def sampling_errors(
     curves: Curves,
     *,
-    samples: pd.DataFrame | pa.Table | None,
+    samples: Samples | dict[int, CurveExamples] | None,
     n_boot: int,
     seed: int,
     catalog: MetricCatalog | None = None,
@@ -181,7 +184,7 @@ def sampling_errors(
 
     Args:
         curves: What :func:`bigbench_meta.build_curves` returns.
-        samples: Samples table of the same results, if there is one.
+        samples: Samples of the same results, or the examples of curves, if there are any.
         n_boot: Number of replicates of curves with samples.
         seed: Seed of these replicates.
         catalog: Metric catalog; the packaged one by default.
@@ -206,7 +209,8 @@ def sampling_errors(
     if samples is not None:
         sign = np.where(curves.keys["higher_is_better"].to_numpy(dtype=bool), 1.0, -1.0)
         span = np.where(shares.problem == "", shares.best - shares.worst, sign)
-        for row, examples in examples_of_curves(curves, samples).items():
+        of_curves = samples if isinstance(samples, dict) else examples_of_curves(curves, samples)
+        for row, examples in of_curves.items():
             points = slice(curves.offsets[row], curves.offsets[row + 1])
             errors = resampled_errors(examples, n_boot, seed) / span[row]
             bounded = np.isfinite(noise.high[points])
@@ -281,9 +285,7 @@ class CurveExamples:
     names: Names
 
 
-def examples_of_curves(
-    curves: Curves, samples: pd.DataFrame | pa.Table
-) -> dict[int, CurveExamples]:
+def examples_of_curves(curves: Curves, samples: Samples) -> dict[int, CurveExamples]:
     """Return the examples of those curves of which all models have them.
 
     The score of an example is the metric of that name, or else ``correct``. Samples whose mean is
@@ -291,12 +293,15 @@ def examples_of_curves(
 
     Args:
         curves: What :func:`bigbench_meta.build_curves` returns.
-        samples: Samples table; examples are the same for two models if they have one
-            ``example_id``. Its column ``cluster``, if any, names what is resampled together.
+        samples: Samples table, or what reads those of a task; examples are the same for two models
+            if they have one ``example_id``. Its column ``cluster``, if any, names what is resampled
+            together.
 
     Raises:
         SchemaError: ``samples`` is no samples table.
     """
+    if not isinstance(samples, pd.DataFrame | pa.Table):
+        return _examples_by_task(curves, samples)
     frame = _table(samples)
     frame["subtask"] = frame["subtask"].astype("string").fillna(frame["task"].astype("string"))
     for name in _KEY:  # as text: <NA> is a value like others
@@ -316,6 +321,16 @@ def examples_of_curves(
         if examples is not None:
             found[row] = examples
     return found
+
+
+def _examples_by_task(curves: Curves, samples: SamplesByTask) -> dict[int, CurveExamples]:
+    """Return the examples of curves while the samples of one task are in memory."""
+    found: dict[int, CurveExamples] = {}
+    for task, of_task in curves.keys.groupby("task", observed=True, sort=False).indices.items():
+        rows = np.asarray(of_task)
+        own = examples_of_curves(curves[rows], samples.of_task(str(task), columns=_NEEDED))
+        found |= {int(rows[row]): examples for row, examples in own.items()}
+    return dict(sorted(found.items()))
 
 
 def resampled_errors(examples: CurveExamples, size: int, seed: int) -> Floats:

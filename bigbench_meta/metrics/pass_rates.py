@@ -113,11 +113,21 @@ class _Note(NamedTuple):
     severity: str
 
 
+# Counts that are not added up yet, at least; then as many as there are.
+_PENDING: Final = 1 << 20
+
+
 class PassCounts:
-    """Right samples and all samples of every problem by every model, added up over batches."""
+    """Right samples and all samples of every problem by every model, added up over batches.
+
+    Models and problems are numbered, so that a problem of a model takes 24 bytes.
+    """
 
     def __init__(self) -> None:
-        self._parts: list[pa.Table] = []
+        self._runs: dict[Run, int] = {}
+        self._names: dict[str, int] = {}
+        self._counts = _Counts.empty()
+        self._pending: list[_Counts] = []
 
     def add(self, table: pa.Table, right: Floats) -> None:
         """Count samples.
@@ -130,11 +140,40 @@ class PassCounts:
         if not known.any():
             return
         part = table.select([*Run._fields, "example_id"]).filter(pa.array(known))
-        self._parts.append(_summed(part, right[known], np.ones(part.num_rows)))
+        run, first = group_rows(part, Run._fields)
+        runs = part.select(Run._fields).take(pa.array(first)).to_pylist()
+        name, first_name = group_rows(part, ["example_id"])
+        names = part["example_id"].take(pa.array(first_name)).to_pylist()
+        self._add(
+            [Run(**row) for row in runs], names,
+            _Counts(_keys(run, name), right[known], np.ones(part.num_rows)).summed(),
+        )  # fmt: skip
 
     def merge(self, other: PassCounts) -> None:
         """Add the counts of other samples."""
-        self._parts += other._parts
+        for counts in (other._counts, *other._pending):
+            self._add(list(other._runs), list(other._names), counts)
+
+    def _add(self, runs: list[Run], names: list[str], counts: _Counts) -> None:
+        """Add counts that are numbered by some runs and names."""
+        of_runs = [self._runs.setdefault(one, len(self._runs)) for one in runs]
+        of_names = [self._names.setdefault(one, len(self._names)) for one in names]
+        if not len(counts.key):
+            return
+        run, name = counts.places
+        key = _keys(np.array(of_runs)[run], np.array(of_names)[name])
+        self._pending.append(_Counts(key, counts.right, counts.total))
+        if sum(len(one.key) for one in self._pending) > max(_PENDING, len(self._counts.key)):
+            self._add_up()
+
+    def _add_up(self) -> None:
+        parts = [self._counts, *self._pending]
+        self._pending = []
+        key, right, total = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("key", "right", "total")
+        )
+        self._counts = _Counts(key, right, total).summed()
 
     def scores(
         self, metric: Metric, difficulty: DifficultyBuckets | None
@@ -150,17 +189,11 @@ class PassCounts:
         """
         scores: list[PassScore] = []
         notes: list[_Note] = []
-        if not self._parts:
+        if not self._runs:
             return scores, notes
-        everything = pa.concat_tables(self._parts, promote_options="default").unify_dictionaries()
-        counts = _summed(
-            everything.drop_columns(["right", "total"]),
-            everything["right"].to_numpy(), everything["total"].to_numpy(),
-        )  # fmt: skip
-        tests = _tests(counts)
         if difficulty is not None:
-            _check_models(difficulty, {run.model_name for test in tests for run in test.runs})
-        for test in tests:
+            _check_models(difficulty, {run.model_name for run in self._runs})
+        for test in self._tests():
             subtask = test.runs[0].subtask
             groups = [(subtask, np.ones(test.right.shape[1], dtype=bool))]
             scored = list(range(len(test.runs)))
@@ -170,8 +203,29 @@ class PassCounts:
             for label, problems in groups:
                 for curve in _curves(test.runs, scored):
                     scores += _curve_scores(metric, test, curve, label, problems, notes)
-        order = {run: place for place, run in enumerate(_runs(counts))}
-        return sorted(scores, key=lambda one: order[one.run]), notes
+        return sorted(scores, key=lambda one: self._runs[one.run]), notes
+
+    def _tests(self) -> Iterator[_Test]:
+        """Yield the counts by test set; problems are in the order of their names."""
+        self._add_up()
+        counts = self._counts
+        run, name = counts.places
+        ends = np.searchsorted(run, np.arange(len(self._runs) + 1))
+        names = np.array(list(self._names), dtype=object)
+        tests: defaultdict[tuple[object, ...], list[Run]] = defaultdict(list)
+        for one in self._runs:
+            tests[tuple(getattr(one, field) for field in _TEST)].append(one)
+        for runs in tests.values():
+            rows = [slice(*ends[self._runs[one] : self._runs[one] + 2].tolist()) for one in runs]
+            own = np.unique(np.concatenate([name[some] for some in rows]))
+            own = own[np.argsort(names[own], kind="stable")]
+            problem = np.empty(len(names), dtype=np.int64)
+            problem[own] = np.arange(len(own))
+            c, n = np.zeros((2, len(runs), len(own)))
+            for place, some in enumerate(rows):
+                c[place, problem[name[some]]] = counts.right[some]
+                n[place, problem[name[some]]] = counts.total[some]
+            yield _Test(runs, c, n)
 
 
 class _Test(NamedTuple):
@@ -182,38 +236,37 @@ class _Test(NamedTuple):
     total: Floats
 
 
-def _summed(table: pa.Table, right: Floats, total: Floats) -> pa.Table:
-    """Return one row per model and problem, with sums of the counts."""
-    group, first = group_rows(table, table.column_names)
-    found = table.take(pa.array(first))
-    for name, counts in (("right", right), ("total", total)):
-        sums = np.bincount(group, counts, len(first))
-        found = found.append_column(name, pa.array(sums, pa.float64()))
-    return found
+class _Counts(NamedTuple):
+    """Right samples and all samples by run and problem, whose numbers are joined into a key."""
+
+    key: Ints
+    right: Floats
+    total: Floats
+
+    @classmethod
+    def empty(cls) -> _Counts:
+        return cls(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0))
+
+    @property
+    def places(self) -> tuple[Ints, Ints]:
+        """The numbers of run and problem of each."""
+        return self.key >> 32, self.key & 0xFFFFFFFF
+
+    def summed(self) -> _Counts:
+        """Return one entry a key, in the order of the keys."""
+        if not len(self.key):
+            return self
+        order = np.argsort(self.key, kind="stable")
+        key = self.key[order]
+        starts = np.flatnonzero(np.diff(key, prepend=-1))
+        right, total = (
+            np.add.reduceat(values[order], starts) for values in (self.right, self.total)
+        )
+        return _Counts(key[starts], right, total)
 
 
-def _runs(counts: pa.Table) -> list[Run]:
-    """Return the runs, in order of appearance."""
-    _, first = group_rows(counts, Run._fields)
-    return [Run(**row) for row in counts.select(Run._fields).take(pa.array(first)).to_pylist()]
-
-
-def _tests(counts: pa.Table) -> list[_Test]:
-    """Divide the counts into test sets; problems are in the order of their names."""
-    test_of, _ = group_rows(counts, _TEST)
-    run_of, _ = group_rows(counts, Run._fields)
-    runs = _runs(counts)
-    names = np.array(counts["example_id"].to_pylist(), dtype=object)
-    right, total = counts["right"].to_numpy(), counts["total"].to_numpy()
-    tests = []
-    order = np.argsort(test_of, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(test_of[order])) + 1):
-        own, run = np.unique(run_of[rows], return_inverse=True)
-        ids, problem = np.unique(names[rows], return_inverse=True)
-        c, n = np.zeros((2, len(own), len(ids)))
-        c[run, problem], n[run, problem] = right[rows], total[rows]
-        tests.append(_Test([runs[i] for i in own], c, n))
-    return tests
+def _keys(run: Ints, name: Ints) -> Ints:
+    return (run << 32) | name
 
 
 def _check_models(difficulty: DifficultyBuckets, known: set[str]) -> None:

@@ -7,6 +7,7 @@ References:
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,20 +67,44 @@ _COST: Final = 2000 / (1 << 17)
 
 @dataclass
 class _Sums:
-    """Running sums over the examples of one model on one task, for one metric."""
+    """Running sums over the examples of each model on each task, for one metric.
 
-    n: int = 0
-    total: Floats = field(default_factory=lambda: np.zeros(()))
-    products: Floats = field(default_factory=lambda: np.zeros(()))
-    n_missing: int = 0
+    Attributes:
+        n: Examples of each, shape (keys,).
+        n_missing: Those without a value.
+        total: Sums of what the metric is made of, shape (keys, k).
+        products: Sums of their products, shape (keys, k, k).
+    """
 
-    def add(self, other: _Sums) -> None:
-        """Add the sums over other examples."""
-        self.n_missing += other.n_missing
-        if other.n:
-            self.n += other.n
-            self.total = self.total + other.total
-            self.products = self.products + other.products
+    n: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    n_missing: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    total: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    products: Floats = field(default_factory=lambda: np.zeros((0, 0, 0)))
+
+    def add(self, places: Ints, other: _Sums) -> None:
+        """Add the sums over other examples, whose keys have these places here."""
+        size = int(places.max(initial=-1)) + 1
+        self.n, self.n_missing = _grown(self.n, size), _grown(self.n_missing, size)
+        self.n[places] += other.n
+        self.n_missing[places] += other.n_missing
+        if not other.n.any():
+            return
+        k = other.total.shape[1]
+        if not self.total.shape[1]:
+            self.total, self.products = np.zeros((0, k)), np.zeros((0, k, k))
+        self.total, self.products = _grown(self.total, size), _grown(self.products, size)
+        some = other.n > 0
+        self.total[places[some]] += other.total[some]
+        self.products[places[some]] += other.products[some]
+
+
+def _grown(values: NDArray[Any], size: int) -> NDArray[Any]:
+    """Return an array of at least so many rows, with room for more; what is new is 0."""
+    if len(values) >= size:
+        return values
+    found = np.zeros((max(size, len(values) * 5 // 4), *values.shape[1:]), dtype=values.dtype)
+    found[: len(values)] = values
+    return found
 
 
 @dataclass
@@ -88,35 +113,48 @@ class _Found:
 
     Attributes:
         counts: Of the metrics that judge all samples of a problem together.
-        models: The fields of each model, by its key.
-        sums: By key and metric.
-        lengths: Of the right answers, and the number of them, by key.
+        places: Number of each model by its key, in the order of appearance.
+        models: Scales and source of each.
+        sums: By metric.
+        lengths: Sum of the lengths of right answers, and their number, shape (keys, 2).
     """
 
     counts: dict[str, PassCounts]
-    models: dict[_Key, dict[str, Any]] = field(default_factory=dict)
-    sums: defaultdict[tuple[_Key, str], _Sums] = field(default_factory=partial(defaultdict, _Sums))
-    lengths: dict[_Key, Floats] = field(default_factory=dict)
+    places: dict[_Key, int] = field(default_factory=dict)
+    models: list[list[Any]] = field(default_factory=list)
+    sums: defaultdict[str, _Sums] = field(default_factory=partial(defaultdict, _Sums))
+    lengths: Floats = field(default_factory=lambda: np.zeros((0, 2)))
 
-    def know(self, key: _Key, model: dict[str, Any]) -> None:
-        """Keep the fields of a model, of its first sample that has them."""
-        known = self.models.setdefault(key, model)
-        for axis in SCALE_AXES:
-            if known[axis] is None:
-                known[axis] = model[axis]
+    def know(self, key: _Key, model: list[Any]) -> int:
+        """Keep the fields of a model, of its first sample that has them, and return its number."""
+        place = self.places.get(key)
+        if place is None:
+            # Names come again and again; one object for each will do.
+            key = tuple(sys.intern(one) if isinstance(one, str) else one for one in key)
+            place = self.places[key] = len(self.models)
+            *axes, source = model
+            self.models.append([*axes, source if source is None else sys.intern(source)])
+            return place
+        known = self.models[place]
+        for number in range(len(SCALE_AXES)):
+            if known[number] is None:
+                known[number] = model[number]
+        return place
 
-    def add_lengths(self, key: _Key, lengths: Floats) -> None:
-        """Add the sum of lengths, and their number."""
-        self.lengths[key] = self.lengths.get(key, np.zeros(2)) + lengths
+    def add_lengths(self, places: Ints, lengths: Floats) -> None:
+        """Add sums of lengths, and their numbers."""
+        self.lengths = _grown(self.lengths, int(places.max(initial=-1)) + 1)
+        self.lengths[places] += lengths
 
     def merge(self, other: _Found) -> None:
         """Add what was found in later samples."""
-        for key, model in other.models.items():
-            self.know(key, model)
-        for place, sums in other.sums.items():
-            self.sums[place].add(sums)
-        for key, lengths in other.lengths.items():
-            self.add_lengths(key, lengths)
+        places = np.array(
+            [self.know(key, model) for key, model in zip(other.places, other.models, strict=True)],
+            dtype=np.int64,
+        )
+        for name, sums in other.sums.items():
+            self.sums[name].add(places[: len(sums.n)], sums)
+        self.add_lengths(places[: len(other.lengths)], other.lengths)
         for name, counts in other.counts.items():
             self.counts[name].merge(counts)
 
@@ -235,8 +273,8 @@ class Rescoring:
         if self._by_length:
             table = by_answer_length(table, self._tokens)
         group, first = group_rows(table, _MODEL)
-        keys = self._keys(table.select([*_MODEL, *SCALE_AXES, "source"]).take(pa.array(first)))
-        size = np.bincount(group, minlength=len(keys))
+        places = self._places(table.select([*_MODEL, *SCALE_AXES, "source"]).take(pa.array(first)))
+        size = np.bincount(group, minlength=len(places))
         chosen: dict[tuple[tuple[str, ...], ...], tuple[NDArray[np.bool_], Examples]] = {}
         for metric in self._metrics:
             if metric.needs not in chosen:
@@ -245,51 +283,44 @@ class Rescoring:
             rows = group[usable]
             values = metric.add(examples) if len(examples) else np.zeros((0, 1))
             if len(examples) and metric.name == _COUNTS_ERRORS:
-                self._add_lengths(keys, rows, examples.target_length)
+                self._add_lengths(places, rows, examples.target_length)
             if metric.per_problem:
                 self._found.counts[metric.name].add(table.filter(pa.array(usable)), values[:, 0])
-            self._add_sums(metric, keys, size, rows, values)
+            self._add_sums(metric, places, size, rows, values)
 
-    def _keys(self, models: pa.Table) -> list[tuple[Any, ...]]:
-        """Return the key of each group, and keep the model fields of its first sample."""
-        keys = []
-        for row in models.to_pylist():
-            key = tuple(row[name] for name in _MODEL)
-            self._found.know(key, row)
-            keys.append(key)
-        return keys
+    def _places(self, models: pa.Table) -> Ints:
+        """Return the number of each group, and keep the model fields of its first sample."""
+        columns = [models[name].to_pylist() for name in models.column_names]
+        rows = zip(*columns, strict=True)
+        n = len(_MODEL)
+        return np.array([self._found.know(row[:n], list(row[n:])) for row in rows], dtype=np.int64)
 
     def _add_sums(
-        self, metric: Metric, keys: list[tuple[Any, ...]], size: Ints, group: Ints, values: Floats
+        self, metric: Metric, places: Ints, size: Ints, group: Ints, values: Floats
     ) -> None:
         """Add up the values of samples by group; of the others of a group the metric has none."""
         good = ~np.isnan(values).any(axis=1)
         if not good.all():
             group, values = group[good], values[good]
         columns = np.ascontiguousarray(values.T)
-        n = np.bincount(group, minlength=len(keys))
-        total = np.array([np.bincount(group, one, len(keys)) for one in columns])
+        n_groups = len(places)
+        n = np.bincount(group, minlength=n_groups)
+        total = np.array([np.bincount(group, one, n_groups) for one in columns])
         with np.errstate(invalid="ignore"):  # -inf times 0: a score without a standard error
             products = np.array(
-                [[np.bincount(group, one * two, len(keys)) for two in columns] for one in columns]
+                [[np.bincount(group, one * two, n_groups) for two in columns] for one in columns]
             )
-        for place, key in enumerate(keys):
-            self._found.sums[key, metric.name].add(
-                _Sums(
-                    n=int(n[place]),
-                    total=total[:, place],
-                    products=products[:, :, place],
-                    n_missing=int(size[place] - n[place]),
-                )
-            )
+        self._found.sums[metric.name].add(
+            places,
+            _Sums(n=n, n_missing=size - n, total=total.T, products=products.transpose(2, 0, 1)),
+        )
 
-    def _add_lengths(self, keys: list[tuple[Any, ...]], group: Ints, lengths: Floats) -> None:
+    def _add_lengths(self, places: Ints, group: Ints, lengths: Floats) -> None:
         """Add up how long the right answers are."""
         known = ~np.isnan(lengths)
-        total = np.bincount(group[known], lengths[known], len(keys))
-        count = np.bincount(group[known], minlength=len(keys))
-        for place, key in enumerate(keys):
-            self._found.add_lengths(key, np.array([total[place], count[place]]))
+        total = np.bincount(group[known], lengths[known], len(places))
+        count = np.bincount(group[known], minlength=len(places))
+        self._found.add_lengths(places, np.stack([total, count], axis=1))
 
     def result(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return the scores so far.
@@ -302,21 +333,24 @@ class Rescoring:
             InputError: A reference model of the buckets has no samples.
         """
         lacking = self._lacking()
+        found = self._found
         rows = [
-            self._row(key, metric, *_score(metric, self._found.sums[key, metric.name]))
+            self._row(key, metric, *_score(metric, found.sums[metric.name], place))
             for metric in self._metrics
             if not metric.per_problem
-            for key in self._found.models
-            if self._found.sums[key, metric.name].n
+            for key, place in found.places.items()
+            if self._n(metric, place)
         ]
+        first_of_run = {key[:-1]: key for key in reversed(found.places)}
         for metric in self._metrics:
             if metric.per_problem:
-                scores, notes = self._found.counts[metric.name].scores(metric, self._difficulty)
+                scores, notes = found.counts[metric.name].scores(metric, self._difficulty)
                 for run, label, score, stderr, n in scores:
-                    row = self._row((*run, None), metric, score, stderr, n)
-                    rows.append(row | {"subtask": label})
+                    row = self._row(first_of_run[run], metric, score, stderr, n)
+                    rows.append(row | {"subtask": label, "replicate": None})
                 for run, reason, severity in notes:
-                    lacking.append((self._model_of(run)["source"], metric.name, reason, severity))
+                    source = found.models[found.places[first_of_run[run]]][-1]
+                    lacking.append((source, metric.name, reason, severity))
         self._bound_errors(rows)
         observations = pd.DataFrame(rows, columns=OBSERVATIONS.names)
         problems = pd.DataFrame(lacking, columns=PROBLEMS.names)
@@ -335,9 +369,9 @@ class Rescoring:
                 curves.setdefault(key, []).append(row)
         for own in curves.values():
             keys = [tuple(row[name] for name in _MODEL) for row in own]
-            total, count = np.sum(
-                [self._found.lengths.get(key, np.zeros(2)) for key in keys], axis=0
-            )
+            places = np.array([self._found.places[key] for key in keys], dtype=np.int64)
+            lengths = self._found.lengths[places[places < len(self._found.lengths)]]
+            total, count = lengths.sum(axis=0)
             if count and max(row["score"] for row in own) <= total / count:
                 for row in own:
                     row |= {"low_score": total / count, "high_score": 0.0}
@@ -345,18 +379,18 @@ class Rescoring:
     def _row(
         self, key: tuple[Any, ...], metric: Metric, score: float, stderr: float, n: int
     ) -> dict[str, Any]:
-        model = self._found.models[key] if key in self._found.models else self._model_of(key[:-1])
+        *axes, source = self._found.models[self._found.places[key]]
         return {
-            **{axis: model[axis] for axis in SCALE_AXES},
+            **dict(zip(SCALE_AXES, axes, strict=True)),
             **dict(zip(_MODEL, key, strict=True)),
             "metric": metric.name, "score": score, "stderr": stderr, "n_examples": n,
-            "is_preferred": None, "low_score": None, "high_score": None,
-            "source": model["source"],
+            "is_preferred": None, "low_score": None, "high_score": None, "source": source,
         }  # fmt: skip
 
-    def _model_of(self, run: tuple[Any, ...]) -> dict[str, Any]:
-        """Return the model fields of the first replicate of a run."""
-        return next(row for known, row in self._found.models.items() if known[:-1] == run)
+    def _n(self, metric: Metric, place: int) -> int:
+        """Return the number of examples of a key under a metric."""
+        n = self._found.sums[metric.name].n
+        return int(n[place]) if place < len(n) else 0
 
     def _lacking(self) -> list[tuple[str, str, str, str]]:
         """Return what metrics lacked: a row for a task without it, else one for a model."""
@@ -364,14 +398,14 @@ class Rescoring:
         for metric in self._metrics:
             needs = metric.lacking or ", and ".join(map(" or ".join, metric.needs))
             by_task: dict[tuple[str, str], dict[tuple[str, str], list[int]]] = {}
-            for key in self._found.models:
-                sums = self._found.sums[key, metric.name]
+            sums = self._found.sums[metric.name]
+            for (key, place), (*_, source) in zip(
+                self._found.places.items(), self._found.models, strict=True
+            ):
                 models = by_task.setdefault(key[:2], {})
-                counts = models.setdefault(
-                    (self._found.models[key]["source"] or "", key[4]), [0, 0]
-                )
-                counts[0] += sums.n_missing
-                counts[1] += sums.n
+                counts = models.setdefault((source or "", key[4]), [0, 0])
+                counts[0] += int(sums.n_missing[place])
+                counts[1] += int(sums.n[place])
             scored = any(n for models in by_task.values() for _, n in models.values())
             for (_, task), models in by_task.items():
                 missing = sum(n for n, _ in models.values())
@@ -556,19 +590,19 @@ def _has_all(table: pa.Table, needs: tuple[str, ...]) -> pa.ChunkedArray:
     return reduce(pc.and_kleene, given)  # lengths of what is missing are null
 
 
-def _score(metric: Metric, sums: _Sums) -> tuple[float, float, int]:
+def _score(metric: Metric, sums: _Sums, place: int) -> tuple[float, float, int]:
     """Return score, standard error and number of examples from sums over the examples.
 
     The error is that of a smooth function of means, by the delta method with numeric derivatives;
     for a mean it is the sample standard deviation over the root of n.
     """
-    n = sums.n
-    score = metric.score(sums.total)
-    if n < 2 or not np.isfinite(score) or not np.isfinite(sums.products).all():
+    n, total, products = int(sums.n[place]), sums.total[place], sums.products[place]
+    score = metric.score(total)
+    if n < 2 or not np.isfinite(score) or not np.isfinite(products).all():
         return score, np.nan, n
-    mean = sums.total / n
-    covariance = (sums.products / n - np.outer(mean, mean)) * n / (n - 1)
-    gradient = _gradient(metric, sums.total) * n
+    mean = total / n
+    covariance = (products / n - np.outer(mean, mean)) * n / (n - 1)
+    gradient = _gradient(metric, total) * n
     variance = gradient @ covariance @ gradient / n
     return score, float(np.sqrt(max(float(variance), 0.0))), n
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from bigbench_meta.catalog.known_issues import IssueFindings
     from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
+    from bigbench_meta.inference.chunks import Samples
     from bigbench_meta.inference.curve_evidence import Variation
     from bigbench_meta.report.charts.figure import Figure
     from bigbench_meta.report.tables.table import Table
@@ -200,7 +201,7 @@ def run_study(
     seed: int = 0,
     variation: Variation = "both",
     alpha_range: tuple[float, float] | None = None,
-    samples: pd.DataFrame | None = None,
+    samples: Samples | None = None,
     execution: Execution | None = None,
     progress: Progress = None,
 ) -> Study:
@@ -223,7 +224,8 @@ def run_study(
         seed: Seed of all resampling.
         variation: Where the mechanism's variation between models comes from.
         alpha_range: Bounds of its exponent.
-        samples: Samples table, for intervals that resample examples.
+        samples: Samples table, or what :meth:`bigbench_meta.Store.samples_by_task` returns, for
+            intervals that resample examples.
         execution: In how many processes the inference runs, and where finished chunks are kept.
         progress: Whether to show a bar, or what to call with (work done, work) of the inference; by
             default a bar in terminals and notebooks.

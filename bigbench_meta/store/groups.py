@@ -125,7 +125,8 @@ class ObservationGroups:
                 size = 0
             groups[-1].append(task)
             size += n
-        return [np.array(group) for group in groups]
+        # Without any row there is one group, which has the columns.
+        return [np.array(group, dtype=np.int64) for group in groups or [[]]]
 
     def _looked_through(self) -> _Index:
         if self._index is None:

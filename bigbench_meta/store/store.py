@@ -30,7 +30,6 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from xxhash import xxh3_128_hexdigest
 
 from bigbench_meta.core.arrow import texts
 from bigbench_meta.core.cards import Card, Carded
@@ -54,6 +53,7 @@ from bigbench_meta.store.groups import GROUP_ROWS, ObservationGroups
 from bigbench_meta.store.ledger import Ledger, commit, compacted, with_joined
 from bigbench_meta.store.manifest import STORED, Manifest, Part, damage, write_table
 from bigbench_meta.store.places import place_of
+from bigbench_meta.store.samples import StoredSamples, tasks_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -469,6 +469,23 @@ class Store(Carded):
         ):
             yield from _scan_batches(paths, "samples", clause, chosen)
 
+    def samples_by_task(self, *, model_family: Filter = None) -> StoredSamples:
+        """Return the stored samples to read one task at a time, for more than fit into memory.
+
+        Intervals from single examples take them in place of :meth:`samples`, with the same result:
+        :func:`bigbench_meta.curve_intervals`, :func:`bigbench_meta.metric_change` and what calls
+        them.
+
+        Args:
+            model_family: A model family or a list of them to keep; None keeps all.
+
+        Raises:
+            StoreError: There is no store.
+        """
+        families = None if model_family is None else tuple(map(str, _values(model_family)))
+        self._manifest()
+        return StoredSamples(str(self.path), self.state(), families, self._checked is not None)
+
     def problems(self) -> pd.DataFrame:
         """Return the problems of reading the current files.
 
@@ -760,17 +777,22 @@ def _scans(
 ) -> Iterator[tuple[list[str], pc.Expression | None]]:
     """Yield the Parquet files of a kind that may have wanted rows, with what selects these."""
     where = _expression(wanted)
-    tasks = wanted.get("task") if kind == "observations" else None
+    tasks = wanted.get("task")
+    of_part = tasks is not None and kind == "observations"
     parts = [
         (part, name)
         for part in manifest.parts
-        if (name := getattr(part, kind)) and (tasks is None or part.may_have(_values(tasks)))
+        if (name := getattr(part, kind)) and (not of_part or part.may_have(_values(tasks)))
     ]
     manifest.fetch(kind, parts=[part for part, _ in parts])
     manifest.fetch("files", parts=[part for part, _ in parts if part.n_gone])
     whole: list[str] = []
     for part, name in parts:
         path = str(manifest.path(kind, name))
+        if kind == "samples" and tasks is not None:
+            first, last = tasks_of_file(manifest.path(kind, name))
+            if not any(first <= task <= last for task in _values(tasks)):
+                continue
         if part.n_gone:
             current = manifest.table("files", part.files)["current"].combine_chunks()
             gone = pc.field(FILE).isin(pc.indices_nonzero(pc.invert(current)).cast(pa.int32()))
