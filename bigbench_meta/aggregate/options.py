@@ -12,6 +12,7 @@ from bigbench_meta.catalog.known_issues import IssueFindings, check_known_issues
 from bigbench_meta.curves.build import build_curves
 from bigbench_meta.curves.emergence import MIN_SCALES
 from bigbench_meta.curves.runs import ALL
+from bigbench_meta.curves.survey import Surveyed
 from bigbench_meta.inference.score import score_curves
 
 if TYPE_CHECKING:
@@ -72,11 +73,13 @@ class StudyOptions:
         """
         how: Any = {"scale": self.scale, "checkpoint": self.checkpoint, "catalog": self.catalog}
         if isinstance(observations, pd.DataFrame):
-            kept, findings = self._checked(observations)
-            return build_curves(kept, **how), findings
+            some, findings = self._checked(observations)
+            return build_curves(some, **how), findings
         groups = _Kept(observations, self)
-        curves = build_curves(groups, **how)
-        return curves, IssueFindings.joined(groups.found)
+        kept: Iterable[pd.DataFrame] = groups
+        if isinstance(observations, Surveyed) and not self.exclude_known_issues:
+            kept = Surveyed(groups, observations.survey)
+        return build_curves(kept, **how), IssueFindings.joined(groups.found)
 
     def _checked(self, observations: pd.DataFrame) -> tuple[pd.DataFrame, IssueFindings]:
         return check_known_issues(

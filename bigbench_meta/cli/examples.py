@@ -53,7 +53,7 @@ def looked_through(
     from bigbench_meta.core.schema import conform, to_frame
     from bigbench_meta.curves.counts import fitting_counts
     from bigbench_meta.curves.runs import family_hint, run_problems
-    from bigbench_meta.curves.survey import places_of, survey_of
+    from bigbench_meta.curves.survey import Surveyed, places_of, survey_of
     from bigbench_meta.curves.units import note_units
     from bigbench_meta.readers.problems import Notes, ProblemLog
 
@@ -98,7 +98,7 @@ def looked_through(
         )
     if hint := family_hint(survey):
         console.note(hint)
-    return whole[0] if whole else with_counts, problems
+    return whole[0] if whole else Surveyed(with_counts, survey), problems
 
 
 @dataclass

@@ -19,7 +19,7 @@ from bigbench_meta.core.schema import CURVE_KEY, OBSERVATIONS, SIZE_AXES, confor
 from bigbench_meta.curves.units import is_score
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Bools = NDArray[np.bool_]
 
-__all__ = ["Survey", "places_of", "survey_of"]
+__all__ = ["Survey", "Surveyed", "places_of", "survey_of"]
 
 _MODEL: Final = ("benchmark", "model_family", "model_name", "variant", "settings", *SIZE_AXES)
 # Kinds of curves are told apart by two sums of random numbers of 64 bits, one for each kind of row.
@@ -76,6 +76,18 @@ class _Found:
     tables: list[pa.Table] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Surveyed:
+    """Observations in groups of whole tasks, whose survey is known."""
+
+    groups: Iterable[pd.DataFrame]
+    survey: Survey
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        """Yield the groups."""
+        return iter(self.groups)
+
+
 def survey_of(groups: Iterable[pd.DataFrame | pa.Table]) -> Survey:
     """Return what observations say of models.
 
@@ -83,6 +95,8 @@ def survey_of(groups: Iterable[pd.DataFrame | pa.Table]) -> Survey:
         groups: Observations, all those of some tasks in each; the index of a frame is the place of
             its rows among all observations.
     """
+    if isinstance(groups, Surveyed):
+        return groups.survey
     found = _Found()
     for group in groups:
         table = conform(group)

@@ -56,6 +56,7 @@ _MODEL: Final = (
     "benchmark", "task", "subtask", "model_family", "model_name", "shots", "variant", "settings",
     "replicate",
 )  # fmt: skip
+_AT: Final = {name: place for place, name in enumerate(OBSERVATIONS.names)}
 _COUNTS_ERRORS: Final = "token_edit_distance"
 _BATCH_ROWS: Final = 1 << 14
 """Samples scored at a time, which bounds the memory."""
@@ -346,8 +347,8 @@ class Rescoring:
             if metric.per_problem:
                 scores, notes = found.counts[metric.name].scores(metric, self._difficulty)
                 for run, label, score, stderr, n in scores:
-                    row = self._row(first_of_run[run], metric, score, stderr, n)
-                    rows.append(row | {"subtask": label, "replicate": None})
+                    more = {"subtask": label, "replicate": None}
+                    rows.append(self._row(first_of_run[run], metric, score, stderr, n, **more))
                 for run, reason, severity in notes:
                     source = found.models[found.places[first_of_run[run]]][-1]
                     lacking.append((source, metric.name, reason, severity))
@@ -356,36 +357,38 @@ class Rescoring:
         problems = pd.DataFrame(lacking, columns=PROBLEMS.names)
         return to_frame(conform(observations)), to_frame(conform(problems, PROBLEMS))
 
-    def _bound_errors(self, rows: list[dict[str, Any]]) -> None:
+    def _bound_errors(self, rows: list[list[Any]]) -> None:
         """Say of edit distances that no output at all has the length of the answer, in place.
 
         It is the ``low_score``, which the tests of a curve take for the worst score; not where a
         model is further away than that, with outputs that are longer than the answers.
         """
-        curves: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+        curves: dict[tuple[Any, ...], list[list[Any]]] = {}
+        of_curve = [_AT[name] for name in _MODEL if name not in {"model_name", "replicate"}]
         for row in rows:
-            if row["metric"] == _COUNTS_ERRORS:
-                key = tuple(row[name] for name in _MODEL if name not in {"model_name", "replicate"})
-                curves.setdefault(key, []).append(row)
+            if row[_AT["metric"]] == _COUNTS_ERRORS:
+                curves.setdefault(tuple(row[place] for place in of_curve), []).append(row)
         for own in curves.values():
-            keys = [tuple(row[name] for name in _MODEL) for row in own]
+            keys = [tuple(row[_AT[name]] for name in _MODEL) for row in own]
             places = np.array([self._found.places[key] for key in keys], dtype=np.int64)
             lengths = self._found.lengths[places[places < len(self._found.lengths)]]
             total, count = lengths.sum(axis=0)
-            if count and max(row["score"] for row in own) <= total / count:
+            if count and max(row[_AT["score"]] for row in own) <= total / count:
                 for row in own:
-                    row |= {"low_score": total / count, "high_score": 0.0}
+                    row[_AT["low_score"]], row[_AT["high_score"]] = total / count, 0.0
 
     def _row(
-        self, key: tuple[Any, ...], metric: Metric, score: float, stderr: float, n: int
-    ) -> dict[str, Any]:
+        self, key: tuple[Any, ...], metric: Metric, score: float, stderr: float, n: int, **more: Any
+    ) -> list[Any]:
+        """Return an observation, its values in the order of the columns."""
         *axes, source = self._found.models[self._found.places[key]]
-        return {
+        row = {
             **dict(zip(SCALE_AXES, axes, strict=True)),
             **dict(zip(_MODEL, key, strict=True)),
             "metric": metric.name, "score": score, "stderr": stderr, "n_examples": n,
-            "is_preferred": None, "low_score": None, "high_score": None, "source": source,
+            "source": source, **more,
         }  # fmt: skip
+        return [row.get(name) for name in OBSERVATIONS.names]
 
     def _n(self, metric: Metric, place: int) -> int:
         """Return the number of examples of a key under a metric."""
