@@ -814,12 +814,16 @@ def _scan_batches(
 ) -> Iterator[pa.Table]:
     schema = pa.schema([STORED[kind].field(name) for name in columns])
     with damage(Path(paths[0]).parent):
-        scanner = _dataset(paths, kind).scanner(
-            columns=columns, filter=where, batch_size=_BATCH_ROWS, batch_readahead=2
-        )
-        for batch in scanner.to_batches():
-            if batch.num_rows:
-                yield pa.Table.from_batches([batch]).cast(schema)
+        dataset = _dataset(paths, kind)
+        for fragment in dataset.get_fragments():
+            # One row group after another: a scanner reads ahead by a gigabyte of what a slow
+            # consumer has not taken yet.
+            for group in fragment.split_by_row_group(where, schema=dataset.schema):
+                found = group.to_table(schema=dataset.schema, columns=columns, filter=where)
+                for begin in range(0, found.num_rows, _BATCH_ROWS):
+                    yield found.slice(begin, _BATCH_ROWS).cast(schema)
+                del found
+                pa.default_memory_pool().release_unused()
 
 
 def _dataset(paths: list[str], kind: str) -> Any:
