@@ -816,14 +816,34 @@ def _scan_batches(
     with damage(Path(paths[0]).parent):
         dataset = _dataset(paths, kind)
         for fragment in dataset.get_fragments():
-            # One row group after another: a scanner reads ahead by a gigabyte of what a slow
-            # consumer has not taken yet.
-            for group in fragment.split_by_row_group(where, schema=dataset.schema):
-                found = group.to_table(schema=dataset.schema, columns=columns, filter=where)
-                for begin in range(0, found.num_rows, _BATCH_ROWS):
-                    yield found.slice(begin, _BATCH_ROWS).cast(schema)
+            # Some row groups at a time: a scanner reads ahead by a gigabyte of what a slow consumer
+            # has not taken yet.
+            for groups in _row_groups(fragment, where, dataset.schema):
+                found = fragment.subset(row_group_ids=groups).to_table(
+                    schema=dataset.schema, columns=columns, filter=where, batch_size=_BATCH_ROWS
+                )
+                for batch in found.to_batches():
+                    if batch.num_rows:
+                        yield pa.Table.from_batches([batch]).cast(schema)
                 del found
                 pa.default_memory_pool().release_unused()
+
+
+def _row_groups(
+    fragment: Any, where: pc.Expression | None, schema: pa.Schema
+) -> Iterator[list[int]]:
+    """Yield the row groups of a file that may have wanted rows, as many as make a batch."""
+    some: list[int] = []
+    n_rows = 0
+    for group in fragment.split_by_row_group(where, schema=schema):
+        (info,) = group.row_groups
+        some.append(info.id)
+        n_rows += info.num_rows
+        if n_rows >= _BATCH_ROWS:
+            yield some
+            some, n_rows = [], 0
+    if some:
+        yield some
 
 
 def _dataset(paths: list[str], kind: str) -> Any:
