@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,8 +73,7 @@ def make(folder: Path, n_observations: int, n_samples: int, layout: str) -> None
         held = max(1, PART_ROWS // (n_subtasks * each))
         for begin in range(0, len(pairs), held):
             some = np.array(pairs[begin : begin + held])
-            file = np.arange(len(some)) if layout == "tasks" else some[:, 1] - some[0, 1]
-            parts.append(write_observations(folder, some, file, n_subtasks))
+            parts.append(write_observations(folder, some, n_subtasks, layout))
     if n_samples:
         n_problems = max(1, round(n_samples / (TASKS * len(known) * REPEATED)))
         parts += [write_samples(folder, task, n_problems) for task in range(TASKS)]
@@ -90,7 +90,7 @@ def task_names() -> list[str]:
     return [f"task_{number:03}" for number in range(TASKS)]
 
 
-def write_observations(folder: Path, pairs: np.ndarray, file: np.ndarray, n_subtasks: int) -> Any:
+def write_observations(folder: Path, pairs: np.ndarray, n_subtasks: int, layout: str) -> Any:
     """Write all scores of some pairs of a task and a model as a part."""
     import pyarrow as pa
 
@@ -122,7 +122,7 @@ def write_observations(folder: Path, pairs: np.ndarray, file: np.ndarray, n_subt
     ]
     files = [
         f"tree/{task_names()[t]}/results/scores_{known[m][1]}.json"
-        if len(np.unique(file)) == len(pairs)
+        if layout == "tasks"
         else f"tree/{known[m][1]}.json"
         for t, m in pairs.tolist()
     ]
@@ -210,8 +210,6 @@ def write_samples(folder: Path, task: int, n_problems: int) -> Any:
         folder, "samples", columns, model, sources, np.full(len(ones), n // len(ones)), "n_samples",
         files=part.files,
     )  # fmt: skip
-    from dataclasses import replace
-
     return replace(part, samples=more.samples, files=more.files)
 
 
@@ -289,6 +287,12 @@ def frame(store: Path) -> int:
     return len(bm.Store(store).observations())
 
 
+def curves(store: Path) -> int:
+    import bigbench_meta as bm
+
+    return len(bm.build_curves(bm.Store(store).observation_groups()))
+
+
 def whole_curves(store: Path) -> int:
     import bigbench_meta as bm
 
@@ -307,11 +311,11 @@ def rescored(metrics: list[str], jobs: int, **options: Any) -> Callable[[Path], 
     return run
 
 
-OUT = ("-o", os.devnull + ".csv")
 OF_TEXTS = ["exact_str_match", "token_edit_distance"]
 STEPS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "frame": ("observations", frame),
     "whole_curves": ("observations", whole_curves),
+    "curves": ("observations", curves),
     "score": ("observations", command("score", "STORE")),
     "analyze": ("observations", command("analyze", "STORE", "--no-inference")),
     "rescore": ("samples", rescored(OF_TEXTS, 1)),

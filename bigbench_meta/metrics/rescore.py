@@ -542,20 +542,27 @@ def example_scores(
     return found
 
 
-def new_scores(scores: pd.DataFrame, reported: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def new_scores(
+    scores: pd.DataFrame, reported: Iterable[pd.DataFrame]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the scores that the evaluation did not report itself.
 
     Args:
         scores: Observations made by rescoring.
-        reported: Observations as the evaluation reported them.
+        reported: Observations as the evaluation reported them, some at a time.
 
     Returns:
         The scores under names that were not reported for the same model and task; and problems,
         one row for each score that differs from the one reported, which is kept.
     """
     key = list(ROW_KEY)
-    known = dict(zip(_texts(reported[key]), reported["score"], strict=True))
-    own = np.array([known.get(row, np.nan) for row in _texts(scores[key])])
+    new = list(_texts(scores[key]))
+    known = dict.fromkeys(new, np.nan)
+    for some in reported:
+        for row, score in zip(_texts(some[key]), some["score"], strict=True):
+            if row in known:
+                known[row] = score
+    own = np.array([known[row] for row in new])
     differs = ~np.isnan(own) & ~np.isclose(own, scores["score"], rtol=1e-6, atol=1e-9)
     rows = []
     for row, value in zip(scores[differs].to_dict("records"), own[differs], strict=True):

@@ -30,6 +30,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from xxhash import xxh3_128_hexdigest
 
 from bigbench_meta.core.arrow import texts
 from bigbench_meta.core.cards import Card, Carded
@@ -71,6 +72,8 @@ _COMPACT_ROWS: Final = 1 << 20
 _LOOKED_INTO: Final = 100
 # Samples handed out at a time.
 _BATCH_ROWS: Final = 1 << 16
+# Scores that are compared with new ones at a time, as texts.
+_COMPARED_ROWS: Final = 1 << 17
 # Up to so many rows an ingest ends with a search for conflicts; beyond, `conflicts` is for that.
 _SEARCHED_ROWS: Final = 1 << 18
 
@@ -298,14 +301,14 @@ class Store(Carded):
             paths.append(path)
         return self.ingest(paths)
 
-    def reported(self, *, metric: Filter = None) -> pd.DataFrame:
-        """Return the stored observations but for those of :meth:`keep`.
+    def reported(self, *, metric: Filter = None) -> Iterator[pd.DataFrame]:
+        """Yield the stored observations but for those of :meth:`keep`, some tasks at a time.
 
         Args:
             metric: A metric or a list of metrics to keep; None keeps all.
         """
-        frame = self.observations(metric=metric)
-        return frame[~frame["source"].astype(str).str.startswith(_KEPT)]
+        for frame in self.observation_groups(metric=metric, rows=_COMPARED_ROWS):
+            yield frame[~frame["source"].astype(str).str.startswith(_KEPT)]
 
     def _old_problems(self, counts: _Counts) -> pa.Table:
         """Return the problems of files that failed before and have not changed."""
