@@ -382,44 +382,72 @@ def build_curves(
     if isinstance(observations, pd.DataFrame | pa.Table):
         return _of_table(conform(observations), None, **options)[0]
     survey = survey_of(observations)
-    if not survey.table.num_rows:
-        return _of_table(OBSERVATIONS.empty(), None, **options)[0]
-    parts, places = [], []
+    joined = _Joined(int(survey.n_rows.sum()))
     for group in observations:
         curves, first = _of_table(conform(group), survey, **options)
-        parts.append(curves)
-        places.append(places_of(group)[first])
-    return _joined(parts, np.concatenate(places), survey)
+        joined.add(curves, places_of(group)[first])
+    return joined.curves(has_settings=survey.table["settings"].null_count < len(survey.table))
 
 
-def _joined(parts: list[Curves], places: Ints, survey: Survey) -> Curves:
-    """Return curves in the order of the places of their first rows; the parts are emptied."""
-    order = np.argsort(places, kind="stable")
-    keys = pd.concat([part.keys for part in parts], ignore_index=True)
-    keys = keys.iloc[order].reset_index(drop=True)
-    if survey.table["settings"].null_count < len(survey.table):
-        # Then the variants are named anew, in the order in which they appear.
-        names = keys["variant"].astype(object)
-        keys["variant"] = pd.Categorical(names, categories=names.dropna().unique())
-    lengths = np.concatenate([part.ragged.lengths for part in parts])
-    ragged, points = Ragged.of_lengths(lengths), None
-    if not np.array_equal(order, np.arange(len(order))):
-        points, ragged = ragged.take(order)
-    arrays: list[dict[str, Any]] = [
-        {name: getattr(part, name) for name in _POINTS} for part in parts
-    ]
-    parts.clear()
+class _Joined:
+    """Curves of groups of tasks, joined one group after another.
 
-    def joined(name: str) -> NDArray[Any]:
-        whole = np.concatenate([array.pop(name) for array in arrays])
-        return whole if points is None else whole[points]
+    Args:
+        most: Points at most. What is not filled takes no memory.
+    """
 
-    return Curves(keys=keys, offsets=ragged.offsets, **{name: joined(name) for name in _POINTS})
+    def __init__(self, most: int) -> None:
+        self._points = {
+            name: np.empty(most, object if name == "model_name" else float) for name in _POINTS
+        }
+        self._keys: list[pd.DataFrame] = []
+        self._none = _of_table(OBSERVATIONS.empty(), None)[0].keys
+        self._lengths = [np.zeros(0, dtype=np.int64)]
+        self._places = [np.zeros(0, dtype=np.int64)]
+        self._n = 0
+
+    def add(self, curves: Curves, places: Ints) -> None:
+        """Add curves with the places of their first rows."""
+        end = self._n + len(curves.x)
+        for name, values in self._points.items():
+            values[self._n : end] = getattr(curves, name)
+        self._n = end
+        if len(curves):
+            self._keys.append(curves.keys)
+        else:  # has the names, but no column tells its type
+            self._none = curves.keys
+        self._lengths.append(curves.ragged.lengths)
+        self._places.append(places)
+
+    def curves(self, *, has_settings: bool) -> Curves:
+        """Return the curves in the order of their places, once.
+
+        Args:
+            has_settings: Whether some observation has settings. Then the variants are named anew,
+                in the order in which they appear.
+        """
+        keys = pd.concat(self._keys or [self._none], ignore_index=True)
+        self._keys.clear()
+        order = np.argsort(np.concatenate(self._places), kind="stable")
+        ragged = Ragged.of_lengths(np.concatenate(self._lengths))
+        if not np.array_equal(order, np.arange(len(order))):
+            keys = keys.iloc[order].reset_index(drop=True)
+            taken, ragged = ragged.take(order)
+        else:
+            taken = None
+        if has_settings:
+            names = keys["variant"].astype(object)
+            keys["variant"] = pd.Categorical(names, categories=names.dropna().unique())
+        points = {}
+        for name in _POINTS:  # one at a time, so that none is there twice for long
+            values = self._points.pop(name)[: self._n]
+            points[name] = values if taken is None else values[taken]
+        return Curves(keys=keys, offsets=ragged.offsets, **points)
 
 
 def _of_table(
-    table: pa.Table, survey: Survey | None, *, scale: str | None, average: bool, checkpoint: str,
-    catalog: MetricCatalog | None,
+    table: pa.Table, survey: Survey | None, *, scale: str | None = None, average: bool = True,
+    checkpoint: str = ALL, catalog: MetricCatalog | None = None,
 ) -> tuple[Curves, Ints]:  # fmt: skip
     """Return the curves of a table, and the first row of each.
 
