@@ -61,6 +61,7 @@ def models() -> list[tuple[str, str, int]]:
 def make(folder: Path, n_observations: int, n_samples: int, layout: str) -> None:
     """Write a store of about so many rows."""
     from bigbench_meta.store.manifest import Manifest
+    from bigbench_meta.store.places import place_of
 
     known = models()
     parts = []
@@ -77,7 +78,7 @@ def make(folder: Path, n_observations: int, n_samples: int, layout: str) -> None
     if n_samples:
         n_problems = max(1, round(n_samples / (TASKS * len(known) * REPEATED)))
         parts += [write_samples(folder, task, n_problems) for task in range(TASKS)]
-    Manifest(folder).write(tuple(parts))
+    Manifest(place_of(folder)).update(lambda _: tuple(parts))
 
 
 def texts(names: list[str], place: np.ndarray) -> pa.Array:
@@ -222,6 +223,7 @@ def write_part(
 
     from bigbench_meta.core.schema import FILE
     from bigbench_meta.store.manifest import FILES, STORED, Part, PartWriter, write_table
+    from bigbench_meta.store.places import place_of
 
     schema = STORED[kind]
     n = len(file)
@@ -235,7 +237,7 @@ def write_part(
         ],
         schema,
     )
-    with PartWriter(folder, kind) as writer:
+    with PartWriter(place_of(folder), kind) as writer:
         for begin in range(0, n, 1 << 17):
             writer.write(table.slice(begin, 1 << 17))
     listed = len(sources)
@@ -261,7 +263,7 @@ def write_part(
     ).cast(FILES)
     tasks = [str(name) for name in table["task"].unique().to_pylist()]
     return Part(
-        files=write_table(folder, "files", rows),
+        files=write_table(place_of(folder), "files", rows),
         tasks=[min(tasks), max(tasks)],
         **{kind: writer.name},
     )
@@ -302,10 +304,13 @@ def whole_curves(store: Path) -> int:
 def rescored(metrics: list[str], jobs: int, **options: Any) -> Callable[[Path], int]:
     def run(store: Path) -> int:
         import bigbench_meta as bm
+        from bigbench_meta.core.execute import Execution
         from bigbench_meta.metrics.rescore import Rescoring
 
         scoring = Rescoring(metrics, **options)
-        scoring.add_batches(bm.Store(store).sample_batches(scoring.columns), jobs=jobs)
+        scoring.add_batches(
+            bm.Store(store).sample_batches(scoring.columns), execution=Execution(jobs=jobs)
+        )
         return len(scoring.result()[0])
 
     return run

@@ -780,12 +780,13 @@ def _scans(
 ) -> Iterator[tuple[list[str], pc.Expression | None]]:
     """Yield the Parquet files of a kind that may have wanted rows, with what selects these."""
     where = _expression(wanted)
-    tasks = wanted.get("task")
-    of_part = tasks is not None and kind == "observations"
+    given = wanted.get("task")
+    tasks = None if given is None else _values(given)
     parts = [
         (part, name)
         for part in manifest.parts
-        if (name := getattr(part, kind)) and (not of_part or part.may_have(_values(tasks)))
+        if (name := getattr(part, kind))
+        and (tasks is None or kind != "observations" or part.may_have(tasks))
     ]
     manifest.fetch(kind, parts=[part for part, _ in parts])
     manifest.fetch("files", parts=[part for part, _ in parts if part.n_gone])
@@ -794,7 +795,7 @@ def _scans(
         path = str(manifest.path(kind, name))
         if kind == "samples" and tasks is not None:
             first, last = tasks_of_file(manifest.path(kind, name))
-            if not any(first <= task <= last for task in _values(tasks)):
+            if not any(first <= task <= last for task in tasks):
                 continue
         if part.n_gone:
             current = manifest.table("files", part.files)["current"].combine_chunks()

@@ -26,6 +26,7 @@ from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.schema import FILE, OBSERVATIONS, conform
 from bigbench_meta.store.groups import ObservationGroups
 from bigbench_meta.store.manifest import FILES, STORED, Manifest, Part, write_table
+from bigbench_meta.store.places import place_of
 
 POINTS = ("offsets", "x", "y", "spread", "stderr", "n_examples", "model_name")
 SETTINGS = [None, {"checkpoint": "step1"}, {"checkpoint": "step2"}, {"limit": "5"},
@@ -40,7 +41,7 @@ SPOILED = KnownIssues(
 
 def write_store(folder, parts):
     """Write observations as parts of a store, each row of the file that its source says."""
-    written = []
+    written, place = [], place_of(folder)
     for rows in parts:
         table = conform(rows)
         sources = table["source"].cast(pa.string()).fill_null("none").to_pylist()
@@ -59,13 +60,13 @@ def write_store(folder, parts):
         tasks = sorted(set(table["task"].to_pylist()))
         written.append(
             Part(
-                files=write_table(folder, "files", listed),
-                observations=write_table(folder, "observations", stored),
+                files=write_table(place, "files", listed),
+                observations=write_table(place, "observations", stored),
                 n_gone=sum(not is_current for is_current in columns["current"]),
                 tasks=[tasks[0], tasks[-1]] if tasks else None,
             )
         )
-    Manifest(folder).write(tuple(written))
+    Manifest(place).update(lambda _: tuple(written))
     return bm.Store(folder)
 
 

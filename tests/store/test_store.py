@@ -744,7 +744,7 @@ def test_computed_scores_are_kept_beside_those_reported(store: bm.Store, tree: P
     )  # fmt: skip
     assert counts(store.keep(row)) == (1, 1, 0, 0, 1)
     assert len(store.observations()) == len(reported) + 1
-    assert by_key(store.reported()) == by_key(reported)
+    assert by_key(pd.concat(store.reported())) == by_key(reported)
     # Others for the same model replace them, others for another model join them.
     other = row.assign(model_name="other", total_params=5)
     store.keep(pd.concat([row.assign(score=0.75), other]))
