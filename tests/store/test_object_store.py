@@ -717,7 +717,7 @@ def test_no_package(bucket: str, tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 2
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [pytest.param(1, marks=pytest.mark.full), 2])
 def test_a_server_that_stops_half_way(
     bucket: str, tree: Path, server: Server, jobs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
