@@ -136,7 +136,7 @@ def metric_change(
         min_scales: Curves with fewer shared scales have no score.
         scale: Scale axis, see :func:`bigbench_meta.build_curves`; not with curves.
         catalog: Metric catalog; the packaged one by default.
-        execution: In how many processes, and where finished chunks are kept; the results do not
+        execution: How the work is spread, and where finished chunks are kept; the results do not
             depend on it.
         progress: Whether to show a bar, or what to call with (work done, work); by
             default a bar in terminals and notebooks.

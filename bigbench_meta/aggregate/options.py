@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -16,7 +17,7 @@ from bigbench_meta.curves.survey import Surveyed
 from bigbench_meta.inference.score import score_curves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from bigbench_meta.aggregate.by_metric import Level
     from bigbench_meta.catalog.known_issues import KnownIssues
@@ -72,19 +73,15 @@ class StudyOptions:
             SchemaError: ``observations`` is no observations table.
         """
         how: Any = {"scale": self.scale, "checkpoint": self.checkpoint, "catalog": self.catalog}
+        check = partial(check_known_issues, issues=self.issues, exclude=self.exclude_known_issues)
         if isinstance(observations, pd.DataFrame):
-            some, findings = self._checked(observations)
+            some, findings = check(observations)
             return build_curves(some, **how), findings
-        groups = _Kept(observations, self)
+        groups = _Kept(observations, check)
         kept: Iterable[pd.DataFrame] = groups
         if isinstance(observations, Surveyed) and not self.exclude_known_issues:
             kept = Surveyed(groups, observations.survey)
         return build_curves(kept, **how), IssueFindings.joined(groups.found)
-
-    def _checked(self, observations: pd.DataFrame) -> tuple[pd.DataFrame, IssueFindings]:
-        return check_known_issues(
-            observations, issues=self.issues, exclude=self.exclude_known_issues
-        )
 
     def scores(self, curves: Curves) -> pd.DataFrame:
         """Return the scores of the curves, see :func:`bigbench_meta.score_curves`."""
@@ -100,12 +97,12 @@ class _Kept:
     """
 
     groups: Iterable[pd.DataFrame]
-    options: StudyOptions
+    check: Callable[[pd.DataFrame], tuple[pd.DataFrame, IssueFindings]]
     found: list[IssueFindings] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         self.found = []
         for group in self.groups:
-            kept, findings = self.options._checked(group)  # noqa: SLF001
+            kept, findings = self.check(group)
             self.found.append(findings)
             yield kept

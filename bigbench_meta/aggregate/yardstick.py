@@ -135,8 +135,7 @@ class SmoothStudies:
     Attributes:
         curves: The curves.
         laws: Loss laws that fit each of them.
-        numbers: What they are of.
-        family: Number of each curve's model family among those of the whole study.
+        numbers: What they are of; families are numbered as in the whole study.
         models: How models vary about their laws in the whole study.
         seed: Seed.
     """
@@ -144,7 +143,6 @@ class SmoothStudies:
     curves: Curves
     laws: SmoothLaws
     numbers: _Numbers
-    family: Ints
     models: ModelVariation
     seed: int
 
@@ -168,7 +166,7 @@ class SmoothStudies:
         numbers = _Numbers.of(curves)
         laws = _fitted(curves, alpha_range=alpha_range, catalog=catalog)
         return cls(
-            curves=curves, laws=laws, numbers=numbers, family=numbers.family,
+            curves=curves, laws=laws, numbers=numbers,
             models=ModelVariation.of(laws.peaks(), curves, numbers), seed=seed,
         )  # fmt: skip
 
@@ -182,8 +180,9 @@ class SmoothStudies:
         Yields:
             The number and scores in the unit of the file, shape (n_studies, n).
         """
-        probability = self.laws.probabilities(variation, self.family, self.models.sigma)
-        shared, numbers = self.models.shared[variation], self.numbers
+        numbers = self.numbers
+        probability = self.laws.probabilities(variation, numbers.family, self.models.sigma)
+        shared = self.models.shared[variation]
         of_models: dict[int, Floats] = {}
         of_task: dict[int, Floats] = {}
         last_task = -1
@@ -280,7 +279,7 @@ def expected_if_smooth(
         alpha_range: Bounds of the exponent of the loss.
         min_scales: Curves with fewer points are not scored, as in ``scores``.
         catalog: Metric catalog; the packaged one by default.
-        execution: In how many processes studies are analysed, and where finished ones are kept.
+        execution: How the work is spread, and where finished chunks are kept.
         progress: Whether to show a bar, or what to call with (work done, work); by
             default a bar in terminals and notebooks.
 
@@ -316,17 +315,20 @@ def expected_if_smooth(
     whole(n_studies, 19, "n_studies")
     if yardstick == "quick":
         fit = partial(_fitted, alpha_range=alpha_range, catalog=catalog)
-        parts = _parts(curves)
+        numbers = _Numbers.of(curves)
+        parts = _parts(numbers.task)
         tables = run_chunks(
             [_chunk(partial(_peaks, fit), curves, place, "laws") for place in parts],
             execution, label="Fitting", progress=progress,
         )  # fmt: skip
         peaks = _together(tables, parts, null_inputs(curves, catalog=catalog))
         count = partial(
-            _flag_counts, fit, models=ModelVariation.of(peaks, curves, _Numbers.of(curves)),
+            _flag_counts, fit, models=ModelVariation.of(peaks, curves, numbers),
             threshold=threshold, min_scales=min_scales, n_studies=n_studies, seed=seed,
         )  # fmt: skip
-        counts = _counts_of_scores(curves, scores, by, count, parts, execution, progress)
+        counts = _counts_of_scores(
+            curves, numbers.family, scores, by, count, parts, execution, progress
+        )
         simulated = scores[np.isin(np.arange(len(scores)), peaks.curves)]
     else:
         study = SmoothStudies.of(curves, alpha_range=alpha_range, catalog=catalog, seed=seed)
@@ -374,13 +376,13 @@ def _fitted(
     return SmoothLaws.fit(null_inputs(curves, catalog=catalog), alpha_range=alpha_range)
 
 
-def _parts(curves: Curves) -> list[Ints]:
+def _parts(task: Ints) -> list[Ints]:
     """Return the numbers of curves in chunks, those of a task side by side.
 
     There are a thousand laws a curve: those of all curves may be too many for the memory.
     """
-    n_parts = max(1, math.ceil(len(curves) / _PART))
-    return np.array_split(np.argsort(_Numbers.of(curves).task, kind="stable"), n_parts)
+    n_parts = max(1, math.ceil(len(task) / _PART))
+    return np.array_split(np.argsort(task, kind="stable"), n_parts)
 
 
 def _chunk(call: partial[pd.DataFrame], curves: Curves, place: Ints, name: str) -> Chunk:
@@ -413,11 +415,11 @@ def _together(tables: Sequence[pd.DataFrame], parts: list[Ints], inputs: NullInp
 
 
 def _counts_of_scores(
-    curves: Curves, scores: pd.DataFrame, by: str, count: partial[pd.DataFrame],
+    curves: Curves, family: Ints, scores: pd.DataFrame, by: str, count: partial[pd.DataFrame],
     parts: list[Ints], execution: Execution | None, progress: Progress,
 ) -> dict[tuple[str, str, str], Ints]:  # fmt: skip
     """Return, by variation, criterion and group, the curves that meet it in each study."""
-    groups, family = _groups(scores, by), _Numbers.of(curves).family
+    groups = _groups(scores, by)
     resolution = scores["resolution"].to_numpy(dtype=float)
     chunks = [
         _chunk(
@@ -444,7 +446,7 @@ def _flag_counts(
     Its columns are those of each variation, in it of each criterion, and in that of each group.
     """
     study = SmoothStudies(
-        curves=curves, laws=fit(curves), numbers=_Numbers.of(curves), family=family,
+        curves=curves, laws=fit(curves), numbers=replace(_Numbers.of(curves), family=family),
         models=models, seed=seed,
     )  # fmt: skip
     sign = np.where(curves.keys["higher_is_better"].to_numpy(dtype=bool), 1.0, -1.0)

@@ -43,9 +43,9 @@ T = TypeVar("T")
 
 # Tasks handed to the workers before they are needed, for each of them.
 _AHEAD: Final = 3
-# Of a task whose process was killed, perhaps before the task had begun.
+# How often a task is run by itself after its process was killed; it may not have begun before.
 _TRIES_ALONE: Final = 2
-# After which workers are looked after.
+# Between two looks at whether all workers are still there.
 _SECONDS: Final = 5
 # Curves, times their cost, that are worth the second in which a process starts.
 _WORTH_PROCESSES: Final = 2000
@@ -62,7 +62,7 @@ class Execution:
         cluster: Use the workers of a Dask cluster instead: the address of its scheduler, a
             connected ``distributed.Client``, or ``local`` for one of ``jobs`` workers on this
             machine that lasts as long as the work. All workers need the same version of this
-            package, and those of a cluster whatever files are read or written.
+            package, and access to the files that are read or written.
 
     Examples:
         >>> Execution(jobs=None).sized(10)
@@ -118,7 +118,7 @@ def execute(
     """Apply a function to each task, several at a time, each process with a fresh interpreter.
 
     A task that fails does not stop the others, nor does one whose process is killed: that is run
-    again by itself, and has failed if that is killed twice. When the caller stops, is interrupted
+    again by itself, and fails if it is killed twice more. When the caller stops, is interrupted
     or killed, the processes end too.
 
     Args:

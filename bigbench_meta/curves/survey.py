@@ -1,9 +1,9 @@
 """What the observations of all tasks say of models, where curves are built some tasks at a time.
 
-How a model was run, which of its sizes is right and which settings tell its curves apart depends on
-all its scores. But most curves of a model family are alike in that: the same models, run with the
-same settings. A survey keeps one of each kind, so that a part of the observations gives the curves
-that it gives together with all others. It takes as much memory as there are such kinds.
+How a model was run, which of its sizes is right and which settings distinguish its curves depends
+on all its scores. But most curves of a model family are alike in that: the same models, run with
+the same settings. A survey keeps one of each kind, so that a part of the observations gives the
+curves that it gives together with all others. Its memory grows with the number of such kinds.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
+from pandas.util import hash_array
 
 from bigbench_meta.core.keys import group_rows
 from bigbench_meta.core.schema import CURVE_KEY, OBSERVATIONS, SIZE_AXES, conform
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Survey", "Surveyed", "places_of", "survey_of"]
 
 _MODEL: Final = ("benchmark", "model_family", "model_name", "variant", "settings", *SIZE_AXES)
-# Kinds of curves are told apart by two sums of random numbers of 64 bits, one for each kind of row.
+# Identifies a kind of curve: two sums of random numbers of 64 bits, one for each kind of row.
 _Kind = tuple[int, int]
 
 
@@ -201,9 +202,6 @@ def _scoreless(table: pa.Table, curve: Ints) -> Bools:
 
 
 def _random(codes: Ints, salt: int) -> NDArray[np.uint64]:
-    """Return a random number for each code (the finaliser of SplitMix64)."""
-    with np.errstate(over="ignore"):
-        x = (codes.astype(np.uint64) + np.uint64(1)) * np.uint64(salt)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return x ^ (x >> np.uint64(31))
+    """Return a random number for each code."""
+    salted = (codes.astype(np.uint64) + np.uint64(1)) * np.uint64(salt)  # modulo 2^64
+    return hash_array(salted)

@@ -118,7 +118,7 @@ def curve_evidence(
         samples: Samples table, or what :meth:`bigbench_meta.Store.samples_by_task` returns, for
             intervals that resample examples.
         catalog: Metric catalog; the packaged one by default.
-        execution: In how many processes, and where finished chunks are kept; the results do not
+        execution: How the work is spread, and where finished chunks are kept; the results do not
             depend on it.
         progress: Whether to show a bar, or what to call with (work done, work); by
             default a bar in terminals and notebooks.

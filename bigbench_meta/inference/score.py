@@ -53,7 +53,7 @@ def score_curves(
         samples: Samples table, or what :meth:`bigbench_meta.Store.samples_by_task` returns, for
             intervals that resample examples.
         catalog: Metric catalog; the packaged one by default.
-        execution: In how many processes the inference runs, see :func:`curve_evidence`.
+        execution: How the inference is spread, see :func:`curve_evidence`.
         progress: Whether to show a bar, or what to call with (work done, work); by
             default a bar in terminals and notebooks.
 

@@ -226,7 +226,7 @@ def run_study(
         alpha_range: Bounds of its exponent.
         samples: Samples table, or what :meth:`bigbench_meta.Store.samples_by_task` returns, for
             intervals that resample examples.
-        execution: In how many processes the inference runs, and where finished chunks are kept.
+        execution: How the inference is spread, and where finished chunks are kept.
         progress: Whether to show a bar, or what to call with (work done, work) of the inference; by
             default a bar in terminals and notebooks.
 

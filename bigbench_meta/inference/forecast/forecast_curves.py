@@ -117,7 +117,7 @@ def forecast_curves(
         length: Length of the targets in units of the smooth metric, a number or one a curve; NaN
             to find it from the fitted scales.
         catalog: Metric catalog; the packaged one by default.
-        execution: In how many processes, and where finished chunks are kept; the results do not
+        execution: How the work is spread, and where finished chunks are kept; the results do not
             depend on it.
         progress: Whether to show a bar, or what to call with (work done, work); by
             default a bar in terminals and notebooks.

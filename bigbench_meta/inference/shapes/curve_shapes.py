@@ -104,7 +104,7 @@ def curve_shapes(
         shapes: Some of :data:`SHAPES`, compared with each other.
         criterion: By which shapes are weighed and ``best_shape`` is chosen.
         rules: Thresholds of the rules that :data:`TREND_RULES` states.
-        execution: In how many processes, and where finished chunks are kept; the results do not
+        execution: How the work is spread, and where finished chunks are kept; the results do not
             depend on it.
         progress: Whether to show a bar, or what to call with (work done, work); by
             default a bar in terminals and notebooks.
