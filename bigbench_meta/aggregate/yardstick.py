@@ -123,7 +123,7 @@ class ModelVariation:
                 peaks.probabilities(variation, numbers.family, sigma), curves.ragged,
                 numbers.model, numbers.task,
             )
-            for variation in VARIATIONS
+            for variation in VARIATIONS if variation != "zero"
         }  # fmt: skip
         return cls(sigma=sigma, shared=shared | {"zero": SharedVariation()})
 
@@ -452,26 +452,33 @@ def _flag_counts(
     sign = np.where(curves.keys["higher_is_better"].to_numpy(dtype=bool), 1.0, -1.0)
     counts = np.zeros((len(VARIATIONS), len(SCORES_ALONE), len(groups), n_studies), dtype=np.int64)
     for own_counts, variation in zip(counts, VARIATIONS, strict=True):
-        for curve, drawn in study.draws(variation, n_studies):
-            flags = np.array(_flags(drawn * sign[curve], resolution[curve], threshold, min_scales))
-            for number, own in enumerate(groups):
-                if own[curve]:
-                    own_counts[:, number] += flags
+        drawn = dict(study.draws(variation, n_studies))
+        flags = _flags(drawn, sign, resolution, threshold, min_scales)
+        for number, own in enumerate(groups):
+            own_counts[:, number] = flags[:, own[list(drawn)]].sum(axis=1)
     columns = counts.reshape(-1, n_studies)
     return pd.DataFrame({str(number): column for number, column in enumerate(columns)})
 
 
 def _flags(
-    oriented: Floats, resolution: float, threshold: float, min_scales: int
-) -> tuple[Bools, Bools]:
-    """Return which draws of a curve, shape (studies, n), have each of two scores above it."""
-    size, n = oriented.shape
+    drawn: Mapping[int, Floats], sign: Floats, resolution: Floats, threshold: float, min_scales: int
+) -> Bools:
+    """Return which draws, by curve and of shape (studies, n), have each of two scores above it.
+
+    Returns:
+        An array of shape (2, curves, studies).
+    """
+    shapes = [y.shape for y in drawn.values()]
+    size = shapes[0][0] if shapes else 0
+    oriented = [(y * sign[curve]).ravel() for curve, y in drawn.items()]
     found = score_ragged(
-        oriented.ravel(), np.arange(size + 1) * n, resolution=np.full(size, resolution),
-        min_scales=min_scales,
+        np.concatenate([np.empty(0), *oriented]),
+        np.cumsum([0, *np.repeat([n for _, n in shapes], size).tolist()]),
+        resolution=np.repeat(resolution[list(drawn)], size), min_scales=min_scales,
     )  # fmt: skip
     limited = found.resolution_limited_score > threshold
-    return (found.emergence_score > threshold) | (found.emergence_score == np.inf), limited
+    flagged = (found.emergence_score > threshold) | (found.emergence_score == np.inf)
+    return np.stack([flagged, limited]).reshape(2, len(drawn), size)
 
 
 def _counts_of_studies(

@@ -121,13 +121,10 @@ class MetricCatalog:
             >>> bool(metric_catalog().lookup(keys)["higher_is_better"].iloc[0])
             False
         """
-        columns = ["benchmark", "task", "metric"]
-        text = keys[columns].astype("object").astype(str)
-        wanted = list(text.itertuples(index=False, name=None))
+        wanted = _rows(keys[["benchmark", "task", "metric"]])
         candidates: dict[str, list[tuple[int, str, str]]] = {}
-        for row, metric, benchmark, pattern in self.entries[
-            ["metric", "benchmark", "task_pattern"]
-        ].itertuples():
+        entries = _rows(self.entries[["metric", "benchmark", "task_pattern"]])
+        for row, (metric, benchmark, pattern) in zip(self.entries.index, entries, strict=True):
             candidates.setdefault(metric, []).append((row, benchmark, pattern))
         patterns = [name for name in candidates if "*" in name]
         entry = {}
@@ -164,6 +161,11 @@ class MetricCatalog:
 
 def _alternatives(needs: str) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(part.split(" and ")) for part in needs.split(" or ") if part)
+
+
+def _rows(texts: pd.DataFrame) -> list[tuple[str, str, str]]:
+    first, second, third = (map(str, column.to_numpy(dtype=object)) for _, column in texts.items())
+    return list(zip(first, second, third, strict=True))
 
 
 def _best(candidates: list[tuple[int, str, str]], benchmark: str, task: str) -> int:

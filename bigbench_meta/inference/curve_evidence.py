@@ -174,7 +174,10 @@ def curve_evidence(
     if not_asked:
         del analyses[not_asked]
     if "family" in analyses:
-        sigma = variation_of_families(curves, alpha_range=alpha_range, catalog=catalog)
+        sigma = variation_of_families(
+            curves, alpha_range=alpha_range, catalog=catalog, execution=execution,
+            progress=progress,
+        )  # fmt: skip
         analyses["family"] = replace(analyses["family"], of_curves={"variation": sigma})
     found = analyse(analyses, curves, execution, progress=progress)
     if not_asked:

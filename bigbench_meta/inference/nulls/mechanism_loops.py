@@ -41,7 +41,7 @@ __all__ = [
     "law_of",
     "leverage_of",
     "link_of",
-    "log_likelihood_of",
+    "log_likelihoods_of",
     "numbers",
     "pieces_of",
     "step_scores_of",
@@ -198,6 +198,38 @@ def _raise_rows(work: Floats, first: int, end: int) -> None:
             found = 1.0 + (r + s * (low + q * (middle + q * high)))
             power = np.int64(rounded.view(np.int64) << 52).view(np.float64)
             values[i] = 0.0 if value < _UNDERFLOW else found * power
+
+
+# The bits of the root of 1/2, and of 2^52, to which a whole number below is added by setting bits.
+_ROOT_HALF_BITS: Final = 0x3FE6A09E667F3BCD
+_WHOLE_BITS: Final = 0x4330000000000000
+_WHOLE: Final = 2.0**52
+_BIAS: Final = 1024
+_D3, _D5, _D7, _D9, _D11, _D13, _D15, _D17, _D19, _D21 = (2 / k for k in range(3, 22, 2))
+
+
+@compiled
+def _take_logs(rows: Floats) -> None:
+    """Replace positive numbers by their logarithms, likewise without a branch or a call.
+
+    By the series of 2 artanh((m - 1) / (m + 1)), m being the number over a power of 2, next to 1.
+    """
+    for row in range(len(rows)):
+        values = rows[row]
+        for i in range(len(values)):
+            bits = np.float64(values[i]).view(np.int64)
+            above = bits - _ROOT_HALF_BITS + (_BIAS << 52)
+            # The power's exponent, in unsigned arithmetic, for which processors have instructions.
+            power = np.int64(np.uint64(above) >> np.uint64(52))
+            k = np.int64(power | _WHOLE_BITS).view(np.float64) - (_WHOLE + _BIAS)
+            m = np.int64(bits - ((power - _BIAS) << 52)).view(np.float64)
+            s = (m - 1.0) / (m + 1.0)
+            z = s * s
+            q = z * z
+            low = (_D3 + _D5 * z) + q * (_D7 + _D9 * z)
+            high = (_D11 + _D13 * z) + q * ((_D15 + _D17 * z) + q * (_D19 + _D21 * z))
+            series = s * z * (low + q * q * high)
+            values[i] = k * _LOG2_HIGH + (2.0 * s + (series + k * _LOG2_LOW))
 
 
 # What is not a number stays so: it stands first in max and min.
@@ -676,56 +708,105 @@ def _product(z: float) -> float:
 
 
 @compiled
-def _rise(z: float, k: float) -> float:
-    """Return the log of Gamma(z + k) / Gamma(z) for z of at least 8, by Stirling's series."""
-    end = z + k
-    low, high = 1 / z, 1 / end
-    low2, high2 = low * low, high * high
-    series_low = low * (_S1 + low2 * (_S2 + low2 * (_S3 + low2 * (_S4 + low2 * _S5))))
-    series_high = high * (_S1 + high2 * (_S2 + high2 * (_S3 + high2 * (_S4 + high2 * _S5))))
-    return (z - 0.5) * math.log1p(k * low) + k * (math.log(end) - 1) + (series_high - series_low)
+def _series(z: float) -> float:
+    """Return the series of Stirling's formula for the log of Gamma(z), z being at least 8."""
+    low = 1 / z
+    low2 = low * low
+    found: float = low * (_S1 + low2 * (_S2 + low2 * (_S3 + low2 * (_S4 + low2 * _S5))))
+    return found
 
 
 @compiled
-def _log_chance(mean: float, between: float, y: float, trials: float) -> float:
-    """Return the log-likelihood of a score: beta-binomial with this mean and variance between."""
-    mean = min(max(mean, 1e-15), 1 - 1e-15)
-    right, wrong = y * trials, (1 - y) * trials
-    share = min(between / (mean * (1 - mean)), 0.999)
-    if share <= _NO_SHARE:
-        return right * math.log(mean) + wrong * math.log1p(-mean)
-    total = 1 / share - 1
-    a, b = mean * total, (1 - mean) * total
-    # Each Gamma function is taken at 8 more, and the products that lie between in one logarithm.
-    between_them = (
-        (_product(a) / _product(a + right))
-        * (_product(b) / _product(b + wrong))
-        * (_product(total + trials) / _product(total))
-    )
-    return (_rise(a + 8, right) + _rise(b + 8, wrong) - _rise(total + 8, trials)) + math.log(
-        between_them
-    )
+def _log_chances(work: Floats, sigma: float, logs: Floats) -> None:
+    """Fill in the log-likelihood of each point: beta-binomial with the moments that are filled in.
+
+    Each Gamma function is taken at 8 more, by Stirling's formula, and the products that lie between
+    in one logarithm. A point whose models do not vary is binomial.
+
+    Args:
+        work: The points.
+        sigma: Variation between models.
+        logs: Six rows, of which the first is the answer.
+    """
+    n = work.shape[1]
+    if sigma == 0.0:
+        for i in range(n):
+            mean = min(max(work[_MEAN, i], 1e-15), 1 - 1e-15)
+            logs[0, i], logs[1, i] = mean, 1 - mean
+        _take_logs(logs[:2])
+        for i in range(n):
+            y = work[_Y, i]
+            logs[0, i] = (y * logs[0, i] + (1 - y) * logs[1, i]) / work[_TRIAL, i]
+        return
+    for i in range(n):
+        mean, trials = min(max(work[_MEAN, i], 1e-15), 1 - 1e-15), 1 / work[_TRIAL, i]
+        right, wrong = work[_Y, i] * trials, (1 - work[_Y, i]) * trials
+        share = min(work[_BETWEEN, i] / (mean * (1 - mean)), 0.999)
+        alike = share <= _NO_SHARE
+        total = 1 / max(share, _NO_SHARE) - 1
+        a, b = mean * total, (1 - mean) * total
+        whole = total + 8 + trials
+        logs[0, i] = mean if alike else (a + 8 + right) / whole
+        logs[1, i] = 1 - mean if alike else (b + 8 + wrong) / whole
+        logs[2, i] = 1 + right / (a + 8)
+        logs[3, i] = 1 + wrong / (b + 8)
+        logs[4, i] = 1 + trials / (total + 8)
+        logs[5, i] = (
+            (_product(a) / _product(a + right))
+            * (_product(b) / _product(b + wrong))
+            * (_product(total + trials) / _product(total))
+        )
+    _take_logs(logs)
+    for i in range(n):
+        mean, trials = min(max(work[_MEAN, i], 1e-15), 1 - 1e-15), 1 / work[_TRIAL, i]
+        right, wrong = work[_Y, i] * trials, (1 - work[_Y, i]) * trials
+        share = min(work[_BETWEEN, i] / (mean * (1 - mean)), 0.999)
+        total = 1 / max(share, _NO_SHARE) - 1
+        a, b = mean * total + 8, (1 - mean) * total + 8
+        total += 8
+        rises = (a - 0.5) * logs[2, i] + (b - 0.5) * logs[3, i] - (total - 0.5) * logs[4, i]
+        series = _series(a + right) - _series(a) + (_series(b + wrong) - _series(b))
+        series -= _series(total + trials) - _series(total)
+        between = 0.0 if share <= _NO_SHARE else rises + series + logs[5, i]
+        logs[0, i] = right * logs[0, i] + wrong * logs[1, i] + between
 
 
 @compiled
-def log_likelihood_of(y: Floats, log_loss: Floats, sigma: Floats, curves: CurveArrays) -> Floats:
-    """Return the log-likelihood of each curve, shape (m,), but for the binomial coefficients.
+def log_likelihoods_of(
+    y: Floats, curves: CurveArrays, alpha: Floats, level: Floats, sigma: Floats
+) -> Floats:
+    """Return the log-likelihood of each curve under laws, but for the binomial coefficients.
 
     Args:
         y: Scores, shape (n, m).
-        log_loss: Log losses, likewise.
+        curves: What is known of them.
+        alpha: Exponents of the laws, shape (k, m).
+        level: Levels with each, shape (k, l, m).
         sigma: Variation between models, shape (m,).
-        curves: What is known of them; not their law.
+
+    Returns:
+        An array like ``level``.
     """
-    n, m = log_loss.shape
-    work, found = np.zeros((_ROWS, n)), np.zeros(m)
+    (n, m), size = y.shape, level.shape[1]
+    found = np.zeros(level.shape)
+    # All levels of an exponent at a time: what is computed point by point likes long rows.
+    one, work, logs = np.zeros((_ROWS, n)), np.zeros((_ROWS, size * n)), np.empty((6, size * n))
     for j in range(m):
-        own = _loaded(work, curves, j, y)
-        _load_places(work, own, log_loss, j)
-        _moments(work, own, sigma[j])
-        for i in range(n):
-            mean, between = work[_MEAN, i], work[_BETWEEN, i]
-            found[j] += _log_chance(mean, between, y[i, j], curves.trials[i, j])
+        own = _loaded(one, curves, j, y)
+        for number in range(size):
+            work[:, number * n : (number + 1) * n] = one
+        for k in range(len(alpha)):
+            for number in range(size):
+                for i in range(n):
+                    offset = level[k, number, j] + one[_OFFSET, i]
+                    work[_OFFSET, number * n + i] = work[_FACTOR, number * n + i] = offset
+            _raise_rows(work, _FACTOR, _FACTOR + 1)
+            _place(work, own, 0.0, alpha[k, j])
+            _moments(work, own, sigma[j])
+            _log_chances(work, sigma[j], logs)
+            for number in range(size):
+                for i in range(n):
+                    found[k, number, j] += logs[0, number * n + i]
     return found
 
 

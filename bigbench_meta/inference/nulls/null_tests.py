@@ -10,7 +10,7 @@ and all is labelled. ``docs/nulls.md`` says why, and how well it works.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from bigbench_meta.core.checks import one_of, seed_number
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.progress import progress_bar
 from bigbench_meta.core.schema import CURVE_KEY
+from bigbench_meta.inference.chunks import Analysis, analyse
 from bigbench_meta.inference.multiplicity import adjusted_p_values
 from bigbench_meta.inference.nulls.family_sigma import family_variation, sigma_likelihood
 from bigbench_meta.inference.nulls.goodness_of_fit import (
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from bigbench_meta.catalog.metrics import MetricCatalog
+    from bigbench_meta.core.execute import Execution
     from bigbench_meta.core.progress import Progress, Report
     from bigbench_meta.curves.build import Curves
 
@@ -180,9 +182,11 @@ def null_tests(
     rows = inputs.rows
     if isinstance(variation, (int, float)):
         rows = replace(rows, sigma=np.full(len(rows.ragged), float(variation)))
+    elif variation == "family":
+        likelihood = sigma_likelihood(rows, alpha_range=alpha_range)
+        rows = replace(rows, weight=_of_families(curves, inputs, likelihood))
     elif variation != "curve":
-        weight = _of_families(curves, inputs, variation, alpha_range)
-        rows = replace(rows, weight=weight)
+        rows = replace(rows, weight=np.concatenate([np.empty((0, len(SIGMA_GRID))), *variation]))
     rows = replace(rows, irreducible=least_scatter(rows, alpha_range=alpha_range))
     inputs = replace(inputs, rows=rows)
     options = _Options(alpha_range, n_boot, stop_after, seed_number(seed))
@@ -207,6 +211,8 @@ def variation_of_families(
     chance: ArrayLike | None = None,
     n_examples: ArrayLike | None = None,
     catalog: MetricCatalog | None = None,
+    execution: Execution | None = None,
+    progress: Progress = None,
 ) -> list[Floats]:
     """Return the variation between models that each curve has from its family.
 
@@ -218,30 +224,44 @@ def variation_of_families(
         chance: As for :func:`null_tests`.
         n_examples: As for :func:`null_tests`.
         catalog: As for :func:`null_tests`.
+        execution: How the work is spread, and where finished chunks are kept.
+        progress: Whether to show a bar, or what to call with (work done, work); by
+            default a bar in terminals and notebooks.
 
     Returns:
         For each curve the probabilities of
         :data:`bigbench_meta.inference.nulls.mechanism.SIGMA_GRID`, shape (settings, 24), for each
         nuisance setting that it is tested in; NaN where no other curve of the family says anything.
     """
+    known = {
+        name: np.broadcast_to(np.asarray(values), (len(curves),))
+        for name, values in (("chance", chance), ("n_examples", n_examples))
+        if values is not None
+    }
+    scatter = Analysis(
+        function=_scatter, options={"alpha_range": alpha_range, "catalog": catalog},
+        of_curves=known,
+    )  # fmt: skip
+    found = analyse(
+        {"scatter": scatter}, curves, execution, label="Variation", progress=progress
+    )["scatter"]  # fmt: skip
     inputs = null_inputs(curves, catalog=catalog, chance=chance, n_examples=n_examples)
-    weight = _of_families(curves, inputs, "family", alpha_range)
+    weight = _of_families(curves, inputs, found.drop(columns="curve").to_numpy())
     ends = np.searchsorted(inputs.curve, np.arange(1, len(curves)))
     return np.split(weight, ends) if len(curves) else []
 
 
-def _of_families(
-    curves: Curves,
-    inputs: NullInputs,
-    variation: str | Sequence[Floats],
-    alpha_range: tuple[float, float],
-) -> Floats:
+def _scatter(curves: Curves, *, alpha_range: tuple[float, float], **known: Any) -> pd.DataFrame:
+    """Return what the scatter of some curves says of the variation between models, row by row."""
+    inputs = null_inputs(curves, **known)
+    likelihood = sigma_likelihood(inputs.rows, alpha_range=alpha_range)
+    return pd.DataFrame(likelihood, columns=SIGMA_GRID.astype(str)).assign(curve=inputs.curve)
+
+
+def _of_families(curves: Curves, inputs: NullInputs, likelihood: Floats) -> Floats:
     """Return the distribution of each row's sigma, shape (r, 24)."""
-    if not isinstance(variation, str):
-        return np.concatenate([np.empty((0, len(SIGMA_GRID))), *variation])
     family = pd.factorize(curves.keys["model_family"].astype(str))[0].astype(np.int64)
     kind = pd.factorize(pd.Series([link.likeness for link in inputs.rows.link]))[0]
-    likelihood = sigma_likelihood(inputs.rows, alpha_range=alpha_range)
     return family_variation(likelihood, inputs.curve, kind.astype(np.int64), family)
 
 

@@ -28,7 +28,7 @@ from bigbench_meta.inference.nulls.mechanism import (
     pieces,
 )
 from bigbench_meta.inference.nulls.mechanism_fit import fit_mechanism
-from bigbench_meta.inference.nulls.mechanism_loops import log_likelihood_of, numbers
+from bigbench_meta.inference.nulls.mechanism_loops import log_likelihoods_of, numbers
 from bigbench_meta.inference.nulls.monte_carlo import is_flat
 
 if TYPE_CHECKING:
@@ -279,29 +279,29 @@ class SmoothLaws:
             model: Number of the model of each point.
             task: Number of each curve's task.
         """
-        rows, curves = self.inputs.rows, self.curves
-        ends = np.searchsorted(self.curve, np.append(curves, np.iinfo(np.int64).max))
-        parts = []
-        for curve, begin, end in zip(curves, ends, ends[1:], strict=False):
-            law = begin + (probability[begin:end] * self.peak[begin:end]).argmax()
-            row, sigma = self.row[law], SIGMAS[self.sigma[law]]
-            points = slice(rows.ragged.offsets[row], rows.ragged.offsets[row + 1])
-            x = np.log(rows.x[points])[:, None]
-            design = Design(
-                x=x - x.mean(), trials=rows.trials[points][:, None], floor=rows.floor[[row]],
-                link=rows.link[row], irreducible=self.irreducible[[law]],
-            )  # fmt: skip
-            log_loss = self.level[law] + design.law(self.alpha[[law]])[0]
-            found = pieces(rows.y[points][:, None], log_loss, np.array([sigma]), design)
-            unit = np.sqrt(found.weight[:, 0])
+        value = probability * self.peak
+        order = np.lexsort((-value, self.curve))  # stable: the first of those alike
+        best = order[np.unique(self.curve[order], return_index=True)[1]]
+        law_of_row = np.full(len(self.inputs.curve), -1)
+        law_of_row[self.row[best]] = best
+        residual, full = np.zeros(models.n_points), np.zeros(models.n_points)
+        known = np.zeros(models.n_points, dtype=bool)
+        for numbers_of_rows, y, block, _ in self.inputs.rows.blocks():
+            column = np.flatnonzero(law_of_row[numbers_of_rows] >= 0)
+            law = law_of_row[numbers_of_rows[column]]
+            design = replace(block.take(column), irreducible=self.irreducible[law])
+            log_loss = self.level[law] + design.law(self.alpha[law])[0]
+            sigma = SIGMAS[self.sigma[law]]
+            found = pieces(y[:, column], log_loss, sigma, design)
+            unit, point = np.sqrt(found.weight), models.offsets[self.curve[law]]
             # Level and exponent, which are fitted, take two of n dimensions.
-            left = np.sqrt(max(1 - 2 / len(x), 0.0))
-            own = model[models.offsets[curve] : models.offsets[curve + 1]]
-            full = sigma * np.abs(found.slope[:, 0]) * unit * left
-            parts.append((found.residual[:, 0] * unit, full, own, np.full(len(x), task[curve])))
-        if not parts:
-            return SharedVariation()
-        return SharedVariation.of(*map(np.concatenate, zip(*parts, strict=True)))
+            left = np.sqrt(max(1 - 2 / len(y), 0.0))
+            points = point + np.arange(len(y))[:, None]
+            residual[points], known[points] = found.residual * unit, True
+            full[points] = sigma * np.abs(found.slope) * unit * left
+        return SharedVariation.of(
+            residual[known], full[known], model[known], task[models.curve[known]]
+        )
 
     def draw(
         self,
@@ -399,13 +399,11 @@ def law_grid(
     number = np.tile(np.arange(settings), y.shape[1])
     sigma, ends = SIGMAS[number % len(SIGMAS)], IRREDUCIBLE[number // len(SIGMAS)]
     y, design = y[:, of_column], replace(design.take(of_column), irreducible=ends)
-    away = np.zeros_like(y) if offset is None else offset[:, of_column]
+    offset = None if offset is None else offset[:, of_column]
     around = _off_the_ends(y, design)
-    fit = fit_mechanism(
-        around, design, alpha_range=alpha_range, sigma=sigma,
-        offset=None if offset is None else away,
-    )  # fmt: skip
-    found = pieces(around, fit.log_loss(design) + away, sigma, design)
+    fit = fit_mechanism(around, design, alpha_range=alpha_range, sigma=sigma, offset=offset)
+    log_loss = fit.log_loss(design)
+    found = pieces(around, log_loss if offset is None else log_loss + offset, sigma, design)
     lean = design.law(fit.alpha)[1]
     s0, s1, _, determinant = information_sums(found.slope**2 * found.weight, lean)
     error = np.minimum(1 / np.sqrt(np.maximum(s0, _TINY)), _MOST_LEVEL_ERROR)
@@ -414,23 +412,20 @@ def law_grid(
     high = np.minimum(fit.alpha + wide, alpha_range[1])
     step = 2 * _WIDTH / _LEVELS
     width = np.log(np.maximum(high - low, _TINY) / _ALPHAS) + np.log(step * error)
-    levels, alphas, likelihoods = [], [], []
-    for place in (np.arange(_ALPHAS) + 0.5) / _ALPHAS:
-        alpha = low + place * (high - low)
-        middle = fit.level + s1 / np.maximum(s0, _TINY) * (alpha - fit.alpha)
-        fall = design.law(alpha)[0] + away
-        for shift in (np.arange(_LEVELS) - (_LEVELS - 1) / 2) * step:
-            level = middle + shift * error
-            levels.append(level)
-            alphas.append(alpha)
-            likelihoods.append(_log_likelihood(y, level + fall, sigma, design) + width)
-    likelihood = np.array(likelihoods)
-    kept = likelihood > likelihood.max(axis=0) - _LEAST_LIKELY
-    _, column = np.nonzero(kept)
+    place = (np.arange(_ALPHAS)[:, None] + 0.5) / _ALPHAS
+    alpha = low + place * (high - low)
+    middle = fit.level + s1 / np.maximum(s0, _TINY) * (alpha - fit.alpha)
+    shift = (np.arange(_LEVELS)[:, None] - (_LEVELS - 1) / 2) * step
+    level = middle[:, None] + shift * error
+    likelihood = width + log_likelihoods_of(
+        numbers(y), design.arrays(offset), numbers(alpha), numbers(level), numbers(sigma)
+    )
+    kept = likelihood > likelihood.max(axis=(0, 1)) - _LEAST_LIKELY
+    of_alpha, _, column = np.nonzero(kept)
     return {
-        "row": rows[of_column[column]], "level": np.array(levels)[kept],
-        "alpha": np.array(alphas)[kept], "irreducible": ends[column],
-        "sigma": number[column] % len(SIGMAS), "log_likelihood": likelihood[kept],
+        "row": rows[of_column[column]], "level": level[kept], "alpha": alpha[of_alpha, column],
+        "irreducible": ends[column], "sigma": number[column] % len(SIGMAS),
+        "log_likelihood": likelihood[kept],
     }  # fmt: skip
 
 
@@ -444,11 +439,3 @@ def _off_the_ends(y: Floats, design: Design) -> Floats:
     moved = y.copy()
     moved[-1] = np.where(flat, np.where(y[-1] < 0.5, y[-1] + half, y[-1] - half), y[-1])
     return moved
-
-
-def _log_likelihood(y: Floats, log_loss: Floats, sigma: Floats, design: Design) -> Floats:
-    """Return the log-likelihood of each curve: beta-binomial with the mechanism's moments."""
-    shape = design.x.shape
-    return log_likelihood_of(
-        numbers(y, shape), numbers(log_loss, shape), numbers(sigma, shape[1:]), design.arrays()
-    )

@@ -33,6 +33,20 @@ def test_exponentials_at_the_ends():
     assert np.array_equal(found, [0, 0, 0, 1, np.nan], equal_nan=True)
 
 
+@given(st.lists(st.floats(1e-300, 1e300), min_size=1, max_size=30))
+def test_logarithms_are_right_to_the_last_digit_but_one(values):
+    rows = np.array([values])
+    loops._take_logs(rows)
+    np.testing.assert_allclose(rows[0], [math.log(value) for value in values], 5e-16, 1e-300)
+
+
+def test_logarithms_next_to_one():
+    values = 1.0 + np.concatenate([-np.geomspace(1e-16, 0.3, 99), np.geomspace(2e-16, 0.42, 99)])
+    rows = values[None].copy()
+    loops._take_logs(rows)
+    np.testing.assert_allclose(rows[0], [math.log(value) for value in values], 5e-16)
+
+
 def test_arrays_of_any_layout_are_fitted_by_the_same_code():
     rng = np.random.default_rng(0)
     x = np.linspace(-4.0, 4.0, 6)[:, None] + 0.01 * rng.standard_normal((6, 8))
@@ -62,7 +76,13 @@ def test_shapes_that_do_not_fit_are_refused_before_the_loops():
 def test_log_chance_is_that_of_the_beta_binomial(mean, between, trials, y):
     """Against scipy's log Gamma function, which loses digits where its arguments are large."""
     y = round(y * trials) / trials
-    found = loops._log_chance(mean, between, y, float(trials))
+    work = np.zeros((loops._ROWS, 3))
+    work[loops._MEAN], work[loops._BETWEEN] = mean, between
+    work[loops._Y], work[loops._TRIAL] = y, 1 / trials
+    logs = np.empty((6, 3))
+    loops._log_chances(work, 0.1, logs)
+    found = logs[0, 0]
+    assert (logs[0] == found).all()
     held = min(max(mean, 1e-15), 1 - 1e-15)
     right, wrong = y * trials, (1 - y) * trials
     share = min(between / (held * (1 - held)), 0.999)

@@ -13,13 +13,13 @@ import bigbench_meta as bm
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.inference.nulls.inputs import null_inputs
 from bigbench_meta.inference.nulls.mechanism import Design, mechanism_moments
+from bigbench_meta.inference.nulls.mechanism_loops import log_likelihoods_of
 from bigbench_meta.inference.nulls.smooth_curves import (
     IRREDUCIBLE,
     SIGMAS,
     VARIATIONS,
     SharedVariation,
     SmoothLaws,
-    _log_likelihood,
 )
 
 SIZES = np.rint(10.0 ** np.array([7.0, 7.5, 8.2, 9.0, 9.6, 10.5]))
@@ -91,9 +91,12 @@ def test_likelihood_is_that_of_scipy(n, share, sigma):
     mean, _, between = mechanism_moments(log_loss, np.array([sigma]), design)
     k = np.arange(n + 1)
     ours = [
-        float(_log_likelihood(np.array([[one / n]]), log_loss, np.array([sigma]), design)[0])
+        log_likelihoods_of(
+            np.array([[one / n]]), design.arrays(), np.zeros((1, 1)), log_loss[None],
+            np.array([sigma]),
+        ).item()
         for one in (0, n // 2, n)
-    ]
+    ]  # fmt: skip
     rho = float(between[0, 0] / (mean[0, 0] * (1 - mean[0, 0])))
     if rho > 1e-8:
         a, b = mean[0, 0] * (1 / rho - 1), (1 - mean[0, 0]) * (1 / rho - 1)
