@@ -453,6 +453,8 @@ def _flag_counts(
     counts = np.zeros((len(VARIATIONS), len(SCORES_ALONE), len(groups), n_studies), dtype=np.int64)
     for own_counts, variation in zip(counts, VARIATIONS, strict=True):
         drawn = dict(study.draws(variation, n_studies))
+        if not drawn:
+            continue
         flags = _flags(drawn, sign, resolution, threshold, min_scales)
         for number, own in enumerate(groups):
             own_counts[:, number] = flags[:, own[list(drawn)]].sum(axis=1)
@@ -468,17 +470,17 @@ def _flags(
     Returns:
         An array of shape (2, curves, studies).
     """
-    shapes = [y.shape for y in drawn.values()]
-    size = shapes[0][0] if shapes else 0
-    oriented = [(y * sign[curve]).ravel() for curve, y in drawn.items()]
+    curves = list(drawn)
+    size = len(drawn[curves[0]])
+    lengths = np.repeat([drawn[curve].shape[1] for curve in curves], size)
     found = score_ragged(
-        np.concatenate([np.empty(0), *oriented]),
-        np.cumsum([0, *np.repeat([n for _, n in shapes], size).tolist()]),
-        resolution=np.repeat(resolution[list(drawn)], size), min_scales=min_scales,
+        np.concatenate([(drawn[curve] * sign[curve]).ravel() for curve in curves]),
+        np.concatenate([[0], lengths.cumsum()]),
+        resolution=np.repeat(resolution[curves], size), min_scales=min_scales,
     )  # fmt: skip
     limited = found.resolution_limited_score > threshold
     flagged = (found.emergence_score > threshold) | (found.emergence_score == np.inf)
-    return np.stack([flagged, limited]).reshape(2, len(drawn), size)
+    return np.stack([flagged, limited]).reshape(2, len(curves), size)
 
 
 def _counts_of_studies(

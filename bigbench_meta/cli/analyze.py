@@ -87,15 +87,18 @@ def analyze(
 
     If a run with --out was stopped, running it again computes only what is missing.
     """
+    from bigbench_meta.core.execute import kept_workers
+
     prepare_folder(out, sure="report.html")
     if out:
         options["execution"] = replace(options["execution"], keep=out / _UNFINISHED)
     names = sets_to_study(results, options)
-    if len(names) > 1:
-        studies = _studies_of(names, options)
-    else:
-        studies = [study_of(results, options | {"embedded": names} if names else options)]
-    written = _write(studies, out, several=len(names) > 1) if out else []
+    with kept_workers():
+        if len(names) > 1:
+            studies = _studies_of(names, options)
+        else:
+            studies = [study_of(results, options | {"embedded": names} if names else options)]
+        written = _write(studies, out, options, several=len(names) > 1) if out else []
     if out:
         _forget(out / _UNFINISHED)
     if as_json:
@@ -126,16 +129,13 @@ def _forget(folder: Path) -> None:
 
 def _studies_of(names: tuple[str, ...], options: dict[str, Any]) -> list[tuple[Loaded, Study]]:
     """Run the study of each embedded set that has any of the scores that options select."""
-    from bigbench_meta.core.execute import kept_workers
-
     studies: list[tuple[Loaded, Study]] = []
     skipped: list[NothingSelectedError] = []
-    with kept_workers():
-        for name in names:
-            try:
-                studies.append(study_of((), options | {"embedded": (name,)}))
-            except NothingSelectedError as error:
-                skipped.append(error)
+    for name in names:
+        try:
+            studies.append(study_of((), options | {"embedded": (name,)}))
+        except NothingSelectedError as error:
+            skipped.append(error)
     if not studies:
         raise skipped[0]
     for nothing in skipped:
@@ -143,15 +143,23 @@ def _studies_of(names: tuple[str, ...], options: dict[str, Any]) -> list[tuple[L
     return studies
 
 
-def _write(studies: list[tuple[Loaded, Study]], out: Path, *, several: bool) -> list[Path]:
+def _write(
+    studies: list[tuple[Loaded, Study]], out: Path, options: dict[str, Any], *, several: bool
+) -> list[Path]:
+    from bigbench_meta.inference.chunks import INFERENCE_COST
     from bigbench_meta.report.page import studies_files, study_files
 
     inputs = {name: value for loaded, _ in studies for name, value in loaded.inputs.items()}
+    # Figures are drawn by the processes that the inference had, if it had any.
+    execution = None
+    if options["inference"]:
+        most = max(len(study.counted) for _, study in studies)
+        execution = replace(options["execution"], keep=None).sized(INFERENCE_COST * most)
     if several:
         by_name = {loaded.embedded.name: study for loaded, study in studies if loaded.embedded}
-        return write_results(out, studies_files(by_name), inputs)
+        return write_results(out, studies_files(by_name, execution=execution), inputs)
     loaded, study = studies[0]
-    return write_results(out, study_files(study, loaded.sources), inputs)
+    return write_results(out, study_files(study, loaded.sources, execution=execution), inputs)
 
 
 def _print(loaded: Loaded, study: Study) -> None:

@@ -34,6 +34,9 @@ __all__ = ["Cluster", "answer"]
 
 _PACKAGE: Final = "bigbench-meta"
 _SECONDS_TO_CONNECT: Final = 10
+# Of workers. By default Dask sets MALLOC_TRIM_THRESHOLD_ as well: freed memory then goes back to
+# the system at once, and analyses, which take and free arrays all the time, take twice as long.
+_ENVIRONMENT: Final = {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1}
 
 
 class Cluster:
@@ -93,6 +96,7 @@ class Cluster:
         settings = {
             "distributed.scheduler.worker-saturation": 1.0,
             "distributed.scheduler.allowed-failures": 1,
+            "distributed.nanny.pre-spawn-environ": _ENVIRONMENT,
         }
         with dask.config.set(settings):
             cluster = LocalCluster(

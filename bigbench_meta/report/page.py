@@ -12,6 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from bigbench_meta import __version__
+from bigbench_meta.core.execute import execute
 from bigbench_meta.core.text import csv_text
 from bigbench_meta.report.answer import claims_sentence
 from bigbench_meta.report.citation import bibtex
@@ -23,6 +24,7 @@ from bigbench_meta.report.tables.table import Table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bigbench_meta.core.execute import Execution
     from bigbench_meta.report.explorer import Explored
     from bigbench_meta.report.study import Study
 
@@ -33,7 +35,11 @@ _MOST_ROWS: Final = 5000
 
 
 def study_files(
-    study: Study, sources: list[str], *, overview: bool = False
+    study: Study,
+    sources: list[str],
+    *,
+    overview: bool = False,
+    execution: Execution | None = None,
 ) -> dict[str, str | bytes]:
     """Return a study's tables, figures and report.
 
@@ -41,25 +47,31 @@ def study_files(
         study: The study.
         sources: What was analysed, for the report's first line.
         overview: Whether the page links to an overview in the folder above.
+        execution: Where the figures are drawn; by default here, one after another.
 
     Returns:
         Contents by path: ``report.html``, ``citations.bib``, ``tables/*.csv|md|tex|parquet`` and
         ``figures/*.svg|pdf|png|vl.json|csv``.
     """
     contents: dict[str, str | bytes] = {}
-    for figure in study.figures.values():
-        contents |= figure_files(figure)
+    for drawn in execute(figure_files, study.figures.values(), execution, in_order=True):
+        if drawn.error is not None:
+            raise drawn.error
+        contents |= drawn.value
     page = _page(study, contents, sources, overview=overview)
     for table in study.tables.values():
         contents |= _forms(table)
     return {"report.html": page, "citations.bib": bibtex(study), **contents}
 
 
-def studies_files(studies: Mapping[str, Study]) -> dict[str, str | bytes]:
+def studies_files(
+    studies: Mapping[str, Study], *, execution: Execution | None = None
+) -> dict[str, str | bytes]:
     """Return the studies of several embedded sets, each in a folder of its own, and an overview.
 
     Args:
         studies: A study of each set, by its name.
+        execution: Where the figures are drawn; by default here, one after another.
 
     Returns:
         Contents by path: ``report.html``, which links to the report of each set,
@@ -67,9 +79,12 @@ def studies_files(studies: Mapping[str, Study]) -> dict[str, str | bytes]:
         gives of each set.
     """
     parts = {
-        name: study_files(study, [study.embedded.title if study.embedded else name], overview=True)
+        name: study_files(
+            study, [study.embedded.title if study.embedded else name], overview=True,
+            execution=execution,
+        )
         for name, study in studies.items()
-    }
+    }  # fmt: skip
     sets = _sets_table(studies)
     sections = {name: study.embedded.title if study.embedded else name
                 for name, study in studies.items()}  # fmt: skip

@@ -246,7 +246,7 @@ def test_a_study_that_was_stopped_continues(
         message = run(*command, code=2).stderr
     assert "wei failed in 1 of its chunks" in message
     kept = {file.name: file.stat().st_mtime_ns for file in (out / ".unfinished").iterdir()}
-    assert len(kept) == 8
+    assert len(kept) == 9
     finished = []
     monkeypatch.setattr(
         "bigbench_meta.core.execute._write", lambda file, _: finished.append(file.name)
