@@ -145,7 +145,7 @@ def test_one_and_two_processes_give_the_same_evidence(curves, tmp_path, monkeypa
     two = curve_evidence(some, n_boot=19, execution=Execution(jobs=2, keep=tmp_path))
     pd.testing.assert_frame_equal(one, two, check_exact=True)
     files = {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
-    assert len(files) == 9 * 2
+    assert len(files) == 10 * 2
     # One is missing: it alone is computed again.
     next(tmp_path.iterdir()).unlink()
     again = curve_evidence(some, n_boot=19, execution=Execution(keep=tmp_path))

@@ -200,7 +200,8 @@ def test_thresholds_come_from_validation(tmp_path, monkeypatch):
 @pytest.mark.full
 def test_ten_classes(tmp_path):
     """Pictures of nine digits are refused: the output has ten."""
-    lenet = pytest.importorskip("bigbench_meta.generate.trained.lenet", reason="train")
+    pytest.importorskip("equinox", reason="needs the extra train")
+    lenet = pytest.importorskip("bigbench_meta.generate.trained.lenet")
     write_digits(tmp_path, np.random.default_rng(6), n=9)
     with pytest.raises(InputError, match="9 classes, 10 expected"):
         lenet.describe(str(tmp_path))
