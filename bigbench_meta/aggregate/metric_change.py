@@ -12,7 +12,7 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +28,7 @@ from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.core.schema import CURVE_KEY, SAMPLES, conform
 from bigbench_meta.curves.build import Curves, build_curves
 from bigbench_meta.curves.emergence import MIN_SCALES
-from bigbench_meta.inference.chunks import CHUNK, Chunk, of_tasks, run_chunks
+from bigbench_meta.inference.chunks import CHUNK, Chunk, of_tasks, part_of, restored, run_chunks
 from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
 from bigbench_meta.inference.forecast.smooth_partners import LINKS
 from bigbench_meta.inference.score import score_curves
@@ -202,9 +202,8 @@ def metric_change(
         )
         for some in pairs.in_chunks()
     ]  # fmt: skip
-    table = pd.concat(
-        run_chunks(chunks, execution, label="Comparing", progress=progress), ignore_index=True
-    )
+    tables = run_chunks(chunks, execution, label="Comparing", progress=progress)
+    table = pd.concat([restored(one, pairs.curves) for one in tables], ignore_index=True)
     verdict, reason = _verdicts(table, pairs, min_scales)
     table = table.assign(verdict=verdict, reason=reason)
     return table if metric is None else table.assign(**_forecasts(curves, table, level, catalog))
@@ -376,7 +375,11 @@ class _Pairs:
         group = keys.groupby([*keys], sort=False).ngroup().to_numpy()
         size = np.bincount(group)
         chunk = ((np.cumsum(size) - size) // CHUNK)[group[self.first]]
-        return [self.among(chunk == number) for number in (np.unique(chunk) if len(chunk) else [0])]
+        parts = [self.among(chunk == one) for one in (np.unique(chunk) if len(chunk) else [0])]
+        return [
+            replace(part, curves=part_of(part.curves, np.arange(len(part.curves))))
+            for part in parts
+        ]
 
 
 def pair_points(

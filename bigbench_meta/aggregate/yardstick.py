@@ -22,7 +22,7 @@ from bigbench_meta.aggregate.emergence_criteria import CRITERIA, meets
 from bigbench_meta.core.checks import one_of, whole
 from bigbench_meta.core.text import counted
 from bigbench_meta.curves.emergence import MIN_SCALES, score_ragged
-from bigbench_meta.inference.chunks import INFERENCE_COST, Chunk, run_chunks
+from bigbench_meta.inference.chunks import INFERENCE_COST, Chunk, part_of, run_chunks
 from bigbench_meta.inference.nulls.inputs import null_inputs
 from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE
 from bigbench_meta.inference.nulls.monte_carlo import stream
@@ -386,7 +386,7 @@ def _parts(task: Ints) -> list[Ints]:
 
 
 def _chunk(call: partial[pd.DataFrame], curves: Curves, place: Ints, name: str) -> Chunk:
-    some = curves[place]
+    some = part_of(curves, place)
     return Chunk(call=partial(call, some), name=name, curves=some, cost=_DRAW_COST, place=place)
 
 

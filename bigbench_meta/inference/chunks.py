@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
@@ -40,6 +40,8 @@ __all__ = [
     "SamplesByTask",
     "analyse",
     "of_tasks",
+    "part_of",
+    "restored",
     "run_chunks",
 ]
 
@@ -124,7 +126,7 @@ class Analysis:
         return [self._chunk(name, curves, np.sort(place)) for place in parts]
 
     def _chunk(self, name: str, curves: Curves, place: Ints) -> Chunk:
-        some = curves[place]
+        some = part_of(curves, place)
         options = dict(self.options)
         for option, values in self.of_curves.items():
             options[option] = [values[one] for one in place]
@@ -165,8 +167,42 @@ def analyse(
     found = defaultdict(list)
     for chunk, table in zip(chunks, tables, strict=True):
         number = table["curve"].to_numpy() if "curve" in table else np.arange(len(table))
-        found[chunk.name].append(table.set_axis(chunk.place[number]))
+        found[chunk.name].append(restored(table, curves).set_axis(chunk.place[number]))
     return {name: _in_order(found[name]) for name in analyses}
+
+
+def part_of(curves: Curves, place: Ints) -> Curves:
+    """Return some curves as another process gets them: without the names of all others.
+
+    A chunk that carried them would be as large as the study.
+
+    Args:
+        curves: The curves.
+        place: Numbers of those.
+    """
+    some = curves[place]
+    named = {
+        str(name): column.cat.remove_unused_categories()
+        for name, column in some.keys.items()
+        if isinstance(column.dtype, pd.CategoricalDtype)
+    }
+    return replace(some, keys=some.keys.assign(**named))
+
+
+def restored(table: pd.DataFrame, curves: Curves) -> pd.DataFrame:
+    """Return what was found of some curves with the categories that names have among all.
+
+    Args:
+        table: What a chunk of :func:`part_of` found.
+        curves: All curves.
+    """
+    named = {
+        name: table[name].astype(curves.keys[key].dtype)
+        for name in map(str, table)
+        if isinstance(table[name].dtype, pd.CategoricalDtype)
+        and (key := name.removeprefix("other_")) in curves.keys
+    }
+    return table.assign(**named)
 
 
 def _in_order(tables: list[pd.DataFrame]) -> pd.DataFrame:

@@ -799,7 +799,8 @@ def log_likelihoods_of(
             for number in range(size):
                 for i in range(n):
                     offset = level[k, number, j] + one[_OFFSET, i]
-                    work[_OFFSET, number * n + i] = work[_FACTOR, number * n + i] = offset
+                    work[_OFFSET, number * n + i] = offset
+                    work[_FACTOR, number * n + i] = min(offset, _MOST_FALL)
             _raise_rows(work, _FACTOR, _FACTOR + 1)
             _place(work, own, 0.0, alpha[k, j])
             _moments(work, own, sigma[j])
