@@ -97,6 +97,7 @@ class Cluster:
             "distributed.scheduler.worker-saturation": 1.0,
             "distributed.scheduler.allowed-failures": 1,
             "distributed.nanny.pre-spawn-environ": _ENVIRONMENT,
+            "distributed.worker.profile.enabled": False,  # takes a tenth of the time
         }
         with dask.config.set(settings):
             cluster = LocalCluster(

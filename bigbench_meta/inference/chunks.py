@@ -201,6 +201,7 @@ def restored(table: pd.DataFrame, curves: Curves) -> pd.DataFrame:
         for name in map(str, table)
         if isinstance(table[name].dtype, pd.CategoricalDtype)
         and (key := name.removeprefix("other_")) in curves.keys
+        and len(curves.keys[key].cat.categories)  # else they have no type
     }
     return table.assign(**named)
 
