@@ -35,7 +35,7 @@ __all__ = ["Cluster", "answer"]
 _PACKAGE: Final = "bigbench-meta"
 _SECONDS_TO_CONNECT: Final = 10
 # Of workers. By default Dask sets MALLOC_TRIM_THRESHOLD_ as well: freed memory then goes back to
-# the system at once, and analyses, which take and free arrays all the time, take twice as long.
+# the system at once, and analyses, which use many short-lived arrays, take half as long again.
 _ENVIRONMENT: Final = {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1}
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from bigbench_meta.core.checks import one_of, seed_number
+from bigbench_meta.core.checks import one_a_curve, one_of, seed_number
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.progress import progress_bar
 from bigbench_meta.core.schema import CURVE_KEY
@@ -234,7 +234,7 @@ def variation_of_families(
         nuisance setting that it is tested in; NaN where no other curve of the family says anything.
     """
     known = {
-        name: np.broadcast_to(np.asarray(values), (len(curves),))
+        name: one_a_curve(values, len(curves), name)
         for name, values in (("chance", chance), ("n_examples", n_examples))
         if values is not None
     }
