@@ -34,6 +34,8 @@ __all__ = ["Cluster", "answer"]
 
 _PACKAGE: Final = "bigbench-meta"
 _SECONDS_TO_CONNECT: Final = 10
+# Of a local cluster: one worker that is killed while it starts takes the others down with it.
+_TRIES_TO_START: Final = 3
 # Of workers. By default Dask sets MALLOC_TRIM_THRESHOLD_ as well: freed memory then goes back to
 # the system at once, and analyses, which use many short-lived arrays, take half as long again.
 _ENVIRONMENT: Final = {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1}
@@ -49,8 +51,8 @@ class Cluster:
             each has a process of its own.
 
     Raises:
-        InputError: Dask is not installed, no scheduler answers, or a worker has another version of
-            this package.
+        InputError: Dask is not installed, no scheduler answers, workers do not start, or one has
+            another version of this package.
     """
 
     def __init__(
@@ -97,13 +99,30 @@ class Cluster:
             "distributed.scheduler.worker-saturation": 1.0,
             "distributed.scheduler.allowed-failures": 1,
             "distributed.nanny.pre-spawn-environ": _ENVIRONMENT,
-            "distributed.worker.profile.enabled": False,  # takes a tenth of the time
+            # What watches the workers takes a tenth of the time, and nobody looks at it.
+            "distributed.worker.profile.enabled": False,
+            "distributed.admin.tick.interval": "1s",
+            "distributed.admin.system-monitor.interval": "10s",
+            "distributed.admin.system-monitor.disk": False,
+            "distributed.scheduler.active-memory-manager.start": False,
+            "distributed.scheduler.work-stealing": False,  # none waits
         }
+        start = partial(
+            LocalCluster, n_workers=self._jobs, threads_per_worker=1,
+            memory_limit=0, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
+        )  # fmt: skip
         with dask.config.set(settings):
-            cluster = LocalCluster(
-                n_workers=self._jobs, threads_per_worker=1, dashboard_address="127.0.0.1:0",
-                silence_logs=logging.CRITICAL,
-            )  # fmt: skip
+            for tries_left in reversed(range(_TRIES_TO_START)):
+                try:
+                    cluster = start()
+                    break
+                except RuntimeError as error:  # a worker was killed, or too slow
+                    if not tries_left:
+                        raise InputError(
+                            "its workers do not start",
+                            where="cluster local",
+                            hint="the system may have run out of memory: try fewer --jobs",
+                        ) from error
         client = Client(cluster, set_as_default=False)
         self._own = [client, cluster]
         return client
@@ -130,7 +149,7 @@ class Cluster:
         own = version(_PACKAGE)
         found = self._client.run(version, _PACKAGE, on_error="return")
         for worker, theirs in found.items():
-            if theirs != own:
+            if theirs != own and not isinstance(theirs, OSError):  # that one has just died
                 lacks = isinstance(theirs, PackageNotFoundError)
                 has = f"has no {_PACKAGE}" if lacks else f"has {_PACKAGE} {theirs}"
                 raise InputError(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bigbench_meta.core.execute import Execution
+    from bigbench_meta.report.charts.figure import Figure
     from bigbench_meta.report.explorer import Explored
     from bigbench_meta.report.study import Study
 
@@ -47,20 +48,19 @@ def study_files(
         study: The study.
         sources: What was analysed, for the report's first line.
         overview: Whether the page links to an overview in the folder above.
-        execution: Where the figures are drawn; by default here, one after another.
+        execution: Where figures and tables are written; by default here, one after another.
 
     Returns:
         Contents by path: ``report.html``, ``citations.bib``, ``tables/*.csv|md|tex|parquet`` and
         ``figures/*.svg|pdf|png|vl.json|csv``.
     """
     contents: dict[str, str | bytes] = {}
-    for drawn in execute(figure_files, study.figures.values(), execution, in_order=True):
-        if drawn.error is not None:
-            raise drawn.error
-        contents |= drawn.value
+    parts: list[Figure | Table] = [*study.figures.values(), *study.tables.values()]
+    for made in execute(_forms, parts, execution, in_order=True):
+        if made.error is not None:
+            raise made.error
+        contents |= made.value
     page = _page(study, contents, sources, overview=overview)
-    for table in study.tables.values():
-        contents |= _forms(table)
     return {"report.html": page, "citations.bib": bibtex(study), **contents}
 
 
@@ -71,7 +71,7 @@ def studies_files(
 
     Args:
         studies: A study of each set, by its name.
-        execution: Where the figures are drawn; by default here, one after another.
+        execution: Where figures and tables are written; by default here, one after another.
 
     Returns:
         Contents by path: ``report.html``, which links to the report of each set,
@@ -265,10 +265,13 @@ def _columns(table: Table) -> list[dict[str, Any]]:
     ]
 
 
-def _forms(table: Table) -> dict[str, str | bytes]:
-    files = table_files(table)
+def _forms(part: Figure | Table) -> dict[str, str | bytes]:
+    """Return the files of a figure or of a table; the work of one process."""
+    if not isinstance(part, Table):
+        return figure_files(part)
+    files = table_files(part)
     # A list of every curve or problem is for machines, not for print.
-    if table.name in {"curve_scores", "problems", "flag_models_left_out"}:
+    if part.name in {"curve_scores", "problems", "flag_models_left_out"}:
         return {
             path: content for path, content in files.items() if path.endswith((".csv", ".parquet"))
         }

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,31 @@ def test_workers_that_are_killed_at_any_moment():
     thread.join()
     assert [one.value for one in outcomes] == [2 * number for number in range(n)]
     assert killed
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes in /proc")
+def test_a_worker_that_is_killed_while_it_starts(monkeypatch):
+    killed = []
+
+    def kill_next(n):
+        before = set(children(os.getpid()))
+        while len(killed) < n:
+            for process in set(children(os.getpid())) - before - set(killed):
+                if b"spawn_main" in Path(f"/proc/{process}/cmdline").read_bytes():
+                    os.kill(process, signal.SIGKILL)
+                    killed.append(process)
+                    break
+            time.sleep(0.01)
+
+    for tries, says in ((2, None), (1, "its workers do not start")):
+        monkeypatch.setattr(module, "_TRIES_TO_START", tries)
+        thread = threading.Thread(target=kill_next, args=(len(killed) + 1,))
+        thread.start()
+        with nullcontext() if says is None else pytest.raises(InputError, match=says):
+            cluster = module.Cluster("local", jobs=1)
+            assert cluster.submit(double, 2).result() == 4
+            cluster.end()
+        thread.join()
 
 
 def children(process):

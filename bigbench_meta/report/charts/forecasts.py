@@ -43,6 +43,8 @@ FITTED, FORECAST, HELD_OUT = "fitted", "forecast", "held out"
 _COLOURS: Final = {FITTED: BLACK, HELD_OUT: VERMILION, FORECAST: BLUE}
 _SHARP, _OTHERS = "flagged", "not flagged"
 _COLOURS_OF_GROUPS: Final = (VERMILION, BLUE)
+# More in one panel hide each other.
+_MOST_POINTS: Final = 400
 _COLUMNS_OF_DATA: Final = [
     "title", "benchmark", "task", "subtask", "metric", "model_family", "shots", "forecaster", "k",
     "part", "model_name", "x", "score", "lower", "upper", "inside",
@@ -205,8 +207,9 @@ def plot_last_forecasts(
     Returns:
         The figure: a point a curve, as a share of its metric's range, with its 95% interval, from
         all smaller scales; flagged curves in a panel of their own. Forecasts whose interval says
-        nothing are hollow. Curves of metrics without limits are counted in the caption. None if
-        there is no forecast to draw.
+        nothing are hollow. Of more than 400 curves in a panel, 400 are drawn that are evenly spread
+        over the ranks of the observed score; the caption says so, and counts curves of metrics
+        without limits. None if there is no forecast to draw.
 
     Raises:
         SchemaError: The scores come without inference.
@@ -238,6 +241,7 @@ def plot_last_forecasts(
         )
     ).reset_index(drop=True)
     n_unbounded = int((~bounded).sum())
+    drawn = _spread(data)
     return Figure(
         name="last_forecasts",
         caption=caption(
@@ -250,10 +254,24 @@ def plot_last_forecasts(
             f"{'is' if n_unbounded == 1 else 'are'} not drawn."
             if n_unbounded
             else "",
+            f"{len(drawn):,} of {len(data):,} curves are drawn, evenly spread over the ranks of "
+            "the observed score in each panel."
+            if len(drawn) < len(data)
+            else "",
         ),
-        chart=styled(_against_observed(data)),
-        data=data,
+        chart=styled(_against_observed(drawn)),
+        data=drawn,
     )
+
+
+def _spread(data: pd.DataFrame) -> pd.DataFrame:
+    """Return the curves to draw: in each panel at most so many, of all observed scores."""
+    kept = []
+    for _, group in data.groupby("group", sort=False):
+        ranked = group.sort_values("observed", kind="stable").index
+        n = min(len(ranked), _MOST_POINTS)
+        kept.append(ranked[np.linspace(0, len(ranked) - 1, n).round().astype(int)])
+    return data.loc[np.sort(np.concatenate(kept))].reset_index(drop=True)
 
 
 def _held(data: pd.DataFrame) -> str:

@@ -139,6 +139,27 @@ def test_forecasts_at_the_largest_scale_are_shares_of_the_range():
         plot_last_forecasts(SURE.drop(columns="forecast"))
 
 
+def test_of_many_curves_a_panel_draws_some_of_all_observed_scores():
+    row = SURE[SURE["forecast"].notna() & (SURE["metric"] == "acc")].iloc[[0]]
+    n = 1000
+    observed = np.random.default_rng(0).permutation(np.linspace(0, 100, n))
+    scores = np.where(np.arange(n) < 30, 500.0, 1.0)
+    many = pd.concat([row] * n, ignore_index=True)
+    figure = plot_last_forecasts(many.assign(score_last=observed, emergence_score=scores))
+    drawn = figure.data.groupby("group")["observed"]
+    assert drawn.size().to_dict() == {"flagged": 30, "not flagged": 400}
+    of_others = observed[30:] / 100
+    assert drawn.get_group("not flagged").isin(of_others).all()
+    gaps = drawn.get_group("not flagged").sort_values().diff().dropna()
+    assert drawn.get_group("not flagged").agg(["min", "max"]).tolist() == [
+        of_others.min(), of_others.max(),
+    ]  # fmt: skip
+    assert gaps.max() < 0.01
+    assert "430 of 1,000 curves are drawn" in figure.caption
+    assert f"of {30} curves that are flagged and" in figure.caption  # counts all of them
+    assert "of 970 curves that are not flagged" in figure.caption
+
+
 def test_coverage_is_that_of_the_summary():
     frame = forecast_curves(ADDITION, forecasters=("mixture", "log_pass_rate"), adjust="jeffreys")
     figure = plot_forecast_coverage(frame)
