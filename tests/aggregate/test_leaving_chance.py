@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import bigbench_meta as bm
@@ -110,7 +110,6 @@ def test_a_score_of_which_less_is_better_and_an_axis_that_rises(tmp_path):
 
 
 @pytest.mark.full
-@settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12), st.randoms())
 def test_the_order_of_rows_does_not_matter(scores, random):
     frame = (

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.stats import t as t_distribution
@@ -44,7 +44,6 @@ def observations(loss, **columns):
 
 
 @given(st.integers(0, 10**6), st.integers(2, 6), st.integers(2, 5))
-@settings(max_examples=25, deadline=None)
 def test_power_law_and_its_test_are_those_of_statsmodels(seed, n_seeds, n_sizes):
     rng = np.random.default_rng(seed)
     loss = losses(rng, n_seeds=n_seeds, sizes=SIZES[:n_sizes], spread=rng.uniform(0.05, 1))
@@ -68,7 +67,6 @@ def test_power_law_and_its_test_are_those_of_statsmodels(seed, n_seeds, n_sizes)
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=25, deadline=None)
 def test_three_sizes_with_spreads_of_their_own_are_a_contrast(seed):
     """The middle size against the line through the others, with Welch's degrees of freedom."""
     rng = np.random.default_rng(seed)
@@ -90,7 +88,6 @@ def test_three_sizes_with_spreads_of_their_own_are_a_contrast(seed):
 
 
 @given(st.integers(0, 10**6), st.sampled_from([0.0, 0.05, 0.5]), st.floats(0.02, 0.6))
-@settings(max_examples=25, deadline=None)
 def test_constant_by_a_search_from_many_starts(seed, constant, spread):
     rng = np.random.default_rng(seed)
     loss = losses(rng, constant=constant, spread=spread, n_seeds=3)
@@ -117,7 +114,6 @@ def test_constant_by_a_search_from_many_starts(seed, constant, spread):
 
 
 @given(st.floats(0.01, 100), st.floats(0.01, 100))
-@settings(max_examples=20, deadline=None)
 def test_units_do_not_matter(of_size, of_loss):
     loss = losses(np.random.default_rng(4), constant=0.2, n_seeds=3).ravel()
     size = np.tile(SIZES, 3)

@@ -93,7 +93,6 @@ def test_errors_of_independent_and_of_dependent_positions():
     st.lists(st.booleans(), min_size=1, max_size=9),
     st.integers(1, 5),
 )
-@settings(max_examples=25, deadline=None)
 def test_power_against_loops(right, single, length):
     found = against_power(right, single, length)
     share, one = statistics.fmean(right), statistics.fmean(single)

@@ -293,7 +293,9 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_drawing")
 def test_another_study_takes_the_place_of_the_earlier_one(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    written = run_json("analyze", tree, "--out", out, "--replicates", 99, "--seed", 5)["outputs"]
+    written = run_json(
+        "analyze", tree, "--out", out, "--replicates", 99, "--seed", 5, "--yardstick", "none"
+    )["outputs"]
     (out / "tables" / "mine.csv").write_text("mine")
     record = json.loads((out / "run.json").read_text())
     assert record["seed"] == record["options"]["seed"] == 5
@@ -320,7 +322,7 @@ def test_what_a_user_keeps_beside_unfinished_chunks_stays(tree: Path, tmp_path: 
     mine = tmp_path / "out" / ".unfinished" / "mine.arrow"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
-    run("analyze", tree, "--out", tmp_path / "out", "--replicates", 99)
+    run("analyze", tree, "--out", tmp_path / "out", "--replicates", 99, "--yardstick", "none")
     assert [path.name for path in mine.parent.iterdir()] == ["mine.arrow"]
 
 

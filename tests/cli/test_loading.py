@@ -332,12 +332,12 @@ def doubtful(folder: Path) -> Path:
     [
         ["score"],
         ["analyze", "--no-inference"],
-        ["aggregate"],
-        ["accounts"],
-        ["forecast", "-k", "3", "--forecaster", "constant"],
-        ["shapes"],
-        ["power"],
-        ["metric-change"],
+        pytest.param(["aggregate"], marks=pytest.mark.full),
+        pytest.param(["accounts"], marks=pytest.mark.full),
+        pytest.param(["forecast", "-k", "3", "--forecaster", "constant"], marks=pytest.mark.full),
+        pytest.param(["shapes"], marks=pytest.mark.full),
+        pytest.param(["power"], marks=pytest.mark.full),
+        pytest.param(["metric-change"], marks=pytest.mark.full),
     ],
     ids=lambda command: command[0],
 )

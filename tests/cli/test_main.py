@@ -150,9 +150,17 @@ EVERY = {
     "ingest": ["ingest", "TREE", "--store", "STORE"],
     "claims": ["claims"],
 }
+# The others share the way in and out with these.
+QUICK = {"analyze", "score", "ingest", "claims"}
 
 
-@pytest.mark.parametrize("arguments", EVERY.values(), ids=EVERY)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(arguments, id=name, marks=[] if name in QUICK else pytest.mark.full)
+        for name, arguments in EVERY.items()
+    ],
+)
 def test_json_text_problems_and_strictness(arguments: list[str], broken: Path) -> None:
     """One document, or text; a file that cannot be read is told on standard error, not there."""
     places = {"TREE": broken, "STORE": broken.parent / "store"}

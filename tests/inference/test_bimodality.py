@@ -85,7 +85,6 @@ def test_dip_has_its_bounds_and_no_unit(values, shift):
 
 
 @given(st.lists(st.integers(0, 20), min_size=20, max_size=20))
-@settings(max_examples=30, deadline=None)
 def test_ties_are_spread_within_the_width_of_one_example(counts):
     spread = []
     for value in set(counts):

@@ -19,7 +19,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from official import load_official
 
@@ -88,14 +88,12 @@ OF_CHOICES = {
 
 
 @pytest.mark.parametrize("metric", OF_CHOICES)
-@settings(max_examples=150)
 @given(examples=st.lists(CHOICES, min_size=1, max_size=6))
 def test_metrics_of_choices(official, metric, examples):
     theirs = getattr(official, OF_CHOICES[metric])(as_theirs(examples))
     assert score(as_ours(examples), metric) == pytest.approx(theirs, rel=1e-9, abs=1e-9)
 
 
-@settings(max_examples=100)
 @given(
     examples=st.lists(
         st.lists(
@@ -122,7 +120,6 @@ OF_TEXTS = {
 
 
 @pytest.mark.parametrize("metric", OF_TEXTS)
-@settings(max_examples=150)
 @given(
     examples=st.lists(
         st.tuples(TEXT, st.lists(TEXT, min_size=1, max_size=3)), min_size=1, max_size=8
@@ -134,7 +131,6 @@ def test_metrics_of_texts(official, metric, examples):
     assert score(ours, metric) == pytest.approx(theirs[metric], rel=1e-12)
 
 
-@settings(max_examples=200)
 @given(examples=st.lists(st.tuples(NUMBER, NUMBER), min_size=1, max_size=6))
 def test_numeric_match(official, examples):
     metric = "numeric_match_with_0_1_relative_error"

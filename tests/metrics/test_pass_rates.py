@@ -9,7 +9,7 @@ from collections import defaultdict
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bigbench_meta.core.errors import InputError
@@ -118,7 +118,6 @@ def in_plain_python(drawn, reference, k):
     return found
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     drawn=MODELS, reference=st.sampled_from([("r",), ("r", "s")]), k=st.integers(1, 3),
     size=st.integers(1, 9),

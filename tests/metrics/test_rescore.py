@@ -10,7 +10,7 @@ from collections import defaultdict
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bigbench_meta.core.errors import InputError, SchemaError
@@ -74,7 +74,6 @@ def test_processes_give_the_same_scores(monkeypatch, by_length):
         pd.testing.assert_frame_equal(here, there, check_exact=True)
 
 
-@settings(max_examples=50)
 @given(rows=st.lists(SAMPLE, min_size=1, max_size=20), size=st.integers(1, 7))
 def test_a_mean_over_examples(rows, size):
     expected = defaultdict(list)
@@ -227,7 +226,6 @@ LOGGED = st.one_of(
 )
 
 
-@settings(max_examples=50)
 @given(logged=st.lists(LOGGED, min_size=1, max_size=12), size=st.integers(1, 5))
 def test_a_metric_that_the_samples_have(logged, size):
     rows = [sample(example=str(i), metrics=one) for i, one in enumerate(logged)]

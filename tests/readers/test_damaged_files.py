@@ -24,7 +24,7 @@ from helpers import (
     write_json,
     write_tree,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import bigbench_meta as bm
@@ -674,7 +674,6 @@ def damaged_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return put(tmp_path_factory.mktemp("mutated"), RAW)
 
 
-@settings(max_examples=40)
 @given(edits=edits)
 def test_no_mutation_harms_the_files_beside(
     damaged_tree: Path, edits: list[tuple[int, int, bytes]]

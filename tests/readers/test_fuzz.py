@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 KINDS = list(SEEDS)
 SCRIPT = ROOT / "scripts" / "fuzz_readers.py"
-few = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+few = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module")

@@ -530,7 +530,7 @@ def test_the_same_outputs_under_another_metric() -> None:
     observations = observations[observations["task"] == "logical_args"]
     problems = to_frame(PROBLEMS.empty())
     options = StudyOptions(threshold=10, level="subtask")
-    study = run_study(observations, problems, options, inference=True, n_boot=99)
+    study = run_study(observations, problems, options, inference=True, n_boot=99, yardstick=None)
     alone = bm.metric_change(observations, threshold=10, n_boot=99)
     assert study.pairs is not None
     pd.testing.assert_frame_equal(study.pairs, alone)
@@ -539,7 +539,7 @@ def test_the_same_outputs_under_another_metric() -> None:
     assert study.pairs_sentence in page
     assert "Every pair as a table" in page
     one = observations[observations["metric"] == "brier_score"]
-    without = run_study(one, problems, options, inference=True, n_boot=99)
+    without = run_study(one, problems, options, inference=True, n_boot=99, yardstick=None)
     assert "metric_change" not in without.figures
     assert without.tables["metric_change"].frame.empty
     page = Page(report._page(without, drawn(without), ["x"])).text

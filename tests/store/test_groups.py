@@ -221,10 +221,13 @@ def test_no_model_of_any_group_has_the_checkpoint(tmp_path):
     "command",
     [
         ["score"],
-        ["score", "--task", "t001", "--task", "t002", "--exclude-known-issues"],
-        ["score", "--signal-to-noise", "--n-examples", "50"],
+        pytest.param(
+            ["score", "--task", "t001", "--task", "t002", "--exclude-known-issues"],
+            marks=pytest.mark.full,
+        ),
+        pytest.param(["score", "--signal-to-noise", "--n-examples", "50"], marks=pytest.mark.full),
         ["analyze", "--no-inference", "--level", "all"],
-        ["accounts", "--level", "all"],
+        pytest.param(["accounts", "--level", "all"], marks=pytest.mark.full),
     ],
     ids=" ".join,
 )

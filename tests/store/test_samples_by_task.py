@@ -76,7 +76,7 @@ def test_examples_are_those_of_all_samples(store: bm.Store) -> None:
         np.testing.assert_array_equal(examples.count, expected[row].count)
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.full)])
 def test_evidence_is_that_of_all_samples(store: bm.Store, jobs: int) -> None:
     curves = curves_of(store)
     options: dict[str, Any] = {"inference": True, "n_boot": 99}

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from helpers import changed, entry, plain, score_file, tree_files, write_json, write_tree
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from xxhash import xxh3_128_hexdigest
 
@@ -294,7 +294,6 @@ filters = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40)
 @given(wanted=filters)
 def test_filters_are_those_of_memory(
     varied: bm.Store, everything: pd.DataFrame, wanted: dict[str, Any]

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 from account_scores import curve_scores, random_scores, simulated_scores
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
@@ -15,8 +15,6 @@ from bigbench_meta import score_curves
 from bigbench_meta.aggregate.attribution.account import account_for_flags, flag_estimates
 from bigbench_meta.aggregate.attribution.estimates import STATUSES
 from bigbench_meta.aggregate.attribution.flags import flag_curves, flag_ratios
-
-FEWER = settings(max_examples=30)
 
 
 def same(one: pd.DataFrame, two: pd.DataFrame, rel: float = 1e-7) -> None:
@@ -28,7 +26,6 @@ def same(one: pd.DataFrame, two: pd.DataFrame, rel: float = 1e-7) -> None:
 # --- Every statistic ---
 
 
-@FEWER
 @given(random_scores(), st.randoms(use_true_random=False))
 def test_nothing_knows_the_order_of_rows_or_the_names_of_tasks(scores, random):
     if scores.empty:
@@ -42,7 +39,6 @@ def test_nothing_knows_the_order_of_rows_or_the_names_of_tasks(scores, random):
     same(flag_estimates(flag_curves(scores)), flag_estimates(flag_curves(renamed)))
 
 
-@FEWER
 @given(random_scores())
 def test_every_curve_twice_leaves_ratios_and_intervals_over_tasks(scores):
     twice = pd.concat([scores, scores], ignore_index=True)
@@ -51,7 +47,6 @@ def test_every_curve_twice_leaves_ratios_and_intervals_over_tasks(scores):
     same(one[over_tasks].drop(columns="n"), two[over_tasks].drop(columns="n"))
 
 
-@FEWER
 @given(random_scores())
 def test_statuses_are_known_and_nothing_is_a_silent_number(scores):
     table = flag_estimates(flag_curves(scores))

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
@@ -167,7 +167,6 @@ def refuted(values, cluster, number, alpha):
     return bool(p_values) and max(p_values) <= alpha
 
 
-@settings(max_examples=60)
 @given(VALUES, st.sampled_from([0.5, 0.8, 0.95]))
 def test_interval_of_a_median_holds_what_is_not_refuted(rows, confidence):
     values, cluster = rows
@@ -278,7 +277,6 @@ def test_share_of_clusters_of_one_is_clopper_pearsons(hits):
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 5)), min_size=1, max_size=12))
-@settings(max_examples=60)
 def test_share_is_between_its_limits_and_within_one(rows):
     hits = np.array([min(hit, size) for hit, size in rows], dtype=float)
     sizes = np.array([size for _, size in rows], dtype=float)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from account_scores import CLASS, TYPES, curve_scores, made_of, random_scores, simulated_scores
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import Table2x2
@@ -23,8 +23,6 @@ from bigbench_meta.aggregate.attribution.flags import (
 from bigbench_meta.aggregate.attribution.regression import flag_model
 from bigbench_meta.aggregate.by_metric import metrics_of_emergence
 from bigbench_meta.core.errors import InputError, SchemaError
-
-FEWER = settings(max_examples=30)
 
 
 def ratio(rows, statistic, method):
@@ -44,7 +42,6 @@ def test_a_type_that_nobody_knows_is_unknown():
     assert class_of(pd.Series(["odd", "", "Linear"])).tolist() == ["unknown"] * 3
 
 
-@FEWER
 @given(random_scores())
 def test_every_curve_is_flagged_or_not_or_left_out_with_a_reason(scores):
     rows = flag_curves(scores)
@@ -57,7 +54,6 @@ def test_every_curve_is_flagged_or_not_or_left_out_with_a_reason(scores):
     assert counted.frame["flagged"].sum() == rows.frame["flagged"].sum()
 
 
-@FEWER
 @given(random_scores(), st.floats(-300, 500), st.floats(-300, 500))
 def test_a_higher_threshold_flags_no_more(scores, one, two):
     low, high = sorted([one, two])
@@ -113,7 +109,6 @@ def test_a_missing_column_is_named():
 # --- Shares ---
 
 
-@FEWER
 @given(random_scores())
 def test_shares_count_as_the_other_table_does(scores):
     table = class_shares(flag_curves(scores)).set_index("metric_class")
@@ -158,7 +153,6 @@ def test_ratios_of_independent_curves_are_statsmodels():
         assert math.log(expected / found["low"]) == pytest.approx(half, rel=0.01)
 
 
-@FEWER
 @given(random_scores())
 def test_swapping_the_classes_gives_the_reciprocal(scores):
     swap = {"discontinuous": "linear", "nonlinear": "continuous", "linear": "discontinuous",

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.stats.contingency import odds_ratio
@@ -25,7 +25,6 @@ from bigbench_meta.aggregate.attribution.odds_ratios import (
 )
 from bigbench_meta.core.errors import InputError
 
-FEWER = settings(max_examples=60)
 TABLE = st.lists(st.integers(0, 9), min_size=4, max_size=4).map(
     lambda cells: np.array(cells).reshape(2, 2)
 )
@@ -98,7 +97,6 @@ def test_pairs_are_mcnemars(first, second):
     assert result.status == ("ok" if first and second else "zero_cell")
 
 
-@FEWER
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 3))
 def test_matched_pairs_as_tables_give_the_same(first, second, same):
     assume(first + second)
@@ -134,7 +132,6 @@ def chance(coefficients, psi, chosen):
     return float(sum(w for t, w in weights.items() if chosen(t)) / sum(weights.values()))
 
 
-@FEWER
 @given(STRATA)
 def test_exact_of_strata_by_enumeration(tables):
     result = exact_odds_ratio(tables)
@@ -192,7 +189,6 @@ def test_mantel_haenszel_by_hand(tables):
     assert close((result.low, result.high), limits)
 
 
-@FEWER
 @pytest.mark.parametrize("function", [mantel_haenszel, exact_odds_ratio])
 @given(tables=STRATA, data=st.data())
 def test_strata_in_any_order_and_empty_ones(function, tables, data):
@@ -204,7 +200,6 @@ def test_strata_in_any_order_and_empty_ones(function, tables, data):
         assert close(getattr(one, name), getattr(two, name))
 
 
-@FEWER
 @pytest.mark.parametrize("function", [mantel_haenszel, exact_odds_ratio])
 @given(tables=STRATA)
 def test_the_other_way_round_is_the_reciprocal(function, tables):
@@ -217,7 +212,6 @@ def test_the_other_way_round_is_the_reciprocal(function, tables):
     assert close(one.p_value, two.p_value)
 
 
-@FEWER
 @given(STRATA)
 def test_duplicated_strata_leave_the_estimates_and_shorten_the_intervals(tables):
     for function in (mantel_haenszel, exact_odds_ratio):

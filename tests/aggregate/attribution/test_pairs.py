@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from account_scores import CLASS, curve_scores, random_scores, simulated_scores
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import StratifiedTable, mcnemar
@@ -28,7 +28,6 @@ from bigbench_meta.aggregate.attribution.pairs import (
 from bigbench_meta.core.errors import InputError
 
 INF, NAN = math.inf, math.nan
-FEWER = settings(max_examples=30)
 SET = ("task", "model_family", "shots")
 OTHER_CLASS = {
     "discontinuous": "linear", "nonlinear": "continuous", "linear": "discontinuous",
@@ -114,7 +113,6 @@ def test_difference_changes_sign_when_the_two_change_places(pairs):
 # --- Pairs ---
 
 
-@FEWER
 @given(random_scores())
 def test_pairs_and_counts_by_looping(scores):
     rows = flag_curves(scores)
@@ -198,7 +196,6 @@ def test_pairs_of_unequal_numbers_of_scales_are_counted():
     assert paired_counts(flag_curves(scores))["n_unequal"] == 1
 
 
-@FEWER
 @given(random_scores())
 def test_matched_tables_by_looping(scores):
     expected = {}
@@ -216,7 +213,6 @@ def test_matched_tables_by_looping(scores):
 # --- Two metrics ---
 
 
-@FEWER
 @given(random_scores())
 def test_metrics_two_by_two(scores):
     rows = flag_curves(scores)
@@ -407,7 +403,6 @@ def test_one_sided_pairs_have_an_exact_limit():
         assert found["p_value"] == pytest.approx(2 * 0.5**6)
 
 
-@FEWER
 @given(random_scores())
 def test_exchanging_the_classes_inverts_every_comparison(scores):
     swapped = scores.assign(metric_type=scores["metric_type"].map(OTHER_CLASS))
@@ -425,7 +420,6 @@ def test_exchanging_the_classes_inverts_every_comparison(scores):
 
 
 @pytest.mark.full
-@FEWER
 @given(random_scores(), st.randoms(use_true_random=False))
 def test_pairs_do_not_know_the_order_of_rows_or_names_of_tasks(scores, random):
     names = list("abcd")
@@ -440,7 +434,6 @@ def test_pairs_do_not_know_the_order_of_rows_or_names_of_tasks(scores, random):
     pd.testing.assert_frame_equal(pairs_by_metric(one), pairs_by_metric(two))
 
 
-@FEWER
 @given(random_scores())
 def test_a_curve_without_a_partner_changes_nothing(scores):
     more = pd.concat(

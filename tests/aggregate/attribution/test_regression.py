@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from account_scores import curve_scores, made_of, simulated_scores
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -22,8 +22,6 @@ from bigbench_meta.aggregate.attribution.regression import (
     spanned,
 )
 from bigbench_meta.core.errors import InputError
-
-FEWER = settings(max_examples=40)
 
 
 def clustered(seed=0, n=240, n_clusters=24, effect=1.0):
@@ -68,7 +66,6 @@ def test_separation(x, y, separated):
     assert (separating(np.array(y, dtype=bool), design) is not None) == separated
 
 
-@FEWER
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 3)), min_size=4, max_size=14))
 def test_separation_by_one_column_is_an_overlap_of_values(rows):
     y, x = np.array([row[0] for row in rows]), np.array([row[1] for row in rows], dtype=float)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
@@ -69,7 +69,6 @@ def test_each_deletion_by_itself(min_scales, curves):
     assert enough.tolist() == has_enough
 
 
-@settings(max_examples=40)
 @given(CURVES, st.floats(0.1, 50), st.floats(-5, 5))
 def test_scale_and_shift_leave_the_scores_and_reversal_changes_their_sign(curves, factor, shift):
     # Powers of two and small whole numbers, so that equal steps stay equal.
@@ -123,7 +122,6 @@ def test_curves_too_short_to_lose_a_scale():
     assert leave_one_scale_out(curves_of(STEP), min_scales=5)["n_deletions"].tolist() == [0]
 
 
-@settings(max_examples=40)
 @given(st.lists(st.lists(NUMBER, min_size=1, max_size=6), min_size=1, max_size=4))
 def test_columns_by_looping(series):
     curves = curves_of(*series)

@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -214,7 +214,6 @@ PLAIN = st.recursive(
 )
 
 
-@settings(max_examples=40)
 @given(values=st.dictionaries(st.text(), PLAIN), protocol=st.integers(3, 5))
 def test_plain_values_are_what_pickle_finds(values, protocol):
     """Below protocol 3 Python writes bytes as a call, and integers as numbers."""

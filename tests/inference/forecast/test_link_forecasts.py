@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from forecast_inputs import curves_of, observations, one_row, rising
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.optimize import brentq, minimize_scalar
@@ -18,7 +18,6 @@ from bigbench_meta import build_curves, compare_forecasters, forecast_curves, si
 from bigbench_meta.inference.forecast.link_forecasts import between_models
 from bigbench_meta.inference.shapes.inputs import binomial_variance
 
-SOME = settings(max_examples=60, deadline=None)
 SIZES = [1.25e8, 3.5e8, 7.6e8, 1.3e9, 2.7e9, 6.7e9, 1.3e10, 1.75e11]
 NAN = math.nan
 
@@ -278,7 +277,6 @@ def line_with_scatter(draw):
     return z + rng.normal(0, np.sqrt(s2)), u, s2
 
 
-@SOME
 @given(st.lists(line_with_scatter(), min_size=1, max_size=3))
 def test_between_models_against_statsmodels(samples):
     z, u, s2 = (np.concatenate(values) for values in zip(*samples, strict=True))
@@ -288,7 +286,6 @@ def test_between_models_against_statsmodels(samples):
     assert found == pytest.approx(expected, rel=1e-5, abs=1e-9)
 
 
-@SOME
 @given(line_with_scatter())
 def test_without_sampling_error_it_is_the_residual_variance(sample):
     z, u, _ = sample
@@ -298,7 +295,6 @@ def test_without_sampling_error_it_is_the_residual_variance(sample):
     assert found[0] == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
-@SOME
 @given(line_with_scatter(), st.floats(0.1, 10), st.floats(-5, 5), st.floats(0.1, 10))
 def test_units_of_the_line(sample, factor, shift, stretch):
     z, u, s2 = sample

@@ -7,7 +7,7 @@ import statistics
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
@@ -23,7 +23,6 @@ from bigbench_meta.inference.forecast.summary import (
 from bigbench_meta.report.tables.forecast import forecast_tables
 
 NAN = math.nan
-SOME = settings(max_examples=40, deadline=None)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +75,6 @@ def counted(rows):
     return flat, leads
 
 
-@SOME
 @given(two_forecasters())
 def test_comparison_against_a_loop(rows):
     table = compare_forecasters(rows, "a", "b")
@@ -106,7 +104,6 @@ def test_comparison_against_a_loop(rows):
         assert row["median_log_ratio"] == pytest.approx(median, nan_ok=True)
 
 
-@SOME
 @given(two_forecasters(), st.floats(0.01, 100), st.randoms())
 def test_comparison_does_not_change(rows, factor, random):
     """With the unit of the scores or the order of rows; it turns round with the forecasters."""
@@ -192,7 +189,6 @@ def test_summary_needs_its_columns():
 # --- The least predictable ---
 
 
-@SOME
 @given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from([NAN, 0.0, 1.0, 5.0, math.inf])),
                 max_size=20))  # fmt: skip
 def test_least_predictable_against_a_loop(pairs):

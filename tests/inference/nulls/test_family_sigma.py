@@ -8,7 +8,7 @@ from functools import cache
 import mechanism_oracles as naive
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from null_curves import family_arrays
 from scipy import stats
@@ -129,7 +129,6 @@ def naive_variation(likelihoods, own):
     return weights @ np.array(naive_priors()) / weights.sum()
 
 
-@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(st.floats(0.01, 2), st.floats(0.0, 10), st.booleans()), min_size=1, max_size=5

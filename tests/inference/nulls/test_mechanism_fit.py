@@ -6,7 +6,7 @@ import mechanism_oracles as naive
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 
@@ -116,7 +116,6 @@ def test_sigma_solves_the_moment_equation():
 
 @given(st.floats(-2, 1), st.floats(0.01, 0.34), st.sampled_from([SHARE, BRIER, grade(4, 10.0)]),
        st.sampled_from([0.0, 0.25]), st.sampled_from([0.0, 0.5]))  # fmt: skip
-@settings(max_examples=40)
 def test_curves_without_noise_give_their_parameters(level, alpha, link, floor, irreducible):
     shape = design(np.linspace(19, 24, 6)[:, None], 1e6, floor, link, irreducible)
     y, _, _ = mechanism_moments(level + shape.law(np.array([alpha]))[0], np.zeros(1), shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -82,7 +82,6 @@ def test_predicted_shares_are_those_of_a_fine_grid(right):
     assert found_spread == pytest.approx(spread, abs=0.25 * spread.max())
 
 
-@settings(max_examples=30)
 @given(st.integers(1, 2000), st.floats(0.001, 0.999), st.sampled_from(SIGMAS.tolist()))
 def test_likelihood_is_that_of_scipy(n, share, sigma):
     x = np.zeros((1, 1))
@@ -190,7 +189,6 @@ def test_no_curve_has_no_laws():
 # What the curves of a model share ----------------------------------------------------------------
 
 
-@settings(max_examples=40)
 @given(st.integers(0, 10_000))
 def test_shared_variation_by_loops_over_pairs(seed):
     rng = np.random.default_rng(seed)

@@ -7,7 +7,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -24,8 +24,6 @@ from bigbench_meta.inference.shapes.trends import (
     trend_numbers,
     trends,
 )
-
-MANY = settings(max_examples=60, deadline=None)
 
 
 def numbers_of(y, x=None, variance=None):
@@ -55,7 +53,6 @@ def scores(draw, *, least=3):
 # --- Numbers ---
 
 
-@MANY
 @given(scores())
 def test_tau_and_its_p_value(sample):
     y, x = sample
@@ -108,7 +105,6 @@ def naive(y, x):
     }
 
 
-@MANY
 @given(scores(least=4))
 def test_the_other_numbers(sample):
     y, x = sample
@@ -195,7 +191,6 @@ def test_thresholds(y, rules, expected):
     assert name_of(y, **rules) == expected
 
 
-@MANY
 @given(scores(), st.floats(0.1, 10), st.integers(-5, 5), st.floats(1e-3, 1e3))
 def test_units_do_not_matter(sample, factor, shift, unit):
     y, x = sample
@@ -206,7 +201,6 @@ def test_units_do_not_matter(sample, factor, shift, unit):
 
 
 @pytest.mark.full
-@MANY
 @given(scores(least=5))
 def test_upside_down(sample):
     """What is turned over falls where it rose; no curve rises both ways."""

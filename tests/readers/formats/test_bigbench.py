@@ -21,7 +21,7 @@ from helpers import (
     write_json,
     write_tree,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import bigbench_meta as bm
@@ -352,7 +352,6 @@ def model_of(document: dict[str, Any]) -> tuple[str, ...]:
     return document["task"]["task_name"], model["model_family"], model["model_name"]
 
 
-@settings(max_examples=15)
 @given(
     files=st.lists(documents(), min_size=1, max_size=3, unique_by=model_of), packed=st.booleans()
 )

@@ -12,7 +12,7 @@ import warnings
 
 import pytest
 from helpers import MISSING, changed, plain
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from strategies import json_values
 from xxhash import xxh3_128_hexdigest
@@ -477,7 +477,6 @@ def test_the_name_of_a_run(name, scenario, what, how):
 ARGUMENTS = ("subject", "dataset", "task", "method", "temperature", "stop", "max_train_instances")
 
 
-@settings(max_examples=50)
 @given(
     st.lists(
         st.tuples(
@@ -905,7 +904,6 @@ RUN_SPECS = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=60)
 @given(JSON | st.lists(JSON), RUN_SPECS, st.text(alphabet="ma:,=_/") | st.just(NAME))
 def test_no_content_raises(stats, run_spec, folder):
     rows, problems = read(stats, run_spec, folder)
@@ -924,7 +922,6 @@ PLACES = {
 }
 
 
-@settings(max_examples=50)
 @given(
     st.lists(
         st.tuples(

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 from helpers import MISSING, changed, plain
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from inspect_logs import (
     FORMATS,
@@ -1220,7 +1220,6 @@ def test_a_file_that_is_no_log_is_one_error(data, reason, capfd):
 
 
 @with_inspect
-@settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from(PLACES), JSON | st.just(MISSING), max_size=3))
 def test_no_content_raises(changes):
     log = document()
@@ -1233,7 +1232,6 @@ def test_no_content_raises(changes):
 
 
 @with_inspect
-@settings(max_examples=40)
 @given(st.data())
 def test_no_damage_raises(data):
     for content, name in both(document()):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from helpers import MISSING, changed, plain
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from strategies import json_values
 
@@ -258,7 +258,6 @@ JSON = json_values("acc", "acc_stderr", "a|b|0", "all", "effective_num_docs", " 
 SECTIONS = ["results", "config_general", "config_tasks", "versions"]
 
 
-@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from(SECTIONS), JSON))
 def test_no_content_raises(content):
     rows, problems = read(content)

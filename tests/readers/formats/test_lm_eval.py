@@ -11,7 +11,7 @@ import warnings
 
 import pytest
 from helpers import MISSING, changed, plain
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from strategies import json_values
 from xxhash import xxh3_128_hexdigest
@@ -884,14 +884,12 @@ JSON = json_values(
 SECTIONS = ["results", "groups", "group_subtasks", "configs", "n-shot", "n-samples", "config"]
 
 
-@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from(SECTIONS), JSON), st.sampled_from(["x/gpt2.json", "x.json"]))
 def test_no_content_raises(document, label):
     rows, problems = read(document, label)
     assert rows or problems
 
 
-@settings(max_examples=40)
 @given(
     st.dictionaries(
         st.from_regex(r"[a-z]{1,6}", fullmatch=True),
@@ -1242,7 +1240,6 @@ def test_an_empty_log_is_a_warning():
     assert read_samples(b"") == ([], [("", "no examples", "warning")])
 
 
-@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from([*choice(), "em"]), JSON))
 def test_no_line_raises(line):
     rows, _ = read_samples(line)

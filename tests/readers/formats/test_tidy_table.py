@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from helpers import plain, tree_files, write_tree
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import bigbench_meta as bm
@@ -410,7 +410,6 @@ rows_of_table = st.lists(
 )
 
 
-@settings(max_examples=15)
 @given(rows=rows_of_table, ending=st.sampled_from(ENDINGS))
 def test_round_trip(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], ending: str

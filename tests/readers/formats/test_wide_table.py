@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT
 from helpers import plain
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import bigbench_meta as bm
@@ -981,7 +981,6 @@ def same_rows(actual, expected):
     assert actual == clean
 
 
-@settings(max_examples=60)
 @given(st.lists(ROWS, max_size=12))
 def test_csv_against_dict_reader(rows):
     data = csv_bytes([HEADER, *rows])
@@ -991,7 +990,6 @@ def test_csv_against_dict_reader(rows):
     same_rows(plain(to_frame(table)), oracle(data.decode()))
 
 
-@settings(max_examples=40)
 @given(st.lists(ROWS, min_size=1, max_size=12))
 def test_parquet_of_texts_is_read_like_csv(rows):
     mapping = Mapping.parse(ORACLE_MAPPING)
@@ -1003,7 +1001,6 @@ def test_parquet_of_texts_is_read_like_csv(rows):
     pd.testing.assert_frame_equal(*frames)
 
 
-@settings(max_examples=40)
 @given(st.lists(ROWS, max_size=12), st.permutations(range(len(HEADER))))
 def test_order_of_columns_does_not_matter(rows, order):
     lines = [HEADER, *rows]
@@ -1015,7 +1012,6 @@ def test_order_of_columns_does_not_matter(rows, order):
     assert first_log.rows == second_log.rows
 
 
-@settings(max_examples=40)
 @given(st.lists(ROWS, max_size=12))
 def test_every_cell_of_a_metric_is_a_row_or_accounted_for(rows):
     table, log = read(

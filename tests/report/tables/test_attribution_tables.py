@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 from account_scores import curve_scores, random_scores, simulated_scores
-from hypothesis import given, settings
+from hypothesis import given
 
 import bigbench_meta as bm
 from bigbench_meta.aggregate.attribution.account import account_for_flags
@@ -64,7 +64,6 @@ def test_captions_say_what_was_counted(account):
 
 
 @pytest.mark.full
-@settings(max_examples=15)
 @given(random_scores())
 def test_tables_of_any_curves_can_be_printed(scores):
     for table in account_tables(account_for_flags(scores)):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bigbench_meta.core.errors import InputError
@@ -45,7 +45,6 @@ def named(names: list[str], **options: Any) -> Table:
 # CSV ------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40)
 @given(
     rows=st.lists(
         st.tuples(
