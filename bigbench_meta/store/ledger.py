@@ -45,6 +45,7 @@ class Ledger:
         self._accept = cache(Readers(options).accept)
         self.stats: dict[str, tuple[int, int]] = {}
         self.failed: dict[str, str] = {}
+        self._n_current = 0
         manifest.fetch("files")
         for part in manifest.parts:
             self._gather(part)
@@ -59,6 +60,7 @@ class Ledger:
             part, ["identity", "size", "stamp", "n_rows", "n_samples", "reader", "format"]
         )
         identity, size, stamp = (table[name].to_pylist() for name in ("identity", "size", "stamp"))
+        self._n_current += len(identity)
         stats = zip(size, stamp, strict=True)
         accepted = self._accepted(table)
         if all(accepted) and 0 not in stamp:
@@ -175,7 +177,9 @@ class Ledger:
             members: Identities of members that their archives no longer have.
         """
         prefixes = tuple(f"{folder.rstrip(os.sep)}{os.sep}" for folder in folders)
-        if not prefixes and not members:
+        is_nothing_asked = not prefixes and not members
+        is_each_seen = self._n_current == len(self.stats) and self.stats.keys() <= seen
+        if is_nothing_asked or (is_each_seen and not members):
             return
         for part in self._manifest.parts:
             identities = self._manifest.current_files(part, ["identity"])["identity"].to_pylist()
