@@ -1,15 +1,17 @@
 """A model trained again gives the scores that are committed, for one small member of each family.
 
 On a machine of the same kind and with the same packages they are equal. Other processors and
-versions sum in another order, which thousands of steps of training magnify: so shares may differ by
-0.05 (or by two examples, where there are few), and losses, errors and edit distances by a tenth.
-Sizes next to each other differ by more.
+versions sum in another order, which thousands of steps of training magnify: some models then come
+out as with another seed. So shares may differ by 0.05 (or by two examples, where there are few) and
+losses, errors and edit distances by a tenth, or all by three times the range over the committed
+seeds of that model.
 """
 
 from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -46,11 +48,11 @@ def test_trained_again(study, family, size, tmp_path):
     samples = pq.read_table(tmp_path / unit.file)
     committed = bm.load_embedded("trained").astype(dict.fromkeys(KEY, "str"))
     own = {name: set(samples[name].to_pylist()) for name in KEY[:3]}
-    committed = committed[
-        committed[KEY[0]].isin(own[KEY[0]])
-        & committed[KEY[1]].isin(own[KEY[1]])
-        & committed[KEY[2]].isin(own[KEY[2]])
-    ]
+    model = [name for name in KEY if name != "replicate"]
+    committed = committed[committed[KEY[0]].isin(own[KEY[0]]) & committed[KEY[1]].isin(own[KEY[1]])]
+    of_seeds = committed.groupby(model)[["score", "pretraining_loss"]].agg(np.ptp)
+    committed = committed.join(of_seeds.add_prefix("range_of_"), on=model)
+    committed = committed[committed[KEY[2]].isin(own[KEY[2]])]
     cut = sorted(name for name in set(committed["metric"]) if "<=" in name)
     again, _ = bm.rescore(
         samples, [*plan.metrics, *(f"logged:{name}" for name in cut)], tokens=plan.tokens
@@ -61,10 +63,10 @@ def test_trained_again(study, family, size, tmp_path):
     assert set(both["_merge"]) == {"both"}
     assert (both["n_examples"] == both["n_examples_again"]).all()
     difference = (both["score_again"] - both["score"]).abs()
-    is_share = ~both["metric"].isin(NOT_SHARES)
     few = 2 / both["n_examples"].astype(float)
-    assert (difference[is_share] <= few[is_share].clip(lower=0.05) + 1e-9).all()
-    allowed = (0.1 * both["score"].abs()).clip(lower=few)
-    assert (difference[~is_share] <= allowed[~is_share]).all()
-    loss = both["pretraining_loss"].astype(float)
-    assert both["pretraining_loss_again"].astype(float).to_numpy() == pytest.approx(loss, rel=0.1)
+    is_share = ~both["metric"].isin(NOT_SHARES)
+    allowed = few.clip(lower=0.05).where(is_share, (0.1 * both["score"].abs()).clip(lower=few))
+    assert (difference <= allowed.clip(lower=3 * both["range_of_score"]) + 1e-9).all()
+    loss, again = both["pretraining_loss"], both["pretraining_loss_again"]
+    most = (0.1 * loss).clip(lower=3 * both["range_of_pretraining_loss"])
+    assert ((again - loss).abs() <= most).all()
