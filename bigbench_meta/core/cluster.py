@@ -36,9 +36,24 @@ _PACKAGE: Final = "bigbench-meta"
 _SECONDS_TO_CONNECT: Final = 10
 # Of a local cluster: one worker that is killed while it starts takes the others down with it.
 _TRIES_TO_START: Final = 3
-# Of workers. By default Dask sets MALLOC_TRIM_THRESHOLD_ as well: freed memory then goes back to
-# the system at once, and analyses, which use many short-lived arrays, take half as long again.
-_ENVIRONMENT: Final = {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1}
+# Of a local cluster, and of its workers as far as they are started with it.
+_SETTINGS: Final = {
+    # A task that waits beside one whose worker dies is held to be as guilty, so none waits; and one
+    # that seems so is tried again by itself, so that few deaths will do.
+    "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.scheduler.allowed-failures": 1,
+    # By default there is MALLOC_TRIM_THRESHOLD_ as well: freed memory then goes back to the system
+    # at once, and analyses, which use many short-lived arrays, take half as long again.
+    "distributed.nanny.pre-spawn-environ": {
+        "OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1,
+    },
+    # What watches the workers takes a tenth of the time, and nobody looks at it.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.admin.system-monitor.disk": False,
+    "distributed.scheduler.active-memory-manager.start": False,
+}  # fmt: skip
 
 
 class Cluster:
@@ -93,25 +108,11 @@ class Cluster:
         import dask
         from distributed import Client, LocalCluster
 
-        # A task that waits beside one whose worker dies is held to be as guilty, so none waits; and
-        # one that seems so is tried again by itself, so that few deaths will do.
-        settings = {
-            "distributed.scheduler.worker-saturation": 1.0,
-            "distributed.scheduler.allowed-failures": 1,
-            "distributed.nanny.pre-spawn-environ": _ENVIRONMENT,
-            # What watches the workers takes a tenth of the time, and nobody looks at it.
-            "distributed.worker.profile.enabled": False,
-            "distributed.admin.tick.interval": "1s",
-            "distributed.admin.system-monitor.interval": "10s",
-            "distributed.admin.system-monitor.disk": False,
-            "distributed.scheduler.active-memory-manager.start": False,
-            "distributed.scheduler.work-stealing": False,  # none waits
-        }
         start = partial(
             LocalCluster, n_workers=self._jobs, threads_per_worker=1,
             memory_limit=0, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
         )  # fmt: skip
-        with dask.config.set(settings):
+        with dask.config.set(_SETTINGS):
             for tries_left in reversed(range(_TRIES_TO_START)):
                 try:
                     cluster = start()
