@@ -47,6 +47,8 @@ MIN_TASKS_MODEL: Final = 10
 _SHARP: Final = "sharp metric"
 _MOST_MISSING: Final = 0.5
 _TOLERANCE: Final = 1e-7
+# A coefficient for each of more would take hours, and few curves each.
+_MOST_FAMILIES: Final = 100
 
 _ROUNDING: Final = 1e-9
 """Standard errors of standardised columns below this are zero."""
@@ -147,9 +149,10 @@ def flag_model(
 
     Returns:
         The model, without a fit where there are fewer than ten tasks. A covariate that is not known
-        for half of the curves, is constant, or follows from the others is left out; so are curves
-        for which a covariate is not known, and those of a family in which all are flagged or none
-        is: its coefficient would be infinite, and the others do not depend on it.
+        for half of the curves, is constant, or follows from the others is left out, and so is the
+        family where there are more than 100. So are curves for which a covariate is not known, and
+        those of a family in which all are flagged or none is: its coefficient would be infinite,
+        and the others do not depend on it.
 
     Raises:
         InputError: An unknown covariate, or a confidence outside (0, 1).
@@ -219,6 +222,9 @@ def _with_families(design: _Design, covariates: Sequence[str]) -> _Design:
     if "model_family" not in covariates:
         return design
     family = design.frame["model_family"].astype(str)
+    if (n_families := family.nunique()) > _MOST_FAMILIES:
+        reason = f"{n_families:,} families, more than {_MOST_FAMILIES}"
+        return replace(design, dropped=design.dropped | {"model_family": reason})
     share = design.frame["flagged"].groupby(family).transform("mean")
     # With one outcome in all families there is nothing to choose by.
     mixed = ((share > 0) & (share < 1)).to_numpy(dtype=bool)

@@ -208,6 +208,17 @@ def test_families():
     assert names == ["sharp metric", "log_n_examples", f"family {'B' if largest == 'A' else 'A'}"]
 
 
+def test_more_than_a_hundred_families_are_left_out():
+    scores = simulated_scores(0)
+    number = np.arange(len(scores)) % 101
+    many = scores.assign(model_family=[f"family {one}" for one in number])
+    found = model_of(many)
+    assert found.dropped["model_family"] == "101 families, more than 100"
+    alone = model_of(scores, covariates=("n_scales", "shots", "log_n_examples"))
+    np.testing.assert_array_equal(numbers(found.fit), numbers(alone.fit))
+    assert found.left_out == alone.left_out
+
+
 def test_a_covariate_that_follows_from_others_is_left_out():
     scores = simulated_scores(0)
     scores["shots"] = pd.array([i % 4 for i in range(len(scores))], dtype="Int64")
