@@ -11,7 +11,7 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -36,11 +36,13 @@ __all__ = [
     "INFERENCE_COST",
     "Analysis",
     "Chunk",
+    "Part",
     "Samples",
     "SamplesByTask",
     "analyse",
     "of_tasks",
     "part_of",
+    "parts_of",
     "restored",
     "run_chunks",
 ]
@@ -109,31 +111,44 @@ class Analysis:
     samples: Samples | None = None
     cost: int = 1
 
-    def chunks(self, name: str, curves: Curves) -> list[Chunk]:
-        """Return the analysis in chunks, of one length and metric if they can: one, maybe empty."""
-        lengths, metric = curves.ragged.lengths, curves.keys["metric"].cat.codes.to_numpy()
-        order = np.lexsort((metric, lengths))
-        changes = np.diff(lengths[order]).astype(bool) | np.diff(metric[order]).astype(bool)
-        least = min(CHUNK, max(math.ceil(len(order) / _PARTS), _FEWEST))
-        parts, part = [], order[:0]
-        for group in np.split(order, np.flatnonzero(changes) + 1):
-            part = np.concatenate([part, group])
-            if len(part) >= least:
-                parts += np.array_split(part, math.ceil(len(part) / CHUNK))
-                part = order[:0]
-        if len(part) or not parts:
-            parts.append(part)
-        return [self._chunk(name, curves, np.sort(place)) for place in parts]
-
-    def _chunk(self, name: str, curves: Curves, place: Ints) -> Chunk:
-        some = part_of(curves, place)
+    def chunk(self, name: str, part: Part) -> Chunk:
+        """Return the analysis of some curves."""
         options = dict(self.options)
         for option, values in self.of_curves.items():
-            options[option] = [values[one] for one in place]
+            options[option] = [values[one] for one in part.place]
         if self.samples is not None:
-            options["samples"] = of_tasks(self.samples, some)
-        call = partial(self.function, some, **options)
-        return Chunk(call=call, name=name, curves=some, cost=self.cost, place=place)
+            options["samples"] = of_tasks(self.samples, part.curves)
+        call = partial(self.function, part.curves, **options)
+        return Chunk(call=call, name=name, curves=part.curves, cost=self.cost, place=part.place)
+
+
+class Part(NamedTuple):
+    """Some curves of a study.
+
+    Attributes:
+        curves: The curves, as :func:`part_of` gives them.
+        place: Their numbers among all.
+    """
+
+    curves: Curves
+    place: Ints
+
+
+def parts_of(curves: Curves) -> list[Part]:
+    """Return curves in parts, of one length and metric if they can: one, maybe empty."""
+    lengths, metric = curves.ragged.lengths, curves.keys["metric"].cat.codes.to_numpy()
+    order = np.lexsort((metric, lengths))
+    changes = np.diff(lengths[order]).astype(bool) | np.diff(metric[order]).astype(bool)
+    least = min(CHUNK, max(math.ceil(len(order) / _PARTS), _FEWEST))
+    places, place = [], order[:0]
+    for group in np.split(order, np.flatnonzero(changes) + 1):
+        place = np.concatenate([place, group])
+        if len(place) >= least:
+            places += np.array_split(place, math.ceil(len(place) / CHUNK))
+            place = order[:0]
+    if len(place) or not places:
+        places.append(place)
+    return [Part(part_of(curves, one), one) for one in map(np.sort, places)]
 
 
 def analyse(
@@ -162,7 +177,8 @@ def analyse(
     """
     # The longest first, so that processes end together.
     ordered = sorted(analyses.items(), key=lambda entry: -entry[1].cost)
-    chunks = [chunk for name, analysis in ordered for chunk in analysis.chunks(name, curves)]
+    parts = parts_of(curves)  # once: to drop the names of all others takes most of the time
+    chunks = [analysis.chunk(name, part) for name, analysis in ordered for part in parts]
     tables = run_chunks(chunks, execution, label=label, progress=progress)
     found = defaultdict(list)
     for chunk, table in zip(chunks, tables, strict=True):

@@ -53,7 +53,10 @@ def no_rows(some):
 def test_a_chunk_without_rows_keeps_its_types_when_it_was_kept(curves, tmp_path):
     execution = Execution(keep=tmp_path)
     first, again = (
-        chunks.run_chunks(Analysis(function=no_rows).chunks("none", curves), execution)[0]
+        chunks.run_chunks(
+            [Analysis(function=no_rows).chunk("none", part) for part in chunks.parts_of(curves)],
+            execution,
+        )[0]
         for _ in range(2)
     )
     assert len(list(tmp_path.iterdir())) == 3
@@ -88,7 +91,7 @@ def test_options_of_curves_and_samples_go_with_their_chunk(curves, monkeypatch):
 
 
 def test_chunks_are_of_one_length_and_metric_where_there_are_enough(curves):
-    sizes = {len(chunk.curves) for chunk in Analysis(function=len).chunks("all", curves)}
+    sizes = {len(part.curves) for part in chunks.parts_of(curves)}
     assert sizes == {123, 57, 9}  # accuracies, and two lots of others, all of one length
     lengths = [2] * 10 + [3] * 30 + [4] * 20 + [5] * 20
     rows = [
@@ -97,7 +100,7 @@ def test_chunks_are_of_one_length_and_metric_where_there_are_enough(curves):
         for number, length in enumerate(lengths) for size in range(1, length + 1)
     ]  # fmt: skip
     some = build_curves(pd.DataFrame(rows))
-    parts = Analysis(function=len).chunks("all", some)
+    parts = chunks.parts_of(some)
     assert [sorted(set(chunk.curves.ragged.lengths)) for chunk in parts] == [[2, 3], [4], [5]]
     assert sorted(np.concatenate([chunk.place for chunk in parts])) == list(range(80))
 
