@@ -377,7 +377,7 @@ class _Pairs:
         chunk = ((np.cumsum(size) - size) // CHUNK)[group[self.first]]
         parts = [self.among(chunk == one) for one in (np.unique(chunk) if len(chunk) else [0])]
         return [
-            replace(part, curves=part_of(part.curves, np.arange(len(part.curves))))
+            replace(part, curves=part_of(part.curves, np.arange(len(part.curves))).curves)
             for part in parts
         ]
 

@@ -22,7 +22,7 @@ from bigbench_meta.aggregate.emergence_criteria import CRITERIA, meets
 from bigbench_meta.core.checks import one_of, whole
 from bigbench_meta.core.text import counted
 from bigbench_meta.curves.emergence import MIN_SCALES, score_ragged
-from bigbench_meta.inference.chunks import INFERENCE_COST, Chunk, part_of, run_chunks
+from bigbench_meta.inference.chunks import INFERENCE_COST, Chunk, Part, part_of, run_chunks
 from bigbench_meta.inference.nulls.inputs import null_inputs
 from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE
 from bigbench_meta.inference.nulls.monte_carlo import stream
@@ -316,9 +316,9 @@ def expected_if_smooth(
     if yardstick == "quick":
         fit = partial(_fitted, alpha_range=alpha_range, catalog=catalog)
         numbers = _Numbers.of(curves)
-        parts = _parts(numbers.task)
+        parts = _parts(curves, numbers.task)
         tables = run_chunks(
-            [_chunk(partial(_peaks, fit), curves, place, "laws") for place in parts],
+            [_chunk(partial(_peaks, fit), part, "laws") for part in parts],
             execution, label="Fitting", progress=progress,
         )  # fmt: skip
         peaks = _together(tables, parts, null_inputs(curves, catalog=catalog))
@@ -326,9 +326,7 @@ def expected_if_smooth(
             _flag_counts, fit, models=ModelVariation.of(peaks, curves, numbers),
             threshold=threshold, min_scales=min_scales, n_studies=n_studies, seed=seed,
         )  # fmt: skip
-        counts = _counts_of_scores(
-            curves, numbers.family, scores, by, count, parts, execution, progress
-        )
+        counts = _counts_of_scores(numbers.family, scores, by, count, parts, execution, progress)
         simulated = scores[np.isin(np.arange(len(scores)), peaks.curves)]
     else:
         study = SmoothStudies.of(curves, alpha_range=alpha_range, catalog=catalog, seed=seed)
@@ -376,18 +374,21 @@ def _fitted(
     return SmoothLaws.fit(null_inputs(curves, catalog=catalog), alpha_range=alpha_range)
 
 
-def _parts(task: Ints) -> list[Ints]:
-    """Return the numbers of curves in chunks, those of a task side by side.
+def _parts(curves: Curves, task: Ints) -> list[Part]:
+    """Return curves in parts, those of a task side by side.
 
     There are a thousand laws a curve: those of all curves may be too many for the memory.
     """
     n_parts = max(1, math.ceil(len(task) / _PART))
-    return np.array_split(np.argsort(task, kind="stable"), n_parts)
+    places = np.array_split(np.argsort(task, kind="stable"), n_parts)
+    return [part_of(curves, place) for place in places]
 
 
-def _chunk(call: partial[pd.DataFrame], curves: Curves, place: Ints, name: str) -> Chunk:
-    some = part_of(curves, place)
-    return Chunk(call=partial(call, some), name=name, curves=some, cost=_DRAW_COST, place=place)
+def _chunk(call: partial[pd.DataFrame], part: Part, name: str) -> Chunk:
+    return Chunk(
+        call=partial(call, part.curves), name=name, curves=part.curves, cost=_DRAW_COST,
+        place=part.place,
+    )  # fmt: skip
 
 
 _PEAK: Final = ("level", "alpha", "irreducible", "sigma", "log_likelihood", "peak")
@@ -401,9 +402,11 @@ def _peaks(fit: Callable[[Curves], SmoothLaws], curves: Curves) -> pd.DataFrame:
     return pd.DataFrame({"curve": peaks.curve, "row": row} | columns)
 
 
-def _together(tables: Sequence[pd.DataFrame], parts: list[Ints], inputs: NullInputs) -> SmoothLaws:
+def _together(tables: Sequence[pd.DataFrame], parts: list[Part], inputs: NullInputs) -> SmoothLaws:
     """Return the laws of the curves of all parts in the order of the curves."""
-    curve = [part[table["curve"].to_numpy()] for table, part in zip(tables, parts, strict=True)]
+    curve = [
+        part.place[table["curve"].to_numpy()] for table, part in zip(tables, parts, strict=True)
+    ]
     table = pd.concat(tables).assign(curve=np.concatenate(curve))
     table = table.sort_values(["curve", "sigma"], kind="stable")
     number = table["curve"].to_numpy(dtype=np.int64)
@@ -415,8 +418,8 @@ def _together(tables: Sequence[pd.DataFrame], parts: list[Ints], inputs: NullInp
 
 
 def _counts_of_scores(
-    curves: Curves, family: Ints, scores: pd.DataFrame, by: str, count: partial[pd.DataFrame],
-    parts: list[Ints], execution: Execution | None, progress: Progress,
+    family: Ints, scores: pd.DataFrame, by: str, count: partial[pd.DataFrame],
+    parts: list[Part], execution: Execution | None, progress: Progress,
 ) -> dict[tuple[str, str, str], Ints]:  # fmt: skip
     """Return, by variation, criterion and group, the curves that meet it in each study."""
     groups = _groups(scores, by)
@@ -424,12 +427,12 @@ def _counts_of_scores(
     chunks = [
         _chunk(
             partial(
-                count, family=family[place], resolution=resolution[place],
-                groups=[own[place] for own in groups.values()],
+                count, family=family[part.place], resolution=resolution[part.place],
+                groups=[own[part.place] for own in groups.values()],
             ),
-            curves, place, "flags",
+            part, "flags",
         )
-        for place in parts
+        for part in parts
     ]  # fmt: skip
     tables = run_chunks(chunks, execution, label="Simulating", progress=progress)
     counts = np.sum([table.to_numpy() for table in tables], axis=0).T

@@ -108,14 +108,13 @@ class Cluster:
         import dask
         from distributed import Client, LocalCluster
 
-        start = partial(
-            LocalCluster, n_workers=self._jobs, threads_per_worker=1,
-            memory_limit=0, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
-        )  # fmt: skip
         with dask.config.set(_SETTINGS):
             for tries_left in reversed(range(_TRIES_TO_START)):
                 try:
-                    cluster = start()
+                    cluster = LocalCluster(
+                        n_workers=self._jobs, threads_per_worker=1, memory_limit=0,
+                        dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
+                    )  # fmt: skip
                     break
                 except RuntimeError as error:  # a worker was killed, or too slow
                     if not tries_left:

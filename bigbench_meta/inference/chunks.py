@@ -126,7 +126,7 @@ class Part(NamedTuple):
     """Some curves of a study.
 
     Attributes:
-        curves: The curves, as :func:`part_of` gives them.
+        curves: The curves, without the names of all others.
         place: Their numbers among all.
     """
 
@@ -148,7 +148,7 @@ def parts_of(curves: Curves) -> list[Part]:
             place = order[:0]
     if len(place) or not places:
         places.append(place)
-    return [Part(part_of(curves, one), one) for one in map(np.sort, places)]
+    return [part_of(curves, np.sort(one)) for one in places]
 
 
 def analyse(
@@ -177,7 +177,7 @@ def analyse(
     """
     # The longest first, so that processes end together.
     ordered = sorted(analyses.items(), key=lambda entry: -entry[1].cost)
-    parts = parts_of(curves)  # once: to drop the names of all others takes most of the time
+    parts = parts_of(curves)
     chunks = [analysis.chunk(name, part) for name, analysis in ordered for part in parts]
     tables = run_chunks(chunks, execution, label=label, progress=progress)
     found = defaultdict(list)
@@ -187,7 +187,7 @@ def analyse(
     return {name: _in_order(found[name]) for name in analyses}
 
 
-def part_of(curves: Curves, place: Ints) -> Curves:
+def part_of(curves: Curves, place: Ints) -> Part:
     """Return some curves as another process gets them: without the names of all others.
 
     A chunk that carried them would be as large as the study.
@@ -202,7 +202,7 @@ def part_of(curves: Curves, place: Ints) -> Curves:
         for name, column in some.keys.items()
         if isinstance(column.dtype, pd.CategoricalDtype)
     }
-    return replace(some, keys=some.keys.assign(**named))
+    return Part(replace(some, keys=some.keys.assign(**named)), place)
 
 
 def restored(table: pd.DataFrame, curves: Curves) -> pd.DataFrame:

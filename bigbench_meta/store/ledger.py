@@ -177,9 +177,8 @@ class Ledger:
             members: Identities of members that their archives no longer have.
         """
         prefixes = tuple(f"{folder.rstrip(os.sep)}{os.sep}" for folder in folders)
-        is_nothing_asked = not prefixes and not members
         is_each_seen = self._n_current == len(self.stats) and self.stats.keys() <= seen
-        if is_nothing_asked or (is_each_seen and not members):
+        if not members and (not prefixes or is_each_seen):
             return
         for part in self._manifest.parts:
             identities = self._manifest.current_files(part, ["identity"])["identity"].to_pylist()

@@ -30,7 +30,7 @@ def test_chunks_give_what_all_curves_give(curves, monkeypatch):
 
 def test_a_chunk_does_not_carry_the_names_of_all_curves(curves):
     """It would be as large as the study, and so would all that is found, for each chunk."""
-    some = chunks.part_of(curves, np.array([3, 5]))
+    some = chunks.part_of(curves, np.array([3, 5])).curves
     assert some.keys["task"].cat.categories.tolist() == sorted({*some.keys["task"]})
     pd.testing.assert_frame_equal(some.keys, curves[np.array([3, 5])].keys, check_categorical=False)
     found = chunks.restored(some.keys.assign(other_metric=some.keys["metric"]), curves)

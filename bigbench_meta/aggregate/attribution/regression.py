@@ -47,7 +47,7 @@ MIN_TASKS_MODEL: Final = 10
 _SHARP: Final = "sharp metric"
 _MOST_MISSING: Final = 0.5
 _TOLERANCE: Final = 1e-7
-# A coefficient for each of more would take hours, and few curves each.
+# With thousands, a coefficient for each takes hours to fit, and rests on few curves.
 _MOST_FAMILIES: Final = 100
 
 _ROUNDING: Final = 1e-9
