@@ -385,10 +385,8 @@ def _parts(curves: Curves, task: Ints) -> list[Part]:
 
 
 def _chunk(call: partial[pd.DataFrame], part: Part, name: str) -> Chunk:
-    return Chunk(
-        call=partial(call, part.curves), name=name, curves=part.curves, cost=_DRAW_COST,
-        place=part.place,
-    )  # fmt: skip
+    call = partial(call, part.curves)
+    return Chunk(call=call, name=name, curves=part.curves, cost=_DRAW_COST)
 
 
 _PEAK: Final = ("level", "alpha", "irreducible", "sigma", "log_likelihood", "peak")

@@ -81,14 +81,12 @@ class Chunk:
         name: What it does.
         curves: The curves.
         cost: About what a curve costs, compared with other work.
-        place: Their numbers among the curves of the analysis, if it is one of each curve.
     """
 
     call: partial[pd.DataFrame]
     name: str
     curves: Curves
     cost: int
-    place: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +117,7 @@ class Analysis:
         if self.samples is not None:
             options["samples"] = of_tasks(self.samples, part.curves)
         call = partial(self.function, part.curves, **options)
-        return Chunk(call=call, name=name, curves=part.curves, cost=self.cost, place=part.place)
+        return Chunk(call=call, name=name, curves=part.curves, cost=self.cost)
 
 
 class Part(NamedTuple):
@@ -178,12 +176,13 @@ def analyse(
     # The longest first, so that processes end together.
     ordered = sorted(analyses.items(), key=lambda entry: -entry[1].cost)
     parts = parts_of(curves)
-    chunks = [analysis.chunk(name, part) for name, analysis in ordered for part in parts]
+    work = [(name, analysis, part) for name, analysis in ordered for part in parts]
+    chunks = [analysis.chunk(name, part) for name, analysis, part in work]
     tables = run_chunks(chunks, execution, label=label, progress=progress)
     found = defaultdict(list)
-    for chunk, table in zip(chunks, tables, strict=True):
+    for (name, _, part), table in zip(work, tables, strict=True):
         number = table["curve"].to_numpy() if "curve" in table else np.arange(len(table))
-        found[chunk.name].append(restored(table, curves).set_axis(chunk.place[number]))
+        found[name].append(restored(table, curves).set_axis(part.place[number]))
     return {name: _in_order(found[name]) for name in analyses}
 
 
