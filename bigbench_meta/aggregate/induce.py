@@ -801,8 +801,8 @@ def induced_sentences(largest: pd.DataFrame) -> list[str]:
         ...                       & (curves.keys.metric == "accuracy")]
         >>> found = induced_emergence(lenet, options=InduceOptions(choices=("subset size",)))
         >>> print(*induced_sentences(found.largest))
-        All of K right: 0 of 1 curve is above the cut at some K, 0 as it is. The sharpest is MNIST \
-LeNet with K = 1: E/(n-1) = 2.2, as it is 2.2.
+        All of K right: 0 of 1 curve is above the cut at some K, 0 without any such choice. The \
+sharpest is MNIST LeNet with K = 1: E/(n-1) = 2.2, against 2.2 for the unchanged curve.
     """
     return [
         _sentence(choice, rows)
@@ -832,10 +832,10 @@ def _sentence(choice: str, rows: pd.DataFrame) -> str:
     form = "is" if one or above == 1 else "are"
     text = (
         f"{title}: {above} of {len(tried)} curve{'s' * (not one)} {form} above the cut {at_some}, "
-        f"{already} as {'it is' if one else 'they are'}. The sharpest"
+        f"{already} without any such choice. The sharpest"
         f"{' of the others' if 0 < already < len(tried) else ''} is {_named(best)} "
-        f"{_chosen(choice, best)}: E/(n-1) = {_number(best['induced_sharpness'])}, as it is "
-        f"{_number(best['sharpness'])}"
+        f"{_chosen(choice, best)}: E/(n-1) = {_number(best['induced_sharpness'])}, against "
+        f"{_number(best['sharpness'])} for the unchanged curve"
     )
     if best["share_above"] > 0:
         text += f"; {_share(best['share_above'])} of its choices are above the cut"

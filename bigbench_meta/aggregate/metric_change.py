@@ -745,15 +745,15 @@ def forecast_sentence(pairs: pd.DataFrame, metric: str) -> str:
         >>> pairs = pd.DataFrame({"verdict": ["weaker", "weaker"], "forecast": [0.5, None],
         ...                       "forecast_hit": pd.array([True, None], dtype="boolean")})
         >>> print(forecast_sentence(pairs, "exact_str_match"))
-        Through the other metric on the smaller models, the forecast interval of exact_str_match \
-at the largest model holds the observed score in 1 of 1 pair; 1 pair has no such forecast.
+        The interval of exact_str_match at the largest model, forecast through the other metric \
+from the smaller models, contains the observed score in 1 of 1 pair; 1 pair has no such forecast.
     """
     counted = pairs[pairs["verdict"] != SAME]
     made = counted[counted["forecast_hit"].notna()]
     left = len(counted) - len(made)
     text = (
-        f"Through the other metric on the smaller models, the forecast interval of {metric} at the "
-        f"largest model holds the observed score in {int(made['forecast_hit'].sum())} of "
+        f"The interval of {metric} at the largest model, forecast through the other metric from "
+        f"the smaller models, contains the observed score in {int(made['forecast_hit'].sum())} of "
         f"{len(made)} pair{'s' * (len(made) != 1)}"
     )
     form = "pair has" if left == 1 else "pairs have"

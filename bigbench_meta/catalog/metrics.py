@@ -82,7 +82,7 @@ class MetricCatalog:
         for line, text in enumerate(frame["needs"], start=2):
             if wrong := set(chain.from_iterable(_alternatives(text))).difference(SAMPLES.names):
                 raise SchemaError(
-                    f"{text!r} in line {line}: {wrong.pop()!r} is no column of samples",
+                    f"{text!r} in line {line}: {wrong.pop()!r} is not a column of samples",
                     where=f"{path}: needs",
                     hint="for example: correct or output and targets",
                 )

@@ -241,7 +241,7 @@ def check_claim(
     if chance is not None and not -np.inf < chance < best:
         raise InputError(f"{chance:g} is not below the best score of {metric}", where="chance")
     if chance is not None and best == np.inf:
-        raise InputError(f"{metric} has no best score, so that guessing has none", where="chance")
+        raise InputError(f"{metric} has no best score, so chance cannot be given", where="chance")
     bounds = None if chance is None else (chance, best)
     frames = [_observations(number, scores, metric, n_examples, stderr, bounds)]
     if second_metric is not None:
@@ -404,7 +404,7 @@ def sizes_of(sizes: Sequence[str] | ArrayLike) -> Floats:
             number = np.nan
         if not _SMALLEST <= number <= _LARGEST:
             raise InputError(
-                f"{size!r} is no size of a model", where="sizes", hint="such as 1.3e9 or 1.3B"
+                f"{size!r} is not a model size", where="sizes", hint="such as 1.3e9 or 1.3B"
             )
         found.append(number)
     if len(set(found)) < len(found):
@@ -458,7 +458,7 @@ def _observations(
             raise InputError(f"{array.size} values for {len(sizes)} sizes", where=name)
         arrays[name] = np.broadcast_to(array, len(sizes))
     if not np.isfinite(arrays["score"]).all():
-        raise InputError("a score is no number", where="score")
+        raise InputError("a score is not a number", where="score")
     if "n_examples" in arrays:
         at_least(arrays["n_examples"], 1, "n_examples")
     frame = pd.DataFrame(

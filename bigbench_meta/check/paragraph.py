@@ -68,14 +68,14 @@ def _verdict(check: ClaimCheck) -> str:
         return (
             f"Sharper than smooth improvement{named}: a sudden {fall} fall of the loss makes the "
             f"scores {_times(ratio)} as likely as a smooth one, averaged over all places where it "
-            f"may be ({needed:,g} times decides); most likely it is "
+            f"may be ({needed:,g} times is enough for a verdict); most likely it is "
             f"{_between(numbers, 'step')}{aside}."
         )
     if check.reason == "smooth":
         return (
             f"Explained by smooth improvement{named}: it makes the scores "
             f"{_times(1 / max(numbers['odds_rise'], numbers['odds_step']))} as likely as a sudden "
-            f"{fall} fall of the loss ({check.odds:g} times decides)."
+            f"{fall} fall of the loss ({check.odds:g} times is enough for a verdict)."
         )
     return f"Undecidable: {_undecidable(check, check.reason)}."
 
@@ -102,7 +102,7 @@ def _undecidable(check: ClaimCheck, reason: str) -> str:
     if reason == "either":
         step, rise = numbers["odds_step"], numbers["odds_rise"]
         better = "{} explains the scores better than {}, but not by enough (likelihood ratio {}; "
-        better += "{:,g} to 1 decides)"
+        better += "{:,g} to 1 is needed)"
         jump, smooth = f"a sudden {fall} fall of the loss", "smooth improvement"
         if step >= _EVEN:
             return better.format(jump, smooth, _odds(step), check.odds * check.among)
@@ -111,7 +111,7 @@ def _undecidable(check: ClaimCheck, reason: str) -> str:
         return (
             f"{jump} and {smooth} explain the scores about equally well (likelihood ratio "
             f"{_odds(step)} averaged over all places, {_odds(rise)} where the scores improve most; "
-            f"{check.odds:g} to 1 decides)"
+            f"{check.odds:g} to 1 is needed)"
         )
     return _UNTESTABLE.get(reason, reason.replace("_", " "))
 
@@ -174,8 +174,8 @@ def _test_set(check: ClaimCheck) -> str:
     if below:
         some = f"{'all' if below == usable else f'{below} of {usable}'} measured scores are"
     return (
-        f"With {counted(int(n), 'example')}, a true score of {_score(check, smallest)} is told "
-        f"from {above} 19 times in 20; {some} lower than that."
+        f"With {counted(int(n), 'example')}, a true score of {_score(check, smallest)} would be "
+        f"distinguished from {above} 19 times in 20; {some} lower than that."
     )
 
 
@@ -202,8 +202,9 @@ def _forecast(check: ClaimCheck) -> str:
     size = format_scale(float(at))
     if pd.isna(numbers["forecast_covered"]):
         return (
-            f"The score at {size} could not be predicted: a forecast from the smaller sizes leaves "
-            "nearly every score possible."
+            f"The score at {size} could not be predicted: the forecast interval from the smaller "
+            "sizes covers more than half of the range above guessing, or none of their scores is "
+            "clearly above guessing."
         )
     inside = "inside" if numbers["forecast_covered"] else "outside"
     observed = _score(check, numbers["forecast_observed"])
@@ -231,7 +232,8 @@ def _error(check: ClaimCheck) -> str:
     smallest = _deciding(check)["smallest_excluded"]
     if smallest < check.factor:
         return (
-            f"{text} Jumps of {smallest:g}-fold or more are excluded as clearly, smaller ones not."
+            f"{text} Jumps of {smallest:g}-fold or more are excluded just as clearly; smaller ones "
+            "are not."
         )
     return f"{text} Smaller jumps are not excluded."
 

@@ -243,9 +243,9 @@ def what_would_settle(
     twice, more = (_denser(design, times) for times in (2, 4))
     plans = [
         (AS_IT_IS, design, False, 1.0), ("more examples", design, True, 1.0),
-        ("twice the sizes", twice, False, 1.0),
-        ("twice the sizes and more examples", twice, True, 1.0),
-        ("four times the sizes", more, False, 1.0),
+        ("twice as many sizes", twice, False, 1.0),
+        ("twice as many sizes, more examples", twice, True, 1.0),
+        ("four times as many sizes", more, False, 1.0),
     ]  # fmt: skip
     if target_length and target_length > 1:
         # Of tokens that are right or wrong each, the loss is that of the answer over its length.

@@ -194,7 +194,7 @@ def _found(
     from bigbench_meta.check.claim import check_claim
 
     if options["task"] or options["embedded"]:
-        _refuse(options, _OF_CLAIMS, "only of a claim, not of RESULTS")
+        _refuse(options, _OF_CLAIMS, "applies only to a claim given as numbers, not to RESULTS")
         return _of_results(results, options)
     _refuse(options, _OF_RESULTS, "only with --task and RESULTS")
     if bool(results) == bool(options["scores"]) or len(results) > 1:
@@ -244,7 +244,7 @@ def _pairs(text: str) -> pd.DataFrame:
         try:
             rows.append({"size": size.strip(), "score": float(score)})
         except ValueError:
-            reason = "is no number" if colon else "has no colon"
+            reason = "is not a number" if colon else "has no colon"
             raise InputError(
                 f"{pair.strip()!r} {reason}", where="--scores", hint="such as 1.3B:0.03"
             ) from None
@@ -272,7 +272,7 @@ def _file(path: Path) -> tuple[pd.DataFrame, dict[str, str | None]]:
         if (wrong := values.isna() & (frame[name] != "")).any():
             line = int(wrong.to_numpy().argmax())
             raise InputError(
-                f"{frame[name].iloc[line]!r} in line {line + 2} is no number",
+                f"{frame[name].iloc[line]!r} in line {line + 2} is not a number",
                 where=f"{path}: {name}",
             )
         numbers[name] = values
@@ -357,7 +357,9 @@ def _show_plan(options: dict[str, Any], out: Path | None, *, as_json: bool) -> N
     try:
         factors = [float(one) for one in options["steps"].split(",")]
     except ValueError:
-        raise InputError(f"{options['steps']!r} is no list of numbers", where="--steps") from None
+        raise InputError(
+            f"{options['steps']!r} is not a list of numbers", where="--steps"
+        ) from None
     found = plan_claim(
         sizes_of(options["sizes"].split(",")), metric=options["metric"] or "exact_str_match",
         chance=options["chance"] or 0.0, factors=factors, seed=options["seed"],

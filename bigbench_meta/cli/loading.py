@@ -241,7 +241,7 @@ def _nothing(
         return NothingSelectedError(
             f"no scores of {names}",
             where=where,
-            hint="; ".join(unknown) or "each of them is there, but no score has them all",
+            hint="; ".join(unknown) or "each name occurs in the results, but no score has them all",
         )
     other_table = not has_mapping and problems["reason"].str.contains(_OTHER_TABLE).any()
     hint = "a table with one column for each metric needs --mapping (docs/wide_tables.md)"

@@ -149,7 +149,7 @@ def _configured(
     for name in document:
         if name not in known:
             raise InputError(
-                f"{name!r} is no option", where=str(path),
+                f"{name!r} is not an option", where=str(path),
                 hint=did_you_mean(name, known) or f"options are {', '.join(known)}",
             )  # fmt: skip
     given = {known[name]: value for name, value in document.items() if value not in (None, [])}

@@ -166,7 +166,7 @@ def _columns(path: Path) -> list[str]:
     from bigbench_meta.core.schema import OBSERVATIONS, SAMPLES
 
     if not path.is_file():
-        raise _refusal(path, "is no file")
+        raise _refusal(path, "is not a file")
     columns: list[str]
     try:
         if not path.stat().st_size:
@@ -184,7 +184,7 @@ def _columns(path: Path) -> list[str]:
         RecursionError,
         pa.ArrowException,
     ) as error:
-        raise _refusal(path, "is no table that this program wrote") from error
+        raise _refusal(path, "is not a table written by this program") from error
     if any(set(columns) >= set(schema.required) for schema in (OBSERVATIONS, SAMPLES)):
         raise _refusal(path, "holds results")
     return columns

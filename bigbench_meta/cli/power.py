@@ -266,7 +266,8 @@ def _print(frame: pd.DataFrame, summary: dict[str, Any], title: str) -> None:
     )
     click.echo(
         f"{title}: {counted(len(frame), 'curve')}{shown}; use --json for all columns.\n"
-        f"{counted(summary['n_below_resolution'], 'curve has', 'curves have')} models less than "
-        f"one right answer above chance, among them {summary['n_flagged_below_resolution']} of the "
-        f"{summary['n_flagged']} with E above {summary['threshold']:g}.\nFlatness: {kinds}."
+        f"On {counted(summary['n_below_resolution'], 'curve')}, some models score less than one "
+        f"right answer above chance; {summary['n_flagged_below_resolution']} of the "
+        f"{summary['n_flagged']} curves with E above {summary['threshold']:g} are among these.\n"
+        f"Flatness: {kinds}."
     )

@@ -223,7 +223,7 @@ def _report(
         )
         click.echo(f"{counted(len(scores), 'new score')}.")
         if difficulty_by:
-            click.echo(f"No scores by difficulty for {', '.join(difficulty_by)}: they fix it.")
+            click.echo(f"No scores by difficulty for {', '.join(difficulty_by)}: they define it.")
         console.print_problems(found)
     if strict and len(found):
         raise SystemExit(1)

@@ -81,7 +81,7 @@ class PathPattern:
                 continue
             known = (*_TEXTS, *_WHOLE, *SETTINGS, _MODEL)
             if name not in known or name in names:
-                reason = "stands twice" if name in names else "is no column"
+                reason = "stands twice" if name in names else "is not a column"
                 raise InputError(
                     f"{{{name}}} {reason}", where="path", hint=f"names are {', '.join(known)}"
                 )

@@ -106,10 +106,11 @@ def _pairs(pairs: pd.DataFrame | None) -> list[str]:
     """Return what becomes of jumps under another metric of the same answers."""
     if pairs is None or not len(pairs):
         return []
-    from bigbench_meta.aggregate.metric_change import change_sentence
+    from bigbench_meta.aggregate.metric_change import SAME, change_sentence
 
     found = [f"The same answers under another metric: {change_sentence(pairs)}"]
-    for names, of_names in pairs.groupby(["metric", "other_metric"], observed=True, sort=False):
+    distinct = pairs[pairs["verdict"] != SAME]
+    for names, of_names in distinct.groupby(["metric", "other_metric"], observed=True, sort=False):
         ratio = of_names["log_ratio"]
         if len(of_names) >= _ENOUGH_PAIRS and ratio.notna().any():
             found.append(

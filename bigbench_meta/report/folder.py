@@ -36,7 +36,7 @@ _PROGRAM: Final = "bigbench-meta"
 _SEAL: Final = "xxh3_128"
 _CHANGED: Final = "was changed after this program wrote it"
 _FOREIGN: Final = "would be overwritten, and this program did not write it"
-_NO_RECORD: Final = "would be overwritten, and is no record of an earlier run of this program"
+_NO_RECORD: Final = "would be overwritten, and is not a record of an earlier run of this program"
 # What numbers and figures are computed with.
 _PACKAGES: Final = ("altair", "numpy", "pandas", "pyarrow", "scipy", "statsmodels")
 

@@ -91,7 +91,7 @@ def studies_files(
     page = _rendered(
         "overview.html.j2",
         _Inside(parts),
-        sections={"sets": "All sets", **sections, "claims": "Claims made by hand on BIG-bench"},
+        sections={"sets": "All sets", **sections, "claims": "Hand-annotated claims on BIG-bench"},
         studies=studies,
         sets=sets,
         claims=next(iter(studies.values())).tables["claims_by_metric"],
@@ -193,7 +193,7 @@ def _sections(study: Study) -> dict[str, str]:
         else "",
         "account": "Does the metric account for the flags?" if study.account else "",
         "threshold": "Does it depend on the threshold?",
-        "claims": "Claims made by hand on BIG-bench",
+        "claims": "Hand-annotated claims on BIG-bench",
         "issues": "Known issues of the data" if len(study.known_issues.affected) else "",
         "caution": "Before you quote these numbers",
         "problems": "Problems in the input" if len(study.problems) else "",

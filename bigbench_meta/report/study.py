@@ -154,8 +154,8 @@ class Study(Carded):
             few = int(self.counted["status"].eq("too_few_scales").sum())
             text += f" {counted(unscored, 'curve')} {'has' if unscored == 1 else 'have'} no score"
             if few:
-                some = "" if few == unscored else f" ({few} of them)"
-                text += f", for too few models with a scale and a score{some}"
+                some = "" if few == unscored else f"{few} of them "
+                text += f", {some}because too few models have both a scale and a score"
             text += "."
         if self.n_out_of_reach:
             text += f" {counted(self.n_out_of_reach, 'has', 'have')} three models, with which E is "

@@ -428,7 +428,7 @@ def test_embedded_curves_and_their_sentences():
     assert lenet.loc["sizes kept", "value"] == 4
     threshold, subset, sizes = induced_sentences(found.largest)
     assert threshold.startswith("Threshold on single examples: no curve could be tried (needs")
-    assert subset.startswith("All of K right: 34 of 40 curves are above the cut at some K, 8 as")
+    assert subset.startswith("All of K right: 34 of 40 curves are above the cut at some K, 8 with")
     assert "with 4 of 14 sizes (width 1, width 32, width 48, width 64)" in sizes
     assert "0.3% of its choices are above the cut" in sizes
 

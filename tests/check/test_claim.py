@@ -62,7 +62,7 @@ def test_sizes(sizes, expected):
     "size", ["big", "", None, 0, -1e9, np.nan, np.inf, "nan", 1.3, "175", 1e30]
 )
 def test_no_sizes(size):
-    with pytest.raises(InputError, match="is no size of a model") as error:
+    with pytest.raises(InputError, match="is not a model size") as error:
         sizes_of(["1B", size])
     assert error.value.where == "sizes"
     assert "such as 1.3e9 or 1.3B" in str(error.value)
@@ -164,7 +164,7 @@ def test_options_reach_the_verdict(jump):
         ({"metric": "accuracy"}, "the name 'accuracy' does not say how answers are scored"),
         ({"scores": JUMP[:3]}, "score: 3 values for 4 sizes"),
         ({"scores": 0.5}, "score: 1 values for 4 sizes"),
-        ({"scores": [0.1, np.nan, 0.2, 0.3]}, "score: a score is no number"),
+        ({"scores": [0.1, np.nan, 0.2, 0.3]}, "score: a score is not a number"),
         ({"scores": [0.1, np.inf, 0.2, 0.3]}, "score: inf is above 1"),
         ({"scores": [2, 3, 5, 86]}, "score: 2 is above 1, and no score of exact_str_match"),
         ({"scores": [2, 3, 5, 86]}, "a proportion, not a percentage"),

@@ -62,14 +62,16 @@ def test_sharper(base):
     assert text == (
         "Sharper than smooth improvement: a sudden 20-fold fall of the loss makes the scores 1,400 "
         "times as likely as a smooth one, averaged over all places where it may be (20 times "
-        "decides); most likely it is between 1B and 10B, which is not where the scores improve "
+        "is enough for a verdict); most likely it is between 1B and 10B, which is not where the "
+        "scores improve "
         "most. The claim: exact_str_match goes from 0.02 at 100M to 0.86 at 100B and improves most "
         "between 10B and 100B. Its emergence score E, the whole rise over the typical step, "
         "is 42 (95% interval 22.5 to ∞); a straight line "
         "over 4 sizes would have 3. Smooth improvement, seen through this metric and test set, "
         "gives an E of −3.5 to 36.1 in 95% of simulations; this E is outside that range, though "
-        "its interval reaches into it. With 1,000 examples, a true score of 0.003 is told from "
-        "zero 19 times in 20; no measured score is lower than that. A forecast from the smaller "
+        "its interval reaches into it. With 1,000 examples, a true score of 0.003 would be "
+        "distinguished from zero 19 times in 20; no measured score is lower than that. A forecast "
+        "from the smaller "
         "sizes gives 0.02 to 0.2 at 100B (95%); the score there is 0.86, outside that range. If "
         "improvement is smooth, at most 5% of curves are called sharper, on average over the "
         "smooth laws that are possible and as long as they were not picked because they look "
@@ -78,14 +80,14 @@ def test_sharper(base):
     )
     check_plain(text)
     assert "the sharpest of 30 such curves is called sharper in at most 5%" in said(base, among=30)
-    assert "(600 times decides)" in said(base, among=30)
+    assert "(600 times is enough for a verdict)" in said(base, among=30)
 
 
 def test_explained(base):
     text = said(base, "explained", "smooth", numbers={"odds_rise": 1e-9, "odds_step": 1 / 73.4})
     assert text.startswith(
         "Explained by smooth improvement: it makes the scores 73 times as likely as a sudden "
-        "20-fold fall of the loss (20 times decides)."
+        "20-fold fall of the loss (20 times is enough for a verdict)."
     )
     assert text.endswith(
         "If the loss does fall 20-fold, at most 5% of curves are called explained, on average over "
@@ -93,7 +95,9 @@ def test_explained(base):
     )
     check_plain(text)
     more = said(base, "explained", "smooth", numbers={"odds_rise": 0.01, "smallest_excluded": 5.0})
-    assert more.endswith("Jumps of 5-fold or more are excluded as clearly, smaller ones not.")
+    assert more.endswith(
+        "Jumps of 5-fold or more are excluded just as clearly; smaller ones are not."
+    )
     check_plain(more)
 
 
@@ -106,7 +110,7 @@ def test_explained(base):
         (
             "either",
             {"odds_step": 6.24, "odds_rise": 20.0},
-            "not by enough (likelihood ratio 6.2 to 1; 20 to 1 decides)",
+            "not by enough (likelihood ratio 6.2 to 1; 20 to 1 is needed)",
         ),
         (
             "either",
@@ -131,7 +135,7 @@ def test_undecidable(base, reason, numbers, part):
 
 def test_what_is_needed_is_more_among_many(base):
     text = said(base, "undecidable", "either", numbers={"odds_step": 6.0}, among=30)
-    assert "(likelihood ratio 6 to 1; 600 to 1 decides)" in text
+    assert "(likelihood ratio 6 to 1; 600 to 1 is needed)" in text
 
 
 def test_every_reason_is_said_in_words(base):
@@ -156,10 +160,13 @@ def test_every_reason_is_said_in_words(base):
         ({"smooth_median": NAN}, "a straight line over 4 sizes would have 3. With"),
         ({"n_undetectable": 1}, "zero 19 times in 20; 1 of 4 measured scores are lower"),
         ({"n_undetectable": 4}, "all measured scores are lower than that."),
-        ({"chance": 0.25}, "told from chance (0.25) 19 times in 20"),
+        ({"chance": 0.25}, "distinguished from chance (0.25) 19 times in 20"),
         ({"n_examples_min": 1.0}, "With 1 example, a true score of 0.003"),
         ({"forecast_covered": True}, "the score there is 0.86, inside that range."),
-        ({"forecast_covered": NAN}, "The score at 100B could not be predicted: a forecast"),
+        (
+            {"forecast_covered": NAN},
+            "The score at 100B could not be predicted: the forecast interval",
+        ),
     ],
 )
 def test_sentences(base, numbers, part):

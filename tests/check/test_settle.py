@@ -142,15 +142,20 @@ def test_the_options():
     found = what_would_settle(curves, target_length=5, progress=False)
     assert found.columns.tolist() == ["option", *COLUMNS]
     assert found["option"].tolist() == [
-        AS_IT_IS, "more examples", "twice the sizes", "twice the sizes and more examples",
-        "four times the sizes", "share of right tokens instead",
+        AS_IT_IS, "more examples", "twice as many sizes", "twice as many sizes, more examples",
+        "four times as many sizes", "share of right tokens instead",
     ]  # fmt: skip
     assert found["n_sizes"].tolist() == [4, 4, 7, 7, 13, 4]
     rows = found.set_index("option")
-    fixed = [AS_IT_IS, "twice the sizes", "four times the sizes", "share of right tokens instead"]
+    fixed = [
+        AS_IT_IS,
+        "twice as many sizes",
+        "four times as many sizes",
+        "share of right tokens instead",
+    ]
     assert (rows.loc[fixed, "n_examples"] == 4).all()
     assert (found["enough"] == (found[["p_explained", "p_sharper"]].min(axis=1) >= POWER)).all()
-    for name in ("more examples", "twice the sizes and more examples"):
+    for name in ("more examples", "twice as many sizes, more examples"):
         assert rows.loc[name, "enough"]
         assert rows.loc[name, "n_examples"] > 4
     assert not rows.loc[AS_IT_IS, "enough"]

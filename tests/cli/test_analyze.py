@@ -346,10 +346,10 @@ def test_a_study_is_repeated_from_its_record_or_a_file(tree: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.toml", "treshold = 1", "'treshold' is no option\nHint: did you mean 'threshold'?"),
+        ("a.toml", "treshold = 1", "'treshold' is not an option\nHint: did you mean 'threshold'?"),
         ("a.toml", "threshold = ", "cannot be read: "),
         ("a.json", "[]", "no options in it"),
-        ("a.json", '{"options": {"xyz": 1}}', "'xyz' is no option\nHint: options are "),
+        ("a.json", '{"options": {"xyz": 1}}', "'xyz' is not an option\nHint: options are "),
         ("a.toml", "threshold = 'much'", "'much' is not a valid float"),
     ],
 )

@@ -134,4 +134,4 @@ def test_folders_and_files_that_are_no_study(tmp_path: Path) -> None:
     (tables / "by_metric.parquet").write_bytes(b"PAR1")
     assert f"{tables / 'by_metric.parquet'}: cannot be read: " in refused(tmp_path, "by_metric")
     pd.DataFrame({"a": [1]}).to_parquet(tables / "by_metric.parquet")
-    assert "is no table of a study" in refused(tmp_path, "by_metric")
+    assert "is not a table of a study" in refused(tmp_path, "by_metric")

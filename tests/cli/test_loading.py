@@ -407,4 +407,4 @@ def test_a_name_that_no_score_has_brings_those_that_are_alike(
 
 def test_names_that_are_never_together() -> None:
     error = run("score", "--embedded", "gpt3", "--task", "PIQA", "--metric", "ppl", code=2).stderr
-    assert "Hint: each of them is there, but no score has them all" in error
+    assert "Hint: each name occurs in the results, but no score has them all" in error

@@ -342,7 +342,7 @@ def test_the_table_of_another_command_is_not_written_over(tree: Path, tmp_path: 
     run("shapes", tree, "-o", path)
     assert "has other columns" in run("score", tree, "-o", path, code=2).stderr
     os.mkfifo(tmp_path / "pipe.csv")
-    assert "is no file" in run("score", tree, "-o", tmp_path / "pipe.csv", code=2).stderr
+    assert "is not a file" in run("score", tree, "-o", tmp_path / "pipe.csv", code=2).stderr
 
 
 def test_nothing_is_written_into_a_store(tree: Path, tmp_path: Path) -> None:

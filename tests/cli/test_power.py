@@ -169,7 +169,7 @@ def test_options_of_results(tree: Path, options: list[object], kinds: dict[str, 
 def test_text_of_results(tree: Path) -> None:
     found = run("power", tree, "--n", 10)
     assert "results: 2 curves; use --json for all columns." in found.stdout
-    assert "2 curves have models less than one right answer above chance" in found.stdout
+    assert "On 2 curves, some models score less than one right answer above chance" in found.stdout
     assert "Flatness: 0 cannot tell, 1 not flat, 0 flat, 1 unseen." in found.stdout
 
 

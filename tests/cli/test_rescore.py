@@ -131,7 +131,7 @@ def test_problems_by_difficulty(logs: Path, tmp_path: Path) -> None:
     assert subtasks["sums: difficulty 1 of 1", "1m"] == 0
     assert subtasks["sums: solved by no reference model", "64m"] == 1
     text = run("rescore", logs, *options).output
-    assert "No scores by difficulty for 8m: they fix it." in text
+    assert "No scores by difficulty for 8m: they define it." in text
 
 
 def test_what_the_evaluation_reported_stays(logs: Path, tmp_path: Path) -> None:

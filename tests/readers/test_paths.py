@@ -48,9 +48,9 @@ def test_what_names_match(pattern: str, path: str, found: dict[str, str] | None)
     ("pattern", "message"),
     [
         ("*.json", "'*.json' has no name in braces"),
-        ("{nobody}/*", "{nobody} is no column\nHint: names are benchmark, task"),
+        ("{nobody}/*", "{nobody} is not a column\nHint: names are benchmark, task"),
         ("{task}/{task}", "{task} stands twice"),
-        ("{}/*", "{} is no column"),
+        ("{}/*", "{} is not a column"),
         ("{task", "a brace without its other half"),
         ("{task}}", "a brace without its other half"),
         ("{task}" + "*a" * 50, "more than 100 names, stars and texts"),

@@ -81,7 +81,7 @@ def test_more_than_three_metrics_are_counted(study: Study) -> None:
          "most of its steps are exactly zero.")),
         ([1.0, np.nan],
          ("None of 2 curves looks emergent: no emergence score is above 100. 1 curve has no score, "
-         "for too few models with a scale and a score.")),
+         "because too few models have both a scale and a score.")),
     ],
 )  # fmt: skip
 def test_headline(study: Study, emergence: list[float], said: str) -> None:

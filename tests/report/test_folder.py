@@ -124,7 +124,7 @@ def test_a_record_of_somebody_else(tmp_path, content):
     out.mkdir()
     text = content.replace("D", digest_of_file(mine))
     (out / "run.json").write_text(text)
-    reason = r"run\.json: (would be overwritten, and is no record|was changed after)"
+    reason = r"run\.json: (would be overwritten, and is not a record|was changed after)"
     with pytest.raises(InputError, match=reason):
         prepare_folder(out, "analyze")
     with pytest.raises(InputError, match=reason):

@@ -96,4 +96,4 @@ def _check(y: Floats, design: Design, alpha_range: tuple[float, float]) -> None:
     if y.ndim != 2 or y.shape != design.x.shape:
         raise InputError(f"shape {y.shape}, but that of x is {design.x.shape}", where="y")
     if not alpha_range[0] <= alpha_range[1]:
-        raise InputError(f"{alpha_range} is no range", where="alpha_range", hint="(low, high)")
+        raise InputError(f"{alpha_range} is not a range", where="alpha_range", hint="(low, high)")

@@ -26,7 +26,7 @@ from bigbench_meta.report.charts.figure import (
 __all__ = ["plot_claims_by_metric", "plot_emergence_by_metric", "plot_threshold_sweep"]
 
 # More points than this make a file that no viewer opens; the highest scores are of interest.
-_MOST_POINTS: Final = 3000
+_MOST_SCORES: Final = 3000
 _MOST_METRICS: Final = 40
 # Thresholds in a factor of ten.
 _PER_DECADE: Final = 24
@@ -57,7 +57,7 @@ def plot_emergence_by_metric(
     order = _metric_order(frame)
     kept = frame[frame["metric"].isin(order)]
     highest = kept["emergence_score"].abs().sort_values(ascending=False, kind="stable").index
-    drawn = kept.loc[highest[:_MOST_POINTS]].reset_index(drop=True)
+    drawn = kept.loc[highest[:_MOST_SCORES]].reset_index(drop=True)
     # Infinite scores stand beyond every finite score and the threshold.
     ends = [10.0, threshold, *drawn["emergence_score"].abs()]
     edge = 2.0 * max(float(value) for value in ends if np.isfinite(value))
@@ -73,8 +73,8 @@ def plot_emergence_by_metric(
             "Emergence score E of each curve by metric, on a symmetric logarithmic axis; at the "
             "edge, ∞, more than half of the steps are exactly zero.",
             f"The dashed line is the threshold, {threshold:g}." if np.isfinite(threshold) else "",
-            f"Only the {_MOST_POINTS:,} highest of {len(kept):,} scores are drawn."
-            if len(kept) > _MOST_POINTS
+            f"Only the {_MOST_SCORES:,} highest of {len(kept):,} scores are drawn."
+            if len(kept) > _MOST_SCORES
             else "",
             f"Not drawn: {n_metrics - len(order)} metrics with fewer flagged curves."
             if n_metrics > len(order)
@@ -177,9 +177,9 @@ def plot_threshold_sweep(
     return Figure(
         name="threshold_sweep",
         caption=caption(
-            f"Above a threshold of {threshold:g} are {shares} curves."
+            f"Share of curves with E above {threshold:g}, by type of metric: {shares}."
             if np.isfinite(threshold)
-            else f"Infinite are the scores of {shares} curves.",
+            else f"Share of curves with infinite E, by type of metric: {shares}.",
             "Share of the curves of each type of metric with an emergence score E above the "
             "threshold; at the right edge only infinite scores count. Schaeffer et al. (2023) "
             "state no threshold.",

@@ -44,7 +44,7 @@ _COLOURS: Final = {FITTED: BLACK, HELD_OUT: VERMILION, FORECAST: BLUE}
 _SHARP, _OTHERS = "flagged", "not flagged"
 _COLOURS_OF_GROUPS: Final = (VERMILION, BLUE)
 # More in one panel hide each other.
-_MOST_POINTS: Final = 400
+_MOST_CURVES: Final = 400
 _COLUMNS_OF_DATA: Final = [
     "title", "benchmark", "task", "subtask", "metric", "model_family", "shots", "forecaster", "k",
     "part", "model_name", "x", "score", "lower", "upper", "inside",
@@ -269,7 +269,7 @@ def _spread(data: pd.DataFrame) -> pd.DataFrame:
     kept = []
     for _, group in data.groupby("group", sort=False):
         ranked = group.sort_values("observed", kind="stable").index
-        n = min(len(ranked), _MOST_POINTS)
+        n = min(len(ranked), _MOST_CURVES)
         kept.append(ranked[np.linspace(0, len(ranked) - 1, n).round().astype(int)])
     return data.loc[np.sort(np.concatenate(kept))].reset_index(drop=True)
 
@@ -342,9 +342,9 @@ def plot_forecast_coverage(forecasts: pd.DataFrame, *, confidence: float = 0.95)
         name="forecast_coverage",
         caption=(
             f"{covered:.0%} of {int(data['n_interval'].sum()):,} forecast intervals of "
-            f"{confidence:.0%} contain the observed score. By the number of smallest models that "
-            "were fitted and by how many steps ahead the forecast is; below each share the number "
-            "of its forecasts, without those that predict nothing. Forecasts of one curve are not "
+            f"{confidence:.0%} contain the observed score. Rows and columns are the number of "
+            "smallest models fitted and the number of steps ahead; below each share is its number "
+            "of forecasts, without those that predict nothing. Forecasts of one curve are not "
             "independent."
         ),
         chart=styled(_heat_map(data, titles, width, columns, confidence), width),

@@ -107,9 +107,11 @@ def plot_induced(
         caption=caption(
             f"{len(rows)} of {total} curves: emergence score, with steps of at least the "
             f"resolution, against the {'number of ' * (choice == SIZES_KEPT)}{choice}. The dashed "
-            f"line is the threshold of {threshold:g}, and the grey one what a straight line over "
-            "as many sizes has. Titles give the score of the curve as it is and the largest.",
-            "The sharpest and the median of all choices of as many sizes." * (choice == SIZES_KEPT),
+            f"line is the threshold of {threshold:g}; the grey line is the score of a straight "
+            "line over the same number of sizes. Titles give the score of the unchanged curve and "
+            "the largest.",
+            "Curves show the sharpest and the median of all choices with that number of sizes."
+            * (choice == SIZES_KEPT),
             f"{left} choices without a score or with one below {_DRAWN[0]:,} or above "
             f"{_DRAWN[1]:,} are not drawn."
             if left

@@ -37,9 +37,9 @@ _LEVEL: Final = 0.05
 # Of a title beside a chart of a column's width.
 _LONGEST_TITLE: Final = 34
 _SHAPES: Final = {
-    "beyond the mechanism": "diamond",
-    "beyond a line only": "circle",
-    "beyond neither": "square",
+    "exceeds the mechanism": "diamond",
+    "exceeds a line only": "circle",
+    "exceeds neither": "square",
     "not tested": "cross",
 }
 """Marks by what the largest step exceeds, at a false discovery rate of 0.05."""
@@ -107,8 +107,8 @@ def _finding(chosen: pd.DataFrame, threshold: float) -> str:
     if not known.any() or not np.isfinite(threshold):
         return ""
     return (
-        f"{above} of {counted(int(known.sum()), 'flagged curve')} with an interval "
-        f"{'has' if above == 1 else 'have'} all of it above the threshold."
+        f"For {above or 'none'} of {counted(int(known.sum()), 'flagged curve')} with an interval, "
+        "it lies entirely above the threshold."
     )
 
 

@@ -53,9 +53,9 @@ def _summary(forecasts: pd.DataFrame) -> Table:
     return Table(
         name="forecast_summary",
         caption="Forecasts by forecaster and horizon (number of scales ahead). Coverage is the "
-        "share of intervals that contain the observed score, with a Wilson interval that treats "
-        "forecasts as independent, and is of those that predict something; width is a share of "
-        "what can be gained; skill compares with the last fitted score; surprise is in bits.",
+        "share of intervals that contain the observed score, among forecasts that predict "
+        "something; its Wilson interval treats forecasts as independent. Width is a share of the "
+        "range above guessing; skill compares with the last fitted score; surprise is in bits.",
         frame=forecast_summary(forecasts),
         columns=("forecaster", "horizon", "n", "n_forecast", "n_not_predictable", "coverage",
                  "coverage_low", "coverage_high", "median_width", "median_skill", "share_better",

@@ -298,9 +298,9 @@ def claims_table(frame: pd.DataFrame) -> Table:
             f"Two metrics have {total['n_claims_top_two']} of the {total['n_claims']} "
             "hand-annotated claims of emergence (Wei et al. 2022), by the preferred metric of the "
             f"task: {total['share_top_two']:.1%}. Of the {total['n_tasks']} annotated tasks the "
-            f"same two have {total['n_tasks_top_two']}: {total['share_of_tasks_top_two']:.1%}. Of "
-            f"the {total['n_paper_metrics']} metrics of Schaeffer et al. (2023) "
-            f"{total['n_paper_metrics_with_claims']} have any; other metrics may have some too. "
+            f"same two have {total['n_tasks_top_two']}: {total['share_of_tasks_top_two']:.1%}. "
+            f"{total['n_paper_metrics_with_claims']} of the {total['n_paper_metrics']} metrics of "
+            "Schaeffer et al. (2023) have claims; metrics outside that list may have some too. "
             "The claim ratio is the share of claims over the share of annotated tasks: 1 if claims "
             "fell on tasks by chance."
         ),

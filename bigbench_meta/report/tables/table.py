@@ -158,7 +158,7 @@ class Table(Carded):
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"cannot be read: {error}", where=str(path)) from error
         except (KeyError, msgspec.MsgspecError) as error:
-            raise InputError("is no table of a study", where=str(path)) from error
+            raise InputError("is not a table of a study", where=str(path)) from error
         return cls(frame=content.to_pandas(), **msgspec.structs.asdict(about))
 
     def to_markdown(self) -> str:

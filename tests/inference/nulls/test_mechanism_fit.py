@@ -175,5 +175,5 @@ def test_what_does_not_fit_together_is_said():
     shape = design(axis(5, 2), 10.0)
     with pytest.raises(InputError, match=r"y: shape \(4, 2\), but that of x is \(5, 2\)"):
         fit_mechanism(np.zeros((4, 2)), shape)
-    with pytest.raises(InputError, match=r"alpha_range: \(0.3, 0.1\) is no range"):
+    with pytest.raises(InputError, match=r"alpha_range: \(0.3, 0.1\) is not a range"):
         fit_mechanism(np.zeros((5, 2)), shape, alpha_range=(0.3, 0.1))

@@ -99,7 +99,9 @@ def test_the_sweep_counts_the_curves_above_each_threshold() -> None:
         assert row.n_scored == own["emergence_score"].notna().sum()
     drawn = [row for index in (0, 1) for row in rows(figure, index)]
     assert sorted(row["share"] for row in drawn) == sorted(data["share"])
-    assert figure.caption.startswith("Above a threshold of 100 are 50% of 4 nonlinear curves.")
+    assert figure.caption.startswith(
+        "Share of curves with E above 100, by type of metric: 50% of 4 nonlinear."
+    )
     assert bm.plot_threshold_sweep(SCORES.iloc[:0]) is None
 
 

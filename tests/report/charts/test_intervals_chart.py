@@ -36,7 +36,7 @@ def test_rows_marks_and_order():
     assert figure.name == "flagged_intervals"
     assert figure.data["subtask"].tolist() == ["b<&>", "a", "d", "c"]
     assert figure.data["step"].tolist() == [
-        "beyond the mechanism", "beyond a line only", "beyond neither", "not tested",
+        "exceeds the mechanism", "exceeds a line only", "exceeds neither", "not tested",
     ]  # fmt: skip
     assert "Curves without an interval: 1." in figure.caption
     assert vl_convert.vegalite_to_svg(figure.to_dict()).startswith("<svg")
