@@ -28,7 +28,15 @@ from bigbench_meta.core.ragged import Ragged
 from bigbench_meta.core.schema import CURVE_KEY, SAMPLES, conform
 from bigbench_meta.curves.build import Curves, build_curves
 from bigbench_meta.curves.emergence import MIN_SCALES
-from bigbench_meta.inference.chunks import CHUNK, Chunk, of_tasks, part_of, restored, run_chunks
+from bigbench_meta.inference.chunks import (
+    CHUNK,
+    Chunk,
+    of_tasks,
+    part_of,
+    part_size,
+    restored,
+    run_chunks,
+)
 from bigbench_meta.inference.forecast.forecast_curves import forecast_curves
 from bigbench_meta.inference.forecast.smooth_partners import LINKS
 from bigbench_meta.inference.score import score_curves
@@ -374,7 +382,7 @@ class _Pairs:
         keys = self.curves.keys[[*_SHARED, "scale"]].astype("string").fillna("")
         group = keys.groupby([*keys], sort=False).ngroup().to_numpy()
         size = np.bincount(group)
-        chunk = ((np.cumsum(size) - size) // CHUNK)[group[self.first]]
+        chunk = ((np.cumsum(size) - size) // part_size(len(self.curves), CHUNK))[group[self.first]]
         parts = [self.among(chunk == one) for one in (np.unique(chunk) if len(chunk) else [0])]
         return [
             replace(part, curves=part_of(part.curves, np.arange(len(part.curves))).curves)

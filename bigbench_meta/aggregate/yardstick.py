@@ -22,7 +22,14 @@ from bigbench_meta.aggregate.emergence_criteria import CRITERIA, meets
 from bigbench_meta.core.checks import one_of, whole
 from bigbench_meta.core.text import counted
 from bigbench_meta.curves.emergence import MIN_SCALES, score_ragged
-from bigbench_meta.inference.chunks import INFERENCE_COST, Chunk, Part, part_of, run_chunks
+from bigbench_meta.inference.chunks import (
+    INFERENCE_COST,
+    Chunk,
+    Part,
+    part_of,
+    part_size,
+    run_chunks,
+)
 from bigbench_meta.inference.nulls.inputs import null_inputs
 from bigbench_meta.inference.nulls.mechanism import ALPHA_RANGE
 from bigbench_meta.inference.nulls.monte_carlo import stream
@@ -379,7 +386,7 @@ def _parts(curves: Curves, task: Ints) -> list[Part]:
 
     There are a thousand laws a curve: those of all curves may be too many for the memory.
     """
-    n_parts = max(1, math.ceil(len(task) / _PART))
+    n_parts = max(1, math.ceil(len(task) / part_size(len(task), _PART)))
     places = np.array_split(np.argsort(task, kind="stable"), n_parts)
     return [part_of(curves, place) for place in places]
 

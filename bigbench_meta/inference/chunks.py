@@ -42,6 +42,7 @@ __all__ = [
     "analyse",
     "of_tasks",
     "part_of",
+    "part_size",
     "parts_of",
     "restored",
     "run_chunks",
@@ -132,12 +133,22 @@ class Part(NamedTuple):
     place: Ints
 
 
+def part_size(n: int, most: int) -> int:
+    """Return how many of some curves a part should have, of several parts if they are enough.
+
+    Examples:
+        >>> [part_size(n, CHUNK) for n in (5, 200, 100_000)]
+        [16, 50, 512]
+    """
+    return min(most, max(math.ceil(n / _PARTS), _FEWEST))
+
+
 def parts_of(curves: Curves) -> list[Part]:
     """Return curves in parts, of one length and metric if they can: one, maybe empty."""
     lengths, metric = curves.ragged.lengths, curves.keys["metric"].cat.codes.to_numpy()
     order = np.lexsort((metric, lengths))
     changes = np.diff(lengths[order]).astype(bool) | np.diff(metric[order]).astype(bool)
-    least = min(CHUNK, max(math.ceil(len(order) / _PARTS), _FEWEST))
+    least = part_size(len(order), CHUNK)
     places, place = [], order[:0]
     for group in np.split(order, np.flatnonzero(changes) + 1):
         place = np.concatenate([place, group])

@@ -54,12 +54,20 @@ def study_files(
         Contents by path: ``report.html``, ``citations.bib``, ``tables/*.csv|md|tex|parquet`` and
         ``figures/*.svg|pdf|png|vl.json|csv``.
     """
-    contents: dict[str, str | bytes] = {}
-    parts: list[Figure | Table] = [*study.figures.values(), *study.tables.values()]
-    for made in execute(_forms, parts, execution, in_order=True):
+    figures, tables = study.figures.values(), study.tables.values()
+    # The longest first, so that processes end together.
+    ordered: list[Figure | Table] = [
+        *sorted(figures, key=lambda figure: -len(figure.data)),
+        *sorted(tables, key=lambda table: -len(table.frame)),
+    ]
+    found: dict[int, dict[str, str | bytes]] = {}
+    for made in execute(_forms, ordered, execution):
         if made.error is not None:
             raise made.error
-        contents |= made.value
+        found[id(made.task)] = made.value
+    contents = {
+        path: content for part in (*figures, *tables) for path, content in found[id(part)].items()
+    }
     page = _page(study, contents, sources, overview=overview)
     return {"report.html": page, "citations.bib": bibtex(study), **contents}
 
