@@ -409,13 +409,15 @@ def pair_points(
     keys = curves.keys[list(CURVE_KEY)].astype("string").fillna("")
     row_of = {key: row for row, key in enumerate(keys.itertuples(index=False, name=None))}
     errors = sampling_errors(curves, samples=None, n_boot=19, seed=0, catalog=catalog)
-    parts = []
+    scale, parts = curves.rising_x, []
     for label, pair in pairs[[*CURVE_KEY, "other_metric"]].astype("string").fillna("").iterrows():
         names = [pair["metric"], pair["other_metric"]]
         one, other = (
             row_of[tuple({**pair, "metric": name}[n] for n in CURVE_KEY)] for name in names
         )
-        for row, points in zip((one, other), _shared_points(curves, one, other), strict=True):
+        for row, points in zip(
+            (one, other), _shared_points(curves, scale, one, other), strict=True
+        ):
             y, error = np.take(errors.values, points), errors.noise.error[points]
             extent = np.ptp(y) if len(y) and np.ptp(y) > 0 else np.nan
             height = (y - y.min(initial=np.inf)) / extent
@@ -450,7 +452,7 @@ def _pairs(
     places: list[Ints] = []
     rows: list[tuple[int, int, int]] = []
     whole = score_curves(curves, min_scales=min_scales)
-    flags = flagged(whole, threshold).to_numpy()
+    flags, scale = flagged(whole, threshold).to_numpy(), curves.rising_x
     for together in keys[chosen].groupby([*keys], sort=False).indices.values():
         group = np.flatnonzero(chosen)[together]
         for pair in combinations(group.tolist(), 2):
@@ -459,7 +461,7 @@ def _pairs(
             if metric is not None and metric not in names[[*pair]]:
                 continue
             ordered = _ordered(curves, names, flags, pair, metric)
-            shared = _shared_points(curves, *ordered)
+            shared = _shared_points(curves, scale, *ordered)
             kept = []
             for curve, points in zip(ordered, shared, strict=True):
                 name = curve, points.tobytes()
@@ -518,11 +520,10 @@ def _ordered(
     return one, other
 
 
-def _shared_points(curves: Curves, one: int, other: int) -> tuple[Ints, Ints]:
-    """Return the points of two curves that are of the same model and scale."""
+def _shared_points(curves: Curves, scale: Floats, one: int, other: int) -> tuple[Ints, Ints]:
+    """Return the points of two curves that are of the same model and scale, which rises in each."""
     ranges = [np.arange(curves.offsets[i], curves.offsets[i + 1]) for i in (one, other)]
     first, second = ranges
-    scale = curves.rising_x
     _, here, there = np.intersect1d(scale[first], scale[second], return_indices=True)
     first, second = first[here], second[there]
     # Where several models share a scale, a curve names only one of them.

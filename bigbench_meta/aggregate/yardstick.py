@@ -20,6 +20,7 @@ import pandas as pd
 from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD
 from bigbench_meta.aggregate.emergence_criteria import CRITERIA, meets
 from bigbench_meta.core.checks import one_of, whole
+from bigbench_meta.core.errors import InputError, SchemaError
 from bigbench_meta.core.text import counted
 from bigbench_meta.curves.emergence import MIN_SCALES, score_ragged
 from bigbench_meta.inference.chunks import (
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from bigbench_meta.core.execute import Execution
     from bigbench_meta.core.progress import Progress
     from bigbench_meta.curves.build import Curves
+    from bigbench_meta.inference.curve_evidence import Variation
     from bigbench_meta.inference.nulls.inputs import NullInputs
 
     Floats = NDArray[np.float64]
@@ -253,6 +255,7 @@ def expected_if_smooth(
     n_boot: int | None = None,
     seed: int = 0,
     by: str = "metric_type",
+    variation: Variation = "both",
     alpha_range: tuple[float, float] = ALPHA_RANGE,
     min_scales: int = MIN_SCALES,
     catalog: MetricCatalog | None = None,
@@ -283,6 +286,7 @@ def expected_if_smooth(
         n_boot: Bootstrap replicates of intervals, and the most of a test, as in the data.
         seed: Seed.
         by: Column of ``scores`` by whose values curves are also counted separately.
+        variation: As in the inference on the data, for the ``full`` yardstick.
         alpha_range: Bounds of the exponent of the loss.
         min_scales: Curves with fewer points are not scored, as in ``scores``.
         catalog: Metric catalog; the packaged one by default.
@@ -298,7 +302,7 @@ def expected_if_smooth(
         studies), ``p_value`` and ``n_studies``.
 
     Raises:
-        InputError: An option is out of its range.
+        InputError: An option is out of its range, or ``scores`` are not of these curves.
         SchemaError: ``scores`` lack a column.
 
     References:
@@ -315,6 +319,11 @@ def expected_if_smooth(
         (19, True)
     """
     one_of(yardstick, get_args(Yardstick), "yardstick")
+    if missing := [name for name in (by, "resolution") if name not in scores]:
+        raise SchemaError(f"missing column {', '.join(missing)}", where="scores")
+    if len(scores) != len(curves):
+        reason = f"{counted(len(scores), 'row')} for {counted(len(curves), 'curve')}"
+        raise InputError(reason, where="scores")
     if n_studies is None:
         fits = _MOST_DRAWS // max(len(curves), 1)
         n_studies = int(np.clip(fits, _FEWEST_STUDIES, DEFAULT_STUDIES))
@@ -339,11 +348,11 @@ def expected_if_smooth(
         study = SmoothStudies.of(curves, alpha_range=alpha_range, catalog=catalog, seed=seed)
         simulated = scores[np.isin(np.arange(len(scores)), study.laws.curves)]
         judge = partial(
-            _judged, by=by, threshold=threshold, n_boot=n_boot, seed=seed, alpha_range=alpha_range,
-            min_scales=min_scales, catalog=catalog,
+            _judged, by=by, threshold=threshold, n_boot=n_boot, seed=seed, variation=variation,
+            alpha_range=alpha_range, min_scales=min_scales, catalog=catalog,
         )  # fmt: skip
         counts = _counts_of_studies(study, judge, n_studies, execution, progress)
-    met = _met(simulated, SCORES_ALONE if yardstick == "quick" else ALL, by, threshold)
+    met = _met(simulated, _asked(simulated, yardstick, threshold), by, threshold)
     rows = [
         {"criterion": name, "group": group, "sigma": variation, "n_compared": n,
          "observed": observed,
@@ -358,6 +367,13 @@ SCORES_ALONE: Final = ("flagged", "resolution_limited")
 """Criteria that need the scores alone."""
 
 ALL: Final = tuple(one.name for one in CRITERIA)
+
+
+def _asked(scores: pd.DataFrame, yardstick: Yardstick, threshold: float) -> Sequence[str]:
+    """Return the criteria to compare: not those of tests that were not made of the data."""
+    if yardstick == "quick":
+        return SCORES_ALONE
+    return [name for name in ALL if meets(scores, name, threshold=threshold).notna().any()]
 
 
 def _met(scores: pd.DataFrame, names: Sequence[str], by: str, threshold: float) -> pd.DataFrame:
@@ -513,12 +529,13 @@ def _counts_of_studies(
 
 def _judged(
     curves: Curves, *, by: str, threshold: float, n_boot: int | None, seed: int,
-    alpha_range: tuple[float, float], min_scales: int, catalog: MetricCatalog | None,
+    variation: Variation, alpha_range: tuple[float, float], min_scales: int,
+    catalog: MetricCatalog | None,
 ) -> pd.DataFrame:  # fmt: skip
     """Analyse a simulated study and count the curves that meet each criterion."""
     scores = score_curves(
         curves, inference=True, threshold=threshold, n_boot=n_boot, seed=seed,
-        alpha_range=alpha_range, min_scales=min_scales, catalog=catalog,
+        variation=variation, alpha_range=alpha_range, min_scales=min_scales, catalog=catalog,
     )  # fmt: skip
     return _met(scores, ALL, by, threshold)
 
@@ -557,7 +574,10 @@ def yardstick_sentence(
     """
     rows = expected[(expected["criterion"] == criterion) & (expected["group"] == "all")]
     if rows.empty or not rows["n_compared"].max():
-        return "No curve can be simulated: the numbers of examples are unknown (see --n-examples)."
+        return (
+            "No curve can be simulated: that takes four models, a metric of known range, a scale "
+            "that is not a loss, and numbers of examples (--n-examples) or standard errors."
+        )
     (row,) = rows[rows["sigma"] == "family"].to_dict("records")
     what = " with steps of at least one example" if criterion == "resolution_limited" else ""
     observed, mean = row["observed"], row["expected"]

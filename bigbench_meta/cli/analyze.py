@@ -154,7 +154,7 @@ def _write(
     execution = None
     if options["inference"]:
         most = max(len(study.counted) for _, study in studies)
-        execution = replace(options["execution"], keep=None).sized(INFERENCE_COST * most)
+        execution = options["execution"].sized(INFERENCE_COST * most)
     if several:
         by_name = {loaded.embedded.name: study for loaded, study in studies if loaded.embedded}
         return write_results(out, studies_files(by_name, execution=execution), inputs)

@@ -159,6 +159,10 @@ def check(
       bigbench-meta check --plan --sizes 0.35B,1.3B,6.7B,13B,70B --metric exact_str_match
     """
     prepare_folder(out)
+    if options["plan"] and (results or options["scores"]):
+        raise InputError("takes no claim: it is of an evaluation to come", where="--plan")
+    if options["sizes"] and not options["plan"]:
+        raise InputError("only with --plan", where="--sizes")
     if options["plan"]:
         _show_plan(options, out, as_json=as_json)
         return
@@ -314,7 +318,7 @@ def _of_results(
         key = one.keys.iloc[0]
         others = chosen.sel(metric=options["second_metric"], model_family=key["model_family"])
         same = others.keys["shots"].eq(key["shots"]) | others.keys["shots"].isna()
-        second = others[same.to_numpy(dtype=bool)]
+        second = others[same.fillna(value=True).to_numpy(dtype=bool)]  # not stated: may be the same
         if len(second) != 1:
             raise InputError(f"{len(second)} curves fit", where="--second-metric")
     other = curves.keys["task"].ne(one.keys["task"].iloc[0])

@@ -9,7 +9,7 @@ import click
 
 from bigbench_meta.cli import console
 from bigbench_meta.cli.options import as_json, execution, options, seed
-from bigbench_meta.cli.output import print_written, write_results
+from bigbench_meta.cli.output import prepare_folder, print_written, write_results
 
 if TYPE_CHECKING:
     from bigbench_meta.core.execute import Execution
@@ -38,7 +38,7 @@ def generate() -> None:
     "--out",
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder to write to. Files of the same names are overwritten.",
+    help="Folder to write to. Only files that this program wrote are replaced.",
 )
 @click.option(
     "--n",
@@ -66,6 +66,7 @@ def lm_eval_tasks(out: Path, n: int, seed: int, as_json: bool) -> None:
     from bigbench_meta.generate.lm_eval_tasks import GROUP
     from bigbench_meta.generate.lm_eval_tasks import lm_eval_tasks as make
 
+    prepare_folder(out)
     tasks = make(n=n, seed=seed)
     written = write_results(out, tasks.files)
     sizes = [asdict(size) for size in tasks.sizes]

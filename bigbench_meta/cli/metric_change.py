@@ -181,7 +181,7 @@ def metric_change(
     found = _of_sets(names, selected) if names else [_compare(results, selected)]
     if output:
         write_frame(_joined(found), output)
-    written = _write(out, found, options["threshold"]) if out else []
+    written = _write(out, found, options) if out else []
     if as_json:
         console.print_json(_document(found, options, written if out else None))
     else:
@@ -367,7 +367,7 @@ def _print(one: _Comparison, options: dict[str, Any]) -> None:
         console.print_table(replace(sharpest, frame=scored, most_rows=console.MOST_ROWS))
 
 
-def _write(out: Path, found: list[_Comparison], threshold: float) -> list[Path]:
+def _write(out: Path, found: list[_Comparison], options: dict[str, Any]) -> list[Path]:
     """Write the tables and the figures, of several sets each in a folder of its own."""
     from bigbench_meta.aggregate.induce import CHOICES
     from bigbench_meta.report.charts.induce import plot_induced
@@ -377,10 +377,11 @@ def _write(out: Path, found: list[_Comparison], threshold: float) -> list[Path]:
     from bigbench_meta.report.tables.metric_change import metric_change_tables, predictions_table
 
     contents: dict[str, str | bytes] = {}
+    metrics, threshold = catalog(options), options["threshold"]
     for one in found:
         folder = f"{one.loaded.embedded.name}/" if one.loaded.embedded and len(found) > 1 else ""
         tables = metric_change_tables(one.pairs)
-        figures = [plot_metric_change(one.curves, one.pairs)]
+        figures = [plot_metric_change(one.curves, one.pairs, catalog=metrics)]
         if one.predictions is not None:
             tables.append(predictions_table(one.predictions))
         if one.induced:

@@ -143,7 +143,7 @@ def _configured(
     known = {
         name.lstrip("-"): other.name
         for other in context.command.params
-        for name in [*other.opts, *other.secondary_opts]
+        for name in other.opts
         if other is not parameter
     }
     for name in document:

@@ -9,7 +9,7 @@ import click
 
 from bigbench_meta.cli import console
 from bigbench_meta.cli.options import as_json, options, output_folder, seed, threshold
-from bigbench_meta.cli.output import print_written, write_results
+from bigbench_meta.cli.output import prepare_folder, print_written, write_results
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import csv_text
 
@@ -162,6 +162,7 @@ def simulate(out: Path | None, as_json: bool, **options: Any) -> None:
     from bigbench_meta.report.tables.mirage import mechanism_table
 
     _check(out, options)
+    prepare_folder(out)
     setting = _setting(options)
     observations = _observations(setting, options)
     scores = score_curves(build_curves(observations))

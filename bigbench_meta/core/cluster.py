@@ -136,8 +136,9 @@ class Cluster:
                 thread.submit(asyncio.run, _greeted(address)).result()
             client = Client(address, timeout=_SECONDS_TO_CONNECT, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
+            reason, *_ = str(error).splitlines() or [type(error).__name__]
             raise InputError(
-                f"no scheduler answers: {str(error).splitlines()[0]}",
+                f"no scheduler answers: {reason}",
                 where=f"cluster {address}",
                 hint="`dask scheduler` prints its address, for example tcp://10.0.0.7:8786",
             ) from error
@@ -173,7 +174,7 @@ class Cluster:
         """Return how many calls run at a time now, at least 1."""
         if self._jobs:
             return self._jobs
-        workers = self._client.scheduler_info()["workers"].values()
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
         return max(1, sum(int(worker["nthreads"]) for worker in workers))
 
     def mend(self) -> None:
@@ -182,7 +183,7 @@ class Cluster:
         Those that are killed later are started anew by themselves.
         """
         if self._jobs:
-            n_missing = self._jobs - len(self._client.scheduler_info()["workers"])
+            n_missing = self._jobs - len(self._client.scheduler_info(n_workers=-1)["workers"])
             if min(n_missing, self._missing) > 0:  # now and before
                 local = self._own[-1]
                 local.scale(len(local.worker_spec) + n_missing)

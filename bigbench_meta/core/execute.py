@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 import threading
 import time
 from concurrent.futures import (
@@ -58,7 +59,8 @@ class Execution:
     Attributes:
         jobs: Processes; None for as many as there are processors, if there is enough to do. A
             script that uses several must guard its main part with ``if __name__ == "__main__"``.
-        keep: Folder for what is finished, so that a run that was stopped does not start anew.
+        keep: Folder for the finished chunks of an analysis of curves, so that one that was stopped
+            does not start anew. Other work is not kept here.
         cluster: Use the workers of a Dask cluster instead: the address of its scheduler, a
             connected ``distributed.Client``, or ``local`` for one of ``jobs`` workers on this
             machine that lasts as long as the work. All workers need the same version of this
@@ -114,6 +116,7 @@ def execute(
     *,
     in_order: bool = False,
     environment: Mapping[str, str] | None = None,
+    keep: Path | None = None,
 ) -> Iterator[Outcome[T]]:
     """Apply a function to each task, several at a time, each process with a fresh interpreter.
 
@@ -124,11 +127,12 @@ def execute(
     Args:
         function: A function of a module, so that another process can import it.
         tasks: Its arguments; started in this order, and taken as they are needed.
-        execution: Where they run, by default here. With ``keep``, results must be Arrow tables:
-            where there is one for the same task and version of the package, the task is not run
-            again.
+        execution: Where they run, by default here.
         in_order: Whether outcomes come in the order of the tasks and not as they end.
         environment: Environment variables that the function needs from the start of its process.
+        keep: Folder for the results, which must be Arrow tables, as ``execution.keep``: where there
+            is one for the same task and version of the package, the task is not run again. What was
+            kept comes first.
 
     Yields:
         An outcome for each task.
@@ -143,11 +147,11 @@ def execute(
     execution = execution or Execution()
     if execution.jobs is not None and execution.jobs < 1:
         raise InputError(f"{execution.jobs} is below 1", where="jobs")
-    if execution.keep is None:
+    if keep is None:
         yield from _outcomes(function, tasks, execution, environment, in_order)
         return
     tasks = list(tasks)
-    files = {id(task): execution.keep / f"{_digest(function, task)}.arrow" for task in tasks}
+    files = {id(task): keep / f"{_digest(function, task)}.arrow" for task in tasks}
     left = []
     for task in tasks:
         table = _read(files[id(task)])
@@ -392,6 +396,8 @@ def kept_workers(execution: Execution | None = None, *, module: str = "") -> Ite
 
 def _start(environment: dict[str, str]) -> None:
     """Prepare a process: its environment, and that it ends with the one that started it."""
+    # Ctrl-C reaches all processes of a terminal: the one that started this one ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(environment)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -413,8 +419,13 @@ def _digest(function: Callable[[T], Any], task: T) -> str:
 
 @cache
 def _version() -> int:
-    """Return when the package was last changed, so that no result of older code is taken."""
-    return max(file.stat().st_mtime_ns for file in Path(__file__).parents[1].rglob("*.py"))
+    """Return when the package was last changed, so that no result of older code is taken.
+
+    Its tables count as well, which in a checkout lie beside it.
+    """
+    package = Path(__file__).parents[1]
+    files = [*package.rglob("*.py"), *package.rglob("*.csv"), *package.parent.glob("data/*.csv")]
+    return max(file.stat().st_mtime_ns for file in files)
 
 
 def _read(file: Path) -> pa.Table | None:

@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.errors import BigbenchMetaError, InputError
 from bigbench_meta.core.execute import Execution, execute
 from bigbench_meta.core.progress import progress_bar
+from bigbench_meta.core.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -270,7 +271,7 @@ def run_chunks(
     done = 0
     calls = [chunk.call for chunk in chunks]
     with progress_bar(label, progress) as report:
-        for outcome in execute(_table, calls, execution):
+        for outcome in execute(_table, calls, execution, keep=execution.keep):
             number = place[id(outcome.task)]
             if outcome.error is None:
                 found[number] = _frame(outcome.value)
@@ -305,14 +306,15 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 
 def _failure(failed: dict[int, Exception], chunks: Sequence[Chunk]) -> Exception:
     number, error = min(failed.items())
-    if isinstance(error, InputError):
+    if isinstance(error, BigbenchMetaError):
         return error
     first = chunks[number]
     n = sum(chunks[other].name == first.name for other in failed)
-    key = first.curves.keys.iloc[0]
+    named = first.curves.keys[["subtask", "metric"]].head(1)
+    begin = "".join(f" from {task} under {metric} on" for task, metric in named.to_numpy())
     failure = InputError(
-        f"{first.name} failed in {n} of its chunks; the first has {len(first.curves)} curves from "
-        f"{key['subtask']} under {key['metric']} on: {type(error).__name__}: {error}",
+        f"{first.name} failed in {n} of its chunks; the first has "
+        f"{counted(len(first.curves), 'curve')}{begin}: {type(error).__name__}: {error}",
         where=first.name,
         hint="the other chunks are finished; please report this error",
     )

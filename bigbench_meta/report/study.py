@@ -136,7 +136,10 @@ class Study(Carded):
     def headline(self) -> str:
         """How many curves look emergent, and how many could not be scored, in a few sentences."""
         of_all, above = counted(len(self.counted), "curve"), f"above {self.threshold:g}"
-        alone = len(self.counted) == 1
+        alone, unscored = len(self.counted) == 1, len(self.counted) - self.n_scored
+        few = int(self.counted["status"].eq("too_few_scales").sum())
+        some = "" if few == unscored else f"{few} of them "
+        why = f", {some}because too few models have both a scale and a score" if few else ""
         if self.n_flagged:
             look, their = ("looks", "its") if self.n_flagged == 1 else ("look", "their")
             some = "The only curve" if alone else f"{self.n_flagged} of {of_all}"
@@ -145,18 +148,17 @@ class Study(Carded):
                 text += f", and infinite because most of {their} steps are exactly zero"
             elif self.n_infinite:
                 text += f", and infinite for {self.n_infinite}, where most steps are exactly zero"
+        elif not self.n_scored:
+            all_ = "The only curve has no" if alone else f"None of {of_all} has an"
+            text = f"{all_} emergence score{why}"
         elif alone:
             text = f"The only curve does not look emergent: its emergence score is not {above}"
         else:
             text = f"None of {of_all} looks emergent: no emergence score is {above}"
         text = " ".join([*doubtful_sentences(self.keys), f"{text}."])
-        if unscored := len(self.counted) - self.n_scored:
-            few = int(self.counted["status"].eq("too_few_scales").sum())
-            text += f" {counted(unscored, 'curve')} {'has' if unscored == 1 else 'have'} no score"
-            if few:
-                some = "" if few == unscored else f"{few} of them "
-                text += f", {some}because too few models have both a scale and a score"
-            text += "."
+        if unscored and self.n_scored:
+            has = "has" if unscored == 1 else "have"
+            text += f" {counted(unscored, 'curve')} {has} no score{why}."
         if self.n_out_of_reach:
             text += f" {counted(self.n_out_of_reach, 'has', 'have')} three models, with which E is "
             text += "at most 2."
@@ -278,7 +280,7 @@ def run_study(
             if yardstick and is_evidence:
                 expected = expected_if_smooth(
                     of_level, counted.reset_index(drop=True), yardstick=yardstick, n_boot=n_boot,
-                    alpha_range=alpha_range, **shared,
+                    variation=variation, alpha_range=alpha_range, **shared,
                 )  # fmt: skip
     tables = [*study_tables(scores, counted, problems, threshold), issues_table(findings)]
     if inference:

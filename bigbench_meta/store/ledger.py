@@ -261,12 +261,14 @@ def _changes(manifest: Manifest, ledger: Ledger, record: FileRecord) -> dict[Ent
     if record.n_rows or record.n_samples:
         return dict.fromkeys(places, _Change(gone=True))
     # Nothing came of it: what it replaces stays, unless that was nothing as well.
-    return {} if _n_rows(manifest, places[-1]) else {places[-1]: _Change(gone=True)}
+    return {} if _gave_rows(manifest, places[-1]) else {places[-1]: _Change(gone=True)}
 
 
-def _n_rows(manifest: Manifest, place: Entry) -> int:
+def _gave_rows(manifest: Manifest, place: Entry) -> bool:
+    """Return whether there are observations or samples of a file."""
     part = next(part for part in manifest.parts if part.id == place[0])
-    return int(manifest.table("files", part.files)["n_rows"][place[1]].as_py())
+    files = manifest.table("files", part.files)
+    return any(files[name][place[1]].as_py() for name in ("n_rows", "n_samples"))
 
 
 def _rewritten(manifest: Manifest, changes: dict[Entry, _Change]) -> tuple[Part, ...]:

@@ -143,18 +143,25 @@ class Folder:
             raise StoreError(f"damaged: {error}", where=str(path)) from error
 
     def write(self, name: str, content: bytes) -> None:
-        """Put another file of the store in place, complete and on disk."""
+        """Put another file of the store in place, complete and on disk.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
         path = self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with temporary.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+        except PermissionError as error:
+            raise StoreError("cannot be written: permission denied", where=str(path)) from error
 
     def sweep(self, files: Collection[File]) -> None:
         """Delete what killed ingests left and what was replaced.

@@ -286,6 +286,8 @@ class Store(Carded):
         """
         import pandas as pd
 
+        if scores.empty:
+            return _Counts(None).summary(ProblemLog())
         paths = []
         for metric, some in scores.groupby("metric", observed=True):
             name = f"rescored/{quote(str(metric), safe='')}.parquet"
@@ -556,7 +558,7 @@ class Store(Carded):
         """
         files = self.files()
         # The folder that was named; of a file that was named, all of its label.
-        below = files["label"].str.replace(r"^([^/]+)/.*", r"\1", regex=True)
+        below = files["label"].str.replace(r"^((?:\w+://)?[^/]+)/.*", r"\1", regex=True)
         failed = (files["n_rows"] == 0) & (files["n_samples"] == 0)
         files = files.assign(source=below, failed=failed)
         return (

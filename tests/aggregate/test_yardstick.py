@@ -10,7 +10,7 @@ from scipy import optimize
 import bigbench_meta as bm
 from bigbench_meta.aggregate.emergence_criteria import CRITERIA
 from bigbench_meta.aggregate.yardstick import SmoothStudies, expected_if_smooth, yardstick_sentence
-from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.errors import InputError, SchemaError
 from bigbench_meta.inference.nulls.smooth_curves import VARIATIONS
 
 ALL = "so smooth improvement may explain them all."
@@ -108,7 +108,8 @@ def test_what_cannot_be_simulated_is_not_compared():
     found = expected_if_smooth(none, bm.score_curves(none), n_studies=19)
     assert set(found["n_compared"]) == {0}
     assert yardstick_sentence(found) == (
-        "No curve can be simulated: the numbers of examples are unknown (see --n-examples)."
+        "No curve can be simulated: that takes four models, a metric of known range, a scale that "
+        "is not a loss, and numbers of examples (--n-examples) or standard errors."
     )
 
 
@@ -213,6 +214,25 @@ def test_sentences(observed, expected, p, predicted, found):
         f"If all models improved smoothly, {predicted} (95% range 8 to 16) of 186 curves that can "
         f"be simulated would have E above 100; {found}"
     )
+
+
+def test_scores_of_other_curves_are_refused(curves):
+    scores = bm.score_curves(curves)
+    with pytest.raises(InputError, match="scores: 3 rows for"):
+        expected_if_smooth(curves, scores.head(3))
+    with pytest.raises(SchemaError, match="missing column resolution"):
+        expected_if_smooth(curves, scores.drop(columns="resolution"))
+
+
+@pytest.mark.full
+def test_criteria_of_tests_that_were_not_made_are_not_compared():
+    curves = bm.build_curves(study(np.random.default_rng(5), m=3))
+    scores = bm.score_curves(curves, inference=True, n_boot=19, variation="curve")
+    found = expected_if_smooth(
+        curves, scores, yardstick="full", n_studies=19, n_boot=19, variation="curve"
+    )
+    assert "mechanism_q_bh" in set(found["criterion"])
+    assert "family_q_bh" not in set(found["criterion"])
 
 
 @pytest.mark.parametrize("options", [{"n_studies": 18}, {"yardstick": "some"}])

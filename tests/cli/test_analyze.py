@@ -347,6 +347,7 @@ def test_a_study_is_repeated_from_its_record_or_a_file(tree: Path, tmp_path: Pat
     ("name", "text", "message"),
     [
         ("a.toml", "treshold = 1", "'treshold' is not an option\nHint: did you mean 'threshold'?"),
+        ("a.toml", "no-inference = true", "'no-inference' is not an option"),
         ("a.toml", "threshold = ", "cannot be read: "),
         ("a.json", "[]", "no options in it"),
         ("a.json", '{"options": {"xyz": 1}}', "'xyz' is not an option\nHint: options are "),

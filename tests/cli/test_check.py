@@ -289,6 +289,8 @@ def test_files_of_this_command_are_replaced(tmp_path: Path) -> None:
         ([*CLAIM, "--target-length", 0.5], "'--target-length': 0.5 is not in the range"),
         ([*CLAIM, "--chance", 1], "chance: 1 is not below the best score of exact_str_match"),
         (["--plan"], "--sizes: needed with --plan"),
+        ([*CLAIM, "--plan", "--sizes", "1B,2B,3B,4B"], "--plan: takes no claim"),
+        ([*CLAIM, "--sizes", "1B,2B,3B,4B"], "--sizes: only with --plan"),
         (["--plan", "--sizes", "1B,2B"], "sizes: fewer than 4 different sizes"),
         (["--plan", "--sizes", "1B,2B,3B,x"], "sizes: 'x' is not a model size"),
         (

@@ -150,6 +150,20 @@ def test_what_the_evaluation_reported_stays(logs: Path, tmp_path: Path) -> None:
     }
 
 
+def test_only_scores_that_the_evaluation_reported(logs: Path, tmp_path: Path) -> None:
+    """Nothing is new, which is no error."""
+    for model in ANSWERS:
+        log = full_log(model)
+        log["scores"][0]["score_dict"] = {"exact_str_match": 0.5}
+        log["scores"][0]["subtask_description"] = "sums"
+        write_json(logs / f"alpha/results/full-log_Fam_{model}.json", log)
+    store = tmp_path / "store"
+    found = run_json("rescore", logs, "--metric", "exact_str_match", "--store", store)
+    assert found["observations"] == 0
+    assert len(found["problems"]) >= 3
+    assert by_curve(bm.Store(store).observations()) == {("sums", "exact_str_match"): [0.5] * 3}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

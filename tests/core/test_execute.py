@@ -174,40 +174,62 @@ def test_one_job_runs_here_and_reports_failures():
 
 def test_finished_tasks_are_kept_and_not_run_again(tmp_path):
     keep = tmp_path / "kept"
-    outcomes = execute(table_of, [1, 2, 3], Execution(jobs=1, keep=keep))
+    outcomes = execute(table_of, [1, 2, 3], Execution(jobs=1), keep=keep)
     next(outcomes)
     next(outcomes)
     outcomes.close()  # as if interrupted
     CALLS.clear()
-    assert numbers(execute(table_of, [1, 2, 3, -1], Execution(jobs=1, keep=keep))) == [1, 2, 3]
+    assert numbers(execute(table_of, [1, 2, 3, -1], Execution(jobs=1), keep=keep)) == [1, 2, 3]
     assert CALLS == [3, -1]  # a failure is not kept
     CALLS.clear()
-    assert numbers(execute(table_of, [3, -1], Execution(jobs=1, keep=keep))) == [3]
+    assert numbers(execute(table_of, [3, -1], Execution(jobs=1), keep=keep)) == [3]
     assert CALLS == [-1]
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a table", None])
 def test_a_damaged_result_is_computed_again(tmp_path, damage):
-    assert numbers(execute(table_of, [7], Execution(jobs=1, keep=tmp_path))) == [7]
+    assert numbers(execute(table_of, [7], Execution(jobs=1), keep=tmp_path)) == [7]
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:-100] if damage is None else damage)
     CALLS.clear()
-    assert numbers(execute(table_of, [7], Execution(jobs=1, keep=tmp_path))) == [7]
+    assert numbers(execute(table_of, [7], Execution(jobs=1), keep=tmp_path)) == [7]
     assert CALLS == [7]
 
 
 def test_results_of_other_code_are_not_taken(tmp_path, monkeypatch):
-    assert numbers(execute(table_of, [7], Execution(jobs=1, keep=tmp_path))) == [7]
+    assert numbers(execute(table_of, [7], Execution(jobs=1), keep=tmp_path)) == [7]
     monkeypatch.setattr("bigbench_meta.core.execute._version", lambda: 0)
     CALLS.clear()
-    assert numbers(execute(table_of, [7], Execution(jobs=1, keep=tmp_path))) == [7]
+    assert numbers(execute(table_of, [7], Execution(jobs=1), keep=tmp_path)) == [7]
     assert CALLS == [7]
+
+
+def test_only_analyses_of_curves_are_kept(tmp_path):
+    """Results of other work are no tables."""
+    assert [one.value for one in execute(int, ["1"], Execution(keep=tmp_path))] == [1]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs groups of processes")
+def test_ctrl_c_is_not_said_by_every_process():
+    """A terminal interrupts all of them; the first one ends the others."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLEEPERS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+    time.sleep(3)  # both sleep
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert error.count("KeyboardInterrupt") == 1
+    assert "Process-" not in error
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
-        list(execute(table_of, [7], Execution(jobs=1, keep=tmp_path / "file")))
+        list(execute(table_of, [7], Execution(jobs=1), keep=tmp_path / "file"))
 
 
 def test_outcomes_in_the_order_of_the_tasks_which_are_taken_as_needed():

@@ -9,7 +9,7 @@ import pytest
 
 from bigbench_meta import Execution, build_curves, curve_evidence, load_embedded
 from bigbench_meta.aggregate import metric_change
-from bigbench_meta.core.errors import InputError
+from bigbench_meta.core.errors import InputError, KilledError
 from bigbench_meta.inference import chunks
 from bigbench_meta.inference.chunks import Analysis, analyse
 from bigbench_meta.inference.forecast import forecast_curves
@@ -120,6 +120,19 @@ def test_a_failing_chunk_is_named_and_the_others_are_kept(curves, monkeypatch):
     with pytest.raises(InputError, match=r"shape failed in 1 of its chunks.*ZeroDivisionError: no"):
         analyse(analyses, curves)
     assert sum(seen) == len(curves)
+
+
+def test_an_error_that_explains_itself_is_not_called_a_failure(curves):
+    def killed(_):
+        raise KilledError("was killed", where="a process", hint="try fewer --jobs")
+
+    with pytest.raises(KilledError, match="try fewer"):
+        analyse({"shape": Analysis(function=killed)}, curves)
+
+
+def test_a_failing_chunk_without_curves(curves):
+    with pytest.raises(InputError, match="the first has 0 curves: ZeroDivisionError"):
+        analyse({"shape": Analysis(function=lambda some: 1 / len(some))}, curves[:0])
 
 
 @pytest.mark.parametrize(

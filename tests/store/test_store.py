@@ -23,6 +23,7 @@ from xxhash import xxh3_128_hexdigest
 import bigbench_meta as bm
 from bigbench_meta.core.errors import InputError, StoreError
 from bigbench_meta.core.schema import CURVE_KEY, OBSERVATIONS, PROBLEMS
+from bigbench_meta.readers.batch import ReadOptions
 from bigbench_meta.store import manifest as files
 from bigbench_meta.store import store as module
 from bigbench_meta.store.manifest import FILES, Manifest, write_table
@@ -152,6 +153,30 @@ def test_file_that_breaks_keeps_its_old_rows_and_is_reported(
         assert plain(store.problems()) == plain(summary.problems)
         assert by_key(store.observations()) == sorted(before, key=lambda r: repr(list(r.values())))
     check_tidy(store.path)
+
+
+def test_samples_of_a_file_that_breaks_are_kept(store: bm.Store, tmp_path: Path) -> None:
+    """Such a file has no observations, only samples."""
+    given = {"benchmark": "B", "task": "t", "model_family": "F", "model_name": "1b"}
+    path = tmp_path / "samples_x.parquet"
+    pd.DataFrame(given | {"example_id": ["a", "b"]}).to_parquet(path)
+    options = ReadOptions(samples=True)
+    assert store.ingest(path, options=options).samples == 2
+    path.write_bytes(b"PAR1 and nothing else")
+    for _ in range(2):
+        summary = store.ingest(path, options=options)
+        assert (summary.failed, len(summary.problems)) == (1, 1)
+        assert store.samples()["example_id"].tolist() == ["a", "b"]
+
+
+def test_information_names_the_host_of_files_that_were_fetched(
+    store: bm.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = ["https://one.org/a/x.json", "https://two.org/x.json", "s3://bucket/x", "tree/a/x"]
+    given = {"format": "bigbench", "n_rows": 1, "n_samples": 0, "size": 1, "ingested": "now"}
+    monkeypatch.setattr(bm.Store, "files", lambda _: pd.DataFrame({"label": labels} | given))
+    hosts = ["https://one.org", "https://two.org", "s3://bucket", "tree"]
+    assert store.info()["source"].tolist() == hosts
 
 
 def test_file_that_is_mended_is_no_longer_reported(store: bm.Store, tree: Path) -> None:
