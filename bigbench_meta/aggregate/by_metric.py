@@ -338,6 +338,8 @@ def claims_summary(table: pd.DataFrame) -> dict[str, Any]:
         ``n_claims``; ``n_metrics_with_claims``; ``n_claims_top_two`` and ``share_top_two``, the
         claims under the two metrics with most; as their base rate ``n_tasks``, all annotated tasks,
         ``n_tasks_top_two`` and ``share_of_tasks_top_two``, those that prefer no other metric;
+        ``n_other_tasks``, ``n_other_tasks_top_two`` and ``share_of_other_tasks_top_two``, the same
+        of tasks without a claim;
         ``n_paper_metrics``, the 39; ``n_paper_metrics_with_claims``, ``n_claims_on_paper_metrics``
         and ``share_top_two_on_paper_metrics``, the same among those.
 
@@ -350,6 +352,8 @@ def claims_summary(table: pd.DataFrame) -> dict[str, Any]:
     both = set(";".join(top_two["metric"]).split(";"))
     within = table["metric"].map(lambda names: both.issuperset(names.split(";"))).astype(bool)
     n_tasks, n_tasks_top_two = int(table["n_tasks"].sum()), int(table.loc[within, "n_tasks"].sum())
+    n_others = n_tasks - int(table["n_claims"].sum())
+    n_others_top_two = n_tasks_top_two - int(table.loc[within, "n_claims"].sum())
     return {
         "n_claims": int(table["n_claims"].sum()),
         "n_metrics_with_claims": int((table["n_claims"] > 0).sum()),
@@ -358,6 +362,9 @@ def claims_summary(table: pd.DataFrame) -> dict[str, Any]:
         "n_tasks": n_tasks,
         "n_tasks_top_two": n_tasks_top_two,
         "share_of_tasks_top_two": n_tasks_top_two / n_tasks if n_tasks else float("nan"),
+        "n_other_tasks": n_others,
+        "n_other_tasks_top_two": n_others_top_two,
+        "share_of_other_tasks_top_two": n_others_top_two / n_others if n_others else float("nan"),
         "n_paper_metrics": len(paper_metrics()),
         "n_paper_metrics_with_claims": int((on_axis["n_claims"] > 0).sum()),
         "n_claims_on_paper_metrics": int(on_axis["n_claims"].sum()),

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bigbench_meta.catalog.metrics import metric_catalog
+from bigbench_meta.check.verdicts import SMALLER
 from bigbench_meta.core.text import counted, format_scale
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ _UNTESTABLE: Final = {
     "no_information": "with so few examples, or scores so near to chance, any smooth law and "
     "any jump fit",
     "few_replicates": "simulated scores are nearly all the same",
-    "no_rise": "the largest size does not score better than the smallest beyond the sampling "
-    "error, so there is no improvement to explain",
+    "no_rise": "the largest size is not shown to score better than the smallest (one-sided test at "
+    "5%), so there is no rise from end to end to explain",
 }
 _MANY: Final = 1e6
 _EVEN: Final = 1.5  # odds up to which neither explanation is called the likelier one
@@ -175,7 +176,7 @@ def _test_set(check: ClaimCheck) -> str:
         some = f"{'all' if below == usable else f'{below} of {usable}'} measured scores are"
     return (
         f"With {counted(int(n), 'example')}, a true score of {_score(check, smallest)} would be "
-        f"distinguished from {above} 19 times in 20; {some} lower than that."
+        f"distinguished from {above} 19 times in 20, a lower one less often; {some} lower."
     )
 
 
@@ -231,10 +232,12 @@ def _error(check: ClaimCheck) -> str:
     text += "explained, on average over the laws that are possible."
     smallest = _deciding(check)["smallest_excluded"]
     if smallest < check.factor:
-        return (
-            f"{text} Jumps of {smallest:g}-fold or more are excluded just as clearly; smaller ones "
-            "are not."
+        rest = (
+            "smaller and larger ones were not tried"
+            if smallest <= min(SMALLER)
+            else "smaller ones are not, and larger ones were not tried"
         )
+        return f"{text} Jumps of {smallest:g}-fold are excluded just as clearly; {rest}."
     return f"{text} Smaller jumps are not excluded."
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "ANY_SIGMA",
     "DECISIVE_ODDS",
     "REASONS",
+    "SMALLER",
     "STEP_FACTOR",
     "VERDICTS",
     "claim_verdicts",
@@ -64,11 +65,13 @@ DECISIVE_ODDS: Final = 20.0
 ANY_SIGMA: Final = np.full(len(SIGMAS), 1 / len(SIGMAS))
 """Prior of the variation between models where nothing is known of it."""
 
+SMALLER: Final = (2.0, 3.0, 5.0, 10.0)
+"""Jumps that are tried besides the one asked for: by how much the loss falls."""
+
 # A rise of at least this share of the largest is part of what is claimed.
 _PART_OF_THE_CLAIM: Final = 0.5
 _LEVEL: Final = 0.05
 _BEYOND: Final = 1.645  # standard errors, the 95% quantile of the normal distribution
-_SMALLER: Final = (2.0, 3.0, 5.0, 10.0)
 _LEAST_LOG_ODDS: Final = -700.0
 
 
@@ -193,7 +196,7 @@ def claim_verdicts(
                 for name in VARIATIONS
             },
             **_between(curves, "step", step),
-            **_between(curves, "rise", np.where(_last(curves), np.nan, change)),
+            **_between(curves, "rise", np.where(_last(curves) | ~(change > 0), np.nan, change)),
             p_step=tests["p_step"],
             alpha_hat=tests["alpha_hat"],
             sigma_hat=tests["sigma_hat"],
@@ -219,13 +222,13 @@ def smallest_excluded(
         catalog: Metric catalog; the packaged one by default.
 
     Returns:
-        ``factor``, or the smallest of 2, 3, 5 and 10 from which on all jumps up to it are excluded,
-        on average over the places and where the scores rise.
+        ``factor``, or the smallest of :data:`SMALLER` from which on all of them up to it are
+        excluded, on average over the places and where the scores rise.
     """
     inputs, rise = null_inputs(curve, catalog=catalog), rises(curve)
     prior = ANY_SIGMA if sigma is None else sigma
     found = factor
-    for smaller in sorted((one for one in _SMALLER if one < factor), reverse=True):
+    for smaller in sorted((one for one in SMALLER if one < factor), reverse=True):
         log_odds = StepEvidence.of(inputs, np.log(smaller), curve.ragged).log_odds(prior)
         largest = max(log_odds[rise].max(), _mean_odds(curve, log_odds)[0])
         if not largest <= -np.log(odds):

@@ -49,15 +49,16 @@ def study_answer(study: Study) -> list[str]:
 
 
 def claims_sentence() -> str:
-    """Return which metrics the published claims of emergence use, in one sentence."""
+    """Return which metrics tasks with and without a claim of emergence prefer, in one sentence."""
     claims = claims_by_metric()
     total = claims_summary(claims)
     first, second = claims["metric"].head(2)
     return (
-        f"{total['n_claims_top_two']} of the {total['n_claims']} published claims of emergence on "
-        f"BIG-bench ({total['share_top_two']:.0%}) are on tasks whose preferred metric is {first} "
-        f"or {second}; but so are {total['n_tasks_top_two']} of the {total['n_tasks']} annotated "
-        f"tasks ({total['share_of_tasks_top_two']:.0%})."
+        f"{total['n_claims_top_two']} of the {total['n_claims']} BIG-bench tasks that are claimed "
+        f"to show emergence ({total['share_top_two']:.0%}) have {first} or {second} as their "
+        f"preferred metric; so do {total['n_other_tasks_top_two']} of the "
+        f"{total['n_other_tasks']} other annotated tasks "
+        f"({total['share_of_other_tasks_top_two']:.0%})."
     )
 
 
@@ -114,8 +115,8 @@ def _pairs(pairs: pd.DataFrame | None) -> list[str]:
         ratio = of_names["log_ratio"]
         if len(of_names) >= _ENOUGH_PAIRS and ratio.notna().any():
             found.append(
-                f"On the same answers {names[0]} is the sharper of the two in "
-                f"{int((ratio < 0).sum())} of {counted(len(of_names), 'pair')} and {names[1]} in "
-                f"{int((ratio > 0).sum())}."
+                "By point values, whatever the direction of the change and without sampling error, "
+                f"{names[0]} is the sharper metric in {int((ratio < 0).sum())} of "
+                f"{counted(len(of_names), 'pair')} and {names[1]} in {int((ratio > 0).sum())}."
             )
     return found[: 1 + _MOST_NAMED]

@@ -492,7 +492,8 @@ def test_claims_summary(claims):
     # The paper: "> 92 %" under two metrics, and claims on 4 of 39. Here (51 + 12) / 67 = 94.0 %,
     # or 63 of the 66 claims under one of the 39 = 95.5 %; 67 - 1 = 66 leaves out
     # creativity_and_consistency_score, and 5 - 1 = 4 metrics of the 39 have a claim. Of the 197
-    # annotated tasks 112 + 38 prefer one of the same two metrics, and 2 prefer both.
+    # annotated tasks 112 + 38 prefer one of the same two metrics, and 2 prefer both; so do
+    # 152 - 63 = 89 of the 197 - 67 = 130 without a claim.
     assert claims_summary(claims) == {
         "n_claims": 67,
         "n_metrics_with_claims": 5,
@@ -501,6 +502,9 @@ def test_claims_summary(claims):
         "n_tasks": 197,
         "n_tasks_top_two": 152,
         "share_of_tasks_top_two": 152 / 197,
+        "n_other_tasks": 130,
+        "n_other_tasks_top_two": 89,
+        "share_of_other_tasks_top_two": 89 / 130,
         "n_paper_metrics": 39,
         "n_paper_metrics_with_claims": 4,
         "n_claims_on_paper_metrics": 66,

@@ -70,8 +70,8 @@ def test_sharper(base):
         "over 4 sizes would have 3. Smooth improvement, seen through this metric and test set, "
         "gives an E of −3.5 to 36.1 in 95% of simulations; this E is outside that range, though "
         "its interval reaches into it. With 1,000 examples, a true score of 0.003 would be "
-        "distinguished from zero 19 times in 20; no measured score is lower than that. A forecast "
-        "from the smaller "
+        "distinguished from zero 19 times in 20, a lower one less often; no measured score is "
+        "lower. A forecast from the smaller "
         "sizes gives 0.02 to 0.2 at 100B (95%); the score there is 0.86, outside that range. If "
         "improvement is smooth, at most 5% of curves are called sharper, on average over the "
         "smooth laws that are possible and as long as they were not picked because they look "
@@ -96,7 +96,8 @@ def test_explained(base):
     check_plain(text)
     more = said(base, "explained", "smooth", numbers={"odds_rise": 0.01, "smallest_excluded": 5.0})
     assert more.endswith(
-        "Jumps of 5-fold or more are excluded just as clearly; smaller ones are not."
+        "Jumps of 5-fold are excluded just as clearly; smaller ones are not, and larger ones were "
+        "not tried."
     )
     check_plain(more)
 
@@ -104,7 +105,7 @@ def test_explained(base):
 @pytest.mark.parametrize(
     ("reason", "numbers", "part"),
     [
-        ("no_rise", {}, "the largest size does not score better than the smallest"),
+        ("no_rise", {}, "the largest size is not shown to score better than the smallest"),
         ("small_step", {"odds_rise": 0.01}, "unlikely (likelihood ratio 100 to 1 against it), but"),
         ("small_step", {"odds_rise": 0.01}, "a smooth law either (p = 0.031), so there may be a"),
         (
@@ -158,8 +159,11 @@ def test_every_reason_is_said_in_words(base):
         ({"emergence_low": -np.inf}, "(95% interval −∞ to ∞)"),
         ({"emergence_score": 20.0}, "simulations; this E is inside that range."),
         ({"smooth_median": NAN}, "a straight line over 4 sizes would have 3. With"),
-        ({"n_undetectable": 1}, "zero 19 times in 20; 1 of 4 measured scores are lower"),
-        ({"n_undetectable": 4}, "all measured scores are lower than that."),
+        (
+            {"n_undetectable": 1},
+            "zero 19 times in 20, a lower one less often; 1 of 4 measured scores are lower.",
+        ),
+        ({"n_undetectable": 4}, "all measured scores are lower."),
         ({"chance": 0.25}, "distinguished from chance (0.25) 19 times in 20"),
         ({"n_examples_min": 1.0}, "With 1 example, a true score of 0.003"),
         ({"forecast_covered": True}, "the score there is 0.86, inside that range."),

@@ -79,6 +79,9 @@ def test_more_than_three_metrics_are_counted(study: Study) -> None:
         ([1.0, np.inf],
          ("1 of 2 curves looks emergent: its emergence score is above 100, and infinite because "
          "most of its steps are exactly zero.")),
+        ([np.nan, np.nan],
+         ("None of 2 curves has an emergence score, because too few models have both a scale and a "
+         "score.")),
         ([1.0, np.nan],
          ("None of 2 curves looks emergent: no emergence score is above 100. 1 curve has no score, "
          "because too few models have both a scale and a score.")),
@@ -92,7 +95,7 @@ def test_headline(study: Study, emergence: list[float], said: str) -> None:
 
 def test_published_claims() -> None:
     assert claims_sentence() == (
-        "63 of the 67 published claims of emergence on BIG-bench (94%) are on tasks whose "
-        "preferred metric is multiple_choice_grade or exact_str_match; but so are 152 of the "
-        "197 annotated tasks (77%)."
+        "63 of the 67 BIG-bench tasks that are claimed to show emergence (94%) have "
+        "multiple_choice_grade or exact_str_match as their preferred metric; so do 89 of the 130 "
+        "other annotated tasks (68%)."
     )
