@@ -10,8 +10,8 @@ import click
 
 from bigbench_meta.cli import console
 from bigbench_meta.cli.loading import (
-    NothingSelectedError,
     finish,
+    of_each_set,
     sets_to_study,
     study_document,
     study_of,
@@ -95,7 +95,7 @@ def analyze(
     names = sets_to_study(results, options)
     with kept_workers():
         if len(names) > 1:
-            studies = _studies_of(names, options)
+            studies = of_each_set(names, options, lambda own: study_of((), own))
         else:
             studies = [study_of(results, options | {"embedded": names} if names else options)]
         written = _write(studies, out, options, several=len(names) > 1) if out else []
@@ -125,22 +125,6 @@ def _forget(folder: Path) -> None:
                 file.unlink()
         if not any(folder.iterdir()):
             folder.rmdir()
-
-
-def _studies_of(names: tuple[str, ...], options: dict[str, Any]) -> list[tuple[Loaded, Study]]:
-    """Run the study of each embedded set that has any of the scores that options select."""
-    studies: list[tuple[Loaded, Study]] = []
-    skipped: list[NothingSelectedError] = []
-    for name in names:
-        try:
-            studies.append(study_of((), options | {"embedded": (name,)}))
-        except NothingSelectedError as error:
-            skipped.append(error)
-    if not studies:
-        raise skipped[0]
-    for nothing in skipped:
-        console.note(f"{nothing.where} is skipped: {nothing.message}.")
-    return studies
 
 
 def _write(

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bigbench_meta.cli import console
-from bigbench_meta.cli.options import as_json, execution, needed_results, options, reading, strict
+from bigbench_meta.cli.options import (
+    as_json,
+    execution,
+    needed_results,
+    options,
+    read_options,
+    reading,
+    strict,
+)
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import counted
 
@@ -54,16 +62,9 @@ def ingest(
       bigbench-meta ingest wide.csv --mapping wide.toml --store store
       find . -name 'scores_*.json' | bigbench-meta ingest - --store store
     """
-    from bigbench_meta.readers import ReadOptions
     from bigbench_meta.store.store import Store
 
-    read = ReadOptions(
-        samples=samples,
-        max_bytes=options["max_bytes"],
-        mapping=options["mapping"],
-        names=options["names"],
-        path=options["path_pattern"],
-    )
+    read = read_options(options, samples=samples)
     with console.progress("Reading") as progress:
         summary = Store(store_path).ingest(
             results, options=read, execution=execution, progress=progress

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -16,7 +16,7 @@ from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import counted, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     import pandas as pd
 
@@ -41,6 +41,7 @@ __all__ = [
     "inference_settings",
     "level_of",
     "load",
+    "of_each_set",
     "samples_of",
     "sets_to_study",
     "study_document",
@@ -49,6 +50,8 @@ __all__ = [
     "tell_doubts",
     "tell_missing_intervals",
 ]
+
+T = TypeVar("T")
 
 _MOST_NAMED: Final = 10
 # Scores of a store that are read at once; of more, some tasks at a time.
@@ -374,6 +377,33 @@ def curves_of(loaded: Loaded, options: dict[str, Any]) -> tuple[Curves, IssueFin
     return study_options(loaded, options).curves(loaded.observations)
 
 
+def of_each_set(
+    names: Sequence[str], options: dict[str, Any], run: Callable[[dict[str, Any]], T]
+) -> list[T]:
+    """Return what a function gives of each embedded set that has any of the scores selected.
+
+    Args:
+        names: The sets. Those that have none are skipped with a note.
+        options: Of the command.
+        run: Called with the options for one set.
+
+    Raises:
+        NothingSelectedError: None has any.
+    """
+    found: list[T] = []
+    skipped: list[NothingSelectedError] = []
+    for name in names:
+        try:
+            found.append(run(options | {"embedded": (name,)}))
+        except NothingSelectedError as error:
+            skipped.append(error)
+    if not found:
+        raise skipped[0]
+    for nothing in skipped:
+        console.note(f"{nothing.where} is skipped: {nothing.message}.")
+    return found
+
+
 def counted_curves(
     loaded: Loaded, options: dict[str, Any]
 ) -> tuple[Curves, pd.DataFrame, IssueFindings]:
@@ -382,8 +412,8 @@ def counted_curves(
 
     from bigbench_meta.aggregate.by_metric import flagged, select_level
 
-    curves, findings = curves_of(loaded, options)
     chosen = study_options(loaded, options)
+    curves, findings = chosen.curves(loaded.observations)
     scores = select_level(chosen.scores(curves), chosen.level)
     counted = curves[np.isin(np.arange(len(curves)), scores.index)]
     return counted, scores.assign(flagged=flagged(scores, options["threshold"])), findings

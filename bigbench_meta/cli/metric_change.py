@@ -8,11 +8,11 @@ import click
 
 from bigbench_meta.cli import console
 from bigbench_meta.cli.loading import (
-    NothingSelectedError,
     catalog,
     counted_curves,
     finish,
     load,
+    of_each_set,
     samples_of,
     sets_to_study,
     tell_doubts,
@@ -178,7 +178,7 @@ def metric_change(
     prepare_folder(out)
     selected = options | {"metric": ()}
     names = sets_to_study(results, selected)
-    found = _of_sets(names, selected) if names else [_compare(results, selected)]
+    found = of_each_set(names, selected, _of_set) if names else [_compare(results, selected)]
     if output:
         write_frame(_joined(found), output)
     written = _write(out, found, options) if out else []
@@ -251,23 +251,11 @@ def _induce(curves: Curves, samples: StoredSamples | None, options: dict[str, An
         )
 
 
-def _of_sets(names: tuple[str, ...], options: dict[str, Any]) -> list[_Comparison]:
-    """Compare within each embedded set that has what the options select."""
-    found: list[_Comparison] = []
-    skipped: list[NothingSelectedError] = []
-    for name in names:
-        own = options | {"embedded": (name,)}
-        try:
-            if options["matters"]:
-                load((), own | {"metric": (options["matters"],)})
-            found.append(_compare((), own))
-        except NothingSelectedError as error:
-            skipped.append(error)
-    if not found:
-        raise skipped[0]
-    for nothing in skipped:
-        console.note(f"{nothing.where} is skipped: {nothing.message}.")
-    return found
+def _of_set(options: dict[str, Any]) -> _Comparison:
+    """Compare within an embedded set, if it has the metric that matters."""
+    if options["matters"]:
+        load((), options | {"metric": (options["matters"],)})
+    return _compare((), options)
 
 
 def _joined(found: list[_Comparison]) -> pd.DataFrame:

@@ -17,6 +17,8 @@ from bigbench_meta.core.text import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bigbench_meta.readers import ReadOptions
+
 __all__ = [
     "SCALES",
     "FloatRange",
@@ -33,6 +35,7 @@ __all__ = [
     "options",
     "output_file",
     "output_folder",
+    "read_options",
     "reading",
     "results",
     "scoring",
@@ -212,6 +215,18 @@ reading = options(
         "take more than twice as much memory.",
     ),
 )
+
+
+def read_options(given: dict[str, Any], *, samples: bool) -> ReadOptions:
+    """Return what :data:`reading` says of how files are read into a store."""
+    from bigbench_meta.readers import ReadOptions
+
+    return ReadOptions(
+        samples=samples, max_bytes=given["max_bytes"], mapping=given["mapping"],
+        names=given["names"], path=given["path_pattern"],
+    )  # fmt: skip
+
+
 embedded = click.option(
     "--embedded",
     type=click.Choice([*STUDIED_SETS, "trained"]),

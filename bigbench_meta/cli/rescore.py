@@ -14,6 +14,7 @@ from bigbench_meta.cli.options import (
     needed_results,
     options,
     output_file,
+    read_options,
     reading,
     strict,
 )
@@ -121,7 +122,6 @@ def rescore(
     from bigbench_meta.curves.units import unit_problems
     from bigbench_meta.metrics.pass_rates import DifficultyBuckets
     from bigbench_meta.metrics.rescore import Rescoring, new_scores
-    from bigbench_meta.readers import ReadOptions
     from bigbench_meta.store.store import Store
 
     scoring = Rescoring(
@@ -132,13 +132,7 @@ def rescore(
         if difficulty_by
         else None,
     )
-    read = ReadOptions(
-        samples=True,
-        max_bytes=options["max_bytes"],
-        mapping=options["mapping"],
-        names=options["names"],
-        path=options["path_pattern"],
-    )
+    read = read_options(options, samples=True)
     with ExitStack() as stack:
         given = len(results) == 1 and Store.is_store(results[0])
         if given and store_path is None:

@@ -123,7 +123,7 @@ class Ragged:
         return np.repeat(np.arange(len(self)), self.lengths)
 
     @cached_property
-    def is_even(self) -> bool:
+    def is_single(self) -> bool:
         """Whether every curve has one point."""
         return self.n_points == len(self) and bool(np.all(self.lengths == 1))
 
@@ -162,7 +162,7 @@ class Ragged:
             >>> Ragged(np.array([0, 2, 2, 3])).reduce(np.maximum, np.array([1.0, 4.0, 2.0]))
             array([ 4., nan,  2.])
         """
-        if self.is_even:
+        if self.is_single:
             return np.array(values, dtype=np.float64)
         found = np.full(len(self), np.nan)
         some = self.lengths > 0

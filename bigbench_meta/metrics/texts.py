@@ -343,7 +343,7 @@ def rouge(
 
 def _repeated(outputs: Sequence[str], answers: Ragged) -> Sequence[str]:
     """Return the output of each right answer's example."""
-    if answers.is_even:
+    if answers.is_single:
         return outputs
     return [outputs[example] for example in answers.curve.tolist()]
 

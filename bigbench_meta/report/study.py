@@ -243,9 +243,9 @@ def run_study(
     threshold = options.threshold
     curves, findings = options.curves(observations)
     scores = options.scores(curves)
-    counted = select_level(scores, options.level)
-    flagged(counted, threshold)  # refuses a threshold that is no number, before the work
-    if counted.empty:
+    of_level = select_level(scores, options.level)
+    flagged(of_level, threshold)  # refuses a threshold that is no number, before the work
+    if of_level.empty:
         raise InputError(
             f"none of {len(scores)} curves is at level {options.level!r}",
             where="level",
@@ -257,13 +257,13 @@ def run_study(
     is_evidence = embedded is None or embedded.role == "evidence"
     pairs = expected = None
     if inference:
-        of_level = curves[scores.index.isin(counted.index)]
+        level_curves = curves[scores.index.isin(of_level.index)]
         execution = execution or Execution()
         shared: Any = {
             "threshold": threshold, "seed": seed, "min_scales": options.min_scales,
             "catalog": options.catalog, "execution": execution, "progress": progress,
         }  # fmt: skip
-        whole = execution.sized(INFERENCE_COST * len(of_level))
+        whole = execution.sized(INFERENCE_COST * len(level_curves))
         with kept_workers(whole, module="bigbench_meta.aggregate.metric_change"):
             # Imports scipy.stats and statsmodels, a second's work, as the processes do.
             from bigbench_meta.aggregate.metric_change import metric_change
@@ -272,19 +272,19 @@ def run_study(
 
             alpha_range = alpha_range or ALPHA_RANGE
             evidence = curve_evidence(
-                of_level, n_boot=n_boot, variation=variation, alpha_range=alpha_range,
+                level_curves, n_boot=n_boot, variation=variation, alpha_range=alpha_range,
                 samples=samples, **shared,
-            ).set_index(counted.index)  # fmt: skip
-            counted, scores = counted.join(evidence), scores.join(evidence)
-            pairs = metric_change(of_level, samples=samples, n_boot=n_boot or 999, **shared)
+            ).set_index(of_level.index)  # fmt: skip
+            of_level, scores = of_level.join(evidence), scores.join(evidence)
+            pairs = metric_change(level_curves, samples=samples, n_boot=n_boot or 999, **shared)
             if yardstick and is_evidence:
                 expected = expected_if_smooth(
-                    of_level, counted.reset_index(drop=True), yardstick=yardstick, n_boot=n_boot,
-                    variation=variation, alpha_range=alpha_range, **shared,
+                    level_curves, of_level.reset_index(drop=True), yardstick=yardstick,
+                    n_boot=n_boot, variation=variation, alpha_range=alpha_range, **shared,
                 )  # fmt: skip
-    tables = [*study_tables(scores, counted, problems, threshold), issues_table(findings)]
+    tables = [*study_tables(scores, of_level, problems, threshold), issues_table(findings)]
     if inference:
-        tables += evidence_tables(counted, expected, threshold)
+        tables += evidence_tables(of_level, expected, threshold)
     drawn_pairs = last_forecasts = None
     if pairs is not None:
         from bigbench_meta.report.charts.forecasts import plot_last_forecasts
@@ -293,7 +293,7 @@ def run_study(
 
         tables += metric_change_tables(pairs)
         drawn_pairs = plot_metric_change(curves, pairs, catalog=options.catalog)
-        last_forecasts = plot_last_forecasts(counted, threshold=threshold, catalog=options.catalog)
+        last_forecasts = plot_last_forecasts(of_level, threshold=threshold, catalog=options.catalog)
     yardstick_figure = None
     if expected is not None:
         from bigbench_meta.report.charts.yardstick import plot_expected
@@ -301,16 +301,16 @@ def run_study(
         yardstick_figure = plot_expected(expected, threshold=threshold)
     account = None
     if inference and is_evidence:
-        account = account_for_flags(counted, threshold=threshold, level="all")
+        account = account_for_flags(of_level, threshold=threshold, level="all")
         tables += account_tables(account)
     by_name = {table.name: table for table in tables}
     figures = [
-        plot_emergence_by_metric(counted, threshold=threshold),
-        plot_threshold_sweep(counted, threshold=threshold),
-        plot_curves(curves, counted, threshold=threshold, catalog=options.catalog)
-        if flagged(counted, threshold).any()
+        plot_emergence_by_metric(of_level, threshold=threshold),
+        plot_threshold_sweep(of_level, threshold=threshold),
+        plot_curves(curves, of_level, threshold=threshold, catalog=options.catalog)
+        if flagged(of_level, threshold).any()
         else None,
-        plot_intervals(counted, threshold=threshold) if inference else None,
+        plot_intervals(of_level, threshold=threshold) if inference else None,
         yardstick_figure,
         last_forecasts,
         drawn_pairs,
@@ -319,7 +319,7 @@ def run_study(
     return Study(
         curves=curves,
         scores=scores,
-        counted=counted,
+        counted=of_level,
         problems=problems,
         known_issues=findings,
         threshold=threshold,

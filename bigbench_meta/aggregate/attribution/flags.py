@@ -116,7 +116,6 @@ def flag_curves(
     level: Level = "task",
     flat: Flat = "left_out",
     unknown: Unknown = "apart",
-    flags: pd.Series[bool] | None = None,
 ) -> CurveFlags:
     """Choose the curves that can be flagged, and flag those above the threshold.
 
@@ -128,7 +127,6 @@ def flag_curves(
             :func:`bigbench_meta.metrics_of_emergence`, or counts as not flagged.
         unknown: Curves of a metric of unknown type are a class of their own, or count as one of the
             others (which bounds what knowing their type could change).
-        flags: Flags by another rule, with the index of ``scores``; the threshold is not used then.
 
     Returns:
         The curves.
@@ -148,7 +146,7 @@ def flag_curves(
                           hint="pass what score_curves returns")  # fmt: skip
     one_of(flat, get_args(Flat), "flat")
     one_of(unknown, get_args(Unknown), "unknown")
-    marked = scores.assign(flagged=flagged(scores, threshold) if flags is None else flags)
+    marked = scores.assign(flagged=flagged(scores, threshold))
     counted = select_level(marked, level)
     scored = counted["emergence_score"].notna()
     if flat == "not_flagged":

@@ -20,6 +20,7 @@ from bigbench_meta.aggregate.attribution.estimates import (
     exponential,
     wald,
 )
+from bigbench_meta.aggregate.attribution.flags import CLASSES
 from bigbench_meta.core.checks import probability
 from bigbench_meta.core.errors import InputError
 
@@ -202,7 +203,7 @@ def _numeric(rows: CurveFlags, covariates: Sequence[str]) -> _Design:
     keep = np.ones(len(frame), dtype=bool)
     for name, column in list(values.items()):
         known = ~np.isnan(column)
-        if known.mean() <= _MOST_MISSING if len(known) else True:
+        if not len(known) or known.mean() <= _MOST_MISSING:
             dropped[name] = f"known for {known.sum()} of {len(known)} curves"
             del values[name]
         elif n_missing := int(np.sum(keep & ~known)):
@@ -252,7 +253,7 @@ def _full_rank(design: _Design) -> _Design:
     kept: dict[str, Floats] = {}
     dropped = dict(design.dropped)
     for name, column in design.columns.items():
-        if name != _SHARP and np.ptp(column, axis=0 if len(column) else None) == 0:
+        if name != _SHARP and np.ptp(column) == 0:
             dropped[name] = "the same for all curves"
         elif name != _SHARP and kept and _follows(kept, column):
             dropped[name] = "follows from the other columns"
@@ -274,8 +275,7 @@ def _not_comparable(design: _Design) -> LogitFit | None:
     if not n:
         return blank.refused("no_data", "No curve is left.")
     if np.ptp(sharp) == 0:
-        word = "nonlinear or discontinuous" if sharp[0] else "linear or continuous"
-        text = f"All {n} curves are of {word} metrics."
+        text = f"All {n} curves are of {CLASSES['sharp' if sharp[0] else 'smooth']} metrics."
         return blank.refused("one_class", text)
     others = [column for name, column in design.columns.items() if name != _SHARP]
     if others and spanned(np.column_stack(others), sharp):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
-from bigbench_meta.aggregate.attribution.clusters import cluster_share
+from bigbench_meta.aggregate.attribution.clusters import cluster_share, cluster_sums
 from bigbench_meta.aggregate.attribution.flags import TASK, class_of
 from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD, flagged
 from bigbench_meta.core.ragged import Ragged
@@ -195,8 +195,6 @@ def _changes(usable: pd.DataFrame, deleted: str) -> tuple[Bools, Bools]:
 
 
 def _share(hit: Bools, task: Ints, confidence: float) -> dict[str, float]:
-    _, code = np.unique(task, return_inverse=True)
-    hits = np.bincount(code, weights=hit).astype(np.float64)
-    sizes = np.bincount(code).astype(np.float64)
-    share, low, high, _ = cluster_share(hits, sizes, confidence=confidence)
-    return {"estimate": share, "low": low, "high": high, "n": len(hit), "n_tasks": len(sizes)}
+    sums = cluster_sums(task, hit.astype(np.float64), np.ones(len(hit)))
+    share, low, high, _ = cluster_share(sums[:, 0], sums[:, 1], confidence=confidence)
+    return {"estimate": share, "low": low, "high": high, "n": len(hit), "n_tasks": len(sums)}

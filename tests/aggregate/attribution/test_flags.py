@@ -77,14 +77,13 @@ def test_numbers_of_tasks_and_matched_sets():
     assert frame["set_number"].tolist() == [0, 0, 1, 1, 2, 3]
 
 
-def test_flags_by_another_rule_and_the_level():
+def test_the_level():
     scores = curve_scores(
         [{"task": "a"}, {"task": "a", "subtask": "a:1"}, {"task": "c", "emergence_score": 500.0}]
     )
-    flags = pd.Series([True, True, False])
-    assert flag_curves(scores, flags=flags).frame["flagged"].tolist() == [True, False]
-    assert len(flag_curves(scores, flags=flags, level="all").frame) == 3
-    assert len(flag_curves(scores, flags=flags, level="subtask").frame) == 2
+    assert flag_curves(scores).frame["flagged"].tolist() == [False, True]
+    assert len(flag_curves(scores, level="all").frame) == 3
+    assert len(flag_curves(scores, level="subtask").frame) == 2
 
 
 @pytest.mark.parametrize(
