@@ -240,13 +240,13 @@ def _sharpest_panels(
     panels: list[_Panel] = [
         (row, columns, f"E = {_number(row['emergence_score'])}") for _, row in rows.iterrows()
     ]
-    says = (
-        f"The {len(rows)} of {counted(len(known), 'flagged curve')} with the highest emergence "
-        "scores."
-        if flags.any()
-        else f"No curve has an emergence score above {threshold:g}; these {len(rows)} of "
-        f"{len(known)} have the highest."
-    )
+    if not flags.any():
+        drawn = f"{len(rows)} highest are" if len(rows) > 1 else "highest is"
+        says = f"No emergence score is above {threshold:g}; of {len(known)}, the {drawn} drawn."
+    elif len(rows) < len(known):
+        says = f"The {len(rows)} of {len(known)} flagged curves with the highest emergence scores."
+    else:
+        says = "The only flagged curve." if len(known) == 1 else f"All {len(known)} flagged curves."
     order_only = "The emergence score E uses only the order of the models, not their distances."
     return rows.assign(panel=range(len(rows)), line=""), panels, caption(says, order_only)
 

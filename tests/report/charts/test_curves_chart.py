@@ -41,7 +41,7 @@ def test_flagged_curves_are_drawn_point_by_point(shapes: tuple[Curves, pd.DataFr
     assert sorted((row["task"], row["x"], row["score"]) for row in drawn) == sorted(expected)
     own = points(figure)[["task", "x", "score"]]
     assert sorted(own.itertuples(index=False, name=None)) == sorted(expected)
-    assert figure.caption.startswith("The 2 of 2 flagged curves with the highest emergence scores.")
+    assert figure.caption.startswith("All 2 flagged curves.")
 
 
 def x_axis(figure: bm.Figure) -> Any:
@@ -78,7 +78,7 @@ def test_without_a_flagged_curve_the_sharpest_are_drawn_and_it_is_said(threshold
     figure = plot_curves(curves, scores, threshold=threshold, most=1)
     assert set(figure.data["task"]) == {"t"}
     assert figure.caption.startswith(
-        f"No curve has an emergence score above {threshold:g}; these 1 of 2 have the highest."
+        f"No emergence score is above {threshold:g}; of 2, the highest is drawn."
     )
 
 
