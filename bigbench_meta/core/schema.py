@@ -16,6 +16,8 @@ import pyarrow.compute as pc
 from bigbench_meta.core.errors import SchemaError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pandas as pd
 
 __all__ = [
@@ -434,22 +436,27 @@ def _from_pandas(frame: pd.DataFrame, schema: TableSchema) -> pa.Table:
         except (
             pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError,
         ) as error:  # fmt: skip
-            # Values of several types: the first that does not fit is named.
-            raise SchemaError(
-                f"{_first_other(frame[column.name], column.type)} does not fit {column.type}",
-                where=f"{schema.name}.{column.name}",
-                hint=f"{column.name} is: {column.meaning}",
-            ) from error
+            values = frame[column.name]
+            raise _misfit(values, column, schema.name, "a mixture of types") from error
     return pa.table(columns)
 
 
-def _first_other(values: pd.Series[Any], target: pa.DataType) -> str:
+def _misfit(
+    values: Iterable[Any], column: Column, where: str, otherwise: str, type_: Any = None
+) -> SchemaError:
+    """Return the error of a column whose values do not fit, with the first of them."""
+    found = otherwise
     for row, value in enumerate(values):
         try:
-            pa.array([value], from_pandas=True).cast(target)
+            pa.array([value], type=type_, from_pandas=type_ is None).cast(column.type)
         except (pa.ArrowException, OverflowError, UnicodeEncodeError):
-            return f"value {value!r} in row {row}"
-    return "a mixture of types"
+            found = f"value {value!r} in row {row}"
+            break
+    return SchemaError(
+        f"{found} does not fit {column.type}",
+        where=f"{where}.{column.name}",
+        hint=f"{column.name} is: {column.meaning}",
+    )
 
 
 def _conform_column(table: pa.Table, column: Column, where: str) -> pa.ChunkedArray:
@@ -488,20 +495,8 @@ def _cast(values: pa.ChunkedArray, column: Column, where: str) -> pa.ChunkedArra
             values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
         return values.cast(column.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise SchemaError(
-            f"{_first_misfit(values, column.type)} does not fit {column.type}",
-            where=f"{where}.{column.name}",
-            hint=f"{column.name} is: {column.meaning}",
-        ) from error
-
-
-def _first_misfit(values: pa.ChunkedArray, target: pa.DataType) -> str:
-    for row, value in enumerate(values):
-        try:
-            pa.array([value.as_py()], type=values.type).cast(target)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            return f"value {value.as_py()!r} in row {row}"
-    return f"type {values.type}"
+        plain_values = (value.as_py() for value in values)
+        raise _misfit(plain_values, column, where, f"type {values.type}", values.type) from error
 
 
 def _fill_subtask(subtask: pa.ChunkedArray, task: pa.ChunkedArray) -> pa.ChunkedArray:
