@@ -373,7 +373,8 @@ def _asked(scores: pd.DataFrame, yardstick: Yardstick, threshold: float) -> Sequ
     """Return the criteria to compare: not those of tests that were not made of the data."""
     if yardstick == "quick":
         return SCORES_ALONE
-    return [name for name in ALL if meets(scores, name, threshold=threshold).notna().any()]
+    made = [name for name in ALL if meets(scores, name, threshold=threshold).notna().any()]
+    return made or ALL
 
 
 def _met(scores: pd.DataFrame, names: Sequence[str], by: str, threshold: float) -> pd.DataFrame:
