@@ -168,7 +168,7 @@ def _page(
     drawn: Mapping[str, str | bytes],
     sources: list[str],
     *,
-    overview: bool,
+    overview: bool = False,
 ) -> str:
     pairs = study.tables.get("metric_change")
     if pairs:

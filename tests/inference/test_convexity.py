@@ -143,9 +143,14 @@ def test_what_a_class_says_agrees_with_its_numbers_in_any_unit(passes, unit, see
     again = classify([passes, passes], 60, x * unit, n_boot=99, seed=seed)
     verdict, p = found.verdict[0], found.p_value[0]
     low, high = found.low[0], found.high[0]
-    # The unit moves log sizes by rounding; the random stream takes nine digits of them.
-    assert_array_equal(again.verdict, [verdict, verdict])
-    assert_array_equal(again.p_value, [p, p])
+    assert_array_equal(again.verdict, again.verdict[[0, 0]])
+    assert_array_equal(again.p_value, again.p_value[[0, 0]])
+    # The unit moves log sizes by rounding; the random stream takes nine digits of them. A replicate
+    # that just converges in one unit may not in the other.
+    one_replicate = 2 / 99
+    assert_allclose(again.p_value[0], p, atol=one_replicate)
+    if not abs(p - 0.05) <= one_replicate:
+        assert again.verdict[0] == verdict
     if found.status[0] == 0:
         assert low <= found.bend[0] <= high
         assert (low <= 0 <= high) or p <= 0.05
