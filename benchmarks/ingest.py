@@ -245,16 +245,18 @@ def main() -> None:
                 corpus.write(root, copies=copies)
             result = study(root, work, options.repeats, options.official)
             report(f"{copies}x", result)
-        damaged = base / "x1_nan"
+        single, damaged = base / "x1", base / "x1_nan"
+        if not single.exists():
+            corpus.write(single, copies=1)
         if not damaged.exists():
             corpus.write(damaged, nan_share=0.01)
         pairs = [
-            [measure("one_job", root, work / "s") for root in (base / "x1", damaged)]
+            [measure("one_job", root, work / "s") for root in (single, damaged)]
             for _ in range(options.repeats)
         ]
         clean, with_nan = (best(list(runs)) for runs in zip(*pairs, strict=True))
         print(f"\n1% of files with NaN: {with_nan['seconds'] / clean['seconds']:.2f} x without")
-        rows = measure("df_loc", base / "x1", work / "s")
+        rows = measure("df_loc", single, work / "s")
         ours = clean["seconds"] / clean["count"]
         ratio = rows["seconds"] / rows["count"] / ours
         print(f"one df.loc row at a time: {ratio:,.0f} x one job, a row")
