@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
 
 __all__ = [
-    "VERDICTS", "change_counts", "change_sentence", "forecast_sentence", "metric_change",
+    "SAME", "VERDICTS", "change_counts", "change_sentence", "forecast_sentence", "metric_change",
     "pair_points", "samples_of_curves",
 ]  # fmt: skip
 

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from bigbench_meta.aggregate.by_metric import DEFAULT_THRESHOLD
-from bigbench_meta.aggregate.metric_change import metric_change
+from bigbench_meta.aggregate.metric_change import SAME, metric_change
 from bigbench_meta.core.checks import at_least, probability
 from bigbench_meta.core.schema import CURVE_KEY
 from bigbench_meta.curves.build import Curves, build_curves
@@ -204,7 +204,7 @@ def _repeated(pairs: pd.DataFrame) -> set[tuple[str, ...]]:
     """Return the keys of curves that another sharp, or another graded, metric already gives."""
     one, other = (pairs[name].astype(str) for name in ("metric_type", "other_metric_type"))
     alike = (one.isin(_SHARP) & other.isin(_SHARP)) | (one.isin(_GRADED) & other.isin(_GRADED))
-    same = pairs[alike & (pairs["verdict"] == "same metric")]
+    same = pairs[alike & (pairs["verdict"] == SAME)]
     return set(_keys(same.assign(metric=same["other_metric"])))
 
 
@@ -219,7 +219,7 @@ def _by_metric(pairs: pd.DataFrame, repeated: set[tuple[str, ...]]) -> pd.DataFr
     graded = pairs["other_metric_type"].astype(str).isin(_GRADED)
     sides = zip(_keys(pairs), _keys(pairs.assign(metric=pairs["other_metric"])), strict=True)
     once = np.array([repeated.isdisjoint(keys) for keys in sides], dtype=bool)
-    once &= ~pairs["verdict"].isin(["same metric"]) & (pairs["n_scales"] >= MIN_SCALES)
+    once &= (pairs["verdict"] != SAME) & (pairs["n_scales"] >= MIN_SCALES)
     chosen = pairs[sharp & graded & once]
     holds = chosen["verdict"].map(
         {"evaporates": True, "weaker": True, "persists": False, "sharper": False}

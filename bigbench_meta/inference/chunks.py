@@ -135,7 +135,7 @@ class Part(NamedTuple):
 
 
 def part_size(n: int, most: int) -> int:
-    """Return how many of some curves a part should have, of several parts if they are enough.
+    """Return how many of n curves go into a part: a quarter, at least 16 and not above ``most``.
 
     Examples:
         >>> [part_size(n, CHUNK) for n in (5, 200, 100_000)]
@@ -188,11 +188,11 @@ def analyse(
     # The longest first, so that processes end together.
     ordered = sorted(analyses.items(), key=lambda entry: -entry[1].cost)
     parts = parts_of(curves)
-    work = [(name, analysis, part) for name, analysis in ordered for part in parts]
-    chunks = [analysis.chunk(name, part) for name, analysis, part in work]
+    work = [(name, part) for name, _ in ordered for part in parts]
+    chunks = [analyses[name].chunk(name, part) for name, part in work]
     tables = run_chunks(chunks, execution, label=label, progress=progress)
     found = defaultdict(list)
-    for (name, _, part), table in zip(work, tables, strict=True):
+    for (name, part), table in zip(work, tables, strict=True):
         number = table["curve"].to_numpy() if "curve" in table else np.arange(len(table))
         found[name].append(restored(table, curves).set_axis(part.place[number]))
     return {name: _in_order(found[name]) for name in analyses}

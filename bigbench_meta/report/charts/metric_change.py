@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import altair as alt
 import numpy as np
 
-from bigbench_meta.aggregate.metric_change import VERDICTS, pair_points
+from bigbench_meta.aggregate.metric_change import SAME, VERDICTS, pair_points
 from bigbench_meta.core.errors import InputError
 from bigbench_meta.core.text import drawable
 from bigbench_meta.report.charts.figure import (
@@ -66,7 +66,7 @@ def plot_metric_change(
         >>> len(figure.data), sorted(set(figure.data["metric"]))
         (96, ['brier_score', 'multiple_choice_grade'])
     """
-    drawn = pairs[(pairs["verdict"] != "same metric") & (pairs["n_scales"] > 1)]
+    drawn = pairs[(pairs["verdict"] != SAME) & (pairs["n_scales"] > 1)]
     total = len(drawn)
     if not total:
         return None
